@@ -1,0 +1,109 @@
+// Package config reads /etc/tcpmux.toml. It promises that a Config it returns without an error can be served: every key is
+// known, in range and free of contradiction; and that a faulty file is told about whole, every fault at once with its place.
+// It imports nothing of ours and touches nothing but the file it is given.
+package config
+
+import "time"
+
+// DefaultPath is where the daemon looks when it is not told another file.
+const DefaultPath = "/etc/tcpmux.toml"
+
+// MainListener is the name of the listener that the top-level keys describe.
+const MainListener = "tcpmux"
+
+// Config is a whole configuration. It is not changed after Load, so it may be read from any goroutine.
+type Config struct {
+	// Path is the file the configuration was read from; "" for the built-in defaults.
+	Path string
+	// Listeners are the listeners to serve: the one of the top-level keys first, under the name MainListener (left out when
+	// address = [] and there is at least one [[listener]]), then one for each [[listener]] in the order of the file.
+	Listeners []Listener
+	// DrainTimeout is how long clients may go on after SIGTERM before they are closed. Default 10s; 0 closes them at once.
+	DrainTimeout time.Duration
+	Record       Record
+	Log          Log
+	Limits       Limits
+	// Warnings are what is legal and yet most likely a mistake, one line each, in the form of a fault.
+	Warnings []string
+}
+
+// Listener is one named service: its addresses and how their clients are served.
+type Listener struct {
+	// Name is what the listener is called in logs, records and FileDescriptorName=.
+	Name string
+	// Address are host:port pairs, at least one. Default 127.0.0.1:12345.
+	Address []string
+	// Backlog is listen(2)'s: connections that the kernel keeps for us. 1 or more; default 4096. The kernel caps it at net.core.somaxconn.
+	Backlog int
+	// Banner is sent to each client as written, placeholders filled in. "" sends none. Default "Welcome connect!\r\n".
+	Banner string
+	// Model is how a client is served: "goroutine".
+	Model string
+	// Framing is how bytes become messages: "line".
+	Framing string
+	// MaxMessage is the longest message in bytes that is recorded in one piece. Default 64 KiB.
+	MaxMessage int64
+	// IdleTimeout is how long a client may send nothing before it is closed. Default 0: for ever.
+	IdleTimeout time.Duration
+}
+
+// Record is where and how what clients send is written down.
+type Record struct {
+	// File is the path of the record file; a relative one is below $LOGS_DIRECTORY, else below the working directory. Default records.log.
+	File string
+	// Format is "text" or "json". Default text.
+	Format string
+	// Mode is the permission bits of a file that the daemon makes. Default 0640.
+	Mode uint32
+	// MaxSize is the size in bytes that a file does not exceed: it is rotated before. Default 100 MiB.
+	MaxSize int64
+	// MaxBackups is how many rotated files are kept; 0 keeps all. Default 10.
+	MaxBackups int
+	// MaxAge is how long rotated files are kept, in whole days; 0 keeps them for ever. Default 0.
+	MaxAge time.Duration
+	// Compress says whether rotated files are compressed with gzip. Default true.
+	Compress bool
+	// Events says whether the opening and closing of sessions are records too. Default true.
+	Events bool
+}
+
+// Log is what the daemon says about itself.
+type Log struct {
+	// File is the path of the log file, rotated by the same keys as the record file; "" is standard error, that is the journal. Default "".
+	File string
+	// Level is "debug", "info", "warn" or "error". Default info.
+	Level string
+}
+
+// Limits bound what clients may take.
+type Limits struct {
+	// Clients is how many clients are served at once, over all listeners; the surplus waits in the kernel's backlog. 1 or more; default 10000.
+	Clients int
+}
+
+// Default is the configuration of an empty file.
+func Default() Config {
+	return Config{
+		Listeners: []Listener{{
+			Name:       MainListener,
+			Address:    []string{"127.0.0.1:12345"},
+			Backlog:    4096,
+			Banner:     "Welcome connect!\r\n",
+			Model:      "goroutine",
+			Framing:    "line",
+			MaxMessage: 64 << 10,
+		}},
+		DrainTimeout: 10 * time.Second,
+		Record: Record{
+			File:       "records.log",
+			Format:     "text",
+			Mode:       0o640,
+			MaxSize:    100 << 20,
+			MaxBackups: 10,
+			Compress:   true,
+			Events:     true,
+		},
+		Log:    Log{Level: "info"},
+		Limits: Limits{Clients: 10000},
+	}
+}
