@@ -1,0 +1,101 @@
+package record
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"unicode/utf8"
+)
+
+const hex = "0123456789abcdef"
+
+// appendEscaped appends data so that it stays on one line and drives no terminal: backslash is written `\\`, control
+// characters below 0x80 and bytes that are no UTF-8 `\xNN`, the other unsafe characters `\uNNNN`. It is reversible.
+func appendEscaped(dst, data []byte) []byte {
+	for {
+		n := plain(data, '\\')
+		dst = append(dst, data[:n]...)
+		if data = data[n:]; len(data) == 0 {
+			return dst
+		}
+		r, size := utf8.DecodeRune(data)
+		switch {
+		case r == '\\':
+			dst = append(dst, `\\`...)
+		case r == utf8.RuneError && size == 1, r < utf8.RuneSelf:
+			dst = append(dst, '\\', 'x', hex[data[0]>>4], hex[data[0]&15])
+		case unsafe(r):
+			dst = appendU(dst, r)
+		default:
+			dst = append(dst, data[:size]...)
+		}
+		data = data[size:]
+	}
+}
+
+// appendData appends the member that holds data: "data" where it is UTF-8, else "data_base64". Characters that JSON would
+// let through and a terminal would obey are escaped too.
+func appendData(dst, data []byte) []byte {
+	n := plain(data, '"')
+	if n < len(data) && !utf8.Valid(data[n:]) {
+		dst = append(dst, `,"data_base64":"`...)
+		return append(base64.StdEncoding.AppendEncode(dst, data), '"')
+	}
+	dst = append(dst, `,"data":"`...)
+	for {
+		dst = append(dst, data[:n]...)
+		if data = data[n:]; len(data) == 0 {
+			return append(dst, '"')
+		}
+		r, size := utf8.DecodeRune(data)
+		switch {
+		case r == '\\' || r == '"':
+			dst = append(dst, '\\', byte(r))
+		case unsafe(r):
+			dst = appendU(dst, r)
+		default:
+			dst = append(dst, data[:size]...)
+		}
+		data = data[size:]
+		n = plain(data, '"')
+	}
+}
+
+// appendU appends r, which lies in the basic plane, as `\uNNNN`.
+func appendU(dst []byte, r rune) []byte {
+	return append(dst, '\\', 'u', hex[r>>12], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+}
+
+// unsafe says whether r could end a line, drive a terminal or make text read in another order than it stands: C0, DEL, C1,
+// the line and paragraph separators, and the bidirectional controls (Unicode Standard Annex 9, table of section 2).
+func unsafe(r rune) bool {
+	switch {
+	case r < 0x20, r >= 0x7f && r < 0xa0:
+		return true
+	case r < 0x61c:
+		return false
+	}
+	return r == 0x61c || r == 0x200e || r == 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}
+
+// plain returns how many bytes at the head of data are printable ASCII other than backslash and quote: those are copied as
+// they are. It looks at eight bytes at a time, as most of what clients send is plain.
+func plain(data []byte, quote byte) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	slashes, quotes := ones*uint64('\\'), ones*uint64(quote)
+	n := 0
+	for ; len(data)-n >= 8; n += 8 {
+		w := binary.LittleEndian.Uint64(data[n:])
+		slash, quot, del := w^slashes, w^quotes, w^(ones*0x7f)
+		// A byte's high bit is set where it is 0x80 or more, below 0x20, or one of the three; borrows may set it in bytes
+		// above such a one, never in a word without one.
+		if (w|(w-ones*0x20)|(slash-ones)|(quot-ones)|(del-ones))&high != 0 {
+			break
+		}
+	}
+	for ; n < len(data); n++ {
+		if c := data[n]; c < 0x20 || c > 0x7e || c == '\\' || c == quote {
+			break
+		}
+	}
+	return n
+}

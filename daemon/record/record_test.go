@@ -1,0 +1,199 @@
+package record
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+var (
+	alice = &Source{Listener: "tcpmux", Session: "8f3a-2c", Remote: "192.0.2.7:40312"}
+	noon  = time.Date(2026, 11, 22, 13, 0, 5, 1234567, time.FixedZone("CET", 3600))
+)
+
+func TestText(t *testing.T) {
+	e := NewEncoder(Text)
+	e.Begin(alice, noon)
+	for _, c := range []struct {
+		name, got, want string
+	}{
+		{"open", string(e.Open(nil)), "2026-11-22T12:00:05.001234Z open from 192.0.2.7:40312\n"},
+		{"whole", string(e.Message(nil, 0, []byte("hello"), "")), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: hello\n"},
+		{"empty", string(e.Message(nil, 0, nil, "")), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: \n"},
+		{"flagged", string(e.Message(nil, 7, []byte("x"), "eof")), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312 [eof]: x\n"},
+		{"close", string(e.Close(nil, "idle", 2, 9)), "2026-11-22T12:00:05.001234Z close from 192.0.2.7:40312: idle, 2 records, 9 bytes\n"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, c.got, c.want)
+		}
+	}
+}
+
+func TestJSON(t *testing.T) {
+	e := NewEncoder(JSON)
+	e.Begin(alice, noon)
+	head := `{"time":"2026-11-22T12:00:05.001234Z","kind":"`
+	who := `","listener":"tcpmux","session":"8f3a-2c","remote":"192.0.2.7:40312"`
+	for _, c := range []struct {
+		name, got, want string
+	}{
+		{"open", string(e.Open(nil)), head + "open" + who + "}\n"},
+		{"whole", string(e.Message(nil, 41, []byte(`a "b" \`), "")), head + "message" + who + `,"offset":41,"data":"a \"b\" \\"}` + "\n"},
+		{"bytes", string(e.Message(nil, 0, []byte("\xff\n"), "cut")), head + "message" + who + `,"offset":0,"data_base64":"/wo=","flag":"cut"}` + "\n"},
+		{"close", string(e.Close(nil, "eof", 1, 5)), head + "close" + who + `,"reason":"eof","records":1,"bytes":5}` + "\n"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, c.got, c.want)
+		}
+	}
+}
+
+func TestStampFollowsTheClock(t *testing.T) {
+	var s stamp
+	for _, now := range []time.Time{noon, noon.Add(time.Microsecond), noon.Add(time.Second), noon.Add(-time.Hour), noon.Truncate(time.Second)} {
+		s.set(now)
+		if got, want := string(s.text[:]), now.UTC().Format("2006-01-02T15:04:05.000000Z"); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func TestEscaped(t *testing.T) {
+	for _, c := range []struct{ name, in, want string }{
+		{"plain", "hello, wörld 你好", "hello, wörld 你好"},
+		{"forged line", "x\n2026-01-01T00:00:00.000000Z from 1.2.3.4:5: y", `x\x0a2026-01-01T00:00:00.000000Z from 1.2.3.4:5: y`},
+		{"terminal", "\x1b[31m\x07\x7f", `\x1b[31m\x07\x7f`},
+		{"backslash", `a\x0a`, `a\\x0a`},
+		{"C1", "\u009b2J", `\u009b2J`},
+		{"bad UTF-8", "a\xc3(\xff", `a\xc3(\xff`},
+		{"surrogate", "\xed\xa0\x80", `\xed\xa0\x80`},
+		{"replacement character itself", "\ufffd", "\ufffd"},
+		{"separators", "\u2028\u2029", `\u2028\u2029`},
+		{"bidirectional", "\u061c\u200e\u200f\u202a\u202e\u2066\u2069", `\u061c\u200e\u200f\u202a\u202e\u2066\u2069`},
+		{"NUL and tab", "\x00\t", `\x00\x09`},
+	} {
+		if got := string(appendEscaped(nil, []byte(c.in))); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// unescape is the inverse of appendEscaped, written from the manual: `\\`, `\xNN` and `\uNNNN`, all else stands for itself.
+func unescape(t *testing.T, s string) (out []byte) {
+	t.Helper()
+	for {
+		before, rest, found := strings.Cut(s, `\`)
+		out = append(out, before...)
+		if !found {
+			return out
+		}
+		digits := map[byte]int{'x': 2, 'u': 4}[rest[0]]
+		n, err := strconv.ParseUint("0"+rest[1:1+digits], 16, 32)
+		if err != nil {
+			t.Fatalf("%q: %v", s, err)
+		}
+		switch rest[0] {
+		case '\\':
+			out = append(out, '\\')
+		case 'x':
+			out = append(out, byte(n))
+		case 'u':
+			out = utf8.AppendRune(out, rune(n))
+		}
+		s = rest[1+digits:]
+	}
+}
+
+// checkLine fails when line is more than one line or holds anything that a terminal might obey.
+func checkLine(t *testing.T, line []byte) {
+	t.Helper()
+	body, ended := bytes.CutSuffix(line, []byte("\n"))
+	if !ended {
+		t.Fatalf("%q does not end with a line end", line)
+	}
+	if !utf8.Valid(body) {
+		t.Fatalf("%q is no UTF-8", line)
+	}
+	for _, r := range string(body) {
+		if unsafe(r) {
+			t.Fatalf("%q holds %U", line, r)
+		}
+	}
+}
+
+// FuzzEncode holds that a record of any bytes is one safe line in either format, and gives the bytes back.
+func FuzzEncode(f *testing.F) {
+	for _, s := range []string{"", "hello", `\x0a\\`, "\n\r\x00\x1b[0m", "\xff\xc3", "ab\u2028\u202e\u009b\u061c", "12345678\\234567\"1234567\x7f", "\xed\xa0\x80\xf4\x90\x80\x80"} {
+		f.Add([]byte(s), int64(0))
+		f.Add([]byte(strings.Repeat("x", 13)+s+"12345678"), int64(1)<<40)
+	}
+	text, js := NewEncoder(Text), NewEncoder(JSON)
+	text.Begin(alice, noon)
+	js.Begin(alice, noon)
+	f.Fuzz(func(t *testing.T, data []byte, offset int64) {
+		line := text.Message(nil, offset, data, "")
+		checkLine(t, line)
+		head, body, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), ": ")
+		if want := "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312"; head != want {
+			t.Errorf("got head %q, want %q", head, want)
+		}
+		if got := unescape(t, body); !bytes.Equal(got, data) {
+			t.Errorf("text %q gives back %q, want %q", line, got, data)
+		}
+
+		line = js.Message(nil, offset, data, "")
+		checkLine(t, line)
+		var rec struct {
+			Data   *string `json:"data"`
+			Base64 *string `json:"data_base64"`
+			Offset int64
+		}
+		if err := json.Unmarshal(line, &rec); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if (rec.Data == nil) == (rec.Base64 == nil) || (rec.Data != nil) != utf8.Valid(data) {
+			t.Errorf("%s: want data for UTF-8, else data_base64", line)
+		}
+		got := data
+		if rec.Data != nil {
+			got = []byte(*rec.Data)
+		} else if got, _ = base64.StdEncoding.DecodeString(*rec.Base64); got == nil {
+			got = []byte{}
+		}
+		if !bytes.Equal(got, data) || rec.Offset != offset {
+			t.Errorf("json %s gives back %q at %d, want %q at %d", line, got, rec.Offset, data, offset)
+		}
+	})
+}
+
+func TestEncodingAllocatesNothing(t *testing.T) {
+	for _, format := range []Format{Text, JSON} {
+		e, buf, data := NewEncoder(format), make([]byte, 0, 4096), []byte("hello \x00 wörld\u2028")
+		if n := testing.AllocsPerRun(100, func() {
+			e.Begin(alice, noon)
+			buf = e.Message(e.Open(buf[:0]), 12, data, "cut")
+		}); n != 0 {
+			t.Errorf("format %d: got %v allocations a record, want 0", format, n)
+		}
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	data := bytes.Repeat([]byte("0123456789abcdef"), 16)
+	for name, format := range map[string]Format{"text": Text, "json": JSON} {
+		b.Run(name, func(b *testing.B) {
+			e, buf := NewEncoder(format), make([]byte, 0, 4096)
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				e.Begin(alice, noon)
+				buf = e.Message(buf[:0], 12, data, "")
+			}
+		})
+	}
+}
