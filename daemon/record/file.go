@@ -1,0 +1,301 @@
+package record
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"gopkg.in/natefinch/lumberjack.v2"
+)
+
+// FileOptions say where a File is and when it is rotated.
+type FileOptions struct {
+	// Path is the file's name. Missing directories above it are made.
+	Path string
+	// Mode is the permission bits of a file that has to be made, whatever the umask.
+	Mode fs.FileMode
+	// MaxSize is the size in bytes that the file does not exceed: it is rotated before a line that would. Only a single line
+	// that is longer may make a file larger.
+	MaxSize int64
+	// MaxBackups is how many rotated files are kept; 0 keeps all.
+	MaxBackups int
+	// MaxAge is how long rotated files are kept, rounded up to whole days; 0 keeps them for ever.
+	MaxAge time.Duration
+	// Compress says whether rotated files are compressed with gzip.
+	Compress bool
+	// Trouble is called when rotating begins to fail, with the error, and with nil when it works again. Lines are written
+	// to the old file meanwhile. It is called with the File locked: it must not write to it. nil: nobody is told.
+	Trouble func(error)
+}
+
+// File appends lines to a file and rotates it. Methods may be called from any goroutine.
+//
+// The bytes go through a descriptor of our own, opened with O_APPEND, so that a write that failed half-way can be cut back
+// and a file that was truncated, moved or deleted from outside is noticed. lumberjack does what it does well: it renames,
+// counts, ages and compresses what was rotated away.
+type File struct {
+	mu      sync.Mutex
+	opt     FileOptions
+	rotator *lumberjack.Logger
+	f       *os.File
+	size    int64
+	torn    int64     // where a write that failed half-way has to be cut off; -1: nowhere
+	looked  time.Time // when the name was last compared with the descriptor
+	rotated time.Time // when the last rotation was tried
+	failing bool      // the last rotation failed
+}
+
+// OpenFile opens the file for appending, or makes it. A symbolic link or anything but a regular file is refused: who may
+// write the directory could otherwise have the daemon write elsewhere.
+func OpenFile(opt FileOptions) (*File, error) {
+	f := &File{opt: opt, torn: -1, rotator: &lumberjack.Logger{
+		Filename:   opt.Path,
+		MaxSize:    math.MaxInt64 >> 21, // in MiB, never reached: when to rotate is ours to say, to the byte and between lines
+		MaxBackups: opt.MaxBackups,
+		MaxAge:     int((opt.MaxAge + 24*time.Hour - 1) / (24 * time.Hour)),
+		Compress:   opt.Compress,
+	}}
+	if err := f.open(); err != nil {
+		return nil, err
+	}
+	if err := f.endLine(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, f.prune()
+}
+
+// Write appends lines. It returns how many bytes are in the file for good: with an error, that is where the last line ends
+// that was written whole, and what is behind it has to be written again.
+func (f *File) Write(lines []byte) (n int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.f == nil {
+		return 0, f.fail("write", fs.ErrClosed)
+	}
+	if err := f.settle(); err != nil {
+		return 0, err
+	}
+	for n < len(lines) {
+		part := f.fit(lines[n:])
+		m, err := f.append(part)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// Close closes the file. Write fails afterwards. A second Close does nothing.
+func (f *File) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.f == nil {
+		return nil
+	}
+	err := f.f.Close()
+	f.f = nil
+	return err
+}
+
+// open makes f.f the file of that name.
+func (f *File) open() error {
+	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK // the last so that a FIFO cannot hold us up
+	file, err := os.OpenFile(f.opt.Path, flags, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = f.create(flags)
+	}
+	if errors.Is(err, unix.ELOOP) {
+		return f.fail("open", errors.New("is a symbolic link, want the file itself"))
+	}
+	if err != nil {
+		return f.fail("open", cause(err))
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("is not a regular file")
+	}
+	if err != nil {
+		_ = file.Close() // nothing was written
+		return f.fail("open", cause(err))
+	}
+	f.f, f.size, f.looked = file, info.Size(), time.Now()
+	return nil
+}
+
+// create makes the file, with the directories above it, and gives it its mode whatever the umask.
+func (f *File) create(flags int) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(f.opt.Path), 0o750); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(f.opt.Path, flags|os.O_CREATE, f.opt.Mode)
+	if err != nil {
+		return nil, err
+	}
+	return file, file.Chmod(f.opt.Mode)
+}
+
+// endLine ends a last line that a crash had cut short, so that the next record is not glued to it.
+func (f *File) endLine() error {
+	if f.size == 0 {
+		return nil
+	}
+	in, err := os.Open(f.opt.Path)
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return nil // a file that we may write and not read: nothing can be told of its end
+		}
+		return f.fail("read", cause(err))
+	}
+	defer in.Close()
+	last := make([]byte, 1)
+	if _, err := in.ReadAt(last, f.size-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	_, err = f.append([]byte("\n"))
+	return err
+}
+
+// prune lets lumberjack count, age and compress what earlier runs left behind: it does so when it opens the file.
+func (f *File) prune() error {
+	if _, err := f.rotator.Write(nil); err != nil {
+		return f.fail("open", err)
+	}
+	return f.rotator.Close()
+}
+
+// settle cuts off what a failed write left, and follows the name when the file was moved or deleted: at most once a second,
+// as that is a system call.
+func (f *File) settle() error {
+	if f.torn >= 0 {
+		if err := f.f.Truncate(f.torn); err != nil {
+			return f.fail("truncate", cause(err))
+		}
+		f.size, f.torn = f.torn, -1
+	}
+	if now := time.Now(); now.Sub(f.looked) >= time.Second || now.Before(f.looked) {
+		f.looked = now
+		return f.follow()
+	}
+	return nil
+}
+
+// follow reopens the file unless its name still stands for our descriptor, and takes over its size, which an outside
+// copytruncate may have changed.
+func (f *File) follow() error {
+	ours, err := f.f.Stat()
+	if err != nil {
+		return f.fail("stat", cause(err))
+	}
+	if named, err := os.Lstat(f.opt.Path); err == nil && os.SameFile(ours, named) {
+		f.size = ours.Size()
+		return nil
+	}
+	old := f.f
+	if err := f.open(); err != nil {
+		f.looked = time.Time{} // again at the next write: nothing more goes into a file that has no name
+		return err
+	}
+	return old.Close()
+}
+
+// fit returns the lines at the head of lines that may be written now; it rotates when the first of them does not fit.
+func (f *File) fit(lines []byte) []byte {
+	room := f.opt.MaxSize - f.size
+	if int64(len(lines)) <= room {
+		return lines
+	}
+	if room > 0 {
+		if end := bytes.LastIndexByte(lines[:room], '\n'); end >= 0 {
+			return lines[:end+1]
+		}
+	}
+	switch {
+	case f.size == 0: // one line, longer than a file may be
+		return bytes.SplitAfterN(lines, []byte("\n"), 2)[0]
+	case f.rotate():
+		return f.fit(lines)
+	}
+	return lines
+}
+
+// rotate moves the file aside and opens a new one. When it cannot, the old file is written on, and rotating is tried again
+// a second later.
+func (f *File) rotate() bool {
+	if f.failing && time.Since(f.rotated) < time.Second {
+		return false
+	}
+	// Backups are named to the millisecond: two in one would overwrite the first.
+	for time.Since(f.rotated) < 2*time.Millisecond {
+		time.Sleep(time.Millisecond)
+	}
+	err := f.rotator.Rotate()
+	f.rotated = time.Now()
+	_ = f.rotator.Close() // its descriptor of the new file, to which it has written nothing: it lacks O_APPEND
+	if err == nil || f.moved() {
+		old := f.f
+		if err = f.open(); err == nil {
+			err = errors.Join(f.f.Chmod(f.opt.Mode), old.Close()) // lumberjack made it, under the umask
+		}
+	}
+	if f.failing != (err != nil) {
+		f.failing = err != nil
+		if f.opt.Trouble != nil {
+			f.opt.Trouble(f.fail("rotate", err))
+		}
+	}
+	return err == nil
+}
+
+// moved says whether the file's name does not stand for our descriptor any more.
+func (f *File) moved() bool {
+	ours, err := f.f.Stat()
+	if err != nil {
+		return true
+	}
+	named, err := os.Lstat(f.opt.Path)
+	return err != nil || !os.SameFile(ours, named)
+}
+
+// append writes lines. What a failed write leaves of a line is cut off, at once or before the next write.
+func (f *File) append(lines []byte) (int, error) {
+	n, err := f.f.Write(lines)
+	if err == nil {
+		f.size += int64(n)
+		return n, nil
+	}
+	good := bytes.LastIndexByte(lines[:n], '\n') + 1
+	if n > good {
+		// Where the file ends is asked, not reckoned: an outside copytruncate may have moved it.
+		info, serr := f.f.Stat()
+		if serr != nil {
+			return 0, f.fail("stat", cause(serr))
+		}
+		f.torn = info.Size() - int64(n-good)
+	}
+	f.size += int64(good)
+	return good, f.fail("write", cause(err))
+}
+
+// fail names the operation and the file; nil stays nil.
+func (f *File) fail(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s record file %q: %w", op, f.opt.Path, err)
+}
+
+// cause takes the operation and the path off an error that fail is about to name again.
+func cause(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}

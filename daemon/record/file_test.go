@@ -1,0 +1,277 @@
+package record
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// options for a file in a new directory.
+func options(t *testing.T) FileOptions {
+	return FileOptions{Path: filepath.Join(t.TempDir(), "sub", "records.log"), Mode: 0o640, MaxSize: 1 << 20}
+}
+
+func open(t *testing.T, opt FileOptions) *File {
+	t.Helper()
+	f, err := OpenFile(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func write(t *testing.T, f *File, lines string) {
+	t.Helper()
+	if n, err := f.Write([]byte(lines)); n != len(lines) || err != nil {
+		t.Fatalf("got %d, %v, want %d bytes written", n, err, len(lines))
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// whole returns all that was ever written, oldest backup first.
+func whole(t *testing.T, path string) string {
+	t.Helper()
+	backups, _ := filepath.Glob(strings.TrimSuffix(path, ".log") + "-*")
+	slices.Sort(backups)
+	var all strings.Builder
+	for _, name := range backups {
+		b := []byte(read(t, name))
+		if strings.HasSuffix(name, ".gz") {
+			z, err := gzip.NewReader(bytes.NewReader(b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, err = io.ReadAll(z); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all.Write(b)
+	}
+	return all.String() + read(t, path)
+}
+
+func TestFileHasItsModeWhateverTheUmask(t *testing.T) {
+	defer unix.Umask(unix.Umask(0o077))
+	opt := options(t)
+	opt.MaxSize = 8
+	f := open(t, opt)
+	for _, line := range []string{"before\n", "after\n"} {
+		write(t, f, line)
+		info, err := os.Stat(opt.Path)
+		if err != nil || info.Mode() != 0o640 {
+			t.Errorf("%q: got mode %v, %v, want -rw-r-----", line, info.Mode(), err)
+		}
+	}
+}
+
+func TestFileRotatesBetweenLines(t *testing.T) {
+	opt := options(t)
+	opt.MaxSize = 100
+	f := open(t, opt)
+	var want strings.Builder
+	for i := range 60 {
+		lines := strings.Repeat(fmt.Sprintf("line %d\n", i), i)
+		if i == 30 {
+			lines = strings.Repeat("longer than a file ", 9) + "\n"
+		}
+		write(t, f, lines)
+		want.WriteString(lines)
+	}
+	if got := whole(t, opt.Path); got != want.String() {
+		t.Errorf("got %d bytes in all files, want %d: a rotation lost or overwrote some", len(got), want.Len())
+	}
+	names, _ := filepath.Glob(filepath.Dir(opt.Path) + "/*")
+	for _, name := range names {
+		if b := read(t, name); len(b) > 100 && strings.Count(b, "\n") > 1 || !strings.HasSuffix(b, "\n") {
+			t.Errorf("%s: %d bytes, %d lines: want at most 100 bytes of whole lines", name, len(b), strings.Count(b, "\n"))
+		}
+	}
+}
+
+func TestFileRotatedTwiceInAMillisecondKeepsBoth(t *testing.T) {
+	opt := options(t)
+	opt.MaxSize = 4
+	f := open(t, opt)
+	for i := range 50 {
+		write(t, f, fmt.Sprintf("%03d\n", i))
+	}
+	if got := strings.Count(whole(t, opt.Path), "\n"); got != 50 {
+		t.Errorf("got %d of 50 lines", got)
+	}
+}
+
+func TestFileIsCountedAndCompressed(t *testing.T) {
+	opt := options(t)
+	opt.MaxSize, opt.MaxBackups, opt.Compress = 4, 3, true
+	f := open(t, opt)
+	for i := range 9 {
+		write(t, f, fmt.Sprintf("%03d\n", i))
+	}
+	want := "005\n006\n007\n008\n"
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // lumberjack works behind our back
+		plain, _ := filepath.Glob(filepath.Dir(opt.Path) + "/*-*.log")
+		packed, _ := filepath.Glob(filepath.Dir(opt.Path) + "/*.log.gz")
+		if len(plain) == 0 && len(packed) == 3 && whole(t, opt.Path) == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("got %q and %q, want three compressed backups and %q", plain, packed, want)
+		}
+	}
+}
+
+func TestFileThatWasMovedOrDeletedIsMadeAnew(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		act  func(path string) error
+	}{
+		{"deleted", os.Remove},
+		{"renamed", func(p string) error { return os.Rename(p, p+".1") }},
+		{"directory gone", func(p string) error { return os.RemoveAll(filepath.Dir(p)) }},
+		{"replaced", func(p string) error {
+			return errors.Join(os.WriteFile(p+".new", []byte("other\n"), 0o600), os.Rename(p+".new", p))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			opt := options(t)
+			f := open(t, opt)
+			write(t, f, "before\n")
+			if err := c.act(opt.Path); err != nil {
+				t.Fatal(err)
+			}
+			f.looked = f.looked.Add(-time.Second) // as if a second had passed
+			write(t, f, "after\n")
+			if got := read(t, opt.Path); !strings.HasSuffix(got, "after\n") || strings.Contains(got, "before") {
+				t.Errorf("got %q, want only what came after", got)
+			}
+		})
+	}
+}
+
+func TestFileTruncatedFromOutsideHasNoHole(t *testing.T) {
+	opt := options(t)
+	opt.MaxSize = 20
+	f := open(t, opt)
+	write(t, f, "before, before\n")
+	if err := os.Truncate(opt.Path, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.looked = f.looked.Add(-time.Second)
+	write(t, f, "after, after\n")
+	if got, want := whole(t, opt.Path), "after, after\n"; got != want {
+		t.Errorf("got %q, want %q in one file", got, want)
+	}
+}
+
+func TestFileCutsBackWhatDidNotFit(t *testing.T) {
+	opt := options(t)
+	f := open(t, opt)
+	write(t, f, "before\n")
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	// The kernel writes as much as fits below the limit, as it does on a full disk, and then fails.
+	limit := old
+	limit.Cur = 7 + 6 + 3
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	n, err := f.Write([]byte("whole\ntorn\n"))
+	if err2 := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err2 != nil {
+		t.Fatal(err2)
+	}
+	if n != 6 || !errors.Is(err, unix.EFBIG) {
+		t.Errorf("got %d, %v, want 6 bytes and %v", n, err, unix.EFBIG)
+	}
+	write(t, f, "again\n")
+	if got, want := read(t, opt.Path), "before\nwhole\nagain\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestFileEndsALineThatACrashCutShort(t *testing.T) {
+	opt := options(t)
+	opt.Path = filepath.Join(t.TempDir(), "r.log")
+	if err := os.WriteFile(opt.Path, []byte("one\ntw"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	write(t, open(t, opt), "three\n")
+	if got, want := read(t, opt.Path), "one\ntw\nthree\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestFileThatCannotBeRotatedIsWrittenOn(t *testing.T) {
+	var told []error
+	opt := options(t)
+	opt.MaxSize, opt.Trouble = 8, func(err error) { told = append(told, err) }
+	f := open(t, opt)
+	f.rotator.Filename = filepath.Join(opt.Path, "not a directory", "r.log")
+	for _, line := range []string{"first\n", "second\n", "third\n"} {
+		write(t, f, line)
+	}
+	f.rotator.Filename = opt.Path
+	f.rotated = f.rotated.Add(-time.Second) // as if a second had passed
+	write(t, f, "fourth\n")
+	if got, want := whole(t, opt.Path), "first\nsecond\nthird\nfourth\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := read(t, opt.Path), "fourth\n"; got != want {
+		t.Errorf("got %q in the newest file, want %q", got, want)
+	}
+	if len(told) != 2 || told[0] == nil || told[1] != nil {
+		t.Errorf("told %v, want one fault and one end of it", told)
+	}
+}
+
+func TestOpenFileRefuses(t *testing.T) {
+	dir := t.TempDir()
+	for name, err := range map[string]error{
+		"directory": os.Mkdir(dir+"/directory", 0o700),
+		"link":      os.Symlink("elsewhere", dir+"/link"),
+		"fifo":      unix.Mkfifo(dir+"/fifo", 0o600),
+		"socket":    unix.Mknod(dir+"/socket", unix.S_IFSOCK|0o600, 0),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err := OpenFile(FileOptions{Path: filepath.Join(dir, name), Mode: 0o640, MaxSize: 100})
+		if err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("open record file %q: ", filepath.Join(dir, name))) {
+			t.Errorf("%s: got %v, want an error that names the file", name, err)
+		}
+	}
+	if _, err := os.Stat(dir + "/elsewhere"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link's target was made: %v", err)
+	}
+}
+
+func TestFileIsClosedForGood(t *testing.T) {
+	f := open(t, options(t))
+	if err := errors.Join(f.Close(), f.Close()); err != nil {
+		t.Error(err)
+	}
+	if n, err := f.Write([]byte("late\n")); n != 0 || !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("got %d, %v, want 0, %v", n, err, fs.ErrClosed)
+	}
+}

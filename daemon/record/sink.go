@@ -1,0 +1,166 @@
+package record
+
+import (
+	"errors"
+	"io"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// ErrSinkClosed is what Append returns once the sink was closed: the records were not written.
+var ErrSinkClosed = errors.New("record sink is closed")
+
+// A sink gathers at most this many bytes while a write is under way; who comes then waits with its records, and so reads
+// no further. It bounds both memory and how much is in flight.
+const maxGather = 1 << 20
+
+// While a write fails it is tried again after retryMin, doubling to retryMax.
+const (
+	retryMin = 10 * time.Millisecond
+	retryMax = time.Second
+)
+
+// Sink hands the records of many sessions to one writer. All who come while a write is under way are served by the next
+// one. When writing fails they wait, and it is tried again until it works: nothing is dropped. Methods may be called from
+// any goroutine; nothing runs while nobody calls.
+type Sink struct {
+	out     io.Writer
+	trouble func(error)
+
+	mu      sync.Mutex
+	gather  []byte        // the batch that is being gathered
+	spare   []byte        // the one written last, to be used again
+	batch   uint64        // the number of the batch that is being gathered
+	written uint64        // batches below this number are in the file
+	writing bool          // somebody writes, or is about to
+	tries   uint64        // writes that have come back, well or not
+	failing bool          // the last write failed
+	closed  bool          // no more records are taken
+	quit    chan struct{} // closed by Close
+	waiting [2]sync.Cond  // for a batch, by its parity: two are in flight at most
+	tried   sync.Cond     // for tries to change
+}
+
+// NewSink returns a sink that writes whole lines to out, which must say how many bytes of them are written for good, as
+// File does. trouble is called when writing begins to fail, with the error, and with nil when it works again.
+func NewSink(out io.Writer, trouble func(error)) *Sink {
+	s := &Sink{out: out, trouble: trouble, quit: make(chan struct{})}
+	s.waiting[0].L, s.waiting[1].L, s.tried.L = &s.mu, &s.mu, &s.mu
+	return s
+}
+
+// Append returns when lines are written. It keeps nothing of lines. It fails only when the sink is closed.
+func (s *Sink) Append(lines []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.gather) >= maxGather && !s.closed {
+		s.commit(s.batch)
+	}
+	if s.closed {
+		return ErrSinkClosed
+	}
+	s.gather = append(s.gather, lines...)
+	return s.commit(s.batch)
+}
+
+// Ping returns when the sink has shown that it lives: nobody writes, or a write has come back, even if it failed.
+func (s *Sink) Ping() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for tries := s.tries; s.writing && s.tries == tries; {
+		s.tried.Wait()
+	}
+}
+
+// Failing says whether the last write failed.
+func (s *Sink) Failing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failing
+}
+
+// Close makes all who wait, and all who come, fail. Call it when every session has returned, or when they must. It does not
+// close the writer. It may be called twice.
+func (s *Sink) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	close(s.quit)
+	s.waiting[0].Broadcast()
+	s.waiting[1].Broadcast()
+}
+
+// commit returns when batch n is written. Whoever finds nobody writing does it, for all who gathered.
+func (s *Sink) commit(n uint64) error {
+	for s.written <= n {
+		switch {
+		case s.closed:
+			return ErrSinkClosed
+		case s.writing:
+			s.waiting[n&1].Wait()
+		default:
+			if err := s.write(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// write writes the batch that is being gathered. It is called and returns with mu held, and lets it go meanwhile.
+func (s *Sink) write() error {
+	s.writing = true
+	s.mu.Unlock()
+	// Let every session that has something ready gather too: one write then serves them all.
+	runtime.Gosched()
+	s.mu.Lock()
+	lines := s.gather
+	s.gather, s.spare = s.spare[:0], nil
+	s.batch++
+	s.mu.Unlock()
+	err := s.flush(lines)
+	s.mu.Lock()
+	s.writing = false
+	if cap(lines) <= 4*maxGather {
+		s.spare = lines
+	}
+	if err == nil {
+		s.waiting[s.written&1].Broadcast()
+		s.written++
+	}
+	s.waiting[s.batch&1].Signal() // one of the next batch goes on to write it
+	return err
+}
+
+// flush writes lines, however often it takes, until the sink is closed.
+func (s *Sink) flush(lines []byte) error {
+	for wait := retryMin; ; wait = min(2*wait, retryMax) {
+		n, err := s.out.Write(lines)
+		s.report(err)
+		if lines = lines[n:]; err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-s.quit:
+			return errors.Join(ErrSinkClosed, err)
+		}
+	}
+}
+
+// report notes how a write came back, and tells of trouble when it begins and when it is over.
+func (s *Sink) report(err error) {
+	s.mu.Lock()
+	changed := s.failing != (err != nil)
+	s.failing = err != nil
+	s.tries++
+	s.tried.Broadcast()
+	s.mu.Unlock()
+	if changed {
+		s.trouble(err)
+	}
+}

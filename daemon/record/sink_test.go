@@ -1,0 +1,222 @@
+package record
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// script is a writer that does what a test tells it.
+type script struct {
+	mu    sync.Mutex
+	buf   bytes.Buffer
+	calls int
+	write func(call int, p []byte) (int, error) // nil, or n < 0: all is written
+}
+
+func (s *script) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	call := s.calls
+	s.calls++
+	s.mu.Unlock()
+	n, err := -1, error(nil)
+	if s.write != nil {
+		n, err = s.write(call, p)
+	}
+	if n < 0 {
+		n = len(p)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buf.Write(p[:n])
+	return n, err
+}
+
+func untroubled(t *testing.T) func(error) {
+	return func(err error) { t.Errorf("told of trouble: %v", err) }
+}
+
+func TestSinkServesAllWhoWaitByOneWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		out := &script{write: func(call int, _ []byte) (int, error) {
+			if call == 0 {
+				<-gate
+			}
+			return -1, nil
+		}}
+		s := NewSink(out, untroubled(t))
+		var done sync.WaitGroup
+		for i := range 100 {
+			done.Go(func() {
+				if err := s.Append(fmt.Appendf(nil, "%02d\n", i)); err != nil {
+					t.Error(err)
+				}
+			})
+			if i == 0 {
+				synctest.Wait() // the first one is being written
+			}
+		}
+		synctest.Wait()
+		close(gate)
+		done.Wait()
+		if out.calls != 2 || out.buf.Len() != 300 {
+			t.Errorf("got %d writes of %d bytes, want 2 of 300: one, then all that had gathered", out.calls, out.buf.Len())
+		}
+	})
+}
+
+func TestSinkKeepsEachSessionsOrder(t *testing.T) {
+	out := &script{}
+	s := NewSink(out, untroubled(t))
+	var done sync.WaitGroup
+	for c := range 20 {
+		done.Go(func() {
+			for i := range 500 {
+				line := fmt.Appendf(nil, "%d %d\n", c, i)
+				if err := s.Append(line); err != nil {
+					t.Error(err)
+				}
+				clear(line) // the sink may keep nothing of it
+			}
+		})
+	}
+	done.Wait()
+	var next [20]int
+	for line := range bytes.Lines(out.buf.Bytes()) {
+		var c, i int
+		if _, err := fmt.Sscanf(string(line), "%d %d\n", &c, &i); err != nil || next[c] != i {
+			t.Fatalf("got %q (%v), want number %d", line, err, next[c])
+		}
+		next[c]++
+	}
+	for c, n := range next {
+		if n != 500 {
+			t.Errorf("session %d: got %d of 500 lines", c, n)
+		}
+	}
+}
+
+func TestSinkTriesUntilItWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := errors.New("no space left on device")
+		out := &script{write: func(call int, p []byte) (int, error) {
+			if call == 0 {
+				return len("one\n"), full // what was written is not written again
+			}
+			if call < 9 {
+				return 0, full
+			}
+			return -1, nil
+		}}
+		var told []error
+		s := NewSink(out, func(err error) { told = append(told, err) })
+		go func() {
+			synctest.Wait()
+			s.Ping() // a sink that fails is alive
+			if !s.Failing() {
+				t.Error("got a sink in order, want a failing one")
+			}
+		}()
+		if err := s.Append([]byte("one\ntwo\n")); err != nil {
+			t.Error(err)
+		}
+		if got, want := out.buf.String(), "one\ntwo\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if len(told) != 2 || told[0] != full || told[1] != nil {
+			t.Errorf("told %v, want the fault once and its end once", told)
+		}
+		if s.Failing() {
+			t.Error("got a failing sink, want one in order")
+		}
+	})
+}
+
+func TestSinkThatFailsIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &script{write: func(int, []byte) (int, error) { return 0, errors.New("no") }}
+		s := NewSink(out, func(error) {})
+		line := append(bytes.Repeat([]byte("x"), 64<<10), '\n')
+		var ended sync.WaitGroup
+		for range 200 {
+			ended.Go(func() {
+				if err := s.Append(line); !errors.Is(err, ErrSinkClosed) {
+					t.Errorf("got %v, want %v", err, ErrSinkClosed)
+				}
+			})
+		}
+		time.Sleep(time.Hour)
+		s.mu.Lock()
+		if got, most := len(s.gather), maxGather+len(line); got > most {
+			t.Errorf("%d bytes are gathered, want at most %d", got, most)
+		}
+		s.mu.Unlock()
+		s.Close()
+		s.Close()
+		ended.Wait()
+		if err := s.Append(line); !errors.Is(err, ErrSinkClosed) {
+			t.Errorf("after Close: got %v, want %v", err, ErrSinkClosed)
+		}
+	})
+}
+
+func TestPingWaitsForAWriteThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		s := NewSink(&script{write: func(int, []byte) (int, error) { <-gate; return -1, nil }}, untroubled(t))
+		s.Ping() // nobody writes
+		go s.Append([]byte("x\n"))
+		synctest.Wait()
+		pinged := make(chan struct{})
+		go func() { s.Ping(); close(pinged) }()
+		synctest.Wait()
+		select {
+		case <-pinged:
+			t.Error("Ping returned while a write hung")
+		default:
+		}
+		close(gate)
+		<-pinged
+	})
+}
+
+func TestAppendAllocatesNothing(t *testing.T) {
+	s := NewSink(discard{}, untroubled(t))
+	line := bytes.Repeat([]byte("x\n"), 50)
+	if n := testing.AllocsPerRun(1000, func() {
+		if err := s.Append(line); err != nil {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("got %v allocations an Append, want 0", n)
+	}
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func BenchmarkAppend(b *testing.B) {
+	f, err := OpenFile(FileOptions{Path: b.TempDir() + "/r.log", Mode: 0o600, MaxSize: 1 << 30, MaxBackups: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	s := NewSink(f, func(err error) { b.Error(err) })
+	line := append(bytes.Repeat([]byte("x"), 127), '\n')
+	b.SetBytes(int64(len(line)))
+	b.ReportAllocs()
+	b.SetParallelism(32)
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if err := s.Append(line); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
