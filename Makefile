@@ -1,0 +1,53 @@
+# tcpmux: "make help" says what there is. Whatever is built is below build/.
+
+VERSION ?= $(shell sed -n '1s/^tcpmux (\(.*\)) .*/\1/p' packaging/changelog)
+FUZZTIME ?= 10s
+PREFIX   ?= /usr/local
+GO       ?= go
+
+TOOLS := $(CURDIR)/build/tools
+
+export ARCH = $(patsubst arm,arm$(shell $(GO) env GOARM),$(shell $(GO) env GOARCH))
+# Every time stamp in the package, so that the same source gives the same bytes.
+export SOURCE_DATE_EPOCH ?= $(shell date -d "$$(sed -n 's/^ -- .*>  //p' packaging/changelog | head -n 1)" +%s)
+export VERSION
+
+.PHONY: help build run test fuzz lint vuln deb install clean
+
+help: ## what each target does
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+build: ## build/tcpmux, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o build/tcpmux ./cmd/tcpmux
+
+run: build ## serve on 127.0.0.1:12345 and show the records as they come; Ctrl-C ends it
+	@packaging/run build/tcpmux
+
+test: ## vet, and all tests under the race detector (as root it installs what they need)
+	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3
+	$(GO) vet ./...
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+fuzz: ## every fuzz target for FUZZTIME=10s
+	packaging/fuzz $(FUZZTIME)
+
+lint: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, and shellcheck where it is installed
+	packaging/lint
+
+vuln: $(TOOLS)/govulncheck ## known vulnerabilities in what tcpmux calls
+	packaging/vuln
+
+deb: build $(TOOLS)/nfpm ## build/tcpmux_VERSION_ARCH.deb
+	gzip -9n <packaging/changelog >build/changelog.gz
+	$(TOOLS)/nfpm package --config packaging/nfpm.yaml --packager deb --target build
+
+install: build ## the binary alone, into DESTDIR and PREFIX=/usr/local
+	install -D -m 0755 build/tcpmux $(DESTDIR)$(PREFIX)/bin/tcpmux
+
+clean: ## remove build/
+	rm -rf build
+
+# The versions are those of packaging/tools/go.mod, a module of its own: what we need to build is no part of what we ship.
+$(TOOLS)/%: packaging/tools/go.mod packaging/tools/go.sum
+	cd packaging/tools && env -u GOOS -u GOARCH CGO_ENABLED=0 GOBIN=$(TOOLS) $(GO) install -trimpath tool
+	@touch $(TOOLS)/*
