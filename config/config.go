@@ -31,17 +31,19 @@ type Config struct {
 type Listener struct {
 	// Name is what the listener is called in logs, records and FileDescriptorName=.
 	Name string
-	// Address are host:port pairs, at least one. Default 127.0.0.1:12345.
+	// Address are pairs of an IP address and a port in the spelling of netip.AddrPort, at least one, for a socket each. Load
+	// has made ":1" of a file into "0.0.0.0:1" and "[::]:1", and localhost into 127.0.0.1. All of them, over all listeners,
+	// can be bound at once if those of IPv6 are IPV6_V6ONLY (ipv6(7)). Port 0 has the kernel pick one. Default 127.0.0.1:12345.
 	Address []string
-	// Backlog is listen(2)'s: connections that the kernel keeps for us. 1 or more; default 4096. The kernel caps it at net.core.somaxconn.
+	// Backlog is listen(2)'s: connections that the kernel keeps for us. 1 to 1,000,000; default 4096. The kernel caps it at net.core.somaxconn.
 	Backlog int
-	// Banner is sent to each client as written, placeholders filled in. "" sends none. Default "Welcome connect!\r\n".
+	// Banner is sent to each client as written, placeholders filled in, at most 4 KiB. "" sends none. Default "Welcome connect!\r\n".
 	Banner string
 	// Model is how a client is served: "goroutine".
 	Model string
 	// Framing is how bytes become messages: "line".
 	Framing string
-	// MaxMessage is the longest message in bytes that is recorded in one piece. Default 64 KiB.
+	// MaxMessage is the longest message in bytes that is recorded in one piece, 1 to 16 MiB. Default 64 KiB.
 	MaxMessage int64
 	// IdleTimeout is how long a client may send nothing before it is closed. Default 0: for ever.
 	IdleTimeout time.Duration
@@ -55,7 +57,8 @@ type Record struct {
 	Format string
 	// Mode is the permission bits of a file that the daemon makes. Default 0640.
 	Mode uint32
-	// MaxSize is the size in bytes that a file does not exceed: it is rotated before. Default 100 MiB.
+	// MaxSize is the size in bytes that a file does not exceed: it is rotated before. 4 KiB or more, and enough for the longest
+	// record that any listener's MaxMessage can become. Default 100 MiB.
 	MaxSize int64
 	// MaxBackups is how many rotated files are kept; 0 keeps all. Default 10.
 	MaxBackups int
@@ -77,7 +80,7 @@ type Log struct {
 
 // Limits bound what clients may take.
 type Limits struct {
-	// Clients is how many clients are served at once, over all listeners; the surplus waits in the kernel's backlog. 1 or more; default 10000.
+	// Clients is how many clients are served at once, over all listeners; the surplus waits in the kernel's backlog. 1 to 1,000,000; default 10000.
 	Clients int
 }
 

@@ -1,0 +1,119 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// document is one file on its way to a Config: where its values stand and what is wrong with them so far.
+type document struct {
+	file     string
+	lines    map[string]int  // by path, see keyPath
+	failed   map[string]bool // paths with a fault: what depends on them is not judged
+	names    map[string]bool // of the listeners so far
+	bound    []bound         // every address of every listener, in order
+	faults   Faults
+	warnings Faults
+}
+
+// place is where a value stands and how its author knows it.
+type place struct {
+	doc  *document
+	path string
+	name string // as in a message: `listener "telnet": backlog`
+}
+
+// item is the place of an element of an array: found by its own line, known by the array's name.
+func (p place) item(i int) place {
+	p.path = itemPath(p.path, i)
+	return p
+}
+
+// want is the fault of a value that is not what is allowed.
+func (p place) want(got any, want string) { p.fault("is %s, want %s", show(got), want) }
+
+// fault is any other fault; format goes on after the name.
+func (p place) fault(format string, args ...any) {
+	d := p.doc
+	d.faults = append(d.faults, Fault{d.file, d.lines[p.path], p.name + " " + fmt.Sprintf(format, args...)})
+	d.failed[p.path] = true
+}
+
+// warn is what is legal and yet most likely a mistake.
+func (p place) warn(format string, args ...any) {
+	d := p.doc
+	d.warnings = append(d.warnings, Fault{d.file, d.lines[p.path], p.name + " " + fmt.Sprintf(format, args...)})
+}
+
+// sorted puts faults in the order of their lines and drops those that say the same.
+func (d *document) sorted(f Faults) Faults {
+	slices.SortStableFunc(f, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
+	return slices.Compact(f)
+}
+
+// key is one key of a table: how its value is taken.
+type key struct {
+	name string
+	// set takes the value, or says at the place why not. nil for a table, which is read on its own.
+	set setter
+}
+
+// setter stores a decoded TOML value in a Config, or says at its place what is allowed instead.
+type setter func(v any, at place)
+
+// table is one TOML table while it is read.
+type table struct {
+	doc    *document
+	path   string
+	name   string // before a key in a message: "record." or `listener "telnet": `
+	home   string // whose keys these are: "", "record", …, "listener"
+	values map[string]any
+}
+
+func (t table) place(key string) place {
+	name := key
+	if strings.ContainsFunc(key, func(r rune) bool { return r > 0x7f || !isBare(byte(r)) }) || key == "" || len(key) > maxShown {
+		name = quote(key)
+	}
+	return place{t.doc, keyPath(t.path, key), t.name + name}
+}
+
+// take reads the given keys and refuses all others.
+func (t table) take(keys []key) {
+	for _, k := range keys {
+		if v, ok := t.values[k.name]; ok && k.set != nil {
+			k.set(v, t.place(k.name))
+		}
+	}
+	for name := range t.values {
+		if !slices.ContainsFunc(keys, func(k key) bool { return k.name == name }) {
+			t.place(name).fault("is no key here%s", suggestion(name, t.home, keys))
+		}
+	}
+}
+
+// need is the fault of a table without a key that it must have.
+func (t table) need(key, want string) {
+	if _, ok := t.values[key]; !ok {
+		place{t.doc, t.path, t.name + key}.fault("is missing, want %s", want)
+	}
+}
+
+// read takes the keys of the table [name], if it is there.
+func (t table) read(name string, keys []key) {
+	v, ok := t.values[name]
+	if !ok {
+		return
+	}
+	at := t.place(name)
+	switch v := v.(type) {
+	case map[string]any:
+		table{t.doc, at.path, name + ".", name, v}.take(keys)
+	case []map[string]any:
+		at.want(v, fmt.Sprintf("one table: [%s] in single brackets", name))
+	default:
+		at.want(v, fmt.Sprintf("a table: [%s] on a line of its own", name))
+	}
+}

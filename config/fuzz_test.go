@@ -1,0 +1,106 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// FuzzLoad holds that no text whatever makes Load panic, that what it takes survives WriteTOML, that its errors are plain
+// lines, and that every value the TOML library finds has a line.
+func FuzzLoad(f *testing.F) {
+	files, _ := filepath.Glob("testdata/*/*.toml")
+	for _, file := range append(files, "testdata/good.toml", shipped) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add([]byte("\ufeff"))
+	f.Add([]byte("listener=[{name='a',address=':1'},5]\nlog.file=''"))
+	f.Add([]byte("a={\n#]\nb.c=[1,\n'''\n'''],}\r\n[[d.e]]\n[d.e.f]\n[[d.e]]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := parse("f.toml", text)
+		if err == nil {
+			roundTrip(t, c)
+		} else {
+			checkError(t, err)
+		}
+		checkLines(t, string(text))
+	})
+}
+
+func checkError(t *testing.T, err error) {
+	var faults Faults
+	if !errors.As(err, &faults) || !errors.Is(err, ErrInvalid) {
+		t.Fatalf("got %T, want Faults that are ErrInvalid", err)
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != len(faults) {
+		t.Errorf("got %d lines, want one for each of %d faults", len(lines), len(faults))
+	}
+	for i, line := range lines {
+		if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) || len(line) > 1200 {
+			t.Errorf("got %q, want a short printable line", line)
+		}
+		if i > 0 && faults[i].Line < faults[i-1].Line {
+			t.Errorf("got line %d behind line %d, want them in order", faults[i].Line, faults[i-1].Line)
+		}
+		if faults[i].Line == 0 && !strings.Contains(line, "gave up") {
+			t.Errorf("got no line number in %q, want one", line)
+		}
+	}
+}
+
+// checkLines compares the scanner with the library: each value has a line, and a bare key stands on its line.
+func checkLines(t *testing.T, text string) {
+	lines, deep := scanLines(text)
+	if deep > 0 {
+		return
+	}
+	values, err := decodeTOML(text)
+	if err != nil || strings.HasPrefix(text, "\ufeff") || strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
+		return
+	}
+	raw := strings.Split(text, "\n")
+	found := 0
+	walk("", "", values, func(path, key string) {
+		found++
+		line := lines[path]
+		if line < 1 || line > len(raw) {
+			t.Fatalf("%s: got line %d of %d in %q", path, line, len(raw), text)
+		}
+		bare := key != "" && strings.Trim(key, "abcdefghijklmnopqrstuvwxyz") == ""
+		if bare && !strings.Contains(text, `\`) && !strings.Contains(raw[line-1], key) {
+			t.Fatalf("%s: got line %d, want one with the key in %q", path, line, text)
+		}
+	})
+	if found != len(lines) {
+		t.Fatalf("got %d lines %v, want %d in %q", len(lines), lines, found, text)
+	}
+}
+
+// walk visits every value below v by its path.
+func walk(path, key string, v any, visit func(path, key string)) {
+	if path != "" {
+		visit(path, key)
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for k, v := range v {
+			walk(keyPath(path, k), k, v, visit)
+		}
+	case []map[string]any:
+		for i, v := range v {
+			walk(itemPath(path, i), "", v, visit)
+		}
+	case []any:
+		for i, v := range v {
+			walk(itemPath(path, i), "", v, visit)
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// Every key stands once in these lists: they read it, tell it from a typing error, and know where it belongs.
+
+const (
+	maxDuration   = 10 * 365 * day
+	maxMaxMessage = 16 << 20
+	minMaxSize    = 4 << 10
+	maxMaxSize    = 1 << 50 // a petabyte: above it somebody lost count of the zeros
+	maxCount      = 1_000_000
+)
+
+func topKeys(c *Config, l *Listener) []key {
+	return append(append([]key{{"address", mainAddress(c)}}, sharedKeys(l)...),
+		key{"drain_timeout", drainTimeout(&c.DrainTimeout)},
+		key{"record", nil}, key{"log", nil}, key{"limits", nil}, key{"listener", nil})
+}
+
+// sharedKeys stand at the top and, inherited from there, in each [[listener]].
+func sharedKeys(l *Listener) []key {
+	return []key{
+		{"backlog", number(&l.Backlog, 1, maxCount)},
+		{"banner", banner(&l.Banner)},
+		{"model", word(&l.Model, "goroutine")},
+		{"framing", word(&l.Framing, "line")},
+		{"max_message", size(&l.MaxMessage, 1, maxMaxMessage)},
+		{"idle_timeout", idleTimeout(&l.IdleTimeout)},
+	}
+}
+
+func listenerKeys(l *Listener) []key {
+	return append([]key{
+		{"name", listenerName(&l.Name)},
+		{"address", addresses(l)},
+	}, sharedKeys(l)...)
+}
+
+func recordKeys(r *Record) []key {
+	return []key{
+		{"file", filePath(&r.File, false)},
+		{"format", word(&r.Format, "text", "json")},
+		{"mode", mode(&r.Mode)},
+		{"max_size", size(&r.MaxSize, minMaxSize, maxMaxSize)},
+		{"max_backups", number(&r.MaxBackups, 0, maxCount)},
+		{"max_age", days(&r.MaxAge)},
+		{"compress", boolean(&r.Compress)},
+		{"events", boolean(&r.Events)},
+	}
+}
+
+func logKeys(l *Log) []key {
+	return []key{
+		{"file", filePath(&l.File, true)},
+		{"level", word(&l.Level, "debug", "info", "warn", "error")},
+	}
+}
+
+func limitsKeys(l *Limits) []key {
+	return []key{{"clients", number(&l.Clients, 1, maxCount)}}
+}
+
+// config reads all tables over the defaults.
+func (d *document) config(values map[string]any) Config {
+	c := Default()
+	main := &c.Listeners[0]
+	top := table{doc: d, values: values}
+	if _, ok := values["address"]; !ok {
+		d.bind(place{doc: d}, *main, main.Address[0])
+	}
+	top.take(topKeys(&c, main))
+	top.read("record", recordKeys(&c.Record))
+	top.read("log", logKeys(&c.Log))
+	top.read("limits", limitsKeys(&c.Limits))
+
+	tables := append([]table{top}, d.listenerTables(top)...)
+	for _, t := range tables[1:] {
+		c.Listeners = append(c.Listeners, t.listener(c.Listeners[0]))
+	}
+	if a, ok := values["address"].([]any); ok && len(a) == 0 {
+		c.Listeners, tables = c.Listeners[1:], tables[1:]
+	}
+	d.check(&c, top, tables)
+	return c
+}
+
+// listenerTables are the tables of [[listener]], or of listener = [{…}, …], in their order.
+func (d *document) listenerTables(top table) []table {
+	var tables []table
+	at := top.place("listener")
+	switch v := top.values["listener"].(type) {
+	case nil:
+	case []map[string]any:
+		for i, values := range v {
+			tables = append(tables, d.listenerTable(at.item(i), i, values))
+		}
+	case []any:
+		for i, item := range v {
+			values, ok := item.(map[string]any)
+			if !ok {
+				at.want(item, "[[listener]] in double brackets, one for each")
+				continue
+			}
+			tables = append(tables, d.listenerTable(at.item(i), i, values))
+		}
+	default:
+		at.want(v, "[[listener]] in double brackets, one for each")
+	}
+	return tables
+}
+
+func (d *document) listenerTable(at place, i int, values map[string]any) table {
+	label := fmt.Sprintf("listener %d: ", i+1)
+	if name, ok := values["name"].(string); ok {
+		label = fmt.Sprintf("listener %s: ", quote(name))
+	}
+	return table{d, at.path, label, "listener", values}
+}
+
+// listener reads one [[listener]], which has what the main listener has where it says nothing else.
+func (t table) listener(main Listener) Listener {
+	l := main
+	l.Name, l.Address = "", nil
+	t.need("name", wantName)
+	t.need("address", wantAddress+"; it is not inherited")
+	t.take(listenerKeys(&l))
+	return l
+}
+
+const wantName = "1 to 64 of a-z, A-Z, 0-9, dot, dash and underscore"
+
+// A name becomes systemd's FileDescriptorName=, which allows no colon, and stands in records and metrics.
+var nameForm = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`)
+
+func listenerName(dst *string) setter {
+	return func(v any, at place) {
+		s, ok := v.(string)
+		switch {
+		case !ok || !nameForm.MatchString(s):
+			at.want(v, wantName)
+		case s == MainListener:
+			at.want(v, "another name: the listener of the top-level keys is called so")
+		case at.doc.names[s]:
+			at.want(v, "a name that no other listener has")
+		default:
+			at.doc.names[s] = true
+			*dst = s
+		}
+	}
+}
+
+func drainTimeout(dst *time.Duration) setter {
+	return func(v any, at place) {
+		duration(dst)(v, at)
+		// systemd's DefaultTimeoutStopSec=.
+		if *dst >= 90*time.Second {
+			at.warn("is %s: systemd kills the service after TimeoutStopSec=, 90s unless the unit says more", show(v))
+		}
+	}
+}
+
+func idleTimeout(dst *time.Duration) setter {
+	return func(v any, at place) {
+		duration(dst)(v, at)
+		if 0 < *dst && *dst < time.Second {
+			at.warn("is %s: most clients are closed before they have said anything", show(v))
+		}
+	}
+}

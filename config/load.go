@@ -1,0 +1,173 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+
+	"github.com/BurntSushi/toml"
+)
+
+// maxFile is the size in bytes above which a file is taken for something else than a configuration.
+const maxFile = 1 << 20
+
+// Load reads the file at path over Default. Its error is ErrInvalid in the sense of errors.Is, and one of two kinds: the file
+// could not be read (then also the cause, such as fs.ErrNotExist), or Faults, which holds all that is wrong with the file.
+// With an error the Config is the zero value. Load blocks on nothing but the disk: what is no regular file is refused.
+func Load(path string) (Config, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return Config{}, &unreadable{path, err}
+	}
+	return parse(path, text)
+}
+
+// readFile reads a regular file of at most maxFile bytes.
+func readFile(path string) ([]byte, error) {
+	// O_NONBLOCK: opening a fifo would otherwise wait for a writer before we could see that it is one.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer func() { _ = f.Close() }() // nothing was written
+	info, err := f.Stat()
+	if err != nil {
+		return nil, cause(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s, want a regular file", kind(info.Mode()))
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, cause(err)
+	}
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("longer than %s", formatSize(maxFile))
+	}
+	return text, nil
+}
+
+// cause takes the operation and path off an error of package os: unreadable says them.
+func cause(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+func kind(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "is a directory"
+	case m&fs.ModeNamedPipe != 0:
+		return "is a pipe"
+	}
+	return "is a device or socket"
+}
+
+// parse is Load for a text already read.
+func parse(path string, text []byte) (Config, error) {
+	d := &document{file: path, names: map[string]bool{}, failed: map[string]bool{}}
+	values, fault := d.decode(text)
+	if fault != nil {
+		return Config{}, Faults{*fault}
+	}
+	c := d.config(values)
+	if len(d.faults) > 0 {
+		return Config{}, d.sorted(d.faults)
+	}
+	c.Path = path
+	for _, w := range d.sorted(d.warnings) {
+		c.Warnings = append(c.Warnings, w.String())
+	}
+	return c, nil
+}
+
+// decode turns a text into TOML values and notes the line of each. The fault it returns is a text that is no TOML.
+func (d *document) decode(text []byte) (map[string]any, *Fault) {
+	if f := d.encoding(text); f != nil {
+		return nil, f
+	}
+	lines, deep := scanLines(string(text))
+	if deep > 0 {
+		return nil, &Fault{d.file, deep, fmt.Sprintf("nested more than %d deep, want tables and arrays as the manual shows them", maxDepth)}
+	}
+	d.lines = lines
+	values, err := decodeTOML(string(text))
+	if err != nil {
+		return nil, d.syntax(err)
+	}
+	return values, nil
+}
+
+// encoding refuses what an editor may save without showing it.
+func (d *document) encoding(text []byte) *Fault {
+	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+		return &Fault{d.file, 1, "the file is UTF-16, want plain UTF-8"}
+	}
+	if bytes.HasPrefix(text, []byte("\xef\xbb\xbf")) {
+		return &Fault{d.file, 1, "the file begins with a byte order mark, want plain UTF-8 without one"}
+	}
+	for i, line := 0, 1; i < len(text); {
+		r, n := utf8.DecodeRune(text[i:])
+		switch {
+		case r == 0:
+			return &Fault{d.file, line, "a NUL byte, want plain UTF-8"}
+		case r == utf8.RuneError && n == 1:
+			return &Fault{d.file, line, fmt.Sprintf("byte 0x%02x is no UTF-8, want plain UTF-8", text[i])}
+		case r == '\n':
+			line++
+		}
+		i += n
+	}
+	return nil
+}
+
+// decodeTOML decodes into a map, not into Config: the library would match keys without regard to case, take a bare number
+// for a duration and end at the first value of a wrong type. It panics on what it holds for bugs of its own; a
+// configuration file must not end the process, so that becomes an error.
+func decodeTOML(text string) (values map[string]any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the TOML library gave up: %v", r)
+		}
+	}()
+	_, err = toml.Decode(text, &values)
+	return values, err
+}
+
+// syntax puts an error of the TOML library into our form.
+func (d *document) syntax(err error) *Fault {
+	var pe toml.ParseError
+	if !errors.As(err, &pe) {
+		return &Fault{d.file, 0, "not TOML: " + oneLine(err.Error())}
+	}
+	text := "not TOML: " + oneLine(pe.Message)
+	if strings.HasPrefix(pe.Message, "expected value but found") {
+		text += `; text stands in quotes, such as "info"`
+	}
+	if strings.HasSuffix(pe.Message, "cannot have leading zeroes") {
+		text += `; a mode stands in quotes, such as "0640"`
+	}
+	// At the end of a file without a final newline the library can name line 0.
+	return &Fault{d.file, max(pe.Position.Line, 1), text}
+}
+
+// oneLine makes a message of the library end and begin as ours do, and safe to print.
+func oneLine(s string) string {
+	s = strings.TrimSuffix(strings.TrimSpace(s), ".")
+	if len(s) > 1 && s[1] >= 'a' && s[1] <= 'z' {
+		s = strings.ToLower(s[:1]) + s[1:]
+	}
+	if len(s) > 4*maxShown {
+		s = strings.ToValidUTF8(s[:4*maxShown], "") + "…"
+	}
+	return printable(s)
+}

@@ -1,0 +1,222 @@
+package config
+
+import (
+	"errors"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write testdata/bad/*.want anew")
+
+// load is parse for a text in the test itself.
+func load(t *testing.T, text string) Config {
+	t.Helper()
+	c, err := parse("t.toml", []byte(text))
+	if err != nil {
+		t.Fatalf("got %v, want no error for:\n%s", err, text)
+	}
+	return c
+}
+
+func TestEmptyFileIsTheDefault(t *testing.T) {
+	for name, text := range map[string]string{
+		"empty":    "",
+		"comments": "# nothing\r\n\r\n# here",
+		"tables":   "[record]\n[log]\n[limits]\n",
+	} {
+		want := Default()
+		want.Path = "t.toml"
+		if got := load(t, text); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, want %+v", name, got, want)
+		}
+	}
+}
+
+func TestLoadGood(t *testing.T) {
+	got, err := Load("testdata/good.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	main := Listener{
+		Name: MainListener, Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
+		Banner: "hello {client}\r\n", Model: "goroutine", Framing: "line", MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute,
+	}
+	telnet, scan := main, main
+	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346"}
+	telnet.Backlog, telnet.Banner, telnet.MaxMessage, telnet.IdleTimeout = 1, "", 1000, 0
+	scan.Name, scan.Address = "scan-2.b_", []string{"[fe80::1%eth0]:0", "127.0.0.1:0"}
+	want := Config{
+		Path:         "testdata/good.toml",
+		Listeners:    []Listener{main, telnet, scan},
+		DrainTimeout: 1500 * time.Millisecond,
+		Record: Record{File: "/var/log/tcpmux/all.log", Format: "json", Mode: 0o600, MaxSize: 64 << 10, MaxBackups: 0,
+			MaxAge: 30 * 24 * time.Hour, Compress: false, Events: false},
+		Log:    Log{File: "tcpmux.log", Level: "debug"},
+		Limits: Limits{Clients: 5},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// TestBadFiles holds every message that is promised. go test -run TestBadFiles -update writes them anew: read the diff.
+func TestBadFiles(t *testing.T) {
+	t.Chdir("testdata/bad")
+	files, _ := filepath.Glob("*.toml")
+	if len(files) == 0 {
+		t.Fatal("got no files, want some")
+	}
+	for _, file := range files {
+		t.Run(file, func(t *testing.T) {
+			c, err := Load(file)
+			if err == nil {
+				t.Fatalf("got %+v, want an error", c)
+			}
+			if !errors.Is(err, ErrInvalid) || !reflect.DeepEqual(c, Config{}) {
+				t.Errorf("got %+v and an error that is ErrInvalid: %v, want no Config and true", c, errors.Is(err, ErrInvalid))
+			}
+			golden(t, strings.TrimSuffix(file, "toml")+"want", err.Error()+"\n")
+		})
+	}
+}
+
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+func TestInheritance(t *testing.T) {
+	c := load(t, `
+banner = "top"
+max_message = "1KiB"
+address = []
+[[listener]]
+name = "a"
+address = ":1"
+[[listener]]
+name = "b"
+address = ":2"
+banner = "own"
+[[listener]]
+name = "c"
+address = ":3"
+`)
+	for i, want := range []struct{ name, banner string }{{"a", "top"}, {"b", "own"}, {"c", "top"}} {
+		l := c.Listeners[i]
+		if l.Name != want.name || l.Banner != want.banner || l.MaxMessage != 1024 || l.Backlog != 4096 {
+			t.Errorf("got %+v, want name and banner %+v, the top's max_message and the default backlog", l, want)
+		}
+	}
+	if len(c.Listeners) != 3 {
+		t.Errorf("got %d listeners, want 3", len(c.Listeners))
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for _, tc := range []struct{ name, toml, want string }{
+		{"one", `"127.0.0.1:80"`, "127.0.0.1:80"},
+		{"all", `":80"`, "0.0.0.0:80 [::]:80"},
+		{"both wildcards", `["[::]:80", "0.0.0.0:80"]`, "[::]:80 0.0.0.0:80"},
+		{"wildcard of the other family", `["0.0.0.0:80", "[::1]:80"]`, "0.0.0.0:80 [::1]:80"},
+		{"localhost", `"localhost:80"`, "127.0.0.1:80"},
+		{"long IPv6", `"[0:0:0::0:1]:0080"`, "[::1]:80"},
+		{"IPv4 in IPv6", `"[::ffff:10.0.0.1]:80"`, "10.0.0.1:80"},
+		{"zone", `["[fe80::1%eth0]:80", "[fe80::1%eth1]:80"]`, "[fe80::1%eth0]:80 [fe80::1%eth1]:80"},
+		{"the kernel's choice, twice", `["127.0.0.1:0", "127.0.0.1:0", "0.0.0.0:0"]`, "127.0.0.1:0 127.0.0.1:0 0.0.0.0:0"},
+		{"last port", `"10.0.0.1:65535"`, "10.0.0.1:65535"},
+	} {
+		if got := strings.Join(load(t, "address = "+tc.toml).Listeners[0].Address, " "); got != tc.want {
+			t.Errorf("%s: got %s, want %s", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestTexts(t *testing.T) {
+	for _, tc := range []struct{ name, text, want string }{
+		{"byte order mark", "\ufeffbacklog = 1", "t.toml:1: the file begins with a byte order mark, want plain UTF-8 without one"},
+		{"UTF-16", "\xff\xfeb\x00", "t.toml:1: the file is UTF-16, want plain UTF-8"},
+		{"NUL", "#\n\x00", "t.toml:2: a NUL byte, want plain UTF-8"},
+		{"no UTF-8", "#\n#\nbanner = \"\xe4\"", "t.toml:3: byte 0xe4 is no UTF-8, want plain UTF-8"},
+		{"no value", "a =\n", `t.toml:1: not TOML: expected value but found '\n' instead; text stands in quotes, such as "info"`},
+		{"deep array", "\nx = " + strings.Repeat("[", 500_000), "t.toml:2: nested more than 32 deep, want tables and arrays as the manual shows them"},
+		{"deep key", strings.Repeat("a.", 300_000), "t.toml:1: nested more than 32 deep, want tables and arrays as the manual shows them"},
+		{"deep inline table", strings.Repeat("a={", 100_000), "t.toml:1: nested more than 32 deep, want tables and arrays as the manual shows them"},
+		{"long value", `model = "` + strings.Repeat("ä", 100) + `"`, `t.toml:1: model is "` + strings.Repeat("ä", 30) + `"…, want "goroutine"`},
+		{"long key", strings.Repeat("k", 70) + "=1", `t.toml:1: "` + strings.Repeat("k", 60) + `"… is no key here`},
+		{"key that drives a terminal", `"\e[2J" = 1`, `t.toml:1: "\x1b[2J" is no key here`},
+	} {
+		_, err := parse("t.toml", []byte(tc.text))
+		if err == nil || err.Error() != tc.want {
+			t.Errorf("%s: got %v, want %s", tc.name, err, tc.want)
+		}
+	}
+}
+
+func TestUnreadableFiles(t *testing.T) {
+	dir := t.TempDir()
+	fifo, big := filepath.Join(dir, "fifo"), filepath.Join(dir, "big")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(big, make([]byte, 10<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name, path, want string
+		is               error
+	}{
+		{"missing", filepath.Join(dir, "no"), "no such file or directory", fs.ErrNotExist},
+		{"below a file", filepath.Join(big, "x"), "not a directory", syscall.ENOTDIR},
+		{"directory", dir, "is a directory, want a regular file", ErrInvalid},
+		{"fifo", fifo, "is a pipe, want a regular file", ErrInvalid},
+		{"device", "/dev/null", "is a device or socket, want a regular file", ErrInvalid},
+		{"10 MiB", big, "longer than 1MiB", ErrInvalid},
+	} {
+		_, err := Load(tc.path)
+		want := `read configuration "` + tc.path + `": ` + tc.want
+		if err == nil || err.Error() != want || !errors.Is(err, tc.is) || !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: got %v, want %s", tc.name, err, want)
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	c := load(t, `idle_timeout = "5ms"
+banner = "{Client} {server} {clint} { x }"
+drain_timeout = "2m"
+`)
+	want := []string{
+		`t.toml:1: idle_timeout is "5ms": most clients are closed before they have said anything`,
+		`t.toml:2: banner has "{Client}", which is sent as written: only {client}, {server}, {listener}, {session}, {time}, {hostname} are filled in`,
+		`t.toml:2: banner has "{clint}", which is sent as written: only {client}, {server}, {listener}, {session}, {time}, {hostname} are filled in`,
+		`t.toml:3: drain_timeout is "2m": systemd kills the service after TimeoutStopSec=, 90s unless the unit says more`,
+	}
+	if !reflect.DeepEqual(c.Warnings, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(c.Warnings, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestFaultNamesAnOddFileSafely(t *testing.T) {
+	_, err := parse("a\n\x1b.toml", []byte("backlog = 0"))
+	if want := `"a\n\x1b.toml":1: backlog is 0, want 1 or more`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

@@ -1,0 +1,85 @@
+package config
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+const day = 24 * time.Hour
+
+// units are those of a size, the largest first. Powers of ten are left out on purpose: whoever writes 64kB rarely means 64000.
+var units = []struct {
+	name  string
+	bytes int64
+}{
+	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1},
+}
+
+// parseSize reads a whole number with a unit, such as "64KiB". fits is false for what is a size, but larger than an int64.
+func parseSize(s string) (n int64, ok, fits bool) {
+	digits := strings.TrimLeft(s, "0123456789")
+	number := s[:len(s)-len(digits)]
+	for _, u := range units {
+		if digits != u.name || number == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(number, 10, 64)
+		if err != nil || n > (1<<63-1)/u.bytes {
+			return 0, true, false
+		}
+		return n * u.bytes, true, true
+	}
+	return 0, false, false
+}
+
+// formatSize writes n bytes in the largest unit that needs no fraction.
+func formatSize(n int64) string {
+	for _, u := range units {
+		if n != 0 && n%u.bytes == 0 {
+			return strconv.FormatInt(n/u.bytes, 10) + u.name
+		}
+	}
+	return "0B"
+}
+
+// parseDuration is time.ParseDuration, but for what that takes and nobody means: "0" without a unit, and a fraction of a
+// nanosecond, which would become 0 and with it the opposite, for ever.
+func parseDuration(s string) (time.Duration, bool) {
+	d, err := time.ParseDuration(s)
+	if err != nil || !strings.ContainsAny(s, "smh") || d == 0 && strings.ContainsAny(s, "123456789") {
+		return 0, false
+	}
+	return d, true
+}
+
+// parseDays also takes whole days, such as "30d".
+func parseDays(s string) (time.Duration, bool) {
+	number, ok := strings.CutSuffix(s, "d")
+	if !ok {
+		return parseDuration(s)
+	}
+	// 16 bits of days are a hundred years more than is allowed and far from an overflow.
+	n, err := strconv.ParseUint(number, 10, 16)
+	return time.Duration(n) * day, err == nil
+}
+
+// formatDuration writes d without the zero minutes and seconds of Duration.String: "10m", not "10m0s".
+func formatDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// formatDays writes whole days as such.
+func formatDays(d time.Duration) string {
+	if d == 0 || d%day != 0 {
+		return formatDuration(d)
+	}
+	return strconv.FormatInt(int64(d/day), 10) + "d"
+}
