@@ -71,6 +71,9 @@ func OpenFile(opt FileOptions) (*File, error) {
 	return f, f.prune()
 }
 
+// Path is the file's name.
+func (f *File) Path() string { return f.opt.Path }
+
 // Write appends lines. It returns how many bytes are in the file for good: with an error, that is where the last line ends
 // that was written whole, and what is behind it has to be written again.
 func (f *File) Write(lines []byte) (n int, err error) {

@@ -50,18 +50,39 @@ func NewSink(out io.Writer, trouble func(error)) *Sink {
 	return s
 }
 
-// Append returns when lines are written. It keeps nothing of lines. It fails only when the sink is closed.
+// Ticket stands for lines that the sink has taken.
+type Ticket uint64
+
+// Append returns when lines are written: Gather, then Commit.
 func (s *Sink) Append(lines []byte) error {
+	t, err := s.Gather(lines)
+	if err != nil {
+		return err
+	}
+	return s.Commit(t)
+}
+
+// Gather takes lines for the next write; it copies them. It waits while too much is gathered, and fails only when the sink is
+// closed. The lines are not written before somebody calls Commit, which whoever has called Gather must.
+func (s *Sink) Gather(lines []byte) (Ticket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.gather) >= maxGather && !s.closed {
-		s.commit(s.batch)
+		_ = s.commit(s.batch) // it fails when the sink is closed, which is looked at next
 	}
 	if s.closed {
-		return ErrSinkClosed
+		return 0, ErrSinkClosed
 	}
 	s.gather = append(s.gather, lines...)
-	return s.commit(s.batch)
+	return Ticket(s.batch), nil
+}
+
+// Commit returns when what Gather gave the ticket for, and all that was gathered before it, is written. It fails only when the
+// sink is closed before.
+func (s *Sink) Commit(t Ticket) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.commit(uint64(t))
 }
 
 // Ping returns when the sink has shown that it lives: nobody writes, or a write has come back, even if it failed.

@@ -1,0 +1,179 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// acceptor is the accept loop of one listener.
+type acceptor struct {
+	server *Server
+	ln     *listener
+	raw    syscall.RawConn
+	accept func(fd int) (int, unix.Sockaddr, error) // accept4(2), but for tests
+	asked  chan chan struct{}                       // each is closed by the loop, to show that it turns
+	done   chan struct{}                            // closed when the loop has ended
+
+	// One run of failures.
+	failed int
+	since  time.Time
+}
+
+func newAcceptor(s *Server, ln *listener) (*acceptor, error) {
+	raw, err := ln.file.SyscallConn()
+	return &acceptor{server: s, ln: ln, raw: raw, accept: accept4, asked: make(chan chan struct{}, 1), done: make(chan struct{})}, err
+}
+
+func accept4(fd int) (int, unix.Sockaddr, error) {
+	return unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+}
+
+// run accepts until the server drains. A slot is taken first, so that the surplus waits in the kernel's backlog.
+func (a *acceptor) run() error {
+	for {
+		switch why := a.slot(); why {
+		case turned:
+			continue
+		case quit:
+			return a.leave()
+		}
+		fd, peer, err := a.next()
+		switch {
+		case err == nil:
+			a.recovered()
+			a.server.admit(a.ln, fd, peer)
+			continue
+		case errors.Is(err, os.ErrDeadlineExceeded): // woken, by ping or by Shutdown
+			_ = a.ln.file.SetReadDeadline(time.Time{}) // it takes deadlines
+		case !passing(err):
+			<-a.server.slots
+			return fmt.Errorf("%v: accept: %w", a.ln, err)
+		default:
+			a.pause(err)
+		}
+		<-a.server.slots
+	}
+}
+
+// event is what an accept loop that waits was woken by.
+type event int
+
+const (
+	got    event = iota // a slot
+	turned              // a ping, which has been answered
+	quit                // Shutdown
+)
+
+// slot waits for a place for one more client.
+func (a *acceptor) slot() event {
+	select { // first what must not be kept waiting by a stream of clients
+	case r := <-a.asked:
+		close(r)
+		return turned
+	case <-a.server.quit:
+		return quit
+	default:
+	}
+	select {
+	case a.server.slots <- struct{}{}:
+		return got
+	case r := <-a.asked:
+		close(r)
+		return turned
+	case <-a.server.quit:
+		return quit
+	}
+}
+
+// next waits for a connection.
+func (a *acceptor) next() (fd int, peer unix.Sockaddr, err error) {
+	rerr := a.raw.Read(func(lfd uintptr) bool {
+		fd, peer, err = a.accept(int(lfd))
+		return err != unix.EAGAIN && err != unix.EINTR
+	})
+	if rerr != nil {
+		return -1, nil, rerr
+	}
+	return fd, peer, err
+}
+
+// pause waits before the next try, longer each time. A run of failures is told when it starts.
+func (a *acceptor) pause(err error) {
+	if a.failed == 0 {
+		a.since = time.Now()
+		a.server.log.Warn("accept fails, new clients wait", "listener", a.ln.Name, "err", os.NewSyscallError("accept", err))
+	}
+	a.failed++
+	timer := time.NewTimer(min(acceptRetryMin<<min(a.failed-1, 20), acceptRetryMax))
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return
+		case r := <-a.asked:
+			close(r)
+		case <-a.server.quit:
+			return
+		}
+	}
+}
+
+// recovered tells that a run of failures is over.
+func (a *acceptor) recovered() {
+	if a.failed > 0 {
+		a.server.log.Info("accept works again", "listener", a.ln.Name, "failures", a.failed, "duration", time.Since(a.since).Round(time.Millisecond))
+		a.failed = 0
+	}
+}
+
+// leave takes in those who wait in the backlog of a socket that is closed with us, as they have connected in good faith and
+// may have sent something. Those of systemd's socket wait for the next process.
+func (a *acceptor) leave() error {
+	for !a.ln.inherited {
+		select {
+		case a.server.slots <- struct{}{}:
+		default:
+			a.server.log.Warn("clients in the backlog are turned away: there are too many", "listener", a.ln.Name)
+			return ErrServerClosed
+		}
+		fd, peer, err := -1, unix.Sockaddr(nil), error(nil)
+		if cerr := a.raw.Control(func(lfd uintptr) { fd, peer, err = a.accept(int(lfd)) }); cerr != nil || err != nil {
+			<-a.server.slots
+			break
+		}
+		a.server.admit(a.ln, fd, peer)
+	}
+	return ErrServerClosed
+}
+
+// wake makes a loop that waits for a connection look up.
+func (a *acceptor) wake() {
+	_ = a.ln.file.SetReadDeadline(longAgo) // on error the loop has ended
+}
+
+// ping returns nil once the loop has answered, or has ended; ctx's error when it has not by then.
+func (a *acceptor) ping(ctx context.Context) error {
+	answer := make(chan struct{})
+	select {
+	case a.asked <- answer:
+	case <-a.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	a.wake()
+	select {
+	case <-answer:
+		return nil
+	case <-a.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

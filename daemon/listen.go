@@ -1,0 +1,235 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/config"
+	"tcpmux/daemon/systemd"
+)
+
+// Keepalive finds a peer that has vanished after a quarter of an hour without a word from it: 10 minutes of silence, then
+// ten probes 30 seconds apart (tcp(7)).
+const (
+	keepaliveIdle     = 600
+	keepaliveInterval = 30
+	keepaliveProbes   = 10
+)
+
+// listener is one bound socket and the configuration of those whom it lets in.
+type listener struct {
+	config.Listener
+	file      *os.File // non-blocking, so that waiting costs no thread
+	addr      netip.AddrPort
+	banner    banner
+	inherited bool // systemd holds it too: connections that we do not accept wait for the next process
+}
+
+func (ln *listener) String() string { return fmt.Sprintf("listener %q (%s)", ln.Name, ln.addr) }
+
+// listen returns the listeners to serve: those that systemd passed in, or, if it passed none, our own. Both get the backlog
+// and the options that connections inherit.
+func listen(cfg []config.Listener, sockets []systemd.Socket, log *slog.Logger) (lns []*listener, err error) {
+	defer func() {
+		for _, s := range sockets {
+			_ = s.File.Close() // what is served is a duplicate
+		}
+		if err != nil {
+			closeAll(lns)
+			lns = nil
+		}
+	}()
+	if len(sockets) > 0 {
+		lns, err = inherit(cfg, sockets)
+	} else {
+		lns, err = bindAll(cfg)
+	}
+	if err != nil {
+		return lns, err
+	}
+	for _, ln := range lns {
+		if err := ln.prepare(); err != nil {
+			return lns, fmt.Errorf("%v: %w", ln, err)
+		}
+		log.Info("listening", "listener", ln.Name, "address", ln.addr.String(), "backlog", ln.Backlog, "inherited", ln.inherited)
+	}
+	for _, c := range cfg {
+		warnOfDisagreement(c, lns, log)
+	}
+	return lns, nil
+}
+
+// warnOfDisagreement says in one line when a listener is not served where the configuration has it, but where systemd's
+// sockets are.
+func warnOfDisagreement(c config.Listener, lns []*listener, log *slog.Logger) {
+	var served []string
+	agree := true
+	for _, ln := range lns {
+		if ln.Name == c.Name {
+			served = append(served, ln.addr.String())
+			agree = agree && slices.ContainsFunc(c.Address, func(a string) bool { return sameAddress(a, ln.addr) })
+		}
+	}
+	if !agree || len(served) != len(c.Address) {
+		log.Warn("systemd passed in sockets that differ from the configuration; the sockets are served",
+			"listener", c.Name, "served", strings.Join(served, " "), "configured", strings.Join(c.Address, " "))
+	}
+}
+
+func closeAll(lns []*listener) {
+	for _, ln := range lns {
+		_ = ln.file.Close() // nothing was written
+	}
+}
+
+// bindAll binds every address of every listener.
+func bindAll(cfg []config.Listener) (lns []*listener, err error) {
+	for _, c := range cfg {
+		for _, address := range c.Address {
+			ln, err := bind(c, address)
+			if err != nil {
+				return lns, fmt.Errorf("listener %q: listen on %q: %w%s", c.Name, address, err, hint(err))
+			}
+			lns = append(lns, ln)
+		}
+	}
+	return lns, nil
+}
+
+// hint names the next step for errors that people meet often.
+func hint(err error) string {
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return " (another program listens there: see ss -ltnp)"
+	case errors.Is(err, unix.EACCES):
+		return " (ports below 1024 need CAP_NET_BIND_SERVICE, or a socket that systemd passes in)"
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return " (no interface has this address)"
+	}
+	return ""
+}
+
+// bind makes a socket that is bound to address; it does not listen yet.
+func bind(c config.Listener, address string) (*listener, error) {
+	tcp, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	addr := tcp.AddrPort()
+	family, sa := unix.AF_INET6, sockaddr(addr, tcp.Zone)
+	if addr.Addr().Unmap().Is4() {
+		family = unix.AF_INET
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	ln := &listener{Listener: c, file: os.NewFile(uintptr(fd), c.Name)}
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	if err == nil && family == unix.AF_INET6 {
+		// "0.0.0.0:80" and "[::]:80" are two listeners, as they are to systemd with BindIPv6Only=ipv6-only.
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+	}
+	if err == nil {
+		err = os.NewSyscallError("bind", unix.Bind(fd, sa))
+	}
+	if err != nil {
+		_ = ln.file.Close() // nothing was written
+		return nil, err
+	}
+	return ln, nil
+}
+
+// sockaddr is addr for bind(2).
+func sockaddr(addr netip.AddrPort, zone string) unix.Sockaddr {
+	if ip := addr.Addr().Unmap(); ip.Is4() {
+		return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: ip.As4()}
+	}
+	sa := &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()}
+	if link, err := net.InterfaceByName(zone); err == nil {
+		sa.ZoneId = uint32(link.Index)
+	}
+	return sa
+}
+
+// control calls f with the listener's descriptor.
+func (ln *listener) control(f func(fd int) error) error {
+	raw, err := ln.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var ferr error
+	if err := raw.Control(func(fd uintptr) { ferr = f(int(fd)) }); err != nil {
+		return err
+	}
+	return ferr
+}
+
+// prepare makes the socket listen with our backlog, also an inherited one, and sets what its connections inherit, so that
+// accepting one costs no further system calls.
+func (ln *listener) prepare() error {
+	return ln.control(func(fd int) error {
+		for _, o := range []struct{ level, name, value int }{
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepaliveIdle},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepaliveInterval},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepaliveProbes},
+			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		} {
+			if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+				return os.NewSyscallError("setsockopt", err)
+			}
+		}
+		if err := unix.Listen(fd, ln.Backlog); err != nil {
+			return fmt.Errorf("%w%s", os.NewSyscallError("listen", err), hint(err))
+		}
+		name, err := unix.Getsockname(fd)
+		if err != nil {
+			return os.NewSyscallError("getsockname", err)
+		}
+		ln.addr = addrPort(name)
+		ln.banner = newBanner(ln.Banner)
+		return nil
+	})
+}
+
+// addrPort is sa as a value, IPv4-mapped addresses as IPv4; the zero value where sa is of another family.
+func addrPort(sa unix.Sockaddr) netip.AddrPort {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		ip := netip.AddrFrom16(sa.Addr).Unmap()
+		if sa.ZoneId != 0 && ip.Is6() {
+			ip = ip.WithZone(zone(int(sa.ZoneId)))
+		}
+		return netip.AddrPortFrom(ip, uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// zone is the name of a network interface, or its number where it has gone.
+func zone(index int) string {
+	if link, err := net.InterfaceByIndex(index); err == nil {
+		return link.Name
+	}
+	return fmt.Sprint(index)
+}
+
+// sameAddress says whether a configured address means addr. Port 0 is any.
+func sameAddress(configured string, addr netip.AddrPort) bool {
+	tcp, err := net.ResolveTCPAddr("tcp", configured)
+	if err != nil {
+		return false
+	}
+	want := tcp.AddrPort()
+	return want.Addr().Unmap() == addr.Addr() && (want.Port() == addr.Port() || want.Port() == 0)
+}

@@ -1,0 +1,103 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+
+	"tcpmux/config"
+	"tcpmux/daemon/record"
+	"tcpmux/daemon/systemd"
+)
+
+// openLog returns the daemon's own log, and how to close it: stderr, with priorities for the journal where that is what
+// stderr is, or a rotating file.
+func openLog(cfg config.Config, stderr io.Writer) (*slog.Logger, func() error, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
+		return nil, nil, fmt.Errorf("log level: %w", err)
+	}
+	if cfg.Log.File == "" {
+		f, isFile := stderr.(*os.File)
+		if isFile && systemd.ToJournal(f) {
+			return slog.New(newJournalHandler(stderr, level)), func() error { return nil }, nil
+		}
+		return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})), func() error { return nil }, nil
+	}
+	opt := fileOptions(cfg, cfg.Log.File)
+	opt.Trouble = func(err error) { fmt.Fprintf(stderr, "tcpmux: rotation of the log: %v\n", err) }
+	file, err := record.OpenFile(opt)
+	if err != nil {
+		return nil, nil, fmt.Errorf("log: %w", err)
+	}
+	return slog.New(slog.NewTextHandler(file, &slog.HandlerOptions{Level: level})), file.Close, nil
+}
+
+// journalHandler writes lines for the journal: it puts the priority in front (sd-daemon(3)) and leaves out the time and the
+// level, which the journal keeps itself.
+type journalHandler struct {
+	slog.Handler
+	out *prefixer
+}
+
+// prefixer is the writer below a journalHandler and all that were derived from it.
+type prefixer struct {
+	mu  sync.Mutex
+	out io.Writer
+	buf bytes.Buffer
+}
+
+func (p *prefixer) Write(b []byte) (int, error) { return p.buf.Write(b) }
+
+func newJournalHandler(out io.Writer, level slog.Level) *journalHandler {
+	p := &prefixer{out: out}
+	return &journalHandler{out: p, Handler: slog.NewTextHandler(p, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+				return slog.Attr{}
+			}
+			return a
+		},
+	})}
+}
+
+// Handle implements slog.Handler.
+func (h *journalHandler) Handle(ctx context.Context, r slog.Record) error {
+	h.out.mu.Lock()
+	defer h.out.mu.Unlock()
+	h.out.buf.Reset()
+	fmt.Fprintf(&h.out.buf, "<%d>", priority(r.Level))
+	if err := h.Handler.Handle(ctx, r); err != nil {
+		return err
+	}
+	_, err := h.out.out.Write(h.out.buf.Bytes())
+	return err
+}
+
+// WithAttrs implements slog.Handler.
+func (h *journalHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &journalHandler{h.Handler.WithAttrs(attrs), h.out}
+}
+
+// WithGroup implements slog.Handler.
+func (h *journalHandler) WithGroup(name string) slog.Handler {
+	return &journalHandler{h.Handler.WithGroup(name), h.out}
+}
+
+// priority is the syslog severity of a level (RFC 5424, section 6.2.1).
+func priority(level slog.Level) int {
+	switch {
+	case level >= slog.LevelError:
+		return 3
+	case level >= slog.LevelWarn:
+		return 4
+	case level >= slog.LevelInfo:
+		return 6
+	}
+	return 7
+}

@@ -1,0 +1,208 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/record"
+)
+
+// ErrServerClosed is what Serve returns after Shutdown.
+var ErrServerClosed = errors.New("server closed")
+
+// After an accept that failed, the next is tried after acceptRetryMin, doubling to acceptRetryMax.
+const (
+	acceptRetryMin = 5 * time.Millisecond
+	acceptRetryMax = time.Second
+)
+
+// Server accepts clients and runs a session for each. Its methods may be called from any goroutine.
+type Server struct {
+	sink          *record.Sink
+	workspaces    *workspaces
+	events        bool // opening and closing are records too
+	log           *slog.Logger
+	ctx           context.Context // for the log
+	bannerTimeout time.Duration
+	slots         chan struct{} // one taken for each client
+	records       atomic.Int64  // messages written
+	expired       atomic.Bool   // the time to finish is over: sessions end
+	quit          chan struct{} // closed by the first Shutdown
+	leftovers     atomic.Int64  // clients that Shutdown had to close
+
+	mu       sync.Mutex
+	draining atomic.Bool // changed under mu
+	loops    map[*acceptor]struct{}
+	sessions map[*session]struct{}
+	gone     *sync.Cond // signals that a session or an accept loop has ended; its lock is mu
+}
+
+// newServer returns a server whose sessions write to sink and of which there are clients at most at once.
+func newServer(sink *record.Sink, format record.Format, events bool, clients int, log *slog.Logger) *Server {
+	s := &Server{
+		sink:          sink,
+		workspaces:    newWorkspaces(format),
+		events:        events,
+		log:           log,
+		ctx:           context.Background(),
+		bannerTimeout: 10 * time.Second,
+		slots:         make(chan struct{}, clients),
+		quit:          make(chan struct{}),
+		loops:         make(map[*acceptor]struct{}),
+		sessions:      make(map[*session]struct{}),
+	}
+	s.gone = sync.NewCond(&s.mu)
+	return s
+}
+
+// Serve accepts clients until Shutdown, and then returns ErrServerClosed; only a broken listener makes it return another
+// error. It closes the listener.
+func (s *Server) Serve(ln *listener) error {
+	a, err := newAcceptor(s, ln)
+	if err != nil {
+		return errors.Join(err, ln.file.Close())
+	}
+	if !s.begin(a) {
+		return errors.Join(ErrServerClosed, ln.file.Close())
+	}
+	err = a.run()
+	_ = ln.file.Close() // no writes
+	s.end(a)
+	return err
+}
+
+// begin registers an accept loop, unless the server drains.
+func (s *Server) begin(a *acceptor) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return false
+	}
+	s.loops[a] = struct{}{}
+	return true
+}
+
+func (s *Server) end(a *acceptor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(a.done)
+	delete(s.loops, a)
+	s.gone.Broadcast()
+}
+
+// admit starts a session for a connection; a slot has been taken for it.
+func (s *Server) admit(ln *listener, fd int, peer unix.Sockaddr) {
+	c, err := newSession(s, ln, fd, addrPort(peer))
+	if err != nil {
+		<-s.slots
+		s.log.Error("connection cannot be served", "listener", ln.Name, "err", err)
+		return
+	}
+	s.mu.Lock()
+	s.sessions[c] = struct{}{}
+	s.mu.Unlock()
+	go s.runSession(c)
+}
+
+// runSession is a session's goroutine.
+func (s *Server) runSession(c *session) {
+	c.run()
+	s.mu.Lock()
+	delete(s.sessions, c)
+	s.gone.Broadcast()
+	s.mu.Unlock()
+	<-s.slots
+}
+
+// Clients is how many are served.
+func (s *Server) Clients() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}
+
+// Records is how many messages were written.
+func (s *Server) Records() int64 { return s.records.Load() }
+
+// Ping returns nil once every accept loop has shown that it turns, or ctx's error when one has not by then.
+func (s *Server) Ping(ctx context.Context) error {
+	s.mu.Lock()
+	loops := make([]*acceptor, 0, len(s.loops))
+	for a := range s.loops {
+		loops = append(loops, a)
+	}
+	s.mu.Unlock()
+	for _, a := range loops {
+		if err := a.ping(ctx); err != nil {
+			return fmt.Errorf("%v: accept loop: %w", a.ln, err)
+		}
+	}
+	return nil
+}
+
+// Shutdown accepts no more clients and waits for those that are there to finish, until ctx is done; then it closes them,
+// after recording what they have sent. It returns nil when all have finished by themselves, else how many did not; sessions
+// that a failing sink holds up go on until that is closed. It may be called several times.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.drain()
+	stop := context.AfterFunc(ctx, s.expire)
+	defer stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.loops) > 0 || len(s.sessions) > 0 {
+		s.gone.Wait()
+	}
+	if n := s.leftovers.Load(); n > 0 {
+		return fmt.Errorf("%d clients did not finish in time and were closed", n)
+	}
+	return nil
+}
+
+// drain ends the accept loops and half-closes the sessions: a client that listens learns that it should finish.
+func (s *Server) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return
+	}
+	s.draining.Store(true)
+	close(s.quit)
+	for a := range s.loops {
+		a.wake()
+	}
+	for c := range s.sessions {
+		c.halfClose()
+	}
+}
+
+// expire ends the sessions.
+func (s *Server) expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.expired.Swap(true) {
+		return
+	}
+	s.leftovers.Store(int64(len(s.sessions)))
+	for c := range s.sessions {
+		c.expire()
+	}
+}
+
+// passing says whether an error of accept is one that goes by, or one of a single connection (accept(2)): the loop goes on.
+func passing(err error) bool {
+	switch {
+	case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed),
+		errors.Is(err, unix.EBADF), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTSOCK), errors.Is(err, unix.EOPNOTSUPP):
+		return false
+	}
+	return true
+}

@@ -1,0 +1,417 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/framing"
+	"tcpmux/daemon/record"
+)
+
+// reason is why a session has ended, as logs and close records show it.
+type reason string
+
+const (
+	byEOF    reason = "eof"    // the client closed
+	byReset  reason = "reset"  // the client broke the connection off
+	byLoss   reason = "lost"   // the client has vanished: keepalive, or an unreachable network
+	byIdle   reason = "idle"   // idle_timeout
+	byDrain  reason = "drain"  // the daemon stopped and drain_timeout was over
+	byBanner reason = "banner" // the client would not take its greeting
+	bySink   reason = "sink"   // the daemon stopped while records could not be written
+	byError  reason = "error"  // any other error of the connection
+)
+
+// session is our dealings with one connection, from banner to last record. Its goroutine owns it; the server may only
+// half-close it and set deadlines.
+type session struct {
+	server   *Server
+	listener *listener
+	file     *os.File // the connection, non-blocking
+	raw      syscall.RawConn
+	source   record.Source
+	framing  framing.Line
+	opened   time.Time
+	heard    time.Time // when the client last sent something
+	offset   int64     // bytes of the stream that messages have taken
+	records  int64
+	rest     []byte // bytes that are not a whole message yet; nil when there are none
+	lost     int64  // records that the sink did not take
+
+	// What one read gave, between the poller's callback and receive.
+	onReadable func(fd uintptr) bool
+	got        *workspace
+	n          int
+	errno      error
+}
+
+// newSession makes a session of an accepted connection. The descriptor is the session's from now on.
+func newSession(srv *Server, ln *listener, fd int, remote netip.AddrPort) (*session, error) {
+	s := &session{
+		server:   srv,
+		listener: ln,
+		source:   record.Source{Listener: ln.Name, Remote: remote.String()},
+		framing:  framing.Line{Max: int(ln.MaxMessage)},
+		opened:   time.Now(),
+	}
+	s.heard = s.opened
+	if cookie, err := socketCookie(fd); err == nil {
+		s.source.Session = bootID() + "-" + strconv.FormatUint(cookie, 16)
+	} else {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	s.file = os.NewFile(uintptr(fd), "")
+	var err error
+	if s.raw, err = s.file.SyscallConn(); err != nil {
+		return nil, errors.Join(err, s.file.Close())
+	}
+	s.onReadable = s.readNow
+	return s, nil
+}
+
+// run serves the client to the end. When it returns all that the client sent is written, unless the reason is bySink.
+func (s *session) run() {
+	why, err := s.serve()
+	if s.server.events {
+		if err := s.event(func(e *record.Encoder, dst []byte) []byte {
+			return e.Close(dst, string(why), s.records, s.offset)
+		}); err != nil {
+			why = bySink
+		}
+	}
+	_ = s.file.Close() // all that matters has been read; the peer learns of it in any case
+	s.log(why, err)
+}
+
+// log says in one line how the session went.
+func (s *session) log(why reason, err error) {
+	level, attrs := slog.LevelInfo, []slog.Attr{
+		slog.String("listener", s.source.Listener),
+		slog.String("remote", s.source.Remote),
+		slog.String("session", s.source.Session),
+		slog.String("reason", string(why)),
+		slog.Int64("records", s.records),
+		slog.Int64("bytes", s.offset),
+		slog.Duration("duration", time.Since(s.opened).Round(time.Millisecond)),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.Any("err", err))
+	}
+	if s.lost > 0 {
+		level, attrs = slog.LevelError, append(attrs, slog.Int64("lost", s.lost))
+	}
+	s.server.log.LogAttrs(s.server.ctx, level, "session closed", attrs...)
+}
+
+// serve greets, then records message after message until the client, the daemon or a fault ends it.
+func (s *session) serve() (reason, error) {
+	if err := s.greet(); err != nil && !s.server.draining.Load() { // drain may have half-closed it under the banner
+		return reasonOf(err, byBanner), err
+	}
+	if s.server.draining.Load() { // it waited in the backlog of a listener that ends with us
+		s.halfClose()
+	}
+	if s.server.events {
+		if err := s.event((*record.Encoder).Open); err != nil {
+			return bySink, err
+		}
+	}
+	s.setDeadline()
+	for {
+		ws, n, err := s.receive()
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if why, over := s.deadline(); over {
+				return s.finish(why, nil, framing.Timeout)
+			}
+		case err != nil:
+			return s.finish(reasonOf(err, byError), err, framing.EOF)
+		case n == 0:
+			s.server.workspaces.put(ws)
+			return s.finish(byEOF, nil, framing.EOF)
+		default:
+			if err := s.take(ws, n); err != nil {
+				return bySink, err
+			}
+		}
+	}
+}
+
+// greet sends the banner. It almost always fits the kernel's buffer at once; a client whose buffer it does not fit has
+// bannerTimeout to read.
+func (s *session) greet() error {
+	if s.listener.banner.text == "" {
+		return nil
+	}
+	var small [64]byte
+	text := s.listener.banner.appendTo(small[:0], s)
+	var n int
+	var err error
+	_ = s.raw.Control(func(fd uintptr) { n, err = unix.Write(int(fd), text) }) // open: it is ours
+	switch {
+	case n == len(text):
+		return nil
+	case err == nil || err == unix.EAGAIN || err == unix.EINTR:
+		return s.greetSlowly(text[max(n, 0):])
+	}
+	return os.NewSyscallError("write", err)
+}
+
+// greetSlowly sends what is left of the banner as the client takes it.
+func (s *session) greetSlowly(text []byte) error {
+	if err := s.file.SetWriteDeadline(time.Now().Add(s.server.bannerTimeout)); err != nil {
+		return err
+	}
+	_, err := s.file.Write(text)
+	return cause(err)
+}
+
+// receive waits until the client has sent something, and reads it into a workspace. n is 0 at the end of the stream. With
+// an error there is no workspace; it is os.ErrDeadlineExceeded when the deadline came first.
+func (s *session) receive() (ws *workspace, n int, err error) {
+	if err := s.raw.Read(s.onReadable); err != nil {
+		return nil, 0, err
+	}
+	ws, n, err = s.got, s.n, s.errno
+	s.got = nil
+	if err != nil {
+		s.server.workspaces.put(ws)
+		return nil, 0, os.NewSyscallError("read", err)
+	}
+	return ws, n, nil
+}
+
+// readNow reads once. It says false when there is nothing to read: then the workspace goes back, so that a client that
+// waits holds none.
+func (s *session) readNow(fd uintptr) bool {
+	ws := s.server.workspaces.get()
+	n, err := unix.Read(int(fd), ws.in[len(ws.in)-readSize:])
+	for err == unix.EINTR {
+		n, err = unix.Read(int(fd), ws.in[len(ws.in)-readSize:])
+	}
+	if err == unix.EAGAIN {
+		s.server.workspaces.put(ws)
+		return false
+	}
+	s.got, s.n, s.errno = ws, n, err
+	return true
+}
+
+// take records the messages in the n bytes that were read into ws, and gives ws back. What is no whole message yet is kept
+// for the next read.
+func (s *session) take(ws *workspace, n int) error {
+	s.heard = time.Now()
+	data := ws.join(s.rest, n)
+	ws.encoder.Begin(&s.source, s.heard)
+	var ticket record.Ticket
+	first := s.records
+	for {
+		msg, took, flag := s.framing.Next(data)
+		if took == 0 {
+			break
+		}
+		s.encode(ws, msg, took, flag)
+		data = data[took:]
+		if len(ws.out) >= outSize {
+			if err := s.hand(ws, &ticket); err != nil {
+				s.server.workspaces.put(ws)
+				return s.fail(first, err)
+			}
+		}
+	}
+	s.rest = s.server.workspaces.keep(s.rest, data)
+	err := s.hand(ws, &ticket)
+	s.server.workspaces.put(ws)
+	if err == nil {
+		err = s.server.sink.Commit(ticket)
+	}
+	if err != nil {
+		return s.fail(first, err)
+	}
+	s.server.records.Add(s.records - first)
+	return nil
+}
+
+// encode appends one message to the workspace's output.
+func (s *session) encode(ws *workspace, msg []byte, took int, flag framing.Flag) {
+	ws.out = ws.encoder.Message(ws.out, s.offset, msg, flag.String())
+	s.offset += int64(took)
+	s.records++
+}
+
+// hand gives the output to the sink, which copies it. The ticket is for the wait until it is written.
+func (s *session) hand(ws *workspace, ticket *record.Ticket) error {
+	t, err := s.server.sink.Gather(ws.out)
+	ws.out = ws.out[:0]
+	*ticket = t
+	return err
+}
+
+// fail counts the records since first as lost: the sink was closed before it had written them.
+func (s *session) fail(first int64, err error) error {
+	s.lost += s.records - first
+	s.records = first
+	return err
+}
+
+// finish records what is left of the client's bytes when no more will come. why stays the reason unless the sink fails.
+func (s *session) finish(why reason, err error, flag framing.Flag) (reason, error) {
+	if len(s.rest) == 0 {
+		return why, err
+	}
+	ws := s.server.workspaces.get()
+	ws.encoder.Begin(&s.source, time.Now())
+	first, rest := s.records, s.rest
+	for len(rest) > 0 {
+		msg, took, f := s.framing.Rest(rest, flag)
+		s.encode(ws, msg, took, f)
+		rest = rest[took:]
+	}
+	s.rest = s.server.workspaces.keep(s.rest, nil)
+	serr := s.server.sink.Append(ws.out)
+	s.server.workspaces.put(ws)
+	if serr != nil {
+		return bySink, s.fail(first, serr)
+	}
+	s.server.records.Add(s.records - first)
+	return why, err
+}
+
+// event appends one record that says something about the session.
+func (s *session) event(encode func(*record.Encoder, []byte) []byte) error {
+	ws := s.server.workspaces.get()
+	ws.encoder.Begin(&s.source, time.Now())
+	ticket, err := s.server.sink.Gather(encode(ws.encoder, ws.out))
+	s.server.workspaces.put(ws)
+	if err == nil {
+		err = s.server.sink.Commit(ticket)
+	}
+	return err
+}
+
+// setDeadline makes receive return when the client has been silent for idle_timeout, or, while the server drains, when that
+// is over. It is called again when a deadline came too early, not at every read: a deadline costs more than the look at the
+// clock that tells.
+func (s *session) setDeadline() {
+	if idle := s.listener.IdleTimeout; idle > 0 {
+		_ = s.file.SetReadDeadline(s.heard.Add(idle)) // a socket takes deadlines
+	}
+	if s.server.expired.Load() { // it may have come between: the server sets its deadline only once
+		_ = s.file.SetReadDeadline(longAgo)
+	}
+}
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+// deadline says whether the session is over, and why, after a deadline has passed.
+func (s *session) deadline() (why reason, over bool) {
+	if s.server.expired.Load() {
+		return s.lastWords(), true
+	}
+	if s.unread() > 0 {
+		s.heard = time.Now() // the silence was ours: the sink had us wait
+	}
+	if time.Since(s.heard) >= s.listener.IdleTimeout {
+		return byIdle, true
+	}
+	s.setDeadline()
+	return "", false
+}
+
+// lastWords records what has arrived by now, and no more, when the time to finish is over.
+func (s *session) lastWords() reason {
+	var ready bool
+	for left := s.unread(); left > 0; left -= s.n {
+		err := s.raw.Control(func(fd uintptr) { ready = s.readNow(fd) })
+		if err != nil || !ready {
+			break
+		}
+		ws := s.got
+		s.got = nil
+		if s.errno != nil || s.n == 0 {
+			s.server.workspaces.put(ws)
+			break
+		}
+		if err := s.take(ws, s.n); err != nil {
+			return bySink
+		}
+	}
+	return byDrain
+}
+
+// unread is how many bytes have arrived that were not read yet.
+func (s *session) unread() (n int) {
+	_ = s.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) }) // on error: none
+	return n
+}
+
+// halfClose tells the client that we will say no more, so that one that listens knows it should finish.
+func (s *session) halfClose() {
+	_ = s.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }) // a peer that has gone need not be told
+}
+
+// expire makes receive return now.
+func (s *session) expire() {
+	_ = s.file.SetDeadline(longAgo) // on error it has been closed
+}
+
+// local is our end's address.
+func (s *session) local() string {
+	addr := s.listener.addr
+	_ = s.raw.Control(func(fd uintptr) {
+		if sa, err := unix.Getsockname(int(fd)); err == nil {
+			addr = addrPort(sa)
+		}
+	})
+	return addr.String()
+}
+
+// cause takes the operation and the name off an error of os.File, which the log line's words give better.
+func cause(err error) error {
+	if p, ok := errors.AsType[*os.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}
+
+// reasonOf is the reason that goes with an error of the connection.
+func reasonOf(err error, otherwise reason) reason {
+	switch {
+	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
+		return byReset
+	case errors.Is(err, unix.ETIMEDOUT), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETUNREACH):
+		return byLoss
+	}
+	return otherwise
+}
+
+// bootID is the first half of what the kernel calls this boot: with the cookie it names a session for good.
+var bootID = sync.OnceValue(func() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil || len(id) < 18 {
+		// Without /proc sessions of two boots could share a name: the time tells them apart.
+		return strconv.FormatInt(time.Now().UnixNano(), 16)
+	}
+	return strings.ReplaceAll(string(id[:18]), "-", "")
+})
+
+// socketCookie is the kernel's name for the connection, the same in every process that holds it (socket(7)).
+func socketCookie(fd int) (uint64, error) {
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	if err != nil {
+		return 0, fmt.Errorf("read the connection's cookie: %w", os.NewSyscallError("getsockopt", err))
+	}
+	return cookie, nil
+}

@@ -1,0 +1,61 @@
+// Package systemd speaks with the service manager: the sockets it passes in, the notifications it waits for, its watchdog and
+// its journal. Without a service manager every function says so by doing nothing.
+package systemd
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
+)
+
+// Socket is a descriptor that the service manager has passed in.
+type Socket struct {
+	// Name is its FileDescriptorName=, by default the socket unit's name; "" when none was given.
+	Name string
+	// File is the descriptor; it is the caller's to close.
+	File *os.File
+}
+
+// Sockets returns the descriptors that were passed in, in order (sd_listen_fds_with_names(3)). It hands them out once; the
+// environment no longer names them afterwards, so that a child is not misled.
+func Sockets() []Socket {
+	named := os.Getenv("LISTEN_FDNAMES") != ""
+	var sockets []Socket
+	for _, f := range activation.Files(true) {
+		s := Socket{File: f}
+		if named {
+			s.Name = f.Name()
+		}
+		sockets = append(sockets, s)
+	}
+	return sockets
+}
+
+// Notified says whether a service manager wants to be told of our state.
+func Notified() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
+
+// Notify tells the service manager of our state, one assignment a line (sd_notify(3)): "READY=1", "STATUS=…".
+func Notify(state ...string) error {
+	_, err := daemon.SdNotify(false, strings.Join(state, "\n"))
+	return err
+}
+
+// WatchdogInterval is how long the service manager waits for WATCHDOG=1 before it takes us for dead; 0 when it does not
+// wait (sd_watchdog_enabled(3)).
+func WatchdogInterval() (time.Duration, error) { return daemon.SdWatchdogEnabled(false) }
+
+// ToJournal says whether f is connected to the journal, which adds the time itself and takes priorities in front of a line
+// (systemd.exec(5), $JOURNAL_STREAM).
+func ToJournal(f *os.File) bool {
+	dev, ino, found := strings.Cut(os.Getenv("JOURNAL_STREAM"), ":")
+	var st unix.Stat_t
+	if !found || unix.Fstat(int(f.Fd()), &st) != nil {
+		return false
+	}
+	return dev == strconv.FormatUint(st.Dev, 10) && ino == strconv.FormatUint(st.Ino, 10)
+}

@@ -1,0 +1,107 @@
+package daemon
+
+import (
+	"sync"
+
+	"tcpmux/daemon/record"
+)
+
+const (
+	// readSize is how much is read at once.
+	readSize = 64 << 10
+	// headroom is how long a rest may be to be put in front of the next read; a longer one grows on its own.
+	headroom = 4 << 10
+	// outSize is how much output a session gathers before it hands it to the sink.
+	outSize = 128 << 10
+	// maxWorkspaces bounds how many clients are read at the same time, and so the memory that a sink which stands still
+	// can tie up: the other clients wait without a buffer, and the kernel keeps what they send.
+	maxWorkspaces = 32
+	// restSize is how long a rest may be to be kept in a buffer that is used again.
+	restSize = 1 << 10
+)
+
+// workspace is what a session needs between reading bytes and handing records to the sink.
+type workspace struct {
+	in      []byte // headroom, then what is read
+	out     []byte // encoded records
+	joined  []byte // a long rest and what was read behind it
+	encoder *record.Encoder
+}
+
+// join returns the rest of earlier reads and the n bytes that were read into the workspace as one.
+func (ws *workspace) join(rest []byte, n int) []byte {
+	read := ws.in[headroom : headroom+n]
+	switch {
+	case len(rest) == 0:
+		return read
+	case len(rest) <= headroom:
+		start := headroom - len(rest)
+		copy(ws.in[start:], rest)
+		return ws.in[start : headroom+n]
+	}
+	ws.joined = append(append(ws.joined[:0], rest...), read...)
+	return ws.joined
+}
+
+// workspaces lends workspaces to sessions, maxWorkspaces at most; who comes then waits. It also keeps the buffers for short
+// rests, which are many when clients send in small pieces.
+type workspaces struct {
+	format record.Format
+	free   chan *workspace // those that were used before
+	unmade chan struct{}   // one for each that may still be made
+	rests  sync.Pool
+}
+
+func newWorkspaces(format record.Format) *workspaces {
+	w := &workspaces{format: format, free: make(chan *workspace, maxWorkspaces), unmade: make(chan struct{}, maxWorkspaces)}
+	for range maxWorkspaces {
+		w.unmade <- struct{}{}
+	}
+	w.rests.New = func() any { return new([restSize]byte) }
+	return w
+}
+
+// get returns a workspace, its output empty. It waits while all are lent.
+func (w *workspaces) get() *workspace {
+	select {
+	case ws := <-w.free:
+		return ws
+	default:
+	}
+	select {
+	case ws := <-w.free:
+		return ws
+	case <-w.unmade:
+		return &workspace{in: make([]byte, headroom+readSize), encoder: record.NewEncoder(w.format)}
+	}
+}
+
+// put takes a workspace back. What it had grown to for an unusual client is let go.
+func (w *workspaces) put(ws *workspace) {
+	ws.out = ws.out[:0]
+	if cap(ws.out) > 2*outSize {
+		ws.out = nil
+	}
+	if cap(ws.joined) > 2*readSize {
+		ws.joined = nil
+	}
+	w.free <- ws
+}
+
+// keep returns data in a buffer of its own, in place of old: nil when data is empty, so that a client between messages holds
+// nothing.
+func (w *workspaces) keep(old, data []byte) []byte {
+	if len(data) <= cap(old) && len(data) > 0 {
+		return append(old[:0], data...)
+	}
+	if cap(old) == restSize {
+		w.rests.Put((*[restSize]byte)(old[:restSize]))
+	}
+	switch {
+	case len(data) == 0:
+		return nil
+	case len(data) <= restSize:
+		return append(w.rests.Get().(*[restSize]byte)[:0], data...)
+	}
+	return append(make([]byte, 0, 2*len(data)), data...)
+}
