@@ -1,0 +1,117 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// input is what is to be sent. Waiting is apart from reading so that nothing is taken that might not be sent any more.
+type input interface {
+	// Wait blocks until Ready.
+	Wait() error
+	// Ready says whether Read would return at once, be it with io.EOF.
+	Ready() bool
+	io.Reader
+}
+
+// file is the input of a pipe: a pipe, a regular file, a terminal, anything that poll(2) takes.
+type file struct {
+	f  *os.File
+	fd int32
+}
+
+func newFile(f *os.File) *file { return &file{f: f, fd: int32(f.Fd())} }
+
+// Read reads the file; an error other than io.EOF says that it was standard input's.
+func (f *file) Read(p []byte) (int, error) {
+	n, err := f.f.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("read standard input: %w", cause(err))
+	}
+	return n, err
+}
+
+func (f *file) Wait() error {
+	if _, err := f.poll(-1); err != nil {
+		return fmt.Errorf("wait for standard input: %w", err)
+	}
+	return nil
+}
+
+func (f *file) Ready() bool {
+	n, err := f.poll(0)
+	return err == nil && n > 0
+}
+
+// poll waits for at most timeout milliseconds, without end when it is negative.
+func (f *file) poll(timeout int) (int, error) {
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: f.fd, Events: unix.POLLIN}}, timeout)
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// lines is the input of a terminal: what was typed and is not yet sent. It is unbounded, as a person is slow and must be
+// able to type Ctrl-C however long the server does not read. Safe for concurrent use.
+type lines struct {
+	mu      sync.Mutex
+	changed *sync.Cond
+	text    []byte
+	ended   bool
+}
+
+func newLines() *lines {
+	l := &lines{}
+	l.changed = sync.NewCond(&l.mu)
+	return l
+}
+
+// add queues text, which is sent as it is.
+func (l *lines) add(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, text...)
+	l.changed.Broadcast()
+}
+
+// end says that nothing more is added.
+func (l *lines) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	l.changed.Broadcast()
+}
+
+func (l *lines) Wait() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.text) == 0 && !l.ended {
+		l.changed.Wait()
+	}
+	return nil
+}
+
+func (l *lines) Ready() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.text) > 0 || l.ended
+}
+
+// Read takes from the front of the queue. It is to be called when Ready; io.EOF comes only after end.
+func (l *lines) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := copy(p, l.text)
+	l.text = l.text[n:]
+	if n == 0 && l.ended {
+		return 0, io.EOF
+	}
+	return n, nil
+}

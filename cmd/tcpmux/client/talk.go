@@ -1,0 +1,174 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"time"
+)
+
+// talk is one conversation, full duplex. It is used once.
+type talk struct {
+	conn *net.TCPConn
+	in   input
+	out  io.Writer
+	// guard is deferred by each goroutine of the talk.
+	guard func()
+
+	// busy holds a token while somebody takes from in and sends it. Its holder owns what follows.
+	busy   chan struct{}
+	buf    []byte
+	unsent int  // bytes taken from in that a failed write left over
+	ended  bool // in has ended and our half is closed
+
+	sentErr error // why nothing more is sent, but for ended
+
+	sent chan struct{} // closed when the sending goroutine sends no more; sentErr may then be read without busy
+}
+
+func newTalk(conn *net.TCPConn, in input, out io.Writer) *talk {
+	return &talk{
+		conn: conn, in: in, out: out, guard: func() {},
+		busy: make(chan struct{}, 1), buf: make([]byte, 64<<10), sent: make(chan struct{}),
+	}
+}
+
+// run talks until the server closes (nil), something fails, or ctx ends (context.Cause).
+func (t *talk) run(ctx context.Context) error {
+	heard := make(chan error, 1)
+	go t.hear(heard)
+	go t.send()
+	sent := t.sent
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case err := <-heard:
+			if err != nil {
+				return err
+			}
+			return t.settle(ctx)
+		case <-sent:
+			if t.sentErr != nil && !isNet(t.sentErr) {
+				return t.sentErr // a broken connection is told after the server's last words instead
+			}
+			sent = nil
+		}
+	}
+}
+
+// hear hands on what the server says until it says no more.
+func (t *talk) hear(heard chan<- error) {
+	defer t.guard()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := t.conn.Read(buf)
+		if n > 0 {
+			if _, werr := t.out.Write(buf[:n]); werr != nil {
+				heard <- outputError(werr)
+				return
+			}
+		}
+		switch {
+		case err == io.EOF:
+			heard <- nil
+			return
+		case err != nil:
+			heard <- t.broken(err)
+			return
+		}
+	}
+}
+
+func outputError(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return ErrOutputGone
+	}
+	return fmt.Errorf("write standard output: %w", cause(err))
+}
+
+func (t *talk) broken(err error) error {
+	return fmt.Errorf("talk to %q: %w", t.conn.RemoteAddr(), cause(err))
+}
+
+// send sends the input to its end.
+func (t *talk) send() {
+	defer t.guard()
+	for {
+		err := t.in.Wait()
+		t.busy <- struct{}{}
+		if err == nil {
+			err = t.pass()
+		}
+		t.sentErr = err
+		done := err != nil || t.ended
+		if done {
+			close(t.sent)
+		}
+		<-t.busy
+		if done {
+			return
+		}
+	}
+}
+
+// pass sends what is there of the input, and closes our half at its end. The caller holds busy.
+func (t *talk) pass() error {
+	n, err := t.in.Read(t.buf)
+	if n > 0 {
+		sent, werr := t.conn.Write(t.buf[:n])
+		if t.unsent = n - sent; werr != nil {
+			return werr
+		}
+	}
+	if err == io.EOF {
+		t.ended = true
+		_ = t.conn.CloseWrite() // it fails when the connection is gone, which hear tells better
+		return nil
+	}
+	return err
+}
+
+// settle is what is left to do when the server has closed its half. Most servers have then closed the other one too, but
+// that shows only when something is sent: so what is there of the input is still sent, and then nothing is waited for but
+// the kernel's word that all of it has arrived.
+func (t *talk) settle(ctx context.Context) error {
+	// A server that neither reads nor resets would hold a write for ever.
+	defer context.AfterFunc(ctx, func() { _ = t.conn.SetWriteDeadline(time.Unix(1, 0)) })()
+	select {
+	case t.busy <- struct{}{}: // kept: the sending goroutine has returned, or waits for good
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for t.sentErr == nil && !t.ended && t.in.Ready() {
+		t.sentErr = t.pass()
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return t.verdict()
+}
+
+// verdict says whether the server took all of the input. The caller holds busy.
+func (t *talk) verdict() error {
+	switch n := t.unsent + t.unacknowledged(); {
+	case errors.Is(t.sentErr, syscall.EPIPE):
+		return fmt.Errorf("send to %q: it closed the connection; at least %d bytes may not have been delivered", t.conn.RemoteAddr(), n)
+	case isNet(t.sentErr):
+		return t.broken(t.sentErr)
+	case t.sentErr != nil:
+		return t.sentErr
+	case n > 0:
+		return fmt.Errorf("send to %q: it closed the connection; %d bytes may not have been delivered", t.conn.RemoteAddr(), n)
+	}
+	return nil
+}
+
+// isNet says whether err came from the connection rather than from the input.
+func isNet(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op)
+}

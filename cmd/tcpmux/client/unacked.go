@@ -1,0 +1,46 @@
+package client
+
+import (
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// patience is how long the server's kernel is given to acknowledge what was sent before the server closed: longer than a
+// round trip and one retransmission take almost anywhere.
+const patience = 2 * time.Second
+
+// unacknowledged waits until the server's kernel has acknowledged all that was sent, the connection is gone, or patience is
+// over. It returns how many bytes are then not acknowledged.
+func (t *talk) unacknowledged() int {
+	deadline := time.Now().Add(patience)
+	for {
+		n, gone := outstanding(t.conn)
+		if t.ended && n > 0 {
+			n-- // our FIN counts as one (tcp(7), SIOCOUTQ)
+		}
+		if n == 0 || gone || time.Now().After(deadline) {
+			return n
+		}
+		time.Sleep(5 * time.Millisecond) // the kernel tells nobody when an acknowledgement comes
+	}
+}
+
+// outstanding returns how many bytes conn has sent or will send that are not acknowledged, and whether it is closed so that
+// none of them will be. What the kernel does not say counts as nothing outstanding.
+func outstanding(conn *net.TCPConn) (n int, gone bool) {
+	const closed = 7 // TCP_CLOSE of linux/tcp_states.h
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, true
+	}
+	err = raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		gone = err != nil || info.State == closed // asked first: nothing is acknowledged afterwards
+		if n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err != nil {
+			n = 0
+		}
+	})
+	return n, gone || err != nil
+}
