@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func checkCommand(stdout, stderr io.Writer) *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "check [--config FILE | FILE]",
+		Short: "Tell every fault of a configuration at once",
+		Long: `check reads a configuration as the daemon would.
+
+Every fault is told on standard error, one a line, with its file, line, key and value and what is allowed; the exit status
+is then 78. A file without a fault is printed as it will be in effect, with every default filled in.`,
+		Example: `  tcpmux check                              # /etc/tcpmux.toml
+  tcpmux check --config new.toml && sudo mv new.toml /etc/tcpmux.toml
+  tcpmux check /dev/null                    # the built-in defaults`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && cmd.Flags().Changed("config") {
+				return fmt.Errorf("argument %q beside --config, want one file", args[0])
+			}
+			return atMost(1)(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				path = args[0]
+			}
+			return check(path, len(args) > 0 || cmd.Flags().Changed("config"), stdout, stderr)
+		},
+	}
+	configFlag(cmd, &path)
+	return cmd
+}
+
+// check prints the configuration at path as it would be in effect.
+func check(path string, asked bool, stdout, stderr io.Writer) error {
+	cfg, err := load(path, asked, stderr)
+	if err != nil {
+		return err
+	}
+	if cfg.Path == "" {
+		fmt.Fprintf(stderr, "%s: there is no such file; these are the built-in defaults\n", path)
+	}
+	return outputError(cfg.WriteTOML(stdout))
+}
+
+func outputError(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return errOutputGone
+	}
+	return err
+}

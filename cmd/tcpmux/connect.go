@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tcpmux/cmd/tcpmux/client"
+)
+
+func connectCommand(stdin, stdout *os.File) *cobra.Command {
+	o := client.Options{Stdin: stdin, Stdout: stdout}
+	cmd := &cobra.Command{
+		Use:   "connect [HOST:PORT | HOST PORT]",
+		Short: "Talk to a server, by hand or in a pipe",
+		Long: `connect talks to a TCP server, by default the one at ` + client.DefaultAddress + `.
+
+At a terminal it shows what the server says as it comes, in a form that can do nothing to the terminal: control characters
+and bytes that are no UTF-8 are written \xNN or \uNNNN, a backslash \\. Lines can be edited and are sent with a newline; the
+arrow keys bring back earlier ones. Ctrl-D on an empty line ends the input and waits for the rest, Ctrl-C quits.
+
+In a pipe it copies standard input to the server and what the server says to standard output, byte for byte, and adds
+nothing. The end of the input is passed on, and what the server still says is waited for.
+
+Exit status: 0 when the talk ended in order, 1 when it could not connect or the connection broke, 130 after Ctrl-C.`,
+		Example: `  tcpmux connect                            # this machine's daemon
+  tcpmux connect device.example.org:7000
+  tcpmux connect ::1 12345
+  echo "temperature 21.5" | tcpmux connect`,
+		Args: func(cmd *cobra.Command, args []string) (err error) {
+			if err := atMost(2)(cmd, args); err != nil {
+				return err
+			}
+			if o.Timeout < 0 {
+				return fmt.Errorf("--timeout is %v, want 0s or more", o.Timeout)
+			}
+			o.Address, err = client.Address(args)
+			return err
+		},
+		RunE:              func(cmd *cobra.Command, _ []string) error { return connect(cmd.Context(), o) },
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", 10*time.Second, "how long connecting may take; 0s: as long as the kernel tries")
+	return cmd
+}
+
+// connect talks until the talk or the process is to end.
+func connect(ctx context.Context, o client.Options) error {
+	ctx, stop := untilSignal(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	err := client.Run(ctx, o)
+	if errors.Is(err, client.ErrInterrupt) {
+		return signalError{syscall.SIGINT} // what Ctrl-C means wherever the terminal is not in raw mode
+	}
+	return err
+}

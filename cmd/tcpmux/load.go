@@ -1,0 +1,31 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"tcpmux/config"
+)
+
+// configFlag adds --config to cmd.
+func configFlag(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVar(path, "config", config.DefaultPath, "the configuration `FILE`; without the default one the built-in defaults hold")
+	_ = cmd.MarkFlagFilename("config", "toml") // it fails only for a flag that there is not
+}
+
+// load reads the configuration at path and tells its warnings. The file may be missing unless somebody asked for it: then
+// the built-in defaults are returned, which have no Path.
+func load(path string, asked bool, stderr io.Writer) (config.Config, error) {
+	cfg, err := config.Load(path)
+	if !asked && errors.Is(err, fs.ErrNotExist) {
+		cfg, err = config.Default(), nil
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintf(stderr, "%s (warning)\n", w)
+	}
+	return cfg, err
+}

@@ -1,0 +1,33 @@
+// Command tcpmux is the TCP front desk of a machine: see "tcpmux help".
+//
+// Its exit status: 0 done, 1 ran and failed, 64 usage, 78 configuration, 128 and the signal's number when a signal or Ctrl-C
+// ended the client. What a program might read goes to standard output, what went wrong to standard error.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	// A reader that goes away is an error of the write, told or not by whoever wrote, and never the end of a daemon.
+	signal.Ignore(syscall.SIGPIPE)
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the whole program but for the process around it: it returns the exit status.
+func run(ctx context.Context, args []string, stdin, stdout, stderr *os.File) int {
+	root := command(stdin, stdout, stderr)
+	root.SetArgs(append([]string{}, args...)) // never nil: cobra would take os.Args
+	started := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !started {
+		err = &usageError{err} // cobra's complaints have no type of their own
+	}
+	return report(stderr, cmd.CommandPath(), err)
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"tcpmux/daemon"
+)
+
+func runCommand(stderr io.Writer) *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "run [--config FILE]",
+		Short: "Serve: greet clients and write down what they send",
+		Long: `run is the daemon. It stays in the foreground, takes its sockets from systemd or binds its own, and logs to standard error.
+
+SIGTERM and SIGINT drain: no new clients are let in, what has arrived is recorded, and clients get drain_timeout to finish.
+A second signal ends it at once, with status 1.
+
+Exit status: 0 when drained, 1 when it could not serve, 78 when the configuration is not right: "tcpmux check" tells more.`,
+		Example: `  tcpmux run                              # as in /etc/tcpmux.toml
+  tcpmux run --config ./tcpmux.toml       # records go where [record] file says
+  systemctl start tcpmux.socket           # what the package does instead`,
+		Args: atMost(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd.Context(), path, cmd.Flags().Changed("config"), stderr)
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	configFlag(cmd, &path)
+	return cmd
+}
+
+// serve is the daemon from its configuration to the end of its drain.
+func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error {
+	ctx, stop := untilSignal(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	cfg, err := load(path, asked, stderr)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { exitOnSignal(stderr) })()
+	return daemon.Run(ctx, cfg, stderr)
+}
+
+// exitOnSignal is for who does not want to wait for the drain.
+func exitOnSignal(stderr io.Writer) {
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGTERM, syscall.SIGINT)
+	s := <-again
+	fmt.Fprintf(stderr, "tcpmux: second signal (%v): not drained\n", s)
+	os.Exit(statusFailed)
+}
