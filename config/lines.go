@@ -25,6 +25,40 @@ func scanLines(text string) (lines map[string]int, deep int) {
 	return s.lines, s.deep
 }
 
+// lostLine is the first line with a value that the library took and dropped, else 0: it does so with 1 in a = [1] and a.b = 2.
+func lostLine(lines map[string]int, values map[string]any) int {
+	found := map[string]bool{}
+	walk("", values, func(path string) { found[path] = true })
+	lost := 0
+	for path, line := range lines {
+		if !found[path] && (lost == 0 || line < lost) {
+			lost = line
+		}
+	}
+	return lost
+}
+
+// walk visits every value below v by its path.
+func walk(path string, v any, visit func(path string)) {
+	if path != "" {
+		visit(path)
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for k, v := range v {
+			walk(keyPath(path, k), v, visit)
+		}
+	case []map[string]any:
+		for i, v := range v {
+			walk(itemPath(path, i), v, visit)
+		}
+	case []any:
+		for i, v := range v {
+			walk(itemPath(path, i), v, visit)
+		}
+	}
+}
+
 type scanner struct {
 	text string
 	pos  int // byte offset of what comes next

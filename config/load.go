@@ -104,6 +104,9 @@ func (d *document) decode(text []byte) (map[string]any, *Fault) {
 	if err != nil {
 		return nil, d.syntax(err)
 	}
+	if line := lostLine(lines, values); line > 0 {
+		return nil, &Fault{d.file, line, "not TOML: a key has a value and also keys below it"}
+	}
 	return values, nil
 }
 
