@@ -1,0 +1,287 @@
+package config
+
+import "strings"
+
+// scanner reads TOML for what stands on which line, and nothing else.
+type scanner struct {
+	text string
+	pos  int // byte offset of what comes next
+	line int // line of what comes next
+
+	lines  map[string]int
+	tables map[string]int // how many elements an array of tables has so far, by path
+	deep   int
+	failed bool
+}
+
+// document scans lines until the end or the first that is no TOML.
+func (s *scanner) document() {
+	for table := ""; !s.failed; {
+		s.blank(true)
+		switch {
+		case s.pos == len(s.text):
+			return
+		case s.peek("["):
+			table = s.header()
+		default:
+			s.pair(table, 0)
+		}
+		if !s.failed && !s.atLineEnd() {
+			s.failed = true
+		}
+	}
+}
+
+// header scans [a.b] or [[a.b]] and returns the path of the table that it opens.
+func (s *scanner) header() string {
+	line, closing := s.line, "]"
+	s.pos++
+	if s.skip("[") {
+		closing = "]]"
+	}
+	keys := s.keys()
+	if !s.expect(closing) {
+		return ""
+	}
+	path := ""
+	for i, key := range keys {
+		path = keyPath(path, key)
+		s.note(path, line)
+		if i == len(keys)-1 && closing == "]]" {
+			s.tables[path]++
+		}
+		path = s.lastElement(path)
+	}
+	s.note(path, line)
+	return path
+}
+
+// lastElement is what a header below an array of tables means by its name: the last table of it.
+func (s *scanner) lastElement(path string) string {
+	if n := s.tables[path]; n > 0 {
+		return itemPath(path, n-1)
+	}
+	return path
+}
+
+// pair scans KEY = VALUE in the given table.
+func (s *scanner) pair(table string, depth int) {
+	line := s.line
+	path := table
+	for _, key := range s.keys() {
+		path = keyPath(path, key)
+		s.note(path, line)
+	}
+	if s.expect("=") {
+		s.blank(false)
+		s.value(path, depth)
+	}
+}
+
+// keys scans a dotted key, with the blanks around it.
+func (s *scanner) keys() []string {
+	var keys []string
+	for {
+		s.blank(false)
+		key, ok := s.key()
+		if !ok {
+			s.failed = true
+			return nil
+		}
+		keys = append(keys, key)
+		s.blank(false)
+		if len(keys) > maxDepth {
+			s.tooDeep()
+			return nil
+		}
+		if !s.skip(".") {
+			return keys
+		}
+	}
+}
+
+// key scans one part of a key, bare or quoted.
+func (s *scanner) key() (string, bool) {
+	start := s.pos
+	if s.peek(`"`) || s.peek(`'`) {
+		s.quoted(s.text[s.pos : s.pos+1])
+		return unquote(s.text[start:s.pos])
+	}
+	for s.pos < len(s.text) && isBare(s.text[s.pos]) {
+		s.pos++
+	}
+	return s.text[start:s.pos], s.pos > start
+}
+
+func isBare(c byte) bool {
+	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-'
+}
+
+// unquote leaves the escapes of a quoted key to the library: they are the same as in a value.
+func unquote(token string) (string, bool) {
+	if !strings.Contains(token, `\`) && len(token) >= 2 {
+		return token[1 : len(token)-1], true
+	}
+	values, err := decodeTOML("k=" + token)
+	key, ok := values["k"].(string)
+	return key, err == nil && ok
+}
+
+// value scans one value, noting what is inside it.
+func (s *scanner) value(path string, depth int) {
+	if depth >= maxDepth {
+		s.tooDeep()
+		return
+	}
+	switch {
+	case s.peek(`"""`), s.peek(`'''`):
+		s.multiline(s.text[s.pos : s.pos+3])
+	case s.peek(`"`), s.peek(`'`):
+		s.quoted(s.text[s.pos : s.pos+1])
+	case s.skip("["):
+		s.array(path, depth+1)
+	case s.skip("{"):
+		s.inline(path, depth+1)
+	default:
+		s.bare()
+	}
+}
+
+// array scans what follows [ up to and with ].
+func (s *scanner) array(path string, depth int) {
+	for i := 0; !s.failed; i++ {
+		s.blank(true)
+		if s.skip("]") {
+			return
+		}
+		item := itemPath(path, i)
+		s.note(item, s.line)
+		s.value(item, depth)
+		s.blank(true)
+		if !s.skip(",") {
+			s.expect("]")
+			return
+		}
+	}
+}
+
+// inline scans what follows { up to and with }; newlines are allowed since TOML 1.1.
+func (s *scanner) inline(path string, depth int) {
+	for !s.failed {
+		s.blank(true)
+		if s.skip("}") {
+			return
+		}
+		s.pair(path, depth)
+		s.blank(true)
+		if !s.skip(",") {
+			s.expect("}")
+			return
+		}
+	}
+}
+
+// bare scans a number, date or word: all up to what can end a value. A date may hold one blank.
+func (s *scanner) bare() {
+	n := strings.IndexAny(s.text[s.pos:], ",]}#\r\n")
+	if n < 0 {
+		n = len(s.text) - s.pos
+	}
+	s.pos += n
+	s.failed = s.failed || n == 0
+}
+
+// quoted scans a string on one line.
+func (s *scanner) quoted(quote string) {
+	for s.pos++; s.pos < len(s.text); s.pos++ {
+		switch c := s.text[s.pos]; {
+		case c == quote[0]:
+			s.pos++
+			return
+		case c == '\n':
+			s.failed = true
+			return
+		case c == '\\' && quote == `"`:
+			s.pos++
+		}
+	}
+	s.pos, s.failed = len(s.text), true
+}
+
+// multiline scans a string between three quotes. Up to two more may stand before the closing three.
+func (s *scanner) multiline(quote string) {
+	for s.pos += 3; s.pos < len(s.text); s.pos++ {
+		switch {
+		case s.peek(quote):
+			s.pos += 3
+			for range 2 {
+				s.skip(quote[:1])
+			}
+			return
+		case s.text[s.pos] == '\n':
+			s.line++
+		case s.text[s.pos] == '\\' && quote == `"""` && !s.peek("\\\n"):
+			s.pos++
+		}
+	}
+	s.pos, s.failed = len(s.text), true
+}
+
+// blank skips blanks, and with newlines set also line ends and comments.
+func (s *scanner) blank(newlines bool) {
+	for ; s.pos < len(s.text); s.pos++ {
+		switch c := s.text[s.pos]; {
+		case c == ' ' || c == '\t':
+		case newlines && c == '\n':
+			s.line++
+		case newlines && c == '\r':
+		case newlines && c == '#':
+			s.comment()
+		default:
+			return
+		}
+	}
+}
+
+// comment goes to the last byte before the line's end.
+func (s *scanner) comment() {
+	n := strings.IndexByte(s.text[s.pos:], '\n')
+	if n < 0 {
+		n = len(s.text) - s.pos
+	}
+	s.pos += n - 1
+}
+
+// atLineEnd reports whether only blanks and a comment are left of the line.
+func (s *scanner) atLineEnd() bool {
+	s.blank(false)
+	return s.pos == len(s.text) || s.peek("#") || s.peek("\n") || s.peek("\r")
+}
+
+func (s *scanner) note(path string, line int) {
+	if _, ok := s.lines[path]; !ok {
+		s.lines[path] = line
+	}
+}
+
+func (s *scanner) tooDeep() {
+	if !s.failed {
+		s.deep = s.line
+	}
+	s.failed = true
+}
+
+func (s *scanner) peek(token string) bool { return strings.HasPrefix(s.text[s.pos:], token) }
+
+func (s *scanner) skip(token string) bool {
+	if !s.peek(token) {
+		return false
+	}
+	s.pos += len(token)
+	return true
+}
+
+func (s *scanner) expect(token string) bool {
+	s.failed = s.failed || !s.skip(token)
+	return !s.failed
+}
