@@ -51,7 +51,8 @@ Exit status: 0 when the talk ended in order, 1 when it could not connect or the 
 
 // connect talks until the talk or the process is to end.
 func connect(ctx context.Context, o client.Options) error {
-	ctx, stop := untilSignal(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	patient := func(os.Signal) {} // the first one ends the talk at once
+	ctx, stop := untilSignal(ctx, patient, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	err := client.Run(ctx, o)
 	if errors.Is(err, client.ErrInterrupt) {

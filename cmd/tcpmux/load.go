@@ -25,7 +25,7 @@ func load(path string, asked bool, stderr io.Writer) (config.Config, error) {
 		cfg, err = config.Default(), nil
 	}
 	for _, w := range cfg.Warnings {
-		fmt.Fprintf(stderr, "%s (warning)\n", w)
+		fmt.Fprintf(stderr, "warning: %s\n", w)
 	}
 	return cfg, err
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -39,21 +38,15 @@ Exit status: 0 when drained, 1 when it could not serve, 78 when the configuratio
 
 // serve is the daemon from its configuration to the end of its drain.
 func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error {
-	ctx, stop := untilSignal(ctx, syscall.SIGTERM, syscall.SIGINT)
+	impatient := func(s os.Signal) {
+		fmt.Fprintf(stderr, "tcpmux: second signal (%v): not drained\n", s)
+		os.Exit(statusFailed)
+	}
+	ctx, stop := untilSignal(ctx, impatient, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	cfg, err := load(path, asked, stderr)
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { exitOnSignal(stderr) })()
 	return daemon.Run(ctx, cfg, stderr)
-}
-
-// exitOnSignal is for who does not want to wait for the drain.
-func exitOnSignal(stderr io.Writer) {
-	again := make(chan os.Signal, 1)
-	signal.Notify(again, syscall.SIGTERM, syscall.SIGINT)
-	s := <-again
-	fmt.Fprintf(stderr, "tcpmux: second signal (%v): not drained\n", s)
-	os.Exit(statusFailed)
 }

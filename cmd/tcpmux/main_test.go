@@ -1,0 +1,286 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// built is the program under test.
+var built string
+
+func TestMain(m *testing.M) { os.Exit(buildAndTest(m)) }
+
+func buildAndTest(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "tcpmux")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	built = filepath.Join(dir, "tcpmux")
+	if out, err := exec.Command("go", "build", "-ldflags", "-X main.version=1.2.3", "-o", built, ".").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// patience is how long anything is waited for that must come; only a failing test waits that long.
+const patience = 20 * time.Second
+
+// program starts the program, to be killed with the test. Its standard input is empty.
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), built, args...)
+	cmd.WaitDelay = patience
+	return cmd
+}
+
+// outcome runs cmd to its end.
+func outcome(t *testing.T, cmd *exec.Cmd) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// listen serves every connection on a free port of 127.0.0.1.
+func listen(t *testing.T, serve func(*net.TCPConn)) (address string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	t.Cleanup(func() {
+		_ = ln.Close()
+		serving.Wait()
+	})
+	serving.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer conn.Close()
+				serve(conn.(*net.TCPConn))
+			})
+		}
+	})
+	return ln.Addr().String()
+}
+
+// refused returns an address where nobody listens.
+func refused(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// write makes a file of the test's own.
+func write(t *testing.T, name, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestExitStatus(t *testing.T) {
+	good, bad := write(t, "good.toml", "backlog = 7\n"), write(t, "bad.toml", "backlog = -1\nmodell = \"x\"\n")
+	warned := write(t, "warned.toml", "drain_timeout = \"2m\"\n")
+	nobody := refused(t)
+	for _, c := range []struct {
+		name           string
+		args           []string
+		status         int
+		stdout, stderr string // parts; "" is empty
+	}{
+		{"nothing", nil, 0, "Usage:", ""},
+		{"version", []string{"--version"}, 0, "tcpmux 1.2.3\n", ""},
+		{"unknown command", []string{"frobnicate"}, 64, "", `unknown command "frobnicate" for "tcpmux"; see "tcpmux help"`},
+		{"nearly a command", []string{"conect"}, 64, "", `unknown command "conect" for "tcpmux", did you mean connect?; see "tcpmux help"`},
+		{"unknown flag", []string{"run", "--frob"}, 64, "", `unknown flag: --frob; see "tcpmux help run"`},
+		{"flag without its value", []string{"check", "--config"}, 64, "", `flag needs an argument: --config; see "tcpmux help check"`},
+		{"run with an argument", []string{"run", good}, 64, "", `see "tcpmux help run"`},
+		{"check with two files", []string{"check", good, bad}, 64, "", `see "tcpmux help check"`},
+		{"check with a file twice", []string{"check", good, "--config", bad}, 64, "", `want one file; see "tcpmux help check"`},
+		{"connect with too much", []string{"connect", "a", "1", "2"}, 64, "", `unexpected argument "2"; see "tcpmux help connect"`},
+		{"connect without a port", []string{"connect", "a"}, 64, "", `address "a": want HOST:PORT`},
+		{"connect with a timeout below zero", []string{"connect", "--timeout", "-1s"}, 64, "", `--timeout is -1s, want 0s or more`},
+		{"help about nothing", []string{"help", "frob"}, 64, "", `no help about "frob"; see "tcpmux help"`},
+		{"completion for no shell", []string{"completion", "frob"}, 64, "", `see "tcpmux help completion"`},
+		{"completion", []string{"completion", "bash"}, 0, "bash completion", ""},
+		{"check of a good file", []string{"check", "--config", good}, 0, "backlog = 7\n", ""},
+		{"check of a good file by name", []string{"check", good}, 0, "backlog = 7\n", ""},
+		{"check of a file with a warning", []string{"check", warned}, 0, "drain_timeout = \"2m\"\n", "warning: " + warned + ":1: "},
+		{"check of a bad file", []string{"check", bad}, 78, "", bad + ":1: backlog is -1"},
+		{"check of no file", []string{"check", bad + "x"}, 78, "", "no such file or directory"},
+		{"run with a bad file", []string{"run", "--config", bad}, 78, "", bad + ":1: backlog is -1"},
+		{"run without its file", []string{"run", "--config", bad + "x"}, 78, "", "no such file or directory"},
+		{"refused", []string{"connect", nobody}, 1, "", `tcpmux: connect "` + nobody + `": connection refused; is the server running? (systemctl start tcpmux.socket)` + "\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			status, stdout, stderr := outcome(t, program(t, c.args...))
+			if status != c.status {
+				t.Errorf("status: got %d, want %d", status, c.status)
+			}
+			holds(t, "stdout", stdout, c.stdout)
+			holds(t, "stderr", stderr, c.stderr)
+			if c.status == 64 && strings.Count(stderr, "\n") != 1 {
+				t.Errorf("stderr: got %q, want one line", stderr)
+			}
+		})
+	}
+}
+
+// holds compares got with a part of it, where "" is only part of nothing.
+func holds(t *testing.T, what, got, part string) {
+	t.Helper()
+	if (got == "") != (part == "") || !strings.Contains(got, part) {
+		t.Errorf("%s: got %q, want %q in it", what, got, part)
+	}
+}
+
+func TestCheckTellsEveryFault(t *testing.T) {
+	bad := write(t, "bad.toml", "backlog = -1\nmodell = \"x\"\n")
+	_, _, stderr := outcome(t, program(t, "check", bad))
+	if lines := strings.Split(strings.TrimSpace(stderr), "\n"); len(lines) != 2 || !strings.HasPrefix(lines[1], bad+":2: modell ") {
+		t.Errorf("got %q, want a line for each of 2 faults", stderr)
+	}
+}
+
+func TestCheckedConfigurationIsAConfiguration(t *testing.T) {
+	_, first, _ := outcome(t, program(t, "check", "/dev/stdin"))
+	if first != "" {
+		t.Errorf("a pipe: got %q, want nothing", first)
+	}
+	_, first, _ = outcome(t, program(t, "check", write(t, "a.toml", "banner = \"\\u001b\"\n")))
+	status, second, _ := outcome(t, program(t, "check", write(t, "b.toml", first)))
+	if status != 0 || first != second || first == "" {
+		t.Errorf("checking what check printed: got status %d and\n%s\nwant\n%s", status, second, first)
+	}
+}
+
+func TestDefaultsHoldWithoutTheDefaultFile(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	path := filepath.Join(t.TempDir(), "tcpmux.toml")
+	if err := check(path, false, &stdout, &stderr); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, "stdout", stdout.String(), `address = "127.0.0.1:12345"`)
+	holds(t, "stderr", stderr.String(), path+": there is no such file; these are the built-in defaults\n")
+}
+
+func TestHelpShowsExamples(t *testing.T) {
+	for _, args := range [][]string{{"help"}, {"--help"}, {"help", "run"}, {"run", "--help"}, {"help", "check"}, {"help", "connect"}, {"connect", "-h"}} {
+		status, stdout, stderr := outcome(t, program(t, args...))
+		if status != 0 || stderr != "" || !strings.Contains(stdout, "Examples:\n  tcpmux ") {
+			t.Errorf("%q: got status %d, %q and %q, want 0, examples, nothing", args, status, stdout, stderr)
+		}
+	}
+}
+
+func TestOutputGoneIsQuiet(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+	defer w.Close()
+	hello := listen(t, func(conn *net.TCPConn) {
+		_, _ = conn.Write([]byte("hello"))
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	for _, args := range [][]string{{"check", write(t, "good.toml", "")}, {"connect", hello}} {
+		var stderr bytes.Buffer
+		cmd := program(t, args...)
+		cmd.Stdout, cmd.Stderr = w, &stderr
+		err := cmd.Run()
+		if got := cmd.ProcessState.ExitCode(); got != 1 || stderr.Len() > 0 {
+			t.Errorf("%s: got %v and %q, want status 1 and nothing", args[0], err, stderr.String())
+		}
+	}
+}
+
+func TestConnectInAPipe(t *testing.T) {
+	const hostile = "\x1b[2J\x00\xff\r\nlast"
+	echo := listen(t, func(conn *net.TCPConn) {
+		_, _ = conn.Write([]byte(hostile))
+		_, _ = io.Copy(conn, conn)
+	})
+	cmd := program(t, "connect", echo)
+	cmd.Stdin = strings.NewReader("a\x00\xffb")
+	status, stdout, stderr := outcome(t, cmd)
+	if want := hostile + "a\x00\xffb"; status != 0 || stdout != want || stderr != "" {
+		t.Errorf("got status %d, %q and %q, want 0, %q and nothing", status, stdout, stderr, want)
+	}
+}
+
+func TestConnectInAPipeEnds(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		feed   string
+		serve  func(*net.TCPConn)
+		signal os.Signal
+		status int
+		stderr string
+	}{
+		{"server closes", "", func(*net.TCPConn) {}, nil, 0, ""},
+		{"server resets", "x", func(conn *net.TCPConn) {
+			_, _ = conn.Read(make([]byte, 1))
+			_ = conn.SetLinger(0)
+		}, nil, 1, "connection reset by peer\n"},
+		{"SIGINT", "", hold, syscall.SIGINT, 130, ""},
+		{"SIGTERM", "x", hold, syscall.SIGTERM, 143, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			accepted := make(chan struct{})
+			cmd := program(t, "connect", listen(t, func(conn *net.TCPConn) {
+				close(accepted)
+				c.serve(conn)
+			}))
+			feed, err := cmd.StdinPipe() // open to the end
+			if err != nil {
+				t.Fatal(err)
+			}
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(feed, c.feed)
+			<-accepted
+			if c.signal != nil {
+				_ = cmd.Process.Signal(c.signal)
+			}
+			_ = cmd.Wait()
+			if got := cmd.ProcessState.ExitCode(); got != c.status {
+				t.Errorf("status: got %d, want %d", got, c.status)
+			}
+			holds(t, "stderr", stderr.String(), c.stderr)
+		})
+	}
+}
+
+func hold(conn *net.TCPConn) { _, _ = io.Copy(io.Discard, conn) }
