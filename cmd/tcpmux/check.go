@@ -20,7 +20,7 @@ Every fault is told on standard error, one a line, with its file, line, key and 
 is then 78. A file without a fault is printed as it will be in effect, with every default filled in.`,
 		Example: `  tcpmux check                              # /etc/tcpmux.toml
   tcpmux check --config new.toml && sudo mv new.toml /etc/tcpmux.toml
-  tcpmux check /dev/null                    # the built-in defaults`,
+  tcpmux check new.toml > effective.toml    # with every default filled in`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 && cmd.Flags().Changed("config") {
 				return fmt.Errorf("argument %q beside --config, want one file", args[0])

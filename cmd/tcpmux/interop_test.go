@@ -59,7 +59,7 @@ func (d *dialogue) read(out io.Reader) {
 	}
 }
 
-// hear waits for text and returns what stands between it and the end of its line.
+// hear waits until the program has said text.
 func (d *dialogue) hear(text string) {
 	d.t.Helper()
 	late := time.After(patience)
