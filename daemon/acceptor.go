@@ -16,9 +16,9 @@ type acceptor struct {
 	server *Server
 	ln     *listener
 	raw    syscall.RawConn
-	accept func(fd int) (int, unix.Sockaddr, error) // accept4(2), but for tests
-	asked  chan chan struct{}                       // each is closed by the loop, to show that it turns
-	done   chan struct{}                            // closed when the loop has ended
+	accept func(fd int) (int, syscall.Sockaddr, error) // accept4(2), but for tests
+	asked  chan chan struct{}                          // each is closed by the loop, to show that it turns
+	done   chan struct{}                               // closed when the loop has ended
 
 	// One run of failures.
 	failed int
@@ -30,8 +30,9 @@ func newAcceptor(s *Server, ln *listener) (*acceptor, error) {
 	return &acceptor{server: s, ln: ln, raw: raw, accept: accept4, asked: make(chan chan struct{}, 1), done: make(chan struct{})}, err
 }
 
-func accept4(fd int) (int, unix.Sockaddr, error) {
-	return unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+// accept4 is syscall's: that of x/sys/unix asks for the socket's protocol each time, a further system call.
+func accept4(fd int) (int, syscall.Sockaddr, error) {
+	return syscall.Accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 }
 
 // run accepts until the server drains. A slot is taken first, so that the surplus waits in the kernel's backlog.
@@ -92,7 +93,7 @@ func (a *acceptor) slot() event {
 }
 
 // next waits for a connection.
-func (a *acceptor) next() (fd int, peer unix.Sockaddr, err error) {
+func (a *acceptor) next() (fd int, peer syscall.Sockaddr, err error) {
 	rerr := a.raw.Read(func(lfd uintptr) bool {
 		fd, peer, err = a.accept(int(lfd))
 		return err != unix.EAGAIN && err != unix.EINTR
@@ -142,7 +143,7 @@ func (a *acceptor) leave() error {
 			a.server.log.Warn("clients in the backlog are turned away: there are too many", "listener", a.ln.Name)
 			return ErrServerClosed
 		}
-		fd, peer, err := -1, unix.Sockaddr(nil), error(nil)
+		fd, peer, err := -1, syscall.Sockaddr(nil), error(nil)
 		if cerr := a.raw.Control(func(lfd uintptr) { fd, peer, err = a.accept(int(lfd)) }); cerr != nil || err != nil {
 			<-a.server.slots
 			break

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -80,7 +81,7 @@ func examine(s systemd.Socket) (*passed, error) {
 
 // tcpListener returns the address that fd listens on, or why it does not.
 func tcpListener(fd int) (netip.AddrPort, error) {
-	name, err := unix.Getsockname(fd)
+	name, err := syscall.Getsockname(fd)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("want a TCP listener (ListenStream= with a port): %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -191,7 +192,7 @@ func (ln *listener) prepare() error {
 		if err := unix.Listen(fd, ln.Backlog); err != nil {
 			return fmt.Errorf("%w%s", os.NewSyscallError("listen", err), hint(err))
 		}
-		name, err := unix.Getsockname(fd)
+		name, err := syscall.Getsockname(fd)
 		if err != nil {
 			return os.NewSyscallError("getsockname", err)
 		}
@@ -202,11 +203,11 @@ func (ln *listener) prepare() error {
 }
 
 // addrPort is sa as a value, IPv4-mapped addresses as IPv4; the zero value where sa is of another family.
-func addrPort(sa unix.Sockaddr) netip.AddrPort {
+func addrPort(sa syscall.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
+	case *syscall.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
+	case *syscall.SockaddrInet6:
 		ip := netip.AddrFrom16(sa.Addr).Unmap()
 		if sa.ZoneId != 0 && ip.Is6() {
 			ip = ip.WithZone(zone(int(sa.ZoneId)))

@@ -26,7 +26,7 @@ func openLog(cfg config.Config, stderr io.Writer) (*slog.Logger, func() error, e
 		if isFile && systemd.ToJournal(f) {
 			return slog.New(newJournalHandler(stderr, level)), func() error { return nil }, nil
 		}
-		return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})), func() error { return nil }, nil
+		return slog.New(newTextHandler(stderr, level)), func() error { return nil }, nil
 	}
 	opt := fileOptions(cfg, cfg.Log.File)
 	opt.Trouble = func(err error) { fmt.Fprintf(stderr, "tcpmux: rotation of the log: %v\n", err) }
@@ -34,7 +34,30 @@ func openLog(cfg config.Config, stderr io.Writer) (*slog.Logger, func() error, e
 	if err != nil {
 		return nil, nil, fmt.Errorf("log: %w", err)
 	}
-	return slog.New(slog.NewTextHandler(file, &slog.HandlerOptions{Level: level})), file.Close, nil
+	return slog.New(newTextHandler(file, level)), file.Close, nil
+}
+
+// textHandler writes lines with the time in UTC, as records have it.
+type textHandler struct{ slog.Handler }
+
+func newTextHandler(out io.Writer, level slog.Level) textHandler {
+	return textHandler{slog.NewTextHandler(out, &slog.HandlerOptions{Level: level})}
+}
+
+// Handle implements slog.Handler.
+func (h textHandler) Handle(ctx context.Context, r slog.Record) error {
+	r.Time = r.Time.UTC()
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (h textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return textHandler{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (h textHandler) WithGroup(name string) slog.Handler {
+	return textHandler{h.Handler.WithGroup(name)}
 }
 
 // journalHandler writes lines for the journal: it puts the priority in front (sd-daemon(3)) and leaves out the time and the

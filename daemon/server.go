@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +32,6 @@ type Server struct {
 	workspaces    *workspaces
 	events        bool // opening and closing are records too
 	log           *slog.Logger
-	ctx           context.Context // for the log
 	bannerTimeout time.Duration
 	slots         chan struct{} // one taken for each client
 	records       atomic.Int64  // messages written
@@ -53,7 +53,6 @@ func newServer(sink *record.Sink, format record.Format, events bool, clients int
 		workspaces:    newWorkspaces(format),
 		events:        events,
 		log:           log,
-		ctx:           context.Background(),
 		bannerTimeout: 10 * time.Second,
 		slots:         make(chan struct{}, clients),
 		quit:          make(chan struct{}),
@@ -100,7 +99,7 @@ func (s *Server) end(a *acceptor) {
 }
 
 // admit starts a session for a connection; a slot has been taken for it.
-func (s *Server) admit(ln *listener, fd int, peer unix.Sockaddr) {
+func (s *Server) admit(ln *listener, fd int, peer syscall.Sockaddr) {
 	c, err := newSession(s, ln, fd, addrPort(peer))
 	if err != nil {
 		<-s.slots
