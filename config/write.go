@@ -4,74 +4,136 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 )
+
+// Setting is one key of a configuration with its value.
+type Setting struct {
+	// Listener is the name of the [[listener]] that the key belongs to; "" for all other keys.
+	Listener string
+	// Table is "record", "log" or "limits"; "" for the keys at the top and those of a [[listener]].
+	Table string
+	// Key is the key as files have it.
+	Key string
+	// Value is the value as files have it.
+	Value string
+}
+
+// Name is the setting as people speak of it: banner, record.file, listener "telnet": banner.
+func (s Setting) Name() string {
+	switch {
+	case s.Listener != "":
+		return fmt.Sprintf("listener %q: %s", s.Listener, s.Key)
+	case s.Table != "":
+		return s.Table + "." + s.Key
+	}
+	return s.Key
+}
+
+// Settings are all keys with their values, in the order of a file, also those that have their default or are inherited.
+func (c Config) Settings() []Setting {
+	var main []Setting
+	others := c.Listeners
+	if len(others) > 0 && others[0].Name == MainListener {
+		main = append(list("", "", "address", addressTOML(others[0].Address)), others[0].shared("")...)
+		others = others[1:]
+	} else {
+		main = list("", "", "address", "[]")
+	}
+	all := append(main, list("", "", "drain_timeout", quoteTOML(formatDuration(c.DrainTimeout)))...)
+	all = append(all, c.Record.settings()...)
+	all = append(all, list("", "log", "file", quoteTOML(c.Log.File), "level", quoteTOML(c.Log.Level))...)
+	all = append(all, list("", "limits", "clients", c.Limits.Clients)...)
+	for _, l := range others {
+		all = append(all, list(l.Name, "", "name", quoteTOML(l.Name), "address", addressTOML(l.Address))...)
+		all = append(all, l.shared(l.Name)...)
+	}
+	return all
+}
+
+func (l Listener) shared(name string) []Setting {
+	return list(name, "",
+		"backlog", l.Backlog,
+		"banner", quoteTOML(l.Banner),
+		"model", quoteTOML(l.Model),
+		"framing", quoteTOML(l.Framing),
+		"max_message", quoteTOML(formatSize(l.MaxMessage)),
+		"idle_timeout", quoteTOML(formatDuration(l.IdleTimeout)))
+}
+
+func (r Record) settings() []Setting {
+	return list("", "record",
+		"file", quoteTOML(r.File),
+		"format", quoteTOML(r.Format),
+		"mode", quoteTOML(fmt.Sprintf("%04o", r.Mode)),
+		"max_size", quoteTOML(formatSize(r.MaxSize)),
+		"max_backups", r.MaxBackups,
+		"max_age", quoteTOML(formatDays(r.MaxAge)),
+		"compress", r.Compress,
+		"events", r.Events)
+}
+
+// list makes settings of alternating keys and values.
+func list(listener, table string, pairs ...any) (all []Setting) {
+	for i := 0; i < len(pairs); i += 2 {
+		all = append(all, Setting{listener, table, pairs[i].(string), fmt.Sprint(pairs[i+1])})
+	}
+	return all
+}
 
 // WriteTOML writes the effective configuration: every key with its value, also where it is the default or inherited. Load
 // reads it back as an equal Config, but for Path and Warnings. c must come from Load or Default. The text holds no control
 // character but newlines. The error is w's, if any; w is written to once.
 func (c Config) WriteTOML(w io.Writer) error {
 	var b bytes.Buffer
-	others := c.Listeners
-	if len(others) > 0 && others[0].Name == MainListener {
-		pair(&b, "address", addressTOML(others[0].Address))
-		others[0].writeShared(&b)
-		others = others[1:]
-	} else {
-		pair(&b, "address", "[]")
-	}
-	pair(&b, "drain_timeout", quoteTOML(formatDuration(c.DrainTimeout)))
-	c.Record.write(&b)
-	c.Log.write(&b)
-	c.Limits.write(&b)
-	for _, l := range others {
-		l.write(&b)
+	table := ""
+	for _, s := range c.Settings() {
+		switch {
+		case s.Listener != "" && s.Key == "name":
+			b.WriteString("\n[[listener]]\n")
+		case s.Table != table && s.Listener == "":
+			fmt.Fprintf(&b, "\n[%s]\n", s.Table)
+		}
+		table = s.Table
+		fmt.Fprintf(&b, "%s = %s\n", s.Key, s.Value)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
-func (l Listener) write(b *bytes.Buffer) {
-	b.WriteString("\n[[listener]]\n")
-	pair(b, "name", quoteTOML(l.Name))
-	pair(b, "address", addressTOML(l.Address))
-	l.writeShared(b)
+// Change is a setting that differs between two configurations.
+type Change struct {
+	Setting
+	// From and To are the values as files have them; "" on the side that does not have the setting.
+	From, To string
 }
 
-func (l Listener) writeShared(b *bytes.Buffer) {
-	pair(b, "backlog", l.Backlog)
-	pair(b, "banner", quoteTOML(l.Banner))
-	pair(b, "model", quoteTOML(l.Model))
-	pair(b, "framing", quoteTOML(l.Framing))
-	pair(b, "max_message", quoteTOML(formatSize(l.MaxMessage)))
-	pair(b, "idle_timeout", quoteTOML(formatDuration(l.IdleTimeout)))
+// Diff returns what differs, in the order of new and then, for what is only in old, of old. A [[listener]] that only one has
+// is one change, of its name.
+func Diff(old, new Config) (changes []Change) {
+	before := make(map[string]Setting)
+	for _, s := range old.Settings() {
+		before[s.Name()] = s
+	}
+	known := func(all Config, name string) bool {
+		return name == "" || slices.ContainsFunc(all.Listeners, func(l Listener) bool { return l.Name == name })
+	}
+	for _, s := range new.Settings() {
+		was, both := before[s.Name()]
+		delete(before, s.Name())
+		if both && was.Value != s.Value || !both && (s.Key == "name" || known(old, s.Listener)) {
+			changes = append(changes, Change{s, was.Value, s.Value})
+		}
+	}
+	for _, s := range old.Settings() {
+		if _, only := before[s.Name()]; only && (s.Key == "name" || known(new, s.Listener)) {
+			changes = append(changes, Change{s, s.Value, ""})
+		}
+	}
+	return changes
 }
-
-func (r Record) write(b *bytes.Buffer) {
-	b.WriteString("\n[record]\n")
-	pair(b, "file", quoteTOML(r.File))
-	pair(b, "format", quoteTOML(r.Format))
-	pair(b, "mode", quoteTOML(fmt.Sprintf("%04o", r.Mode)))
-	pair(b, "max_size", quoteTOML(formatSize(r.MaxSize)))
-	pair(b, "max_backups", r.MaxBackups)
-	pair(b, "max_age", quoteTOML(formatDays(r.MaxAge)))
-	pair(b, "compress", r.Compress)
-	pair(b, "events", r.Events)
-}
-
-func (l Log) write(b *bytes.Buffer) {
-	b.WriteString("\n[log]\n")
-	pair(b, "file", quoteTOML(l.File))
-	pair(b, "level", quoteTOML(l.Level))
-}
-
-func (l Limits) write(b *bytes.Buffer) {
-	b.WriteString("\n[limits]\n")
-	pair(b, "clients", l.Clients)
-}
-
-func pair(b *bytes.Buffer, key string, value any) { fmt.Fprintf(b, "%s = %v\n", key, value) }
 
 func addressTOML(list []string) string {
 	quoted := make([]string, len(list))

@@ -1,0 +1,50 @@
+package config
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestDiff(t *testing.T) {
+	telnet := Default().Listeners[0]
+	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:23"}
+	for _, c := range []struct {
+		name   string
+		change func(*Config)
+		want   []string
+	}{
+		{"nothing", func(*Config) {}, nil},
+		{"a few keys", func(c *Config) {
+			c.Listeners[0].Banner, c.Record.Events, c.DrainTimeout = "hi\n", false, time.Minute
+		}, []string{
+			`banner: "Welcome connect!\r\n" -> "hi\n"`,
+			`drain_timeout: "10s" -> "1m"`,
+			`record.events: true -> false`,
+		}},
+		{"a listener's key", func(c *Config) { c.Listeners[1].Backlog = 7 }, []string{`listener "telnet": backlog: 4096 -> 7`}},
+		{"a listener less", func(c *Config) { c.Listeners = c.Listeners[:1] }, []string{`listener "telnet": name: "telnet" -> `}},
+		{"a listener more", func(c *Config) {
+			l := telnet
+			l.Name = "more"
+			c.Listeners = append(c.Listeners, l)
+		}, []string{`listener "more": name:  -> "more"`}},
+		{"no main listener", func(c *Config) { c.Listeners = c.Listeners[1:] }, []string{
+			`address: "127.0.0.1:12345" -> []`, `backlog: 4096 -> `, `banner: "Welcome connect!\r\n" -> `, `model: "goroutine" -> `,
+			`framing: "line" -> `, `max_message: "64KiB" -> `, `idle_timeout: "0s" -> `,
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			old, changed := Default(), Default()
+			old.Listeners, changed.Listeners = append(old.Listeners, telnet), append(changed.Listeners, telnet)
+			c.change(&changed)
+			var got []string
+			for _, ch := range Diff(old, changed) {
+				got = append(got, ch.Name()+": "+ch.From+" -> "+ch.To)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
