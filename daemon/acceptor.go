@@ -53,12 +53,12 @@ func (a *acceptor) run() error {
 		case errors.Is(err, os.ErrDeadlineExceeded): // woken, by ping or by Shutdown
 			_ = a.ln.file.SetReadDeadline(time.Time{}) // it takes deadlines
 		case !passing(err):
-			<-a.server.slots
+			a.server.slots.release()
 			return fmt.Errorf("%v: accept: %w", a.ln, err)
 		default:
 			a.pause(err)
 		}
-		<-a.server.slots
+		a.server.slots.release()
 	}
 }
 
@@ -81,15 +81,17 @@ func (a *acceptor) slot() event {
 		return quit
 	default:
 	}
-	select {
-	case a.server.slots <- struct{}{}:
-		return got
-	case r := <-a.asked:
-		close(r)
-		return turned
-	case <-a.server.quit:
-		return quit
+	for !a.server.slots.take() {
+		select {
+		case <-a.server.slots.freed:
+		case r := <-a.asked:
+			close(r)
+			return turned
+		case <-a.server.quit:
+			return quit
+		}
 	}
+	return got
 }
 
 // next waits for a connection.
@@ -108,7 +110,7 @@ func (a *acceptor) next() (fd int, peer syscall.Sockaddr, err error) {
 func (a *acceptor) pause(err error) {
 	if a.failed == 0 {
 		a.since = time.Now()
-		a.server.log.Warn("accept fails, new clients wait", "listener", a.ln.Name, "err", os.NewSyscallError("accept", err))
+		a.server.log.Warn("accept fails, new clients wait", "listener", a.ln.name, "err", os.NewSyscallError("accept", err))
 	}
 	a.failed++
 	timer := time.NewTimer(min(acceptRetryMin<<min(a.failed-1, 20), acceptRetryMax))
@@ -128,7 +130,7 @@ func (a *acceptor) pause(err error) {
 // recovered tells that a run of failures is over.
 func (a *acceptor) recovered() {
 	if a.failed > 0 {
-		a.server.log.Info("accept works again", "listener", a.ln.Name, "failures", a.failed, "duration", time.Since(a.since).Round(time.Millisecond))
+		a.server.log.Info("accept works again", "listener", a.ln.name, "failures", a.failed, "duration", time.Since(a.since).Round(time.Millisecond))
 		a.failed = 0
 	}
 }
@@ -137,15 +139,13 @@ func (a *acceptor) recovered() {
 // may have sent something. Those of systemd's socket wait for the next process.
 func (a *acceptor) leave() error {
 	for !a.ln.inherited {
-		select {
-		case a.server.slots <- struct{}{}:
-		default:
-			a.server.log.Warn("clients in the backlog are turned away: there are too many", "listener", a.ln.Name)
+		if !a.server.slots.take() {
+			a.server.log.Warn("clients in the backlog are turned away: there are too many", "listener", a.ln.name)
 			return ErrServerClosed
 		}
 		fd, peer, err := -1, syscall.Sockaddr(nil), error(nil)
 		if cerr := a.raw.Control(func(lfd uintptr) { fd, peer, err = a.accept(int(lfd)) }); cerr != nil || err != nil {
-			<-a.server.slots
+			a.server.slots.release()
 			break
 		}
 		a.server.admit(a.ln, fd, peer)

@@ -24,54 +24,64 @@ import (
 // sinkGrace is how long sessions whose drain is over may still wait for a record file that fails.
 const sinkGrace = 5 * time.Second
 
+// Reload brings a running daemon a new configuration, or says why there is none. It is called while the service manager is
+// told that the daemon reloads.
+type Reload func() (config.Config, error)
+
+// daemon is what Run has opened.
+type daemon struct {
+	cfg  config.Config
+	log  *logger
+	file *record.File
+	sink *record.Sink
+	lns  []*listener
+	srv  *Server
+}
+
 // Run serves until ctx is done, then drains. It returns nil when it has drained, also when clients had to be closed; an error
 // that wraps config.ErrInvalid when the configuration does not fit the sockets that systemd passed in; and any other error
-// when it could not start or go on. The daemon's own log goes to stderr unless the configuration names a file. Run may be
-// called once in a process: systemd's sockets are handed out once.
-func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
-	log, closeLog, err := openLog(cfg, stderr)
-	if err != nil {
+// when it could not start or go on. What comes through reloads, which may be nil, is taken over under live clients. The
+// daemon's own log goes to stderr unless the configuration names a file. Run may be called once in a process: systemd's
+// sockets are handed out once.
+func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr io.Writer) (err error) {
+	d := &daemon{cfg: cfg}
+	if d.log, err = openLog(cfg, stderr); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeLog()) }()
+	defer func() { err = errors.Join(err, d.log.close()) }()
 
 	format, err := record.ParseFormat(cfg.Record.Format)
 	if err != nil {
 		return err
 	}
-	file, sink, err := openSink(cfg, log)
-	if err != nil {
+	if d.file, d.sink, err = openSink(cfg, d.log.Logger); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	defer sink.Close()
+	defer func() { err = errors.Join(err, d.file.Close()) }()
+	defer d.sink.Close()
 
-	lns, err := listen(cfg.Listeners, systemd.Sockets(), log)
-	if err != nil {
+	if d.lns, err = listen(cfg.Listeners, systemd.Sockets(), d.log.Logger); err != nil {
 		return err
 	}
-	srv := newServer(sink, format, cfg.Record.Events, cfg.Limits.Clients, log)
+	d.srv = newServer(d.sink, format, cfg.Record.Events, cfg.Limits.Clients, d.log.Logger)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var serving sync.WaitGroup
-	for _, ln := range lns {
+	for _, ln := range d.lns {
 		serving.Go(func() {
-			if err := srv.Serve(ln); !errors.Is(err, ErrServerClosed) {
+			if err := d.srv.Serve(ln); !errors.Is(err, ErrServerClosed) {
 				cancel(err)
 			}
 		})
 	}
-	var telling sync.WaitGroup
-	telling.Go(func() { tellStatus(ctx, srv, sink, log) })
-	go feedWatchdog(ctx, srv, sink, log) // it may hang in a sink that does: nobody waits for it
+	go d.feedWatchdog(ctx) // it may hang in a sink that does: nobody waits for it
 
-	notify(log, "READY=1", status(srv, sink))
-	log.Info("ready", "records", file.Path())
-	<-ctx.Done()
-	telling.Wait()
-	notify(log, "STOPPING=1", "STATUS=draining")
-	drain(srv, sink, cfg.DrainTimeout, log)
+	d.notify("READY=1", d.status())
+	d.log.Info("ready", "records", d.file.Path())
+	d.mind(ctx, reloads)
+	d.notify("STOPPING=1", "STATUS=draining")
+	d.drain()
 	serving.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
@@ -79,17 +89,29 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	return nil
 }
 
+// mind keeps the service manager's status line up to date and reloads, until ctx is done.
+func (d *daemon) mind(ctx context.Context, reloads <-chan Reload) {
+	tick := time.NewTicker(statusInterval)
+	defer tick.Stop()
+	told := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case load := <-reloads:
+			d.reload(ctx, load)
+		case <-tick.C:
+		}
+		if line := d.status(); line != told {
+			d.notify(line)
+			told = line
+		}
+	}
+}
+
 // openSink opens the record file and the sink in front of it.
 func openSink(cfg config.Config, log *slog.Logger) (*record.File, *record.Sink, error) {
-	opt := fileOptions(cfg, cfg.Record.File)
-	opt.Trouble = func(err error) {
-		if err != nil {
-			log.Warn("record file cannot be rotated, it grows", "err", err)
-			return
-		}
-		log.Info("record file is rotated again")
-	}
-	file, err := record.OpenFile(opt)
+	file, err := record.OpenFile(recordOptions(cfg, log))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w%s", err, fileHint(err))
 	}
@@ -102,6 +124,19 @@ func openSink(cfg config.Config, log *slog.Logger) (*record.File, *record.Sink, 
 		}
 		log.Warn("records are written again", "duration", time.Since(since).Round(time.Millisecond))
 	}), nil
+}
+
+// recordOptions are the options of the record file.
+func recordOptions(cfg config.Config, log *slog.Logger) record.FileOptions {
+	opt := fileOptions(cfg, cfg.Record.File)
+	opt.Trouble = func(err error) {
+		if err != nil {
+			log.Warn("record file cannot be rotated, it grows", "err", err)
+			return
+		}
+		log.Info("record file is rotated again")
+	}
+	return opt
 }
 
 // fileOptions are the options of a rotating file; a relative path is below $LOGS_DIRECTORY (systemd.exec(5)).
@@ -128,16 +163,17 @@ func fileHint(err error) string {
 }
 
 // drain lets the clients finish, then closes them.
-func drain(srv *Server, sink *record.Sink, timeout time.Duration, log *slog.Logger) {
-	log.Info("draining", "clients", srv.Clients(), "timeout", timeout)
+func (d *daemon) drain() {
+	timeout := d.cfg.DrainTimeout
+	d.log.Info("draining", "clients", d.srv.Clients(), "timeout", timeout)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	// A record file that still fails when the clients are over is given up; what it did not take is counted session by session.
-	giveUp := time.AfterFunc(timeout+sinkGrace, sink.Close)
+	giveUp := time.AfterFunc(timeout+sinkGrace, d.sink.Close)
 	defer giveUp.Stop()
-	if err := srv.Shutdown(ctx); err != nil {
-		log.Warn("drained", "err", err, "records", srv.Records())
+	if err := d.srv.Shutdown(ctx); err != nil {
+		d.log.Warn("drained", "err", err, "records", d.srv.Records())
 		return
 	}
-	log.Info("drained", "records", srv.Records())
+	d.log.Info("drained", "records", d.srv.Records())
 }

@@ -49,7 +49,7 @@ func inherit(cfg []config.Listener, sockets []systemd.Socket) (lns []*listener, 
 	}
 	for _, c := range cfg {
 		for _, p := range sockOf[c.Name] {
-			lns = append(lns, &listener{Listener: c, file: p.file, inherited: true})
+			lns = append(lns, newListener(c, p.file, true))
 		}
 	}
 	return lns, nil

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -25,16 +27,33 @@ const (
 	keepaliveProbes   = 10
 )
 
-// listener is one bound socket and the configuration of those whom it lets in.
+// listener is one bound socket and the settings of those whom it lets in.
 type listener struct {
-	config.Listener
+	name      string
+	settings  atomic.Pointer[listenerSettings]
 	file      *os.File // non-blocking, so that waiting costs no thread
 	addr      netip.AddrPort
-	banner    banner
 	inherited bool // systemd holds it too: connections that we do not accept wait for the next process
 }
 
-func (ln *listener) String() string { return fmt.Sprintf("listener %q (%s)", ln.Name, ln.addr) }
+// listenerSettings are what a reload may change about a listener. They are replaced whole, never changed.
+type listenerSettings struct {
+	config.Listener
+	banner banner
+}
+
+func newListener(c config.Listener, file *os.File, inherited bool) *listener {
+	ln := &listener{name: c.Name, file: file, inherited: inherited}
+	ln.configure(c)
+	return ln
+}
+
+// configure makes c what holds for the listener from now on; its backlog is applied by setBacklog.
+func (ln *listener) configure(c config.Listener) {
+	ln.settings.Store(&listenerSettings{Listener: c, banner: newBanner(c.Banner)})
+}
+
+func (ln *listener) String() string { return fmt.Sprintf("listener %q (%s)", ln.name, ln.addr) }
 
 // listen returns the listeners to serve: those that systemd passed in, or, if it passed none, our own. Both get the backlog
 // and the options that connections inherit.
@@ -57,10 +76,10 @@ func listen(cfg []config.Listener, sockets []systemd.Socket, log *slog.Logger) (
 		return lns, err
 	}
 	for _, ln := range lns {
-		if err := ln.prepare(); err != nil {
+		if err := cmp.Or(ln.prepare(), ln.setBacklog()); err != nil {
 			return lns, fmt.Errorf("%v: %w", ln, err)
 		}
-		log.Info("listening", "listener", ln.Name, "address", ln.addr.String(), "backlog", ln.Backlog, "inherited", ln.inherited)
+		log.Info("listening", "listener", ln.name, "address", ln.addr.String(), "backlog", ln.settings.Load().Backlog, "inherited", ln.inherited)
 	}
 	for _, c := range cfg {
 		warnOfDisagreement(c, lns, log)
@@ -74,7 +93,7 @@ func warnOfDisagreement(c config.Listener, lns []*listener, log *slog.Logger) {
 	var served []string
 	agree := true
 	for _, ln := range lns {
-		if ln.Name == c.Name {
+		if ln.name == c.Name {
 			served = append(served, ln.addr.String())
 			agree = agree && slices.ContainsFunc(c.Address, func(a string) bool { return sameAddress(a, ln.addr) })
 		}
@@ -133,7 +152,7 @@ func bind(c config.Listener, address string) (*listener, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	ln := &listener{Listener: c, file: os.NewFile(uintptr(fd), c.Name)}
+	ln := newListener(c, os.NewFile(uintptr(fd), c.Name), false)
 	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	if err == nil && family == unix.AF_INET6 {
 		// "0.0.0.0:80" and "[::]:80" are two listeners, as they are to systemd with BindIPv6Only=ipv6-only.
@@ -174,8 +193,7 @@ func (ln *listener) control(f func(fd int) error) error {
 	return ferr
 }
 
-// prepare makes the socket listen with our backlog, also an inherited one, and sets what its connections inherit, so that
-// accepting one costs no further system calls.
+// prepare sets what the listener's connections inherit, so that accepting one costs no further system calls.
 func (ln *listener) prepare() error {
 	return ln.control(func(fd int) error {
 		for _, o := range []struct{ level, name, value int }{
@@ -189,15 +207,21 @@ func (ln *listener) prepare() error {
 				return os.NewSyscallError("setsockopt", err)
 			}
 		}
-		if err := unix.Listen(fd, ln.Backlog); err != nil {
-			return fmt.Errorf("%w%s", os.NewSyscallError("listen", err), hint(err))
-		}
 		name, err := syscall.Getsockname(fd)
 		if err != nil {
 			return os.NewSyscallError("getsockname", err)
 		}
 		ln.addr = addrPort(name)
-		ln.banner = newBanner(ln.Banner)
+		return nil
+	})
+}
+
+// setBacklog makes the socket listen with the configured backlog. It may be called again: listen(2) then changes it.
+func (ln *listener) setBacklog() error {
+	return ln.control(func(fd int) error {
+		if err := unix.Listen(fd, ln.settings.Load().Backlog); err != nil {
+			return fmt.Errorf("%w%s", os.NewSyscallError("listen", err), hint(err))
+		}
 		return nil
 	})
 }

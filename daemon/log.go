@@ -8,34 +8,96 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"tcpmux/config"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/systemd"
 )
 
-// openLog returns the daemon's own log, and how to close it: stderr, with priorities for the journal where that is what
-// stderr is, or a rotating file.
-func openLog(cfg config.Config, stderr io.Writer) (*slog.Logger, func() error, error) {
+// logger is the daemon's own log. A reload may send it elsewhere while others write to it.
+type logger struct {
+	*slog.Logger
+	stderr  io.Writer
+	handler swapHandler
+	file    *record.File // nil when it goes to stderr
+}
+
+// openLog opens the log: stderr, with priorities for the journal where that is what stderr is, or a rotating file.
+func openLog(cfg config.Config, stderr io.Writer) (*logger, error) {
+	l := &logger{stderr: stderr}
+	l.handler.to = new(atomic.Pointer[slog.Handler])
+	l.Logger = slog.New(l.handler)
+	return l, l.reopen(cfg)
+}
+
+// reopen sends the log where cfg says. On an error it stays where it was.
+func (l *logger) reopen(cfg config.Config) error {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
-		return nil, nil, fmt.Errorf("log level: %w", err)
+		return fmt.Errorf("log level: %w", err)
 	}
 	if cfg.Log.File == "" {
-		f, isFile := stderr.(*os.File)
-		if isFile && systemd.ToJournal(f) {
-			return slog.New(newJournalHandler(stderr, level)), func() error { return nil }, nil
-		}
-		return slog.New(newTextHandler(stderr, level)), func() error { return nil }, nil
+		h := stderrHandler(l.stderr, level)
+		l.handler.to.Store(&h)
+		return l.close()
 	}
 	opt := fileOptions(cfg, cfg.Log.File)
-	opt.Trouble = func(err error) { fmt.Fprintf(stderr, "tcpmux: rotation of the log: %v\n", err) }
-	file, err := record.OpenFile(opt)
-	if err != nil {
-		return nil, nil, fmt.Errorf("log: %w", err)
+	opt.Trouble = func(err error) { fmt.Fprintf(l.stderr, "tcpmux: rotation of the log: %v\n", err) }
+	if err := l.openFile(opt); err != nil {
+		return fmt.Errorf("log: %w", err)
 	}
-	return slog.New(newTextHandler(file, level)), file.Close, nil
+	var h slog.Handler = newTextHandler(l.file, level)
+	l.handler.to.Store(&h)
+	return nil
 }
+
+// openFile opens the log's file, or makes the one that is open another.
+func (l *logger) openFile(opt record.FileOptions) (err error) {
+	if l.file != nil {
+		return l.file.Reopen(opt)
+	}
+	l.file, err = record.OpenFile(opt)
+	return err
+}
+
+// close closes the log's file, if it has one.
+func (l *logger) close() error {
+	if l.file == nil {
+		return nil
+	}
+	err := l.file.Close()
+	l.file = nil
+	return err
+}
+
+func stderrHandler(stderr io.Writer, level slog.Level) slog.Handler {
+	if f, isFile := stderr.(*os.File); isFile && systemd.ToJournal(f) {
+		return newJournalHandler(stderr, level)
+	}
+	return newTextHandler(stderr, level)
+}
+
+// swapHandler hands on to the handler that is in force.
+type swapHandler struct{ to *atomic.Pointer[slog.Handler] }
+
+// Enabled implements slog.Handler.
+func (h swapHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return (*h.to.Load()).Enabled(ctx, level)
+}
+
+// Handle implements slog.Handler.
+func (h swapHandler) Handle(ctx context.Context, r slog.Record) error {
+	return (*h.to.Load()).Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler; what it returns is not swapped.
+func (h swapHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return (*h.to.Load()).WithAttrs(attrs)
+}
+
+// WithGroup implements slog.Handler; what it returns is not swapped.
+func (h swapHandler) WithGroup(name string) slog.Handler { return (*h.to.Load()).WithGroup(name) }
 
 // textHandler writes lines with the time in UTC, as records have it.
 type textHandler struct{ slog.Handler }

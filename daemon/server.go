@@ -30,10 +30,10 @@ const (
 type Server struct {
 	sink          *record.Sink
 	workspaces    *workspaces
-	events        bool // opening and closing are records too
+	events        atomic.Bool // opening and closing are records too
 	log           *slog.Logger
 	bannerTimeout time.Duration
-	slots         chan struct{} // one taken for each client
+	slots         *slots        // one taken for each client
 	records       atomic.Int64  // messages written
 	expired       atomic.Bool   // the time to finish is over: sessions end
 	quit          chan struct{} // closed by the first Shutdown
@@ -51,14 +51,14 @@ func newServer(sink *record.Sink, format record.Format, events bool, clients int
 	s := &Server{
 		sink:          sink,
 		workspaces:    newWorkspaces(format),
-		events:        events,
 		log:           log,
 		bannerTimeout: 10 * time.Second,
-		slots:         make(chan struct{}, clients),
+		slots:         newSlots(clients),
 		quit:          make(chan struct{}),
 		loops:         make(map[*acceptor]struct{}),
 		sessions:      make(map[*session]struct{}),
 	}
+	s.events.Store(events)
 	s.gone = sync.NewCond(&s.mu)
 	return s
 }
@@ -102,8 +102,8 @@ func (s *Server) end(a *acceptor) {
 func (s *Server) admit(ln *listener, fd int, peer syscall.Sockaddr) {
 	c, err := newSession(s, ln, fd, addrPort(peer))
 	if err != nil {
-		<-s.slots
-		s.log.Error("connection cannot be served", "listener", ln.Name, "err", err)
+		s.slots.release()
+		s.log.Error("connection cannot be served", "listener", ln.name, "err", err)
 		return
 	}
 	s.mu.Lock()
@@ -119,7 +119,7 @@ func (s *Server) runSession(c *session) {
 	delete(s.sessions, c)
 	s.gone.Broadcast()
 	s.mu.Unlock()
-	<-s.slots
+	s.slots.release()
 }
 
 // Clients is how many are served.
@@ -164,6 +164,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return fmt.Errorf("%d clients did not finish in time and were closed", n)
 	}
 	return nil
+}
+
+// nudge makes every session look at its deadlines anew, after a reload has changed them.
+func (s *Server) nudge() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.sessions {
+		c.wake()
+	}
 }
 
 // drain ends the accept loops and half-closes the sessions: a client that listens learns that it should finish.

@@ -38,7 +38,9 @@ const (
 type session struct {
 	server   *Server
 	listener *listener
-	file     *os.File // the connection, non-blocking
+	settings *listenerSettings // as they were when it began
+	events   bool              // its opening and closing are records
+	file     *os.File          // the connection, non-blocking
 	raw      syscall.RawConn
 	source   record.Source
 	framing  framing.Line
@@ -48,6 +50,7 @@ type session struct {
 	records  int64
 	rest     []byte // bytes that are not a whole message yet; nil when there are none
 	lost     int64  // records that the sink did not take
+	limited  bool   // a read deadline is set
 
 	// What one read gave, between the poller's callback and receive.
 	onReadable func(fd uintptr) bool
@@ -61,10 +64,12 @@ func newSession(srv *Server, ln *listener, fd int, remote netip.AddrPort) (*sess
 	s := &session{
 		server:   srv,
 		listener: ln,
-		source:   record.Source{Listener: ln.Name, Remote: remote.String()},
-		framing:  framing.Line{Max: int(ln.MaxMessage)},
+		settings: ln.settings.Load(),
+		events:   srv.events.Load(),
+		source:   record.Source{Listener: ln.name, Remote: remote.String()},
 		opened:   time.Now(),
 	}
+	s.framing.Max = int(s.settings.MaxMessage)
 	s.heard = s.opened
 	if cookie, err := socketCookie(fd); err == nil {
 		s.source.Session = bootID() + "-" + strconv.FormatUint(cookie, 16)
@@ -84,7 +89,7 @@ func newSession(srv *Server, ln *listener, fd int, remote netip.AddrPort) (*sess
 // run serves the client to the end. When it returns all that the client sent is written, unless the reason is bySink.
 func (s *session) run() {
 	why, err := s.serve()
-	if s.server.events {
+	if s.events {
 		if err := s.event(func(e *record.Encoder, dst []byte) []byte {
 			return e.Close(dst, string(why), s.records, s.offset)
 		}); err != nil {
@@ -134,7 +139,7 @@ func (s *session) serve() (reason, error) {
 	if s.server.draining.Load() { // it waited in the backlog of a listener that ends with us
 		s.halfClose()
 	}
-	if s.server.events {
+	if s.events {
 		if err := s.event((*record.Encoder).Open); err != nil {
 			return bySink, err
 		}
@@ -163,11 +168,11 @@ func (s *session) serve() (reason, error) {
 // greet sends the banner. It almost always fits the kernel's buffer at once; a client whose buffer it does not fit has
 // bannerTimeout to read.
 func (s *session) greet() error {
-	if s.listener.banner.text == "" {
+	if s.settings.banner.text == "" {
 		return nil
 	}
 	var small [64]byte
-	text := s.listener.banner.appendTo(small[:0], s)
+	text := s.settings.banner.appendTo(small[:0], s)
 	var n int
 	var err error
 	_ = s.raw.Control(func(fd uintptr) { n, err = unix.Write(int(fd), text) }) // open: it is ours
@@ -184,6 +189,9 @@ func (s *session) greet() error {
 func (s *session) greetSlowly(text []byte) error {
 	if err := s.file.SetWriteDeadline(time.Now().Add(s.server.bannerTimeout)); err != nil {
 		return err
+	}
+	if s.server.expired.Load() { // it may have come between
+		s.expire()
 	}
 	_, err := s.file.Write(text)
 	return cause(err)
@@ -316,13 +324,21 @@ func (s *session) event(encode func(*record.Encoder, []byte) []byte) error {
 // is over. It is called again when a deadline came too early, not at every read: a deadline costs more than the look at the
 // clock that tells.
 func (s *session) setDeadline() {
-	if idle := s.listener.IdleTimeout; idle > 0 {
-		_ = s.file.SetReadDeadline(s.heard.Add(idle)) // a socket takes deadlines
+	var at time.Time // none
+	if idle := s.idleTimeout(); idle > 0 {
+		at = s.heard.Add(idle)
+	}
+	if !at.IsZero() || s.limited {
+		_ = s.file.SetReadDeadline(at) // a socket takes deadlines
+		s.limited = !at.IsZero()
 	}
 	if s.server.expired.Load() { // it may have come between: the server sets its deadline only once
 		_ = s.file.SetReadDeadline(longAgo)
 	}
 }
+
+// idleTimeout is the one in force now, also for sessions that began under another.
+func (s *session) idleTimeout() time.Duration { return s.listener.settings.Load().IdleTimeout }
 
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
@@ -332,10 +348,11 @@ func (s *session) deadline() (why reason, over bool) {
 	if s.server.expired.Load() {
 		return s.lastWords(), true
 	}
+	s.limited = true
 	if s.unread() > 0 {
 		s.heard = time.Now() // the silence was ours: the sink had us wait
 	}
-	if time.Since(s.heard) >= s.listener.IdleTimeout {
+	if idle := s.idleTimeout(); idle > 0 && time.Since(s.heard) >= idle {
 		return byIdle, true
 	}
 	s.setDeadline()
@@ -374,7 +391,12 @@ func (s *session) halfClose() {
 	_ = s.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }) // a peer that has gone need not be told
 }
 
-// expire makes receive return now.
+// wake makes receive return now, with os.ErrDeadlineExceeded.
+func (s *session) wake() {
+	_ = s.file.SetReadDeadline(longAgo) // on error it has been closed
+}
+
+// expire is wake, and ends the sending of a banner too.
 func (s *session) expire() {
 	_ = s.file.SetDeadline(longAgo) // on error it has been closed
 }

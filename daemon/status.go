@@ -3,10 +3,8 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
-	"tcpmux/daemon/record"
 	"tcpmux/daemon/systemd"
 )
 
@@ -14,40 +12,20 @@ import (
 const statusInterval = time.Second
 
 // status is the line that systemctl status shows.
-func status(srv *Server, sink *record.Sink) string {
-	line := fmt.Sprintf("STATUS=%d clients, %d records", srv.Clients(), srv.Records())
-	if sink.Failing() {
+func (d *daemon) status() string {
+	line := fmt.Sprintf("STATUS=%d clients, %d records", d.srv.Clients(), d.srv.Records())
+	if d.sink.Failing() {
 		line += "; records cannot be written, clients wait"
 	}
 	return line
 }
 
-// tellStatus keeps the service manager's status line up to date until ctx is done.
-func tellStatus(ctx context.Context, srv *Server, sink *record.Sink, log *slog.Logger) {
-	if !systemd.Notified() {
-		return
-	}
-	tick := time.NewTicker(statusInterval)
-	defer tick.Stop()
-	for told := ""; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if line := status(srv, sink); line != told {
-			notify(log, line)
-			told = line
-		}
-	}
-}
-
 // feedWatchdog tells the service manager that we live, each time that has been proved: every accept loop has turned, and the
 // sink has come back from a write. Whatever hangs starves the watchdog.
-func feedWatchdog(ctx context.Context, srv *Server, sink *record.Sink, log *slog.Logger) {
+func (d *daemon) feedWatchdog(ctx context.Context) {
 	interval, err := systemd.WatchdogInterval()
 	if err != nil {
-		log.Warn("watchdog is off", "err", err)
+		d.log.Warn("watchdog is off", "err", err)
 	}
 	if interval <= 0 {
 		return
@@ -55,11 +33,11 @@ func feedWatchdog(ctx context.Context, srv *Server, sink *record.Sink, log *slog
 	tick := time.NewTicker(interval / 3)
 	defer tick.Stop()
 	for {
-		if srv.Ping(ctx) != nil {
+		if d.srv.Ping(ctx) != nil {
 			return // ctx is done
 		}
-		sink.Ping()
-		notify(log, "WATCHDOG=1")
+		d.sink.Ping()
+		d.notify("WATCHDOG=1")
 		select {
 		case <-ctx.Done():
 			return
@@ -69,8 +47,8 @@ func feedWatchdog(ctx context.Context, srv *Server, sink *record.Sink, log *slog
 }
 
 // notify tells the service manager of our state; that it cannot be reached is no reason to stop.
-func notify(log *slog.Logger, state ...string) {
+func (d *daemon) notify(state ...string) {
 	if err := systemd.Notify(state...); err != nil {
-		log.Warn("service manager cannot be told", "err", err)
+		d.log.Warn("service manager cannot be told", "err", err)
 	}
 }

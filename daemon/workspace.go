@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"sync"
 
 	"tcpmux/daemon/record"
@@ -46,7 +47,7 @@ func (ws *workspace) join(rest []byte, n int) []byte {
 // workspaces lends workspaces to sessions, maxWorkspaces at most; who comes then waits. It also keeps the buffers for short
 // rests, which are many when clients send in small pieces.
 type workspaces struct {
-	format record.Format
+	format record.Format   // changed while none is lent
 	free   chan *workspace // those that were used before
 	unmade chan struct{}   // one for each that may still be made
 	rests  sync.Pool
@@ -74,6 +75,35 @@ func (w *workspaces) get() *workspace {
 	case <-w.unmade:
 		return &workspace{in: make([]byte, headroom+readSize), encoder: record.NewEncoder(w.format)}
 	}
+}
+
+// pause waits until no workspace is lent, so that no session is between encoding and handing over, and keeps it so until
+// resume is called; a session that waits meanwhile goes on with the format that pause's caller has set. It returns nil and
+// changes nothing when ctx is done first: a sink that stands still can hold workspaces for long.
+func (w *workspaces) pause(ctx context.Context) (resume func()) {
+	var held []*workspace
+	unmade := 0
+	resume = func() {
+		for _, ws := range held {
+			ws.encoder = record.NewEncoder(w.format)
+			w.free <- ws
+		}
+		for range unmade {
+			w.unmade <- struct{}{}
+		}
+	}
+	for len(held)+unmade < maxWorkspaces {
+		select {
+		case ws := <-w.free:
+			held = append(held, ws)
+		case <-w.unmade:
+			unmade++
+		case <-ctx.Done():
+			resume()
+			return nil
+		}
+	}
+	return resume
 }
 
 // put takes a workspace back. What it had grown to for an unusual client is let go.

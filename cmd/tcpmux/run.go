@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"tcpmux/config"
 	"tcpmux/daemon"
 )
 
@@ -20,7 +22,8 @@ func runCommand(stderr io.Writer) *cobra.Command {
 		Long: `run is the daemon. It stays in the foreground, takes its sockets from systemd or binds its own, and logs to standard error.
 
 SIGTERM and SIGINT drain: no new clients are let in, what has arrived is recorded, and clients get drain_timeout to finish.
-A second signal ends it at once, with status 1.
+A second signal ends it at once, with status 1. SIGHUP reads the configuration anew, under live clients; one with a fault
+changes nothing.
 
 Exit status: 0 when drained, 1 when it could not serve, 78 when the configuration is not right: "tcpmux check" tells more.`,
 		Example: `  tcpmux run                              # as in /etc/tcpmux.toml
@@ -44,9 +47,36 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 	}
 	ctx, stop := untilSignal(ctx, impatient, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	reloads, end := onHangup(func() (config.Config, error) { return load(path, asked, io.Discard) })
+	defer end()
 	cfg, err := load(path, asked, stderr)
 	if err != nil {
 		return err
 	}
-	return daemon.Run(ctx, cfg, stderr)
+	return daemon.Run(ctx, cfg, reloads, stderr)
+}
+
+// onHangup turns each SIGHUP into a reload, until end is called. Those that come while one is under way are one.
+func onHangup(reload daemon.Reload) (reloads <-chan daemon.Reload, end func()) {
+	hangups, wanted := make(chan os.Signal, 1), make(chan daemon.Reload)
+	signal.Notify(hangups, syscall.SIGHUP)
+	stopped := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-hangups:
+			case <-stopped:
+				return
+			}
+			select {
+			case wanted <- reload:
+			case <-stopped:
+				return
+			}
+		}
+	}()
+	return wanted, func() {
+		signal.Stop(hangups)
+		close(stopped)
+	}
 }

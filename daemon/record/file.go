@@ -57,7 +57,7 @@ type File struct {
 func OpenFile(opt FileOptions) (*File, error) {
 	f := &File{opt: opt, torn: -1, rotator: &lumberjack.Logger{
 		Filename:   opt.Path,
-		MaxSize:    math.MaxInt64 >> 21, // in MiB, never reached: when to rotate is ours to say, to the byte and between lines
+		MaxSize:    math.MaxInt32, // in MiB, never reached: when to rotate is ours to say, to the byte and between lines
 		MaxBackups: opt.MaxBackups,
 		MaxAge:     int((opt.MaxAge + 24*time.Hour - 1) / (24 * time.Hour)),
 		Compress:   opt.Compress,
@@ -72,7 +72,11 @@ func OpenFile(opt FileOptions) (*File, error) {
 }
 
 // Path is the file's name.
-func (f *File) Path() string { return f.opt.Path }
+func (f *File) Path() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.opt.Path
+}
 
 // Write appends lines. It returns how many bytes are in the file for good: with an error, that is where the last line ends
 // that was written whole, and what is behind it has to be written again.
@@ -94,6 +98,38 @@ func (f *File) Write(lines []byte) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// Reopen makes opt what holds from now on: another file, if its path is another. When that cannot be opened nothing changes.
+func (f *File) Reopen(opt FileOptions) error {
+	next, err := OpenFile(opt)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.f == nil {
+		return errors.Join(f.fail("reopen", fs.ErrClosed), next.Close())
+	}
+	if err := f.settle(); err != nil {
+		return errors.Join(err, next.Close())
+	}
+	old := f.f
+	f.opt, f.rotator, f.f, f.size, f.looked, f.failing = opt, next.rotator, next.f, next.size, next.looked, false
+	return errors.Join(f.f.Chmod(opt.Mode), old.Close())
+}
+
+// Rotate moves the file aside now and begins a new one; an empty file stays.
+func (f *File) Rotate() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.f == nil {
+		return f.fail("rotate", fs.ErrClosed)
+	}
+	if f.size == 0 {
+		return nil
+	}
+	return f.rotateNow()
 }
 
 // Close closes the file. Write fails afterwards. A second Close does nothing.
@@ -229,12 +265,23 @@ func (f *File) fit(lines []byte) []byte {
 	return lines
 }
 
-// rotate moves the file aside and opens a new one. When it cannot, the old file is written on, and rotating is tried again
-// a second later.
+// rotate makes room by a new file. When it cannot, the old one is written on, and rotating is tried again a second later.
 func (f *File) rotate() bool {
 	if f.failing && time.Since(f.rotated) < time.Second {
 		return false
 	}
+	err := f.rotateNow()
+	if f.failing != (err != nil) {
+		f.failing = err != nil
+		if f.opt.Trouble != nil {
+			f.opt.Trouble(err)
+		}
+	}
+	return err == nil
+}
+
+// rotateNow moves the file aside and opens a new one.
+func (f *File) rotateNow() error {
 	// Backups are named to the millisecond: two in one would overwrite the first.
 	for time.Since(f.rotated) < 2*time.Millisecond {
 		time.Sleep(time.Millisecond)
@@ -242,19 +289,14 @@ func (f *File) rotate() bool {
 	err := f.rotator.Rotate()
 	f.rotated = time.Now()
 	_ = f.rotator.Close() // its descriptor of the new file, to which it has written nothing: it lacks O_APPEND
-	if err == nil || f.moved() {
-		old := f.f
-		if err = f.open(); err == nil {
-			err = errors.Join(f.f.Chmod(f.opt.Mode), old.Close()) // lumberjack made it, under the umask
-		}
+	if err != nil && !f.moved() {
+		return f.fail("rotate", err)
 	}
-	if f.failing != (err != nil) {
-		f.failing = err != nil
-		if f.opt.Trouble != nil {
-			f.opt.Trouble(f.fail("rotate", err))
-		}
+	old := f.f
+	if err := f.open(); err != nil {
+		return err
 	}
-	return err == nil
+	return f.fail("rotate", errors.Join(f.f.Chmod(f.opt.Mode), old.Close())) // lumberjack made it, under the umask
 }
 
 // moved says whether the file's name does not stand for our descriptor any more.

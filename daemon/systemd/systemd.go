@@ -45,6 +45,9 @@ func Notify(state ...string) error {
 	return err
 }
 
+// MonotonicUsec is the assignment that goes with RELOADING=1: when the reload began.
+func MonotonicUsec() string { return daemon.SdNotifyMonotonicUsec() }
+
 // WatchdogInterval is how long the service manager waits for WATCHDOG=1 before it takes us for dead; 0 when it does not
 // wait (sd_watchdog_enabled(3)).
 func WatchdogInterval() (time.Duration, error) { return daemon.SdWatchdogEnabled(false) }

@@ -1,0 +1,151 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"tcpmux/config"
+	"tcpmux/daemon/record"
+	"tcpmux/daemon/systemd"
+)
+
+// recordPause is how long a reload waits for sessions to hand over what they have encoded. Only a sink that stands still
+// takes so long.
+const recordPause = 5 * time.Second
+
+// effect is when a changed setting holds.
+type effect string
+
+const (
+	now         effect = "now"         // for live clients too
+	newClients  effect = "new clients" // a running session keeps what it began with
+	needRestart effect = "restart"     // only after the sockets are made anew
+)
+
+// effects are those of the settings that do not hold at once.
+var effects = map[string]effect{
+	"address":       needRestart,
+	"name":          needRestart,
+	"banner":        newClients,
+	"model":         newClients,
+	"framing":       newClients,
+	"max_message":   newClients,
+	"record.events": newClients,
+}
+
+func effectOf(s config.Setting) effect {
+	key := s.Key
+	if s.Table != "" {
+		key = s.Table + "." + key
+	}
+	if e, ok := effects[key]; ok {
+		return e
+	}
+	return now
+}
+
+// reload takes over the configuration that load brings, or keeps the old one and says what is wrong with the new. The service
+// manager is told before and after (sd_notify(3), RELOADING=1), as it is also of one that has failed: the daemon serves on.
+func (d *daemon) reload(ctx context.Context, load Reload) {
+	d.notify("RELOADING=1", systemd.MonotonicUsec())
+	defer func() { d.notify("READY=1", d.status()) }()
+	cfg, err := load()
+	if err == nil {
+		err = d.apply(ctx, cfg)
+	}
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			d.log.Error("configuration not reloaded", "err", strings.TrimSuffix(line, "\n"))
+		}
+		return
+	}
+	d.log.Info("configuration reloaded", "file", cfg.Path)
+}
+
+// apply makes cfg what holds, under live clients. What can fail comes first: then nothing has changed.
+func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
+	changes := config.Diff(d.cfg, cfg)
+	if cfg.Record != d.cfg.Record {
+		if err := d.applyRecord(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	if cfg.Log != d.cfg.Log || cfg.Record != d.cfg.Record { // the log rotates by the record file's keys
+		if err := d.log.reopen(cfg); err != nil {
+			return errors.Join(err, d.applyRecord(ctx, d.cfg))
+		}
+	}
+	d.applyListeners(cfg.Listeners)
+	d.srv.slots.resize(cfg.Limits.Clients)
+	d.srv.events.Store(cfg.Record.Events)
+	d.cfg = cfg
+	d.srv.nudge()
+	for _, w := range cfg.Warnings {
+		d.log.Warn("configuration", "warning", w)
+	}
+	for _, c := range changes {
+		when := effectOf(c.Setting)
+		log := d.log.Info
+		if when == needRestart {
+			log = d.log.Warn
+		}
+		log("setting changed", "key", c.Name(), "from", c.From, "to", c.To, "effect", string(when))
+	}
+	return nil
+}
+
+// applyRecord makes the record file cfg's. No session is between encoding and handing over meanwhile, so that a file has
+// records of one format only.
+func (d *daemon) applyRecord(ctx context.Context, cfg config.Config) error {
+	format, err := record.ParseFormat(cfg.Record.Format)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, recordPause)
+	defer cancel()
+	resume := d.srv.workspaces.pause(ctx)
+	if resume == nil {
+		return errors.New("records cannot be written at the moment: reload when they can")
+	}
+	defer resume()
+	if format != d.srv.workspaces.format {
+		if err := d.rotateForFormat(); err != nil {
+			return err
+		}
+	}
+	if err := d.file.Reopen(recordOptions(cfg, d.log.Logger)); err != nil {
+		return fmt.Errorf("%w%s", err, fileHint(err))
+	}
+	d.srv.workspaces.format = format
+	return nil
+}
+
+// rotateForFormat puts what was handed over into the file and begins a new one.
+func (d *daemon) rotateForFormat() error {
+	if d.sink.Failing() {
+		return errors.New("records cannot be written at the moment: change the format when they can")
+	}
+	if err := d.sink.Append(nil); err != nil {
+		return err
+	}
+	return d.file.Rotate()
+}
+
+// applyListeners gives the listeners that there are their new settings. Those that have come, gone or moved wait for a
+// restart.
+func (d *daemon) applyListeners(cfg []config.Listener) {
+	for _, c := range cfg {
+		for _, ln := range d.lns {
+			if ln.name != c.Name {
+				continue
+			}
+			ln.configure(c)
+			if err := ln.setBacklog(); err != nil {
+				d.log.Warn("backlog cannot be changed", "listener", ln.name, "err", err)
+			}
+		}
+	}
+}
