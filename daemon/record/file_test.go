@@ -245,6 +245,62 @@ func TestFileThatCannotBeRotatedIsWrittenOn(t *testing.T) {
 	}
 }
 
+func TestReopenTakesOverWhatIsNewOrKeepsTheOld(t *testing.T) {
+	opt := options(t)
+	f := open(t, opt)
+	write(t, f, "one\n")
+	next := opt
+	next.Path, next.MaxSize, next.Mode = filepath.Join(t.TempDir(), "next.log"), 4, 0o600
+	if err := f.Reopen(next); err != nil {
+		t.Fatal(err)
+	}
+	write(t, f, "two\n")
+	write(t, f, "3\n")
+	if got, want := read(t, opt.Path), "one\n"; got != want {
+		t.Errorf("got %q in the old file, want %q", got, want)
+	}
+	if got, want := whole(t, next.Path), "two\n3\n"; got != want || f.Path() != next.Path {
+		t.Errorf("got %q in %s, want %q in %s, rotated", got, f.Path(), want, next.Path)
+	}
+	bad := next
+	bad.Path = filepath.Dir(next.Path)
+	if err := f.Reopen(bad); err == nil {
+		t.Error("a directory was taken")
+	}
+	write(t, f, "4\n")
+	if got, want := whole(t, next.Path), "two\n3\n4\n"; got != want {
+		t.Errorf("after a Reopen that failed: got %q, want %q", got, want)
+	}
+	if err := f.Reopen(opt); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(opt.Path); err != nil || info.Mode() != 0o640 {
+		t.Errorf("got mode %v, %v, want the configured one", info.Mode(), err)
+	}
+	f.Close()
+	if err := f.Reopen(opt); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("after Close: got %v, want %v", err, fs.ErrClosed)
+	}
+}
+
+func TestRotateBeginsANewFileUnlessItIsEmpty(t *testing.T) {
+	opt := options(t)
+	f := open(t, opt)
+	for _, line := range []string{"one\n", "two\n"} {
+		write(t, f, line)
+		if err := errors.Join(f.Rotate(), f.Rotate()); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := read(t, opt.Path); got != "" {
+		t.Errorf("got %q in the newest file, want nothing", got)
+	}
+	backups, _ := filepath.Glob(strings.TrimSuffix(opt.Path, ".log") + "-*")
+	if got, want := whole(t, opt.Path), "one\ntwo\n"; got != want || len(backups) != 2 {
+		t.Errorf("got %q in %d backups, want %q in 2", got, len(backups), want)
+	}
+}
+
 func TestOpenFileRefuses(t *testing.T) {
 	dir := t.TempDir()
 	for name, err := range map[string]error{

@@ -1,0 +1,274 @@
+package daemon
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tcpmux/config"
+)
+
+// reloadable is a daemon that runs in the test, and how to reload it.
+type reloadable struct {
+	t       *testing.T
+	dir     string
+	cfg     config.Config
+	reloads chan Reload
+	log     *safeBuffer
+}
+
+// safeBuffer is a bytes.Buffer for several goroutines.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func runReloadable(t *testing.T) *reloadable {
+	free, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reloadable{t: t, dir: t.TempDir(), cfg: config.Default(), reloads: make(chan Reload), log: new(safeBuffer)}
+	r.cfg.Listeners[0].Address = []string{free.Addr().String()}
+	r.cfg.Record.File = filepath.Join(r.dir, "records.log")
+	r.cfg.Record.Compress, r.cfg.Record.MaxBackups = false, 0
+	r.cfg.DrainTimeout = time.Minute
+	free.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- Run(ctx, r.cfg, r.reloads, r.log) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return r
+}
+
+// reload changes the configuration and returns when it holds, or was refused.
+func (r *reloadable) reload(change func(*config.Config) error) {
+	r.t.Helper()
+	done := make(chan struct{})
+	next := r.cfg
+	next.Listeners = append([]config.Listener(nil), r.cfg.Listeners...)
+	err := change(&next)
+	r.reloads <- func() (config.Config, error) { return next, err }
+	r.reloads <- func() (config.Config, error) { close(done); return next, errors.New("the one before is over") }
+	<-done
+	if err == nil {
+		r.cfg = next
+	}
+}
+
+func (r *reloadable) dial() *net.TCPConn {
+	r.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		c, err := net.Dial("tcp", r.cfg.Listeners[0].Address[0])
+		if err == nil {
+			r.t.Cleanup(func() { c.Close() })
+			return c.(*net.TCPConn)
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// greeting reads the banner of a connection.
+func greeting(t *testing.T, c net.Conn) string {
+	t.Helper()
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
+func TestReloadChangesWhatItCan(t *testing.T) {
+	r := runReloadable(t)
+	old := r.dial()
+	greeting(t, old)
+	r.reload(func(c *config.Config) error {
+		c.Listeners[0].Banner, c.Listeners[0].IdleTimeout, c.Listeners[0].Backlog = "two\n", 300*time.Millisecond, 3
+		c.Record.File = filepath.Join(r.dir, "other.log")
+		c.Limits.Clients = 1
+		return nil
+	})
+	// The old client is idle by the new timeout, and with it the only place is free for a new one.
+	old.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := old.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the old client: got %v, want it closed as idle", err)
+	}
+	young := r.dial()
+	if got, want := greeting(t, young), "two\n"; got != want {
+		t.Errorf("got greeting %q, want %q", got, want)
+	}
+	young.Close()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		b, _ := os.ReadFile(filepath.Join(r.dir, "other.log"))
+		if strings.Count(string(b), " close from ") == 2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("got %q in the new file, want the closing of both", b)
+		}
+	}
+	for _, want := range []string{`key=banner from="\"Welcome connect!\\r\\n\"" to="\"two\\n\"" effect="new clients"`,
+		`key=backlog from=4096 to=3 effect=now`, `key=record.file`, `key=limits.clients from=10000 to=1`} {
+		if !strings.Contains(r.log.String(), want) {
+			t.Errorf("the log lacks %s:\n%s", want, r.log)
+		}
+	}
+}
+
+func TestReloadWithAFaultChangesNothing(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		change     func(*reloadable, *config.Config) error
+	}{
+		{"in the file", `level=ERROR msg="configuration not reloaded" err="two faults"`, func(_ *reloadable, c *config.Config) error {
+			c.Listeners[0].Banner = "two\n"
+			return errors.New("one fault\ntwo faults")
+		}},
+		{"with the record file", `is a directory`, func(r *reloadable, c *config.Config) error {
+			c.Listeners[0].Banner, c.Record.File = "two\n", r.dir
+			return nil
+		}},
+		{"with the log file", `msg="configuration not reloaded" err="log: open record file`, func(r *reloadable, c *config.Config) error {
+			c.Listeners[0].Banner, c.Log.File, c.Record.File = "two\n", r.dir, filepath.Join(r.dir, "other.log")
+			return nil
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := runReloadable(t)
+			before := r.cfg
+			r.reload(func(next *config.Config) error { return c.change(r, next) })
+			r.cfg = before
+			conn := r.dial()
+			if got, want := greeting(t, conn), "Welcome connect!\r\n"; got != want {
+				t.Errorf("got greeting %q, want the old %q", got, want)
+			}
+			if b, _ := os.ReadFile(filepath.Join(r.dir, "records.log")); !strings.Contains(string(b), " open from "+conn.LocalAddr().String()) {
+				t.Errorf("got %q in the old file, want the client", b)
+			}
+			if !strings.Contains(r.log.String(), c.want) {
+				t.Errorf("the log lacks %s:\n%s", c.want, r.log)
+			}
+		})
+	}
+}
+
+func TestReloadNamesWhatNeedsARestart(t *testing.T) {
+	r := runReloadable(t)
+	before := r.cfg
+	r.reload(func(c *config.Config) error {
+		c.Listeners[0].Address = []string{"127.0.0.1:1"}
+		more := c.Listeners[0]
+		more.Name, more.Address = "more", []string{"127.0.0.1:2"}
+		c.Listeners = append(c.Listeners, more)
+		return nil
+	})
+	r.cfg = before
+	greeting(t, r.dial())
+	for _, want := range []string{`level=WARN msg="setting changed" key=address`, `level=WARN msg="setting changed" key="listener \"more\": name"`} {
+		if !strings.Contains(r.log.String(), want) {
+			t.Errorf("the log lacks %s:\n%s", want, r.log)
+		}
+	}
+}
+
+// TestReloadUnderLoad holds that no reload loses, doubles or disturbs a message, and that each file has one format.
+func TestReloadUnderLoad(t *testing.T) {
+	const clients, messages, reloads = 40, 200, 12
+	r := runReloadable(t)
+	var talking sync.WaitGroup
+	for i := range clients {
+		c := r.dial()
+		greeting(t, c)
+		talking.Go(func() {
+			for m := range messages {
+				if _, err := fmt.Fprintf(c, "client %d message %d\n", i, m); err != nil {
+					t.Errorf("client %d: %v", i, err)
+					return
+				}
+			}
+			c.CloseWrite()
+			if _, err := c.Read(make([]byte, 1)); err == nil {
+				t.Errorf("client %d: got data, want the end", i)
+			}
+		})
+	}
+	for i := range reloads {
+		r.reload(func(c *config.Config) error {
+			c.Record.Format = []string{"json", "text"}[i%2]
+			c.Record.MaxSize = int64(i+1) << 16
+			return nil
+		})
+	}
+	talking.Wait()
+
+	found := make(map[string]int)
+	names, _ := filepath.Glob(filepath.Join(r.dir, "records*.log"))
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range bytes.Lines(b) {
+			if (line[0] == '{') != (b[0] == '{') {
+				t.Fatalf("%s has records of both formats", name)
+			}
+			found[message(t, line)]++
+		}
+	}
+	delete(found, "")
+	for key, n := range found {
+		if n != 1 {
+			t.Errorf("%q: found %d times", key, n)
+		}
+	}
+	if len(found) != clients*messages {
+		t.Errorf("found %d messages, want %d", len(found), clients*messages)
+	}
+}
+
+// message returns what a record says, "" for an event.
+func message(t *testing.T, line []byte) string {
+	t.Helper()
+	if line[0] == '{' {
+		var rec struct{ Data string }
+		if err := json.Unmarshal(line, &rec); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		return rec.Data
+	}
+	head, data, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), ": ")
+	if _, isMessage := strings.CutPrefix(head[len("2006-01-02T15:04:05.000000Z"):], " from "); !isMessage {
+		return ""
+	}
+	return data
+}
