@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -206,11 +204,12 @@ func (s *Server) expire() {
 }
 
 // passing says whether an error of accept is one that goes by, or one of a single connection (accept(2)): the loop goes on.
+// What is no errno comes from the poller: the listener was closed.
 func passing(err error) bool {
-	switch {
-	case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed),
-		errors.Is(err, unix.EBADF), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTSOCK), errors.Is(err, unix.EOPNOTSUPP):
+	errno, ok := errors.AsType[unix.Errno](err)
+	switch errno {
+	case unix.EBADF, unix.EINVAL, unix.ENOTSOCK, unix.EOPNOTSUPP:
 		return false
 	}
-	return true
+	return ok
 }

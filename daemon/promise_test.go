@@ -1,0 +1,176 @@
+package daemon
+
+import (
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tcpmux/config"
+)
+
+// TestEveryMessageIsRecordedOnceWholeAndInOrder owns the promise: whatever bytes, in whatever segments, over rotations.
+func TestEveryMessageIsRecordedOnceWholeAndInOrder(t *testing.T) {
+	const clients, messages, most = 12, 120, 1 << 10
+	for _, c := range []struct {
+		name     string
+		format   string
+		compress bool
+		events   bool
+	}{
+		{"text", "text", false, true},
+		{"text compressed", "text", true, false},
+		{"json", "json", false, false},
+		{"json compressed", "json", true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d := deskWithFile(t, func(cfg *config.Config) {
+				cfg.Listeners[0].MaxMessage = most
+				cfg.Record.Format, cfg.Record.Events = c.format, c.events
+				cfg.Record.MaxSize, cfg.Record.MaxBackups, cfg.Record.Compress = 128<<10, 0, c.compress
+			}).open()
+			seed := rand.Uint64()
+			t.Logf("seed %#x", seed)
+
+			sent := make(map[string]string)
+			var mu sync.Mutex
+			var talking sync.WaitGroup
+			for i := range clients {
+				talking.Go(func() {
+					rnd := rand.New(rand.NewPCG(seed, uint64(i)))
+					stream := babble(rnd, messages, most)
+					remote := talk(d, rnd, stream)
+					mu.Lock()
+					defer mu.Unlock()
+					sent[remote] = stream
+				})
+			}
+			talking.Wait()
+			if err := d.srv.Shutdown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if c.compress {
+				awaitCompressed(t, d.path)
+			}
+			checkPromise(t, d, c.format, c.events, most, sent)
+		})
+	}
+}
+
+// checkPromise compares the record files with what was sent.
+func checkPromise(t *testing.T, d *desk, format string, events bool, most int, sent map[string]string) {
+	t.Helper()
+	files := recordFiles(t, d.path)
+	if len(files) < 5 {
+		t.Errorf("got %d record files, want several rotations", len(files))
+	}
+	l := newLedger()
+	for _, f := range files {
+		l.read(t, format, readRecords(t, f))
+	}
+	var total int
+	for remote, stream := range sent {
+		want := expected(stream, most, format == "json")
+		total += len(want)
+		l.compare(t, remote, want)
+		if !events {
+			continue
+		}
+		end := closing("eof", int64(len(want)), int64(len(stream)))
+		if got := l.closed[remote]; len(got) != 1 || got[0] != end || l.opened[remote] != 1 {
+			t.Errorf("%s: got %d open and %q at the close, want 1 and %q", remote, l.opened[remote], got, end)
+		}
+	}
+	if got := len(l.messages); got != len(sent) {
+		t.Errorf("got messages from %d clients, want %d", got, len(sent))
+	}
+	if got := d.srv.Records(); got != int64(total) {
+		t.Errorf("records: got %d, want %d", got, total)
+	}
+}
+
+// babble is a client's stream: lines of random bytes, ended by LF or CRLF, the last one sometimes not at all.
+func babble(rnd *rand.Rand, messages, most int) string {
+	var b strings.Builder
+	for range messages {
+		n := rnd.IntN(300)
+		switch rnd.IntN(12) {
+		case 0:
+			n = 0
+		case 1:
+			n = most - 2 + rnd.IntN(5) // about the limit
+		case 2:
+			n = most * rnd.IntN(4)
+		case 3:
+			n = rnd.IntN(4 * most)
+		}
+		printable := rnd.IntN(3) == 0
+		for range n {
+			b.WriteByte(letter(rnd, printable))
+		}
+		b.WriteString([]string{"\n", "\r\n"}[rnd.IntN(2)])
+	}
+	if rnd.IntN(2) == 0 {
+		for range 1 + rnd.IntN(3*most) {
+			b.WriteByte(letter(rnd, false))
+		}
+	}
+	return b.String()
+}
+
+// letter is any byte but LF; more often than chance has it, one that means something to somebody.
+func letter(rnd *rand.Rand, printable bool) byte {
+	if printable {
+		return byte(' ' + rnd.IntN('~'-' '+1))
+	}
+	if rnd.IntN(8) == 0 {
+		return "\r\x00\\\x1b\"\x7f\xc2\x85: ["[rnd.IntN(11)]
+	}
+	if c := byte(rnd.IntN(256)); c != '\n' {
+		return c
+	}
+	return 0
+}
+
+// talk sends a stream in random segments and waits for the server to have closed. It returns the client's address.
+func talk(d *desk, rnd *rand.Rand, stream string) (remote string) {
+	c := d.client()
+	for rest := stream; len(rest) > 0; {
+		n := min(1+rnd.IntN([]int{3, 100, 4000, 70_000}[rnd.IntN(4)]), len(rest))
+		if _, err := io.WriteString(c, rest[:n]); err != nil {
+			d.t.Errorf("client: %v", err)
+			break
+		}
+		rest = rest[n:]
+		if rnd.IntN(4) == 0 {
+			time.Sleep(time.Duration(rnd.IntN(500)) * time.Microsecond) // so that segments are not joined again
+		}
+	}
+	_ = c.CloseWrite()
+	if got := c.hearEnd(); got != d.banner {
+		d.t.Errorf("client: heard %q, want %q", got, d.banner)
+	}
+	return c.addr()
+}
+
+func TestExpectedCutsAsTheFramingPromises(t *testing.T) {
+	for _, c := range []struct {
+		name, stream string
+		want         []entry
+	}{
+		{"nothing", "", nil},
+		{"an empty line", "\n", []entry{{"", "", 0}}},
+		{"CRLF and LF", "ab\r\ncd\n", []entry{{"ab", "", 0}, {"cd", "", 4}}},
+		{"no end", "ab\r", []entry{{"ab\r", "eof", 0}}},
+		{"twice the limit", "abcdefgh\r\ni\n", []entry{{"abcd", "cut", 0}, {"efgh", "cut", 4}, {"i", "", 10}}},
+		{"too long and no end", "abcdefg", []entry{{"abcd", "cut", 0}, {"efg", "eof", 4}}},
+	} {
+		if got := expected(c.stream, 4, true); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
+	}
+}
