@@ -11,13 +11,14 @@ import (
 
 func checkCommand(stdout, stderr io.Writer) *cobra.Command {
 	var path string
+	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "check [--config FILE | FILE]",
 		Short: "Tell every fault of a configuration at once",
 		Long: `check reads a configuration as the daemon would.
 
 Every fault is told on standard error, one a line, with its file, line, key and value and what is allowed; the exit status
-is then 78. A file without a fault is printed as it will be in effect, with every default filled in.`,
+is then 78. A file without a fault is printed as it will be in effect, with every default filled in, unless --quiet is given.`,
 		Example: `  tcpmux check                              # /etc/tcpmux.toml
   tcpmux check --config new.toml && sudo mv new.toml /etc/tcpmux.toml
   tcpmux check new.toml > effective.toml    # with every default filled in`,
@@ -31,10 +32,16 @@ is then 78. A file without a fault is printed as it will be in effect, with ever
 			if len(args) > 0 {
 				path = args[0]
 			}
-			return check(path, len(args) > 0 || cmd.Flags().Changed("config"), stdout, stderr)
+			asked := len(args) > 0 || cmd.Flags().Changed("config")
+			if quiet {
+				_, err := load(path, asked, stderr)
+				return err
+			}
+			return check(path, asked, stdout, stderr)
 		},
 	}
 	configFlag(cmd, &path)
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing but faults and warnings")
 	return cmd
 }
 

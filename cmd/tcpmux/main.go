@@ -8,6 +8,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,9 @@ import (
 func main() {
 	// A reader that goes away is an error of the write, told or not by whoever wrote, and never the end of a daemon.
 	signal.Ignore(syscall.SIGPIPE)
+	if filepath.Base(os.Args[0]) == generatorName {
+		os.Exit(generate(os.Args[1:], os.Stderr))
+	}
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

@@ -1,0 +1,46 @@
+// Package generator tells systemd what /etc/tcpmux.toml says about addresses, so that there is one file to edit. It promises to
+// write all that a file without a fault asks for, and nothing at all for any other; to block on nothing but the disk; and that no
+// value of the file becomes more than the one setting that it is meant for.
+package generator
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"tcpmux/config"
+)
+
+// Run writes the units for the configuration at path below dir, which is the first argument of a systemd.generator(7). A file
+// that is not there asks for nothing. With an error from the file nothing has been written, so the shipped units stay in force;
+// its text has a line for each fault. Any other error comes from writing.
+func Run(path, dir string) error {
+	cfg, err := config.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	units, err := Units(cfg)
+	if err != nil {
+		return err
+	}
+	return write(dir, units)
+}
+
+// write makes the files in their order. The drop-in of tcpmux.socket comes last: without it nobody asks for the others.
+func write(dir string, units []Unit) error {
+	for _, u := range units {
+		path := filepath.Join(dir, u.Path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("write unit: %w", err)
+		}
+		if err := os.WriteFile(path, []byte(u.Text), 0o644); err != nil {
+			return fmt.Errorf("write unit: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package generator
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"tcpmux/config"
+)
+
+// Unit is a file for systemd: a unit or a drop-in of one.
+type Unit struct {
+	Path string // below the directory of generated units
+	Text string
+}
+
+const (
+	mainSocket = "tcpmux.socket"
+	service    = "tcpmux.service"
+	// Before "override.conf", which "systemctl edit" makes: the administrator has the last word.
+	dropIn = "50-tcpmux.conf"
+)
+
+// Units returns the drop-in of tcpmux.socket for the first listener and, for each further one, a socket unit that comes and goes
+// with tcpmux.socket. The first is the main listener, or, where address = [] leaves that out, the first [[listener]]: a socket
+// unit without an address would be none. The error joins all that systemd cannot be told; there are then no units.
+func Units(cfg config.Config) ([]Unit, error) {
+	var ports []port
+	var errs []error
+	for _, l := range cfg.Listeners {
+		p, err := newPort(l)
+		ports = append(ports, p)
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil || len(ports) == 0 {
+		return nil, err
+	}
+	var units []Unit
+	var names []string
+	for _, p := range ports[1:] {
+		units = append(units, Unit{p.unit(), head(cfg.Path) + p.listenerUnit(cfg.Path, last(names))})
+		names = append(names, p.unit())
+	}
+	if len(names) > 0 {
+		units = append(units, Unit{service + ".d/" + dropIn, head(cfg.Path) + serviceDropIn(names)})
+	}
+	return append(units, Unit{mainSocket + ".d/" + dropIn, head(cfg.Path) + ports[0].mainDropIn(cfg.Path, names)}), nil
+}
+
+// maxOrdered bounds how many units one is ordered after, or thousands of listeners would make files of gigabytes.
+const maxOrdered = 200
+
+func last(names []string) []string { return names[max(0, len(names)-maxOrdered):] }
+
+func head(path string) string {
+	return fmt.Sprintf("# Made from %q by tcpmux-generator(8), at boot and at every \"systemctl daemon-reload\".\n\n", path)
+}
+
+// mainDropIn is for tcpmux.socket, which takes the others with it when it starts. Wants= rather than Requires=: a port that
+// cannot be had (in use) must not take the others from the network; the next client has systemd try again.
+func (p port) mainDropIn(path string, others []string) string {
+	var b strings.Builder
+	b.WriteString("[Unit]\n" + sourcePath(path))
+	for _, name := range others {
+		fmt.Fprintf(&b, "Wants=%s\n", name)
+	}
+	b.WriteString(after(last(others)))
+	b.WriteString("\n[Socket]\n# What the shipped unit listens on goes.\nListenStream=\n")
+	b.WriteString(p.settings())
+	return b.String()
+}
+
+// listenerUnit is the socket unit of a [[listener]]. PartOf= stops and restarts it with tcpmux.socket.
+func (p port) listenerUnit(path string, previous []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[Unit]\nDescription=tcpmux port of listener %s\nDocumentation=man:tcpmux.toml(5)\n", p.name)
+	b.WriteString(sourcePath(path))
+	fmt.Fprintf(&b, "PartOf=%s\n%sStartLimitIntervalSec=0\n", mainSocket, after(previous))
+	fmt.Fprintf(&b, "\n[Socket]\nService=%s\n%sTriggerLimitIntervalSec=0\n", service, p.settings())
+	return b.String()
+}
+
+// serviceDropIn has a daemon that is started by hand receive all sockets too.
+func serviceDropIn(names []string) string {
+	return "[Service]\n" + "Sockets=" + strings.Join(names, "\nSockets=") + "\n"
+}
+
+// after has a restart of all close every port before it opens one: two listeners may have exchanged theirs.
+func after(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return "After=" + strings.Join(names, " ") + "\n"
+}
+
+var plainPath = regexp.MustCompile(`^/[a-zA-Z0-9/._-]+$`)
+
+// sourcePath has systemctl say that a daemon-reload is due once the file has been changed.
+func sourcePath(path string) string {
+	if !plainPath.MatchString(path) {
+		return ""
+	}
+	return "SourcePath=" + path + "\n"
+}
+
+// port is a listener in a form that systemd understands.
+type port struct {
+	name    string
+	streams []string // values of ListenStream=
+	free    bool     // bound before an interface has the address
+	backlog int
+}
+
+// unit is the name of the port's own socket unit. Every character that a name may have may stand in a unit's (systemd.unit(5)).
+func (p port) unit() string { return "tcpmux-" + p.name + ".socket" }
+
+// settings are the lines of [Socket] that the configuration decides on.
+func (p port) settings() string {
+	var b strings.Builder
+	for _, s := range p.streams {
+		fmt.Fprintf(&b, "ListenStream=%s\n", s)
+	}
+	fmt.Fprintf(&b, "FileDescriptorName=%s\nBacklog=%d\n", p.name, p.backlog)
+	b.WriteString("# 0.0.0.0 and [::] are two addresses, as the configuration has them.\nBindIPv6Only=ipv6-only\n")
+	if p.free {
+		b.WriteString("# At boot the port is opened before the network has its addresses.\nFreeBind=yes\n")
+	}
+	return b.String()
+}
+
+// Load lets nothing else through; here it is what stands between a name and a second line of the unit.
+var plainName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`)
+
+func newPort(l config.Listener) (port, error) {
+	if !plainName.MatchString(l.Name) {
+		return port{}, fmt.Errorf("listener %q: want a name of letters, digits, dot, dash and underscore", l.Name)
+	}
+	p := port{name: l.Name, backlog: l.Backlog}
+	var errs []error
+	for _, address := range l.Address {
+		a, err := netip.ParseAddrPort(address)
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("listener %q: address %q: want an IP address and a port", l.Name, address))
+		case a.Port() == 0:
+			errs = append(errs, fmt.Errorf("listener %q: address %q: systemd opens no port 0, want 1 or more", l.Name, address))
+		case a.Addr().Zone() != "" && !plainName.MatchString(a.Addr().Zone()):
+			errs = append(errs, fmt.Errorf("listener %q: address %q: want the name of an interface behind the %%", l.Name, address))
+		}
+		p.streams = append(p.streams, stream(a))
+		p.free = p.free || !a.Addr().IsUnspecified() && !a.Addr().IsLoopback()
+	}
+	if len(l.Address) == 0 {
+		errs = append(errs, fmt.Errorf("listener %q: has no address", l.Name))
+	}
+	return p, errors.Join(errs...)
+}
+
+// stream is a in the spelling of systemd.socket(5), which has the interface of a link-local address behind the port, and a
+// percent sign doubled.
+func stream(a netip.AddrPort) string {
+	zone := a.Addr().Zone()
+	if zone == "" {
+		return a.String()
+	}
+	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port()).String() + "%%" + zone
+}

@@ -1,0 +1,56 @@
+package generator
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const shippedUnits = "../../../packaging/systemd"
+
+// The generated units, beside those of the package, as systemd itself reads them.
+func TestSystemdAnalyzeVerify(t *testing.T) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("systemd-analyze is not installed")
+	}
+	for _, name := range []string{"default", "address", "listeners", "no-main"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			shipped(t, dir)
+			if err := Run(filepath.Join("testdata", name+".toml"), dir); err != nil {
+				t.Fatal(err)
+			}
+			units, err := filepath.Glob(filepath.Join(dir, "*.s*t"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(analyze, append([]string{"verify", "--man=no"}, units...)...)
+			cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
+			out, err := cmd.CombinedOutput()
+			for line := range strings.Lines(string(out)) {
+				// systemd speaks of this machine's other units too; an interface of an example need not exist.
+				if strings.Contains(line, "tcpmux") && !strings.Contains(line, "eth0") {
+					t.Errorf("got %q (%v), want silence", line, err)
+				}
+			}
+		})
+	}
+}
+
+// shipped copies the units of the package, with a program that exists.
+func shipped(t *testing.T, dir string) {
+	t.Helper()
+	for _, name := range []string{mainSocket, service} {
+		text, err := os.ReadFile(filepath.Join(shippedUnits, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = []byte(strings.ReplaceAll(string(text), "=/usr/bin/tcpmux ", "=/bin/true "))
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
