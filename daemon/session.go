@@ -133,16 +133,18 @@ func (s *session) log(why reason, err error) {
 
 // serve greets, then records message after message until the client, the daemon or a fault ends it.
 func (s *session) serve() (reason, error) {
-	if err := s.greet(); err != nil && !s.server.draining.Load() { // drain may have half-closed it under the banner
-		return reasonOf(err, byBanner), err
-	}
+	greeting := s.greet()
 	if s.server.draining.Load() { // it waited in the backlog of a listener that ends with us
 		s.halfClose()
+		greeting = nil // drain may have half-closed it under the banner
 	}
 	if s.events {
 		if err := s.event((*record.Encoder).Open); err != nil {
 			return bySink, err
 		}
+	}
+	if greeting != nil {
+		return s.ungreeted(greeting)
 	}
 	s.setDeadline()
 	for {
@@ -163,6 +165,15 @@ func (s *session) serve() (reason, error) {
 			}
 		}
 	}
+}
+
+// ungreeted ends a session whose client did not take the banner; what it has said by now is recorded all the same.
+func (s *session) ungreeted(err error) (reason, error) {
+	why, flag := reasonOf(err, byBanner), framing.EOF
+	if why == byBanner {
+		flag = framing.Timeout
+	}
+	return s.finish(s.lastWords(why), err, flag)
 }
 
 // greet sends the banner. It almost always fits the kernel's buffer at once; a client whose buffer it does not fit has
@@ -346,7 +357,7 @@ var longAgo = time.Unix(1, 0)
 // deadline says whether the session is over, and why, after a deadline has passed.
 func (s *session) deadline() (why reason, over bool) {
 	if s.server.expired.Load() {
-		return s.lastWords(), true
+		return s.lastWords(byDrain), true
 	}
 	s.limited = true
 	if s.unread() > 0 {
@@ -359,8 +370,9 @@ func (s *session) deadline() (why reason, over bool) {
 	return "", false
 }
 
-// lastWords records what has arrived by now, and no more, when the time to finish is over.
-func (s *session) lastWords() reason {
+// lastWords records what has arrived by now, and no more, when the time to finish is over. It returns why, unless the sink
+// fails.
+func (s *session) lastWords(why reason) reason {
 	var ready bool
 	for left := s.unread(); left > 0; left -= s.n {
 		err := s.raw.Control(func(fd uintptr) { ready = s.readNow(fd) })
@@ -377,7 +389,7 @@ func (s *session) lastWords() reason {
 			return bySink
 		}
 	}
-	return byDrain
+	return why
 }
 
 // unread is how many bytes have arrived that were not read yet.
