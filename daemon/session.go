@@ -70,7 +70,6 @@ func newSession(srv *Server, ln *listener, fd int, remote netip.AddrPort) (*sess
 		opened:   time.Now(),
 	}
 	s.framing.Max = int(s.settings.MaxMessage)
-	s.heard = s.opened
 	if cookie, err := socketCookie(fd); err == nil {
 		s.source.Session = bootID() + "-" + strconv.FormatUint(cookie, 16)
 	} else {
@@ -146,6 +145,7 @@ func (s *session) serve() (reason, error) {
 	if greeting != nil {
 		return s.ungreeted(greeting)
 	}
+	s.heard = time.Now() // the silence until here was ours
 	s.setDeadline()
 	for {
 		ws, n, err := s.receive()
@@ -271,6 +271,9 @@ func (s *session) take(ws *workspace, n int) error {
 		return s.fail(first, err)
 	}
 	s.server.records.Add(s.records - first)
+	if s.limited {
+		s.heard = time.Now() // while the sink had us wait, the silence was ours
+	}
 	return nil
 }
 
@@ -361,7 +364,7 @@ func (s *session) deadline() (why reason, over bool) {
 	}
 	s.limited = true
 	if s.unread() > 0 {
-		s.heard = time.Now() // the silence was ours: the sink had us wait
+		s.heard = time.Now() // it came just now
 	}
 	if idle := s.idleTimeout(); idle > 0 && time.Since(s.heard) >= idle {
 		return byIdle, true
