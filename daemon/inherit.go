@@ -39,7 +39,7 @@ func inherit(cfg []config.Listener, sockets []systemd.Socket) (lns []*listener, 
 	for _, s := range sockets {
 		p, err := examine(s)
 		if err != nil {
-			return nil, fmt.Errorf("socket %q passed in by systemd: %w", s.Name, err)
+			return nil, fmt.Errorf("%w: socket %q passed in by systemd: %w", config.ErrInvalid, s.Name, err) // a restart gets it again
 		}
 		given = append(given, p)
 	}
