@@ -202,6 +202,7 @@ func (ln *listener) prepare() error {
 			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepaliveInterval},
 			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepaliveProbes},
 			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+			{unix.SOL_SOCKET, unix.SO_OOBINLINE, 1}, // urgent bytes stay in the stream (RFC 6093, section 4)
 		} {
 			if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
 				return os.NewSyscallError("setsockopt", err)

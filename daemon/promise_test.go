@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tcpmux/config"
 )
 
@@ -173,4 +175,20 @@ func TestExpectedCutsAsTheFramingPromises(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
 	}
+}
+
+// TestUrgentBytesStayInTheStream: telnet sends some, and what is urgent is no less said.
+func TestUrgentBytesStayInTheStream(t *testing.T) {
+	d := newDesk(t, nil).open()
+	c := d.greeted()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.say("ab")
+	if cerr := raw.Control(func(fd uintptr) { err = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil) }); cerr != nil || err != nil {
+		t.Fatal(cerr, err)
+	}
+	c.say("cd\n")
+	d.records(": ab!cd\n")
 }
