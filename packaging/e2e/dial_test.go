@@ -1,0 +1,65 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dialer opens connections from within a rig's network: a socket belongs for good to the network of the thread that made it,
+// and so one thread that has moved there makes them all. Its methods may be called from any goroutine, close once.
+type dialer struct{ calls chan func() }
+
+// newDialer returns the dialer of the network that process leader is in.
+func newDialer(leader int) (*dialer, error) {
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", leader))
+	if err != nil {
+		return nil, err
+	}
+	d := &dialer{calls: make(chan func())}
+	moved := make(chan error)
+	go d.run(ns, moved)
+	if err := <-moved; err != nil {
+		return nil, fmt.Errorf("enter the network of %d: %w", leader, err)
+	}
+	return d, nil
+}
+
+// run is the thread's goroutine. It never unlocks the thread, which has the runtime end it: nobody else may get it.
+func (d *dialer) run(ns *os.File, moved chan<- error) {
+	runtime.LockOSThread()
+	err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+	_ = ns.Close() // it was only read
+	moved <- err
+	if err != nil {
+		return
+	}
+	for call := range d.calls {
+		call()
+	}
+}
+
+// dial connects to an IP address and port.
+func (d *dialer) dial(addr string) (conn *net.TCPConn, err error) {
+	done := make(chan struct{})
+	d.calls <- func() {
+		defer close(done)
+		var c net.Conn
+		if c, err = (&net.Dialer{Timeout: patience}).Dial("tcp", addr); err == nil {
+			conn = c.(*net.TCPConn)
+		}
+	}
+	<-done
+	if err == nil {
+		err = conn.SetDeadline(time.Now().Add(2 * patience))
+	}
+	return conn, err
+}
+
+func (d *dialer) close() { close(d.calls) }

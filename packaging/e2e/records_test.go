@@ -1,0 +1,106 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// entry is one line of the record file.
+type entry struct{ kind, addr, flag, data string }
+
+var (
+	stamp   = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z`
+	addr    = `((?:\d+\.){3}\d+:\d+|\[[0-9a-f:]+\]:\d+)`
+	message = regexp.MustCompile(`^` + stamp + ` from ` + addr + `(?: \[(eof|cut|timeout)\])?: (.*)$`)
+	opening = regexp.MustCompile(`^` + stamp + ` open from ` + addr + `$`)
+	closing = regexp.MustCompile(`^` + stamp + ` close from ` + addr + `: [a-z]+, (\d+) records, \d+ bytes$`)
+)
+
+// parse takes a line apart; its kind is "" when it is no record.
+func parse(line string) entry {
+	if m := message.FindStringSubmatch(line); m != nil {
+		return entry{"message", m[1], m[2], m[3]}
+	}
+	if m := opening.FindStringSubmatch(line); m != nil {
+		return entry{kind: "open", addr: m[1]}
+	}
+	if m := closing.FindStringSubmatch(line); m != nil {
+		return entry{kind: "close", addr: m[1], data: m[2]}
+	}
+	return entry{}
+}
+
+// entries reads the record file; every line must be a record, and the last one whole. Without a file there are none.
+func (r *rig) entries() []entry {
+	b, err := os.ReadFile(r.path(records))
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		r.t.Error(err)
+	}
+	if len(b) > 0 && b[len(b)-1] != '\n' {
+		r.t.Errorf("%s: got %q, want a newline at the end", records, b[max(0, len(b)-60):])
+	}
+	var all []entry
+	for line := range strings.Lines(string(b)) {
+		e := parse(strings.TrimSuffix(line, "\n"))
+		if e.kind == "" {
+			r.t.Errorf("%s: got %q, want a record", records, line)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// checkRecords fails unless the file holds what every talker has said, once and in order, and nothing between that does not
+// add up.
+func (r *rig) checkRecords() {
+	all := r.entries()
+	r.checkTalkers(all)
+	r.checkSessions(all)
+}
+
+// checkTalkers holds the messages against what was said.
+func (r *rig) checkTalkers(all []entry) {
+	heard := make(map[string]int)
+	for _, e := range all {
+		name, _, ok := strings.Cut(e.data, " ")
+		if e.kind != "message" || e.flag != "" || !ok {
+			continue // the piece of a line that a torn connection leaves is nobody's line
+		}
+		if got, want := number(e.data, name), heard[name]+1; got != want {
+			r.t.Errorf("%s: got number %d of %s, want %d", records, got, name, want)
+		}
+		heard[name]++
+	}
+	for _, k := range r.talkers {
+		if got := heard[k.name]; got != k.said && !(k.torn && got < k.said) {
+			r.t.Errorf("%s: got %d lines of %s (%v), want %d", records, got, k.name, k.conn.LocalAddr(), k.said)
+		}
+	}
+}
+
+// checkSessions holds the events against the messages: each session opens, and closes with the right count if it closes.
+func (r *rig) checkSessions(all []entry) {
+	count := make(map[string]int)
+	for _, e := range all {
+		n, open := count[e.addr]
+		switch {
+		case e.kind == "open":
+			count[e.addr] = 0 // a crash leaves sessions without an end
+		case !open:
+			r.t.Errorf("%s: got %s from %s without a session", records, e.kind, e.addr)
+		case e.kind == "message":
+			count[e.addr]++
+		case e.data != strconv.Itoa(n):
+			r.t.Errorf("%s: got %s records at the close of %s, want %d", records, e.data, e.addr, n)
+		default:
+			delete(count, e.addr)
+		}
+	}
+}

@@ -1,0 +1,254 @@
+//go:build e2e
+
+// Package e2e holds what the package promises against a real systemd. Each test boots a machine of its own in namespaces
+// (boot.sh), installs the package there and is a client from within its network. When a test is over the journal may hold no
+// error that the test has not explained, and the record file must be whole. Run it by "make e2e", which makes what it needs.
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// The packages that "make e2e" leaves: what is in the tree, and the same with a lower version.
+const (
+	newDeb = "../../build/e2e/new.deb"
+	oldDeb = "../../build/e2e/old.deb"
+)
+
+// logs is where a failed test leaves the journal of its rig.
+const logs = "../../build/e2e/journal"
+
+// patience is how long a test waits for what must come. It is long: a machine may be slow, and being late is no fault here.
+const patience = 60 * time.Second
+
+const (
+	port    = "127.0.0.1:12345"
+	records = "/var/log/tcpmux/records.log"
+	toml    = "/etc/tcpmux.toml"
+)
+
+// rig is a machine with a systemd of its own, and the clients that it has had. It lives as long as its test.
+type rig struct {
+	t         *testing.T
+	name      string
+	leader    int // its PID 1, as the host counts
+	net       *dialer
+	explained []*regexp.Regexp // errors in the journal that the test is about
+
+	mu      sync.Mutex
+	talkers []*talker
+}
+
+// boot starts a machine without the package, beside the other tests.
+func boot(t *testing.T) *rig {
+	t.Helper()
+	t.Parallel()
+	r := &rig{t: t, name: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), os.Getpid())}
+	cmd := exec.Command("./boot.sh", "up", r.name)
+	cmd.Env = append(os.Environ(), "RIG_TETHER="+strconv.Itoa(os.Getpid()))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("boot: %v\n%s", err, out)
+	}
+	t.Cleanup(r.end)
+	r.findLeader()
+	var err error
+	if r.net, err = newDialer(r.leader); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// installed boots a machine and installs the package; nothing is started.
+func installed(t *testing.T) *rig {
+	t.Helper()
+	r := boot(t)
+	r.install(newDeb)
+	return r
+}
+
+// serving boots a machine where the port is open, and no client has come yet.
+func serving(t *testing.T) *rig {
+	t.Helper()
+	r := installed(t)
+	r.run("systemctl", "start", "tcpmux.socket")
+	return r
+}
+
+func (r *rig) findLeader() {
+	r.t.Helper()
+	out, err := exec.Command("./boot.sh", "leader", r.name).Output()
+	if err != nil {
+		r.t.Fatalf("leader of %s: %v", r.name, err)
+	}
+	if r.leader, err = strconv.Atoi(strings.TrimSpace(string(out))); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// end looks the machine over, keeps the journal of a failed test, and ends the machine.
+func (r *rig) end() {
+	if !r.t.Failed() {
+		r.judge()
+	}
+	if r.t.Failed() {
+		journal, _ := r.try("journalctl", "--no-pager", "-o", "short-precise")
+		path := filepath.Join(logs, r.t.Name())
+		if err := os.WriteFile(path, []byte(journal), 0o644); err == nil {
+			r.t.Logf("journal: build/e2e/journal/%s", r.t.Name())
+		}
+	}
+	if r.net != nil {
+		r.net.close()
+	}
+	if out, err := exec.Command("./boot.sh", "down", r.name).CombinedOutput(); err != nil {
+		r.t.Errorf("down: %v\n%s", err, out)
+	}
+}
+
+// judge stops the daemon, so that all it has is written, and looks at the record file and the journal.
+func (r *rig) judge() {
+	if _, err := r.try("systemctl", "cat", "tcpmux.service"); err == nil {
+		r.run("systemctl", "stop", "tcpmux.socket", "tcpmux.service")
+	}
+	r.checkRecords()
+	r.checkJournal()
+}
+
+// checkJournal fails for each error in the journal that the test has not explained.
+func (r *rig) checkJournal() {
+	out := r.run("journalctl", "--no-pager", "-q", "-p", "err", "-o", "cat")
+lines:
+	for line := range strings.Lines(out) {
+		for _, e := range r.explained {
+			if e.MatchString(line) {
+				continue lines
+			}
+		}
+		r.t.Errorf("journal: got %q, want no such error", line)
+	}
+}
+
+// explain names errors that the test provokes.
+func (r *rig) explain(patterns ...string) {
+	for _, p := range patterns {
+		r.explained = append(r.explained, regexp.MustCompile(p))
+	}
+}
+
+// try runs a command inside and returns what it says, on either stream.
+func (r *rig) try(args ...string) (string, error) {
+	cmd := exec.Command("./boot.sh", append([]string{"run", r.name}, args...)...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return out.String(), err
+}
+
+// run is try for commands that must not fail.
+func (r *rig) run(args ...string) string {
+	r.t.Helper()
+	out, err := r.try(args...)
+	if err != nil {
+		r.t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// show returns a property of a unit.
+func (r *rig) show(unit, property string) string {
+	r.t.Helper()
+	return strings.TrimSpace(r.run("systemctl", "show", "--value", "-p", property, unit))
+}
+
+// mainPID is the daemon's, as the rig counts; 0 when there is none.
+func (r *rig) mainPID() string {
+	r.t.Helper()
+	return r.show("tcpmux.service", "MainPID")
+}
+
+// await returns when cond holds; what says what is waited for.
+func (r *rig) await(what string, cond func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(patience); !cond(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("%s: not in %v", what, patience)
+		}
+	}
+}
+
+// awaitProperty returns when a property of a unit is what it should be.
+func (r *rig) awaitProperty(unit, property, want string) {
+	r.t.Helper()
+	r.await(unit+": "+property+"="+want, func() bool { return r.show(unit, property) == want })
+}
+
+// path is where the host finds a file of the rig. Absolute symbolic links on the way lead astray.
+func (r *rig) path(file string) string { return fmt.Sprintf("/proc/%d/root%s", r.leader, file) }
+
+func (r *rig) read(file string) string {
+	r.t.Helper()
+	b, err := os.ReadFile(r.path(file))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// write makes a file, and its directory.
+func (r *rig) write(file, text string) {
+	r.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(r.path(file)), 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(r.path(file), []byte(text), 0o644); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// edit replaces text of a file, which must be there.
+func (r *rig) edit(file, old, text string) {
+	r.t.Helper()
+	was := r.read(file)
+	if !strings.Contains(was, old) {
+		r.t.Fatalf("edit %q: no %q in it", file, old)
+	}
+	r.write(file, strings.Replace(was, old, text, 1))
+}
+
+// reboot returns when the machine is up again, on the same disk and network.
+func (r *rig) reboot() {
+	r.t.Helper()
+	was := r.leader
+	_, _ = r.try("systemctl", "reboot") // it may lose its own machine while it answers
+	r.await("reboot", func() bool {
+		out, err := exec.Command("./boot.sh", "leader", r.name).Output()
+		now, _ := strconv.Atoi(strings.TrimSpace(string(out)))
+		return err == nil && now != was
+	})
+	r.findLeader()
+	r.await("boot", func() bool {
+		state, _ := r.try("systemctl", "is-system-running", "--wait")
+		return strings.HasPrefix(state, "running") || strings.HasPrefix(state, "degraded")
+	})
+}
+
+// install installs a package of the host with dpkg, over whatever version is there.
+func (r *rig) install(deb string) {
+	r.t.Helper()
+	b, err := os.ReadFile(deb)
+	if err != nil {
+		r.t.Fatalf("%v (make e2e makes it)", err)
+	}
+	r.write("/opt/tcpmux.deb", string(b))
+	r.run("dpkg", "--install", "/opt/tcpmux.deb")
+}

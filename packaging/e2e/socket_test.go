@@ -1,0 +1,146 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// mustRefuse fails unless nobody listens on a port.
+func (r *rig) mustRefuse(addr string) {
+	r.t.Helper()
+	conn, err := r.net.dial(addr)
+	if err == nil {
+		_ = conn.Close() // only its being there matters
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		r.t.Errorf("connect to %s: got error %v, want refused", addr, err)
+	}
+}
+
+// wantState holds a unit's state against what it should be.
+func (r *rig) wantState(unit, want string) {
+	r.t.Helper()
+	if got := r.show(unit, "ActiveState"); got != want {
+		r.t.Errorf("%s: got %s, want %s", unit, got, want)
+	}
+}
+
+func TestFirstClientStartsTheService(t *testing.T) {
+	r := installed(t)
+	if got := r.show("tcpmux.socket", "UnitFileState"); got != "enabled" {
+		t.Errorf("tcpmux.socket: got %s, want enabled", got)
+	}
+	r.wantState("tcpmux.socket", "inactive")
+	r.wantState("tcpmux.service", "inactive")
+	r.mustRefuse(port)
+
+	r.run("systemctl", "start", "tcpmux.socket")
+	r.wantState("tcpmux.socket", "active")
+	r.wantState("tcpmux.service", "inactive")
+
+	k := r.mustCall()
+	r.wantState("tcpmux.service", "active")
+	if err := k.say(3); err != nil {
+		t.Fatal(err)
+	}
+	r.await("STATUS= in systemctl status", func() bool {
+		out, _ := r.try("systemctl", "status", "tcpmux.service")
+		return strings.Contains(out, `Status: "1 clients, 3 records"`)
+	})
+	if err := k.bye(); err != nil {
+		t.Error(err)
+	}
+	r.awaitProperty("tcpmux.service", "StatusText", "0 clients, 3 records")
+}
+
+func TestRecordsAreForGroupAdm(t *testing.T) {
+	r := serving(t)
+	r.mustVisit(1)
+	for file, want := range map[string]string{
+		"/var/log/tcpmux": "tcpmux:adm 750",
+		records:           "tcpmux:adm 640",
+	} {
+		if got := strings.TrimSpace(r.run("stat", "-c", "%U:%G %a", file)); got != want {
+			t.Errorf("%s: got %s, want %s", file, got, want)
+		}
+	}
+	r.run("setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=adm", "cat", records)
+	if out, err := r.try("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "cat", records); err == nil {
+		t.Errorf("%s: nobody could read it: %q", records, out)
+	}
+}
+
+func TestColdSocketTakes500AtOnce(t *testing.T) {
+	r := serving(t)
+	var all []*talker
+	for range 500 {
+		k, err := r.dial(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, k)
+	}
+	var wg sync.WaitGroup
+	for _, k := range all {
+		wg.Go(func() {
+			if err := errors.Join(k.greeted(banner), k.say(3), k.bye()); err != nil {
+				t.Errorf("%s: %v", k.name, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestServiceStartedByHand(t *testing.T) {
+	r := installed(t)
+	r.run("systemctl", "start", "tcpmux.service")
+	r.wantState("tcpmux.socket", "active")
+	r.mustVisit(3)
+}
+
+func TestStopAndDisable(t *testing.T) {
+	r := serving(t)
+	r.mustVisit(3)
+	r.run("systemctl", "stop", "tcpmux.socket", "tcpmux.service")
+	r.wantState("tcpmux.socket", "inactive")
+	r.wantState("tcpmux.service", "inactive")
+	r.mustRefuse(port)
+
+	r.run("systemctl", "disable", "tcpmux.socket")
+	r.reboot()
+	r.wantState("tcpmux.socket", "inactive")
+	r.mustRefuse(port)
+
+	r.run("systemctl", "enable", "tcpmux.service") // which stands for its port
+	r.reboot()
+	r.wantState("tcpmux.socket", "active")
+	r.wantState("tcpmux.service", "inactive")
+	r.mustVisit(3)
+}
+
+// A socket of the administrator's own belongs to the listener whose name it bears.
+func TestListenersByName(t *testing.T) {
+	r := installed(t)
+	r.write("/etc/systemd/system/scanners.socket", `[Socket]
+ListenStream=127.0.0.1:12346
+FileDescriptorName=scanners
+Service=tcpmux.service
+`)
+	r.write(toml, r.read(toml)+"[[listener]]\nname = \"scanners\"\naddress = \"127.0.0.1:12346\"\nbanner = \"{listener}\\n\"\n")
+	r.run("systemctl", "daemon-reload")
+	r.run("systemctl", "start", "tcpmux.socket", "scanners.socket")
+	r.mustVisit(3)
+	k, err := r.call("127.0.0.1:12346", "scanners\n")
+	if err == nil {
+		err = errors.Join(k.say(3), k.bye())
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	r.run("systemctl", "stop", "scanners.socket")
+}
