@@ -12,7 +12,7 @@ export ARCH = $(patsubst arm,arm$(shell $(GO) env GOARM),$(shell $(GO) env GOARC
 export SOURCE_DATE_EPOCH ?= $(shell date -d "$$(sed -n 's/^ -- .*>  //p' packaging/changelog | head -n 1)" +%s)
 export VERSION
 
-.PHONY: help build run test fuzz lint vuln deb install clean
+.PHONY: help build run test fuzz lint vuln docs deb rpm install clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -37,9 +37,15 @@ lint: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, and shellcheck where it i
 vuln: $(TOOLS)/govulncheck ## known vulnerabilities in what tcpmux calls
 	packaging/vuln
 
-deb: build $(TOOLS)/nfpm ## build/tcpmux_VERSION_ARCH.deb
+docs: ## build/docs: manual pages and shell completions
+	packaging/docs $(VERSION)
+
+deb: build docs $(TOOLS)/nfpm ## build/tcpmux_VERSION_ARCH.deb
 	gzip -9n <packaging/changelog >build/changelog.gz
 	$(TOOLS)/nfpm package --config packaging/nfpm.yaml --packager deb --target build
+
+rpm: build docs $(TOOLS)/nfpm ## build/tcpmux-VERSION-1.ARCH.rpm, from the same recipe
+	$(TOOLS)/nfpm package --config packaging/nfpm.yaml --packager rpm --target build
 
 install: build ## the binary alone, into DESTDIR and PREFIX=/usr/local
 	install -D -m 0755 build/tcpmux $(DESTDIR)$(PREFIX)/bin/tcpmux

@@ -1,0 +1,93 @@
+// Command man makes the manual pages of the commands from what they say of themselves: man TCPMUX DIR VERSION. It runs the
+// program TCPMUX for its help and writes tcpmux.1, and tcpmux-COMMAND.1 for each command, into DIR. So pages and help cannot
+// differ. What help has no place for stands beside this file in NAME.tail, in roff, and is added as it is.
+//
+// The date of the pages is that of $SOURCE_DATE_EPOCH.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+func main() {
+	if len(os.Args) != 4 {
+		fmt.Fprintln(os.Stderr, "usage: man TCPMUX DIR VERSION")
+		os.Exit(64)
+	}
+	if err := pages(os.Args[1], os.Args[2], os.Args[3], "packaging/man"); err != nil {
+		fmt.Fprintf(os.Stderr, "man: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// pages writes all pages into dir, which it makes. The tails are in the directory tails.
+func pages(program, dir, version, tails string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	top, err := helpOf(program)
+	if err != nil {
+		return err
+	}
+	date, err := epoch()
+	if err != nil {
+		return err
+	}
+	p := page{name: "tcpmux", short: "TCP front desk that greets clients and records what they send", help: top, date: date, version: version}
+	if err := p.write(dir, tails); err != nil {
+		return err
+	}
+	for _, c := range top.commands {
+		if c.term == "help" {
+			continue // tcpmux(1) says what it does
+		}
+		h, err := helpOf(program, c.term)
+		if err != nil {
+			return err
+		}
+		p := page{name: "tcpmux-" + c.term, short: uncapital(c.text), help: h, date: date, version: version}
+		if err := p.write(dir, tails); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// helpOf runs the program for the help of a command.
+func helpOf(program string, command ...string) (help, error) {
+	out, err := exec.Command(program, append([]string{"help"}, command...)...).Output()
+	if err != nil {
+		return help{}, fmt.Errorf("help of %q: %w", command, err)
+	}
+	return parseHelp(string(out))
+}
+
+// epoch is the date of $SOURCE_DATE_EPOCH, else today.
+func epoch() (time.Time, error) {
+	s := os.Getenv("SOURCE_DATE_EPOCH")
+	if s == "" {
+		return time.Now().UTC(), nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH: %w", err)
+	}
+	return time.Unix(n, 0).UTC(), nil
+}
+
+// write writes the page, and its tail if it has one.
+func (p page) write(dir, tails string) error {
+	name := p.name + ".1"
+	tail, err := os.ReadFile(filepath.Join(tails, name+".tail"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, name), append([]byte(p.roff()), tail...), 0o644)
+}
