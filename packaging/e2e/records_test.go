@@ -104,3 +104,10 @@ func (r *rig) checkSessions(all []entry) {
 		}
 	}
 }
+
+// forget takes note that the record file has gone, and with it what clients have said so far.
+func (r *rig) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.talkers = nil
+}

@@ -1,0 +1,160 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// logDir is where a small file system of its own stands in for a disk.
+const logDir = "/var/log/tcpmux"
+
+// onSmallDisk opens the port of a daemon with a watchdog of a second, whose records go to a disk of the given size.
+func onSmallDisk(t *testing.T, size string) *rig {
+	t.Helper()
+	r := watched(t, "1s")
+	r.explain("records cannot be written, clients wait")
+	r.run("mkdir", "-p", logDir)
+	r.run("mount", "-t", "tmpfs", "-o", "mode=0750,size="+size, "disk", logDir)
+	return r
+}
+
+// talk has n clients say lines without pause; wait returns when all have said all of them and left.
+func (r *rig) talk(n, lines int) (wait func() error) {
+	r.t.Helper()
+	done := make(chan error)
+	for range n {
+		k := r.mustCall()
+		go func() {
+			for k.said < lines {
+				if err := k.say(100); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- k.bye()
+		}()
+	}
+	return func() (err error) {
+		for range n {
+			err = errors.Join(err, <-done)
+		}
+		return err
+	}
+}
+
+// stalled says whether systemctl status shows that records cannot be written.
+func (r *rig) stalled() bool {
+	r.t.Helper()
+	return strings.Contains(r.show("tcpmux.service", "StatusText"), "records cannot be written, clients wait")
+}
+
+// awaitWatchdog returns when the daemon has fed its watchdog a few times more.
+func (r *rig) awaitWatchdog() {
+	r.t.Helper()
+	fed := func() string { return r.show("tcpmux.service", "WatchdogTimestampMonotonic") }
+	for range 6 { // two of its intervals
+		was := fed()
+		r.await("a sign of life", func() bool { return fed() != was })
+	}
+}
+
+// count is how many lines of the journal hold text.
+func (r *rig) count(text string) int {
+	r.t.Helper()
+	return strings.Count(r.run("journalctl", "-q", "-u", "tcpmux.service", "-o", "cat"), text)
+}
+
+func TestFullDisk(t *testing.T) {
+	r := onSmallDisk(t, "256k")
+	wait := r.talk(20, 3000)
+	r.await("the fault in STATUS=", r.stalled)
+	pid := r.mainPID()
+	late := r.mustCall()
+	if err := late.say(3); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitWatchdog()
+	if got := r.mainPID(); got != pid {
+		t.Errorf("a full disk: got process %s, want %s still", got, pid)
+	}
+	r.run("mount", "-o", "remount,size=64m", logDir)
+	if err := errors.Join(wait(), late.bye()); err != nil {
+		t.Error(err)
+	}
+	if got := r.show("tcpmux.service", "NRestarts"); got != "0" {
+		t.Errorf("restarts: got %s, want 0", got)
+	}
+	for _, text := range []string{"records cannot be written", "records are written again"} {
+		if got := r.count(text); got != 1 {
+			t.Errorf("journal: got %q %d times, want once", text, got)
+		}
+	}
+}
+
+// The daemon cannot start on a disk that is read-only; who comes meanwhile waits, with all that he says.
+func TestReadOnlyDisk(t *testing.T) {
+	r := onSmallDisk(t, "64m")
+	r.explain("read-only file system", "Failed to start tcpmux")
+	r.mustVisit(3)
+	r.run("systemctl", "stop", "tcpmux.service")
+	r.run("mount", "-o", "remount,ro", logDir)
+	var waiting []*talker
+	for range 20 {
+		k, err := r.dial(port)
+		if err == nil {
+			err = k.say(3)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting = append(waiting, k)
+	}
+	r.await("two attempts", func() bool {
+		n, _ := strconv.Atoi(r.show("tcpmux.service", "NRestarts"))
+		return n >= 2
+	})
+	r.run("mount", "-o", "remount,rw", logDir)
+	for _, k := range waiting {
+		if err := errors.Join(k.greeted(banner), k.bye()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestDirectoryMovedAwayAndBack(t *testing.T) {
+	r := serving(t)
+	talking := r.chatters(20)
+	r.run("mv", logDir, logDir+".away")
+	r.mustVisit(3)
+	r.run("mv", logDir+".away", logDir)
+	r.mustVisit(3)
+	if _, err := talking.dismiss(); err != nil {
+		t.Error(err)
+	}
+}
+
+// With its directory deleted the daemon reads its clients no further and says so; a restart makes the directory anew. What
+// had been taken from clients and could not be written by then is lost, and said to be.
+func TestDirectoryDeleted(t *testing.T) {
+	r := installed(t)
+	r.explain("records cannot be written, clients wait", "reason=sink .* lost=")
+	r.edit(toml, `drain_timeout = "10s"`, `drain_timeout = "1s"`)
+	r.run("systemctl", "start", "tcpmux.socket")
+	r.mustVisit(3)
+	r.run("rm", "-r", logDir)
+	r.forget()
+	k := r.mustCall()
+	r.await("the fault in STATUS=", func() bool {
+		if err := k.say(1); err != nil {
+			t.Fatal(err)
+		}
+		return r.stalled()
+	})
+	r.run("systemctl", "restart", "tcpmux.service")
+	k.tear()
+	r.mustVisit(3)
+}
