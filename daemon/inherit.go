@@ -142,10 +142,10 @@ func match(cfg []config.Listener, sockets []*passed) (map[string][]*passed, erro
 	}
 	var errs []error
 	for _, p := range left {
-		errs = append(errs, fmt.Errorf("%v passed in by systemd matches no listener; the configuration has %s: set FileDescriptorName= to one of them", p, strings.Join(names, ", ")))
+		errs = append(errs, fmt.Errorf("%v passed in by systemd matches no listener; the configuration has %s: after editing it, systemctl daemon-reload && systemctl restart tcpmux.socket; in units of your own, set FileDescriptorName=", p, strings.Join(names, ", ")))
 	}
 	for _, w := range wants {
-		errs = append(errs, fmt.Errorf("listener %q (%s): none of the sockets passed in by systemd matches; add a socket unit with FileDescriptorName=%s and ListenStream=%s", w.listener, w.address, w.listener, w.address))
+		errs = append(errs, fmt.Errorf("listener %q (%s): none of the sockets passed in by systemd matches: after editing the configuration, systemctl daemon-reload && systemctl restart tcpmux.socket; in units of your own, FileDescriptorName=%s", w.listener, w.address, w.listener))
 	}
 	return nil, errors.Join(errs...)
 }

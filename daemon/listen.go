@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -99,7 +100,7 @@ func warnOfDisagreement(c config.Listener, lns []*listener, log *slog.Logger) {
 		}
 	}
 	if !agree || len(served) != len(c.Address) {
-		log.Warn("systemd passed in sockets that differ from the configuration; the sockets are served",
+		log.Warn("systemd passed in sockets that differ from the configuration; the sockets are served until systemctl daemon-reload && systemctl restart tcpmux.socket",
 			"listener", c.Name, "served", strings.Join(served, " "), "configured", strings.Join(c.Address, " "))
 	}
 }
@@ -116,7 +117,11 @@ func bindAll(cfg []config.Listener) (lns []*listener, err error) {
 		for _, address := range c.Address {
 			ln, err := bind(c, address)
 			if err != nil {
-				return lns, fmt.Errorf("listener %q: listen on %q: %w%s", c.Name, address, err, hint(err))
+				err = fmt.Errorf("listener %q: listen on %q: %w%s", c.Name, address, err, hint(err))
+				if errors.Is(err, unix.EAFNOSUPPORT) { // it will not be otherwise at the next try
+					err = fmt.Errorf("%w: %w", config.ErrInvalid, err)
+				}
+				return lns, err
 			}
 			lns = append(lns, ln)
 		}
@@ -133,6 +138,8 @@ func hint(err error) string {
 		return " (ports below 1024 need CAP_NET_BIND_SERVICE, or a socket that systemd passes in)"
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return " (no interface has this address)"
+	case errors.Is(err, unix.EAFNOSUPPORT):
+		return " (systemd passed in no socket and its unit lets the daemon open none: systemctl restart tcpmux.socket)"
 	}
 	return ""
 }
@@ -204,7 +211,8 @@ func (ln *listener) prepare() error {
 			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 			{unix.SOL_SOCKET, unix.SO_OOBINLINE, 1}, // urgent bytes stay in the stream (RFC 6093, section 4)
 		} {
-			if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			err := unix.SetsockoptInt(fd, o.level, o.name, o.value)
+			if err != nil && err != unix.EOPNOTSUPP && err != unix.ENOPROTOOPT { // MPTCP (SocketProtocol=mptcp) lacks some
 				return os.NewSyscallError("setsockopt", err)
 			}
 		}
@@ -256,6 +264,9 @@ func sameAddress(configured string, addr netip.AddrPort) bool {
 	if err != nil {
 		return false
 	}
-	want := tcp.AddrPort()
-	return want.Addr().Unmap() == addr.Addr() && (want.Port() == addr.Port() || want.Port() == 0)
+	want, got := tcp.AddrPort(), addr.Addr()
+	if _, err := strconv.Atoi(got.Zone()); err == nil { // an interface that has no name in our network namespace
+		want, got = netip.AddrPortFrom(want.Addr().WithZone(""), want.Port()), got.WithZone("")
+	}
+	return want.Addr().Unmap() == got && (want.Port() == addr.Port() || want.Port() == 0)
 }
