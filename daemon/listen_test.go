@@ -49,9 +49,9 @@ func TestMatch(t *testing.T) {
 		{"in order, two", wants([]string{"a", "127.0.0.1:1"}, []string{"b", "127.0.0.1:2"}), sockets{{"", "127.0.0.1:8"}, {"", "127.0.0.1:7"}}, "a=127.0.0.1:8 b=127.0.0.1:7", nil},
 		{"order for the rest", two, sockets{{"", "127.0.0.1:99"}, {"", "0.0.0.0:1"}, {"", "[::]:1"}}, "tcpmux=0.0.0.0:1 tcpmux=[::]:1 telnet=127.0.0.1:99", nil},
 		{"port 0 is any", wants([]string{"a", "127.0.0.1:0"}), sockets{{"", "127.0.0.1:8"}}, "a=127.0.0.1:8", nil},
-		{"a socket too many", one, sockets{{"", "127.0.0.1:12345"}, {"other", "127.0.0.1:9"}}, "", []string{`socket "other" (127.0.0.1:9) passed in by systemd matches no listener; the configuration has tcpmux: set FileDescriptorName=`}},
+		{"a socket too many", one, sockets{{"", "127.0.0.1:12345"}, {"other", "127.0.0.1:9"}}, "", []string{`socket "other" (127.0.0.1:9) passed in by systemd matches no listener; the configuration has tcpmux: after editing it, systemctl daemon-reload`}},
 		{"two sockets for nobody", one, sockets{{"x", "127.0.0.1:8"}, {"y", "127.0.0.1:9"}}, "", []string{`socket "x" (127.0.0.1:8)`, `socket "y" (127.0.0.1:9)`, `listener "tcpmux" (127.0.0.1:12345): none of the sockets`}},
-		{"a listener too many", two, sockets{{"tcpmux", "0.0.0.0:1"}}, "", []string{`listener "telnet" (127.0.0.1:23): none of the sockets passed in by systemd matches; add a socket unit with FileDescriptorName=telnet and ListenStream=127.0.0.1:23`}},
+		{"a listener too many", two, sockets{{"tcpmux", "0.0.0.0:1"}}, "", []string{`listener "telnet" (127.0.0.1:23): none of the sockets passed in by systemd matches: after editing the configuration, systemctl daemon-reload`}},
 		{"an address too many", two, sockets{{"telnet", "127.0.0.1:23"}, {"", "0.0.0.0:1"}}, "", []string{`listener "tcpmux" ([::]:1): none`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
