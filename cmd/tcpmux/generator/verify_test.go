@@ -23,11 +23,7 @@ func TestSystemdAnalyzeVerify(t *testing.T) {
 			if err := Run(filepath.Join("testdata", name+".toml"), dir); err != nil {
 				t.Fatal(err)
 			}
-			units, err := filepath.Glob(filepath.Join(dir, "*.s*t"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.Command(analyze, append([]string{"verify", "--man=no"}, units...)...)
+			cmd := exec.Command(analyze, append([]string{"verify", "--man=no"}, units(t, dir)...)...)
 			cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
 			out, err := cmd.CombinedOutput()
 			for line := range strings.Lines(string(out)) {
@@ -43,7 +39,7 @@ func TestSystemdAnalyzeVerify(t *testing.T) {
 // shipped copies the units of the package, with a program that exists.
 func shipped(t *testing.T, dir string) {
 	t.Helper()
-	for _, name := range []string{mainSocket, service} {
+	for _, name := range []string{mainSocket, service, "tcpmux-ports.service"} {
 		text, err := os.ReadFile(filepath.Join(shippedUnits, name))
 		if err != nil {
 			t.Fatal(err)
@@ -53,4 +49,17 @@ func shipped(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// units are the sockets and services in dir.
+func units(t *testing.T, dir string) (list []string) {
+	t.Helper()
+	for _, pattern := range []string{"*.socket", "*.service"} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, found...)
+	}
+	return list
 }
