@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -52,14 +53,18 @@ func toJournal(socket string, priority int, line string) error {
 	return err
 }
 
-// toKernel writes to /dev/kmsg. The kernel takes ten lines from one opening and drops the rest: each line has its own.
+// toKernel writes to /dev/kmsg. The kernel takes ten lines from one opening and drops the rest: each line has its own. In a
+// container it can be a pipe that nobody reads, so package os, which waits, is of no use here.
 func toKernel(path string, priority int, line string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_APPEND|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return fmt.Errorf("open %q: %w", path, err)
 	}
-	_, err = fmt.Fprintf(f, "<%d>%s[%d]: %s\n", priority, identifier, os.Getpid(), oneLine(line))
-	return errors.Join(err, f.Close())
+	text := fmt.Sprintf("<%d>%s[%d]: %s\n", priority, identifier, os.Getpid(), oneLine(line))
+	if _, err = syscall.Write(fd, []byte(text)); err != nil {
+		err = fmt.Errorf("write %q: %w", path, err)
+	}
+	return errors.Join(err, syscall.Close(fd))
 }
 
 // oneLine keeps a line one line: a second would be a field of its own.

@@ -1,10 +1,13 @@
 package generator
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -62,5 +65,27 @@ func TestToKernel(t *testing.T) {
 	want := fmt.Sprintf("<4>tcpmux-generator[%[1]d]: one\n<4>tcpmux-generator[%[1]d]: two <0>panic\n", os.Getpid())
 	if string(got) != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A pipe stands for a kernel log in some containers.
+func TestKernelLogThatNobodyReads(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kmsg")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := toKernel(path, Error, "line"); !errors.Is(err, syscall.ENXIO) {
+		t.Errorf("without a reader: got %v, want %v", err, syscall.ENXIO)
+	}
+	reader, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	for err == nil { // until the pipe is full
+		err = toKernel(path, Error, strings.Repeat("x", 1000))
+	}
+	if !errors.Is(err, syscall.EAGAIN) {
+		t.Errorf("full: got %v, want %v", err, syscall.EAGAIN)
 	}
 }
