@@ -28,7 +28,7 @@ Exit status: 0 done, 1 ran and failed, 64 usage, 78 configuration.`,
 	root.SetErr(stderr)
 	root.SetVersionTemplate("tcpmux {{.Version}}\n")
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(runCommand(stderr), checkCommand(stdout, stderr), connectCommand(stdin, stdout))
+	root.AddCommand(runCommand(stderr), checkCommand(stdout, stderr), connectCommand(stdin, stdout), benchCommand(stdout, stderr))
 	refuseUnknownShells(root)
 	return root
 }

@@ -1,0 +1,219 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+	"time"
+)
+
+// CompareOptions say what is compared: Options, but for the address, hold for every server.
+type CompareOptions struct {
+	Options
+	// Program is the tcpmux that serves.
+	Program string
+	// Reference is the directory of the reference programs, which may be missing.
+	Reference string
+	// Runs is how often each server is measured, in turns; the medians are told. 1 to MaxRuns.
+	Runs int
+}
+
+// MaxRuns bounds a comparison.
+const MaxRuns = 20
+
+// Check is that of Options, and more.
+func (o *CompareOptions) Check() error {
+	if err := within("--runs", o.Runs, 1, MaxRuns); err != nil {
+		return err
+	}
+	return o.Options.Check()
+}
+
+// Comparison is what was measured side by side.
+type Comparison struct {
+	Workload string  `json:"workload"`
+	Clients  int     `json:"clients"`
+	Size     int     `json:"size,omitempty"`
+	Unit     string  `json:"unit"`
+	Runs     int     `json:"runs"`
+	Servers  []Entry `json:"servers"`
+	// Skipped says who was not measured, and why.
+	Skipped []string `json:"skipped"`
+	// Interrupted is set when the comparison ended early.
+	Interrupted bool `json:"interrupted"`
+}
+
+// Entry is one server's medians. A ratio is to the first entry, more than 1 being more.
+type Entry struct {
+	Server string `json:"server"`
+	Runs   int    `json:"runs"`
+	// Done is of all runs.
+	Done      int64   `json:"done"`
+	Rate      float64 `json:"rate"`
+	RateRatio float64 `json:"rate_ratio"`
+	P50       float64 `json:"p50_ms"`
+	P50Ratio  float64 `json:"p50_ratio"`
+	P99       float64 `json:"p99_ms"`
+	P99Ratio  float64 `json:"p99_ratio"`
+	// CPU is processor time of the server for each unit, in microseconds, the server's own start and end included.
+	CPU      float64        `json:"cpu_us"`
+	CPURatio float64        `json:"cpu_ratio"`
+	Errors   map[Kind]int64 `json:"errors"`
+}
+
+// Compare measures all servers that there are, each on a port and in a directory of its own, one after the other so that
+// they do not disturb each other. It ends everything that it started.
+func Compare(ctx context.Context, o CompareOptions, p *Progress) (Comparison, error) {
+	if err := o.checkDescriptors(); err != nil {
+		return Comparison{}, err
+	}
+	w := Workloads[o.Workload]
+	c := Comparison{Workload: o.Workload, Clients: o.Clients, Unit: w.Unit, Runs: o.Runs}
+	if w.Size > 0 {
+		c.Size = o.Size
+	}
+	list, skipped := contestants(o.Program, o.Reference)
+	c.Skipped = skipped
+	list = slices.DeleteFunc(list, func(s contestant) bool {
+		unfit := s.oneByOne && o.Workload != "visits"
+		if unfit {
+			c.Skipped = append(c.Skipped, s.name+": it serves one client at a time")
+		}
+		return unfit
+	})
+	trials := make(map[string][]trial, len(list))
+	for n := range o.Runs {
+		for _, s := range list {
+			p.Title(fmt.Sprintf("%d/%d %s: ", n+1, o.Runs, s.name))
+			t, err := measure(ctx, s, o.Options, p)
+			if ctx.Err() != nil {
+				c.Interrupted = true
+				break
+			}
+			if err != nil {
+				return c, err
+			}
+			trials[s.name] = append(trials[s.name], t)
+		}
+	}
+	for _, s := range list {
+		if len(trials[s.name]) > 0 {
+			c.Servers = append(c.Servers, entry(s.name, trials[s.name]))
+		}
+	}
+	c.ratios()
+	return c, nil
+}
+
+// trial is one run of one server.
+type trial struct {
+	Result
+	cpu time.Duration
+}
+
+func measure(ctx context.Context, c contestant, o Options, p *Progress) (trial, error) {
+	s, err := c.start(ctx, o.Clients)
+	if err != nil {
+		return trial{}, err
+	}
+	o.Address = s.address
+	if c.nudged {
+		o.afterCrowd = s.nudge
+	}
+	r, err := Run(ctx, o, p)
+	cpu, serr := s.stop()
+	if err == nil {
+		err = serr
+	}
+	return trial{r, cpu}, err
+}
+
+func entry(name string, trials []trial) Entry {
+	e := Entry{Server: name, Runs: len(trials), Errors: map[Kind]int64{}}
+	e.Rate = median(trials, func(t trial) float64 { return t.Rate })
+	e.P50 = median(trials, func(t trial) float64 { return t.Latency.P50 })
+	e.P99 = median(trials, func(t trial) float64 { return t.Latency.P99 })
+	e.CPU = median(trials, func(t trial) float64 { return float64(t.cpu.Microseconds()) / float64(max(t.Done, 1)) })
+	for _, t := range trials {
+		e.Done += t.Done
+		for k, n := range t.Errors {
+			e.Errors[k] += n
+		}
+	}
+	return e
+}
+
+func median(trials []trial, of func(trial) float64) float64 {
+	values := make([]float64, len(trials))
+	for i, t := range trials {
+		values[i] = of(t)
+	}
+	slices.Sort(values)
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
+}
+
+func (c *Comparison) ratios() {
+	for i := range c.Servers {
+		e, first := &c.Servers[i], c.Servers[0]
+		e.RateRatio, e.CPURatio = ratio(e.Rate, first.Rate), ratio(e.CPU, first.CPU)
+		e.P50Ratio, e.P99Ratio = ratio(e.P50, first.P50), ratio(e.P99, first.P99)
+	}
+}
+
+func ratio(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}
+
+// Trouble is an error that tells what went wrong, or nil.
+func (c Comparison) Trouble() error {
+	for _, e := range c.Servers {
+		if len(e.Errors) > 0 {
+			return fmt.Errorf("bench: %s: %s", e.Server, errorList(e.Errors))
+		}
+	}
+	return nil
+}
+
+// WriteJSON writes c as one object on a line.
+func (c Comparison) WriteJSON(w io.Writer) error { return json.NewEncoder(w).Encode(c) }
+
+// WriteCSV writes c as a header and a row for each server.
+func (c Comparison) WriteCSV(w io.Writer) error {
+	var rows [][]string
+	for _, e := range c.Servers {
+		rows = append(rows, []string{c.Workload, strconv.Itoa(c.Clients), strconv.Itoa(c.Size), c.Unit, e.Server, strconv.Itoa(e.Runs),
+			strconv.FormatInt(e.Done, 10), decimal(e.Rate), decimal(e.RateRatio), decimal(e.P50), decimal(e.P50Ratio), decimal(e.P99),
+			decimal(e.P99Ratio), decimal(e.CPU), decimal(e.CPURatio), errorList(e.Errors)})
+	}
+	return writeCSV(w, []string{"workload", "clients", "size", "unit", "server", "runs", "done", "rate", "rate_ratio", "p50_ms",
+		"p50_ratio", "p99_ms", "p99_ratio", "cpu_us", "cpu_ratio", "errors"}, rows)
+}
+
+// WriteTable writes c for people.
+func (c Comparison) WriteTable(w io.Writer) error {
+	fmt.Fprintf(w, "%s, %s clients: medians of %d runs, in brackets the ratio to the first\n", c.Workload, thousands(float64(c.Clients)), c.Runs)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "server\t%s/s\t\t50 %%\t\t99 %%\t\tCPU each\t\t  errors\t\n", c.Unit)
+	for _, e := range c.Servers {
+		fmt.Fprintf(t, "%s\t%s\t(%.2f)\t%s\t(%.2f)\t%s\t(%.2f)\t%s\t(%.2f)\t  %s\t\n", e.Server, thousands(e.Rate), e.RateRatio,
+			duration(e.P50), e.P50Ratio, duration(e.P99), e.P99Ratio, duration(e.CPU/1e3), e.CPURatio, errorList(e.Errors))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, s := range c.Skipped {
+		fmt.Fprintf(w, "not measured: %s\n", s)
+	}
+	if c.Interrupted {
+		fmt.Fprintln(w, "interrupted: not all runs were made")
+	}
+	return nil
+}
