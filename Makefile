@@ -3,6 +3,7 @@
 VERSION ?= $(shell sed -n '1s/^tcpmux (\(.*\)) .*/\1/p' packaging/changelog)
 FUZZTIME ?= 10s
 PREFIX   ?= /usr/local
+SUITE    ?= bookworm
 GO       ?= go
 
 TOOLS := $(CURDIR)/build/tools
@@ -12,10 +13,10 @@ export ARCH = $(patsubst arm,arm$(shell $(GO) env GOARM),$(shell $(GO) env GOARC
 export SOURCE_DATE_EPOCH ?= $(shell date -d "$$(sed -n 's/^ -- .*>  //p' packaging/changelog | head -n 1)" +%s)
 export VERSION
 
-.PHONY: help build run test fuzz lint vuln docs deb rpm install clean
+.PHONY: help build run test fuzz lint vuln docs deb rpm e2e install clean
 
 help: ## what each target does
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 build: ## build/tcpmux, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o build/tcpmux ./cmd/tcpmux
@@ -46,6 +47,14 @@ deb: build docs $(TOOLS)/nfpm ## build/tcpmux_VERSION_ARCH.deb
 
 rpm: build docs $(TOOLS)/nfpm ## build/tcpmux-VERSION-1.ARCH.rpm, from the same recipe
 	$(TOOLS)/nfpm package --config packaging/nfpm.yaml --packager rpm --target build
+
+e2e: ## the package on a systemd booted in namespaces, that of Debian SUITE=bookworm; as root, installs what it needs
+	packaging/need mmdebstrap:mmdebstrap ip:iproute2 unshare:util-linux flock:util-linux
+	RIG_SUITE=$(SUITE) packaging/e2e/boot.sh rootfs
+	rm -rf build/e2e && mkdir -p build/e2e/journal
+	$(MAKE) deb VERSION=0.0.1 && mv build/tcpmux_0.0.1_*.deb build/e2e/old.deb
+	$(MAKE) deb && cp build/tcpmux_$(VERSION)_$(ARCH).deb build/e2e/new.deb
+	RIG_SUITE=$(SUITE) $(GO) test -tags e2e -count 1 -parallel 6 ./packaging/e2e
 
 install: build ## the binary alone, into DESTDIR and PREFIX=/usr/local
 	install -D -m 0755 build/tcpmux $(DESTDIR)$(PREFIX)/bin/tcpmux

@@ -268,7 +268,11 @@ sweep() {
 verb=$1
 shift
 case $verb in
-rootfs | up | leader | down | sweep | _supervise | _machine | _boot | _init | _tether) "$verb" "$@" ;;
+up | leader | down | sweep | _supervise | _machine | _boot | _init | _tether) "$verb" "$@" ;;
+rootfs)
+	namespaces # before half a minute is spent in vain
+	rootfs
+	;;
 run)
 	pid=$(leader "$1")
 	shift

@@ -75,6 +75,7 @@ func (r *rig) checkTalkers(all []entry) {
 		}
 		if got, want := number(e.data, name), heard[name]+1; got != want {
 			r.t.Errorf("%s: got number %d of %s, want %d", records, got, name, want)
+			return // all that follows is off too
 		}
 		heard[name]++
 	}
@@ -95,6 +96,7 @@ func (r *rig) checkSessions(all []entry) {
 			count[e.addr] = 0 // a crash leaves sessions without an end
 		case !open:
 			r.t.Errorf("%s: got %s from %s without a session", records, e.kind, e.addr)
+			return
 		case e.kind == "message":
 			count[e.addr]++
 		case e.data != strconv.Itoa(n):

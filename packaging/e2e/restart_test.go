@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +48,7 @@ func watched(t *testing.T, interval string) *rig {
 func TestWatchdogRestartsAHungDaemon(t *testing.T) {
 	r := watched(t, "2s")
 	r.explain(`Watchdog timeout \(limit 2s\)`)
-	r.mustVisit(3)
+	r.mustVisit()
 	was := r.mainPID()
 	r.run("kill", "-STOP", was)
 	late, err := r.dial(port)
@@ -69,7 +70,7 @@ func TestWatchdogRestartsAHungDaemon(t *testing.T) {
 // However often the daemon dies, the port takes clients and the next daemon serves them.
 func TestManyKillsLeaveThePort(t *testing.T) {
 	r := serving(t)
-	r.mustVisit(3)
+	r.mustVisit()
 	for range 8 {
 		talking := r.mustCall()
 		if err := talking.say(3); err != nil {
@@ -95,26 +96,36 @@ func TestManyKillsLeaveThePort(t *testing.T) {
 	}
 }
 
+// size is a file's length in bytes; 0 when there is none.
+func (r *rig) size(file string) int64 {
+	st, err := os.Stat(r.path(file))
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}
+
 // A kill in the middle of a torrent leaves whole lines, without gaps, as far as they go.
 func TestKillUnderLoad(t *testing.T) {
 	r := serving(t)
-	for range 3 {
+	for range 2 {
 		var torrent sync.WaitGroup
+		size := r.size(records)
 		for range 50 {
 			k := r.mustCall()
 			torrent.Go(func() {
 				defer k.tear()
-				for k.say(100) == nil {
+				for k.said < 5000 && k.say(100) == nil {
 				}
 			})
 		}
 		was := r.mainPID()
-		r.await("records", func() bool { return r.show("tcpmux.service", "StatusText") != "50 clients, 0 records" })
+		r.await("records", func() bool { return r.size(records) > size+100_000 })
 		r.run("kill", "-KILL", was)
 		torrent.Wait()
 		r.awaitOther(was)
 	}
-	r.mustVisit(3)
+	r.mustVisit()
 }
 
 // A daemon that cannot even start, here for its configuration, keeps the port: once it can, who has waited is served.

@@ -99,7 +99,7 @@ func TestFullDisk(t *testing.T) {
 func TestReadOnlyDisk(t *testing.T) {
 	r := onSmallDisk(t, "64m")
 	r.explain("read-only file system", "Failed to start tcpmux")
-	r.mustVisit(3)
+	r.mustVisit()
 	r.run("systemctl", "stop", "tcpmux.service")
 	r.run("mount", "-o", "remount,ro", logDir)
 	var waiting []*talker
@@ -129,9 +129,9 @@ func TestDirectoryMovedAwayAndBack(t *testing.T) {
 	r := serving(t)
 	talking := r.chatters(20)
 	r.run("mv", logDir, logDir+".away")
-	r.mustVisit(3)
+	r.mustVisit()
 	r.run("mv", logDir+".away", logDir)
-	r.mustVisit(3)
+	r.mustVisit()
 	if _, err := talking.dismiss(); err != nil {
 		t.Error(err)
 	}
@@ -144,7 +144,7 @@ func TestDirectoryDeleted(t *testing.T) {
 	r.explain("records cannot be written, clients wait", "reason=sink .* lost=")
 	r.edit(toml, `drain_timeout = "10s"`, `drain_timeout = "1s"`)
 	r.run("systemctl", "start", "tcpmux.socket")
-	r.mustVisit(3)
+	r.mustVisit()
 	r.run("rm", "-r", logDir)
 	r.forget()
 	k := r.mustCall()
@@ -156,5 +156,5 @@ func TestDirectoryDeleted(t *testing.T) {
 	})
 	r.run("systemctl", "restart", "tcpmux.service")
 	k.tear()
-	r.mustVisit(3)
+	r.mustVisit()
 }

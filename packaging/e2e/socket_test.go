@@ -60,7 +60,7 @@ func TestFirstClientStartsTheService(t *testing.T) {
 
 func TestRecordsAreForGroupAdm(t *testing.T) {
 	r := serving(t)
-	r.mustVisit(1)
+	r.mustVisit()
 	for file, want := range map[string]string{
 		"/var/log/tcpmux": "tcpmux:adm 750",
 		records:           "tcpmux:adm 640",
@@ -100,12 +100,12 @@ func TestServiceStartedByHand(t *testing.T) {
 	r := installed(t)
 	r.run("systemctl", "start", "tcpmux.service")
 	r.wantState("tcpmux.socket", "active")
-	r.mustVisit(3)
+	r.mustVisit()
 }
 
 func TestStopAndDisable(t *testing.T) {
 	r := serving(t)
-	r.mustVisit(3)
+	r.mustVisit()
 	r.run("systemctl", "stop", "tcpmux.socket", "tcpmux.service")
 	r.wantState("tcpmux.socket", "inactive")
 	r.wantState("tcpmux.service", "inactive")
@@ -120,27 +120,5 @@ func TestStopAndDisable(t *testing.T) {
 	r.reboot()
 	r.wantState("tcpmux.socket", "active")
 	r.wantState("tcpmux.service", "inactive")
-	r.mustVisit(3)
-}
-
-// A socket of the administrator's own belongs to the listener whose name it bears.
-func TestListenersByName(t *testing.T) {
-	r := installed(t)
-	r.write("/etc/systemd/system/scanners.socket", `[Socket]
-ListenStream=127.0.0.1:12346
-FileDescriptorName=scanners
-Service=tcpmux.service
-`)
-	r.write(toml, r.read(toml)+"[[listener]]\nname = \"scanners\"\naddress = \"127.0.0.1:12346\"\nbanner = \"{listener}\\n\"\n")
-	r.run("systemctl", "daemon-reload")
-	r.run("systemctl", "start", "tcpmux.socket", "scanners.socket")
-	r.mustVisit(3)
-	k, err := r.call("127.0.0.1:12346", "scanners\n")
-	if err == nil {
-		err = errors.Join(k.say(3), k.bye())
-	}
-	if err != nil {
-		t.Error(err)
-	}
-	r.run("systemctl", "stop", "scanners.socket")
+	r.mustVisit()
 }

@@ -69,6 +69,16 @@ func (k *talker) greeted(want string) error {
 	return nil
 }
 
+// greetedSomehow waits for a line, whatever it is.
+func (k *talker) greetedSomehow() error {
+	for b := make([]byte, 1); b[0] != '\n'; {
+		if _, err := k.conn.Read(b); err != nil {
+			return fmt.Errorf("%s: banner: %w", k.name, err)
+		}
+	}
+	return nil
+}
+
 // say sends the next n lines in one write. What was not wholly written does not count as said.
 func (k *talker) say(n int) error {
 	var lines bytes.Buffer
@@ -101,18 +111,19 @@ func (k *talker) tear() {
 	_ = k.conn.Close() // broken in any case
 }
 
-// visit calls, says n lines and leaves.
-func (r *rig) visit(n int) error {
-	k, err := r.call(port, banner)
+// visit calls a port, says three lines and leaves.
+func (r *rig) visit(addr, banner string) error {
+	k, err := r.call(addr, banner)
 	if err != nil {
 		return err
 	}
-	return errors.Join(k.say(n), k.bye())
+	return errors.Join(k.say(3), k.bye())
 }
 
-func (r *rig) mustVisit(n int) {
+// mustVisit is visit for a port that must answer with the shipped banner.
+func (r *rig) mustVisit() {
 	r.t.Helper()
-	if err := r.visit(n); err != nil {
+	if err := r.visit(port, banner); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -163,7 +174,9 @@ func (c *crowd) dismiss() error {
 }
 
 // newcomers visit the port all the time.
-func (r *rig) newcomers() *crowd { return gather(4, func() error { return r.visit(3) }) }
+func (r *rig) newcomers() *crowd {
+	return gather(4, func() error { return r.visit(port, banner) })
+}
 
 // chatters are n talkers that have been greeted and say a line every few milliseconds, until they are dismissed or the
 // daemon says that it ends; then they say goodbye in good order.
@@ -177,10 +190,19 @@ type chatters struct {
 
 func (r *rig) chatters(n int) *chatters {
 	r.t.Helper()
+	return r.chattersAt(port, n)
+}
+
+func (r *rig) chattersAt(addr string, n int) *chatters {
+	r.t.Helper()
 	c := &chatters{over: make(chan struct{})}
 	var all []*talker
 	for range n {
-		all = append(all, r.mustCall())
+		k, err := r.call(addr, banner)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		all = append(all, k)
 	}
 	for _, k := range all {
 		c.wg.Go(func() { c.chat(k) })

@@ -1,0 +1,112 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// journal is what the daemon has said, and systemd about it.
+func (r *rig) journal() string {
+	r.t.Helper()
+	return r.run("journalctl", "-q", "-u", "tcpmux.service", "-o", "cat")
+}
+
+// reload returns when the daemon is done with it. systemd 262 does not wait for that.
+func (r *rig) reload() {
+	r.t.Helper()
+	was := r.count("configuration reloaded")
+	r.run("systemctl", "reload", "tcpmux.service")
+	r.await("configuration reloaded", func() bool { return r.count("configuration reloaded") > was })
+	r.awaitProperty("tcpmux.service", "ActiveState", "active")
+}
+
+func TestReloadUnderClients(t *testing.T) {
+	r := serving(t)
+	talking := r.chatters(200)
+	coming := gather(2, func() error { // whichever banner is in force
+		k, err := r.dial(port)
+		if err != nil {
+			return err
+		}
+		return errors.Join(k.greetedSomehow(), k.say(3), k.bye())
+	})
+	was := r.mainPID()
+	r.edit(toml, `"Welcome connect!\r\n"`, `"Hello {client}, this is {listener}\r\n"`)
+	r.edit(toml, `backlog = 4096`, `backlog = 77`)
+	r.reload()
+	for _, key := range []string{"key=banner", "key=backlog"} {
+		if !strings.Contains(r.journal(), key) {
+			t.Errorf("journal: got no line with %s", key)
+		}
+	}
+	k, err := r.dial(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello := "Hello " + k.conn.LocalAddr().String() + ", this is tcpmux\r\n"
+	if err := errors.Join(k.greeted(hello), k.say(3), k.bye()); err != nil {
+		t.Error(err)
+	}
+	if got := r.backlog("12345"); got != "77" {
+		t.Errorf("Send-Q of the port: got %s, want the backlog 77", got)
+	}
+	for range 5 {
+		r.reload()
+	}
+	if err := coming.dismiss(); err != nil {
+		t.Errorf("newcomers: %v", err)
+	}
+	if left, err := talking.dismiss(); left != 0 || err != nil {
+		t.Errorf("talking clients: got %d ended and %v, want none", left, err)
+	}
+	if got := r.mainPID(); got != was {
+		t.Errorf("daemon: got process %s, want %s still", got, was)
+	}
+}
+
+func TestBrokenReload(t *testing.T) {
+	r := serving(t)
+	r.explain(`tcpmux\.toml:\d+: `, `Reload failed`)
+	talking := r.chatters(200)
+	was := r.mainPID()
+	r.edit(toml, `"Welcome connect!\r\n"`, `"Hello\r\n"`)
+	r.edit(toml, `backlog = 4096`, `backlog = -1`)
+	r.edit(toml, `level = "info"`, `level = "loud"`)
+	if out, err := r.try("systemctl", "reload", "tcpmux.service"); err == nil {
+		t.Errorf("systemctl reload: got success %q, want a failure", out)
+	}
+	for _, fault := range []string{"backlog is -1", `level is "loud"`} {
+		if !strings.Contains(r.journal(), fault) {
+			t.Errorf("journal: got no line with %q", fault)
+		}
+	}
+	r.wantState("tcpmux.service", "active")
+	r.mustVisit() // with the old banner
+	if left, err := talking.dismiss(); left != 0 || err != nil {
+		t.Errorf("talking clients: got %d ended and %v, want none", left, err)
+	}
+	if got := r.mainPID(); got != was {
+		t.Errorf("daemon: got process %s, want %s still", got, was)
+	}
+
+	r.edit(toml, `backlog = -1`, `backlog = 4096`)
+	r.edit(toml, `level = "loud"`, `level = "info"`)
+	r.reload()
+	r.visitAt(port, "Hello\r\n")
+}
+
+// A change that a reload cannot put in force is named, and the rest of the file holds.
+func TestReloadNamesWhatNeedsARestart(t *testing.T) {
+	r := serving(t)
+	r.mustVisit()
+	r.edit(toml, shipped, `address = "127.0.0.1:2000"`)
+	r.edit(toml, `"Welcome connect!\r\n"`, `"Hello\r\n"`)
+	r.reload()
+	if !strings.Contains(r.journal(), "key=address") {
+		t.Error("journal: got no line with key=address")
+	}
+	r.visitAt(port, "Hello\r\n")
+}

@@ -1,0 +1,48 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestUnitsVerify(t *testing.T) {
+	r := installed(t)
+	units := strings.Fields(r.run("sh", "-c", "ls /usr/lib/systemd/system/tcpmux*"))
+	// The rig has no man, and so no manual page that the units name.
+	if out, err := r.try(append([]string{"systemd-analyze", "verify", "--man=no"}, units...)...); err != nil || out != "" {
+		t.Errorf("systemd-analyze verify: got %v %q, want silence", err, out)
+	}
+}
+
+func TestExposure(t *testing.T) {
+	r := installed(t)
+	if out, err := r.try("systemd-analyze", "security", "--no-pager", "--threshold=12", "tcpmux.service"); err != nil {
+		t.Errorf("systemd-analyze security: got %v, want at most 1.2\n%s", err, out)
+	}
+}
+
+// What the unit asks for is what the process has: a directive that systemd cannot put in force it may leave out in silence.
+func TestDaemonIsConfined(t *testing.T) {
+	r := serving(t)
+	r.mustVisit()
+	pid := r.mainPID()
+	status := r.run("cat", "/proc/"+pid+"/status")
+	for _, want := range []string{"CapEff:\t0000000000000000\n", "CapBnd:\t0000000000000000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
+		if !strings.Contains(status, want) {
+			t.Errorf("the daemon's status: got no %q in\n%s", want, status)
+		}
+	}
+	for _, kind := range []string{"net", "mnt", "ipc", "uts", "user"} {
+		ours, its := r.run("readlink", "/proc/1/ns/"+kind), r.run("readlink", "/proc/"+pid+"/ns/"+kind)
+		if ours == its {
+			t.Errorf("%s namespace: got %q, want one of the daemon's own", kind, its)
+		}
+	}
+	for _, dir := range []string{"/", "/etc", "/usr", "/var/log", "/proc/sys", "/home"} {
+		if out, err := r.try("nsenter", "-t", pid, "-m", "touch", dir+"/e2e"); err == nil {
+			t.Errorf("write below %s: got success %q, want none", dir, out)
+		}
+	}
+}
