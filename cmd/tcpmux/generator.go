@@ -34,17 +34,26 @@ func generate(args []string, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
+	told := true
 	for line := range strings.Lines(err.Error()) {
-		tell(stderr, strings.TrimSuffix(line, "\n"))
+		told = tell(stderr, strings.TrimSuffix(line, "\n")) && told
 	}
-	tell(stderr, "nothing is taken from "+*path+": tcpmux.socket listens where the package has it, 127.0.0.1:12345")
+	if errors.Is(err, config.ErrInvalid) {
+		told = tell(stderr, "nothing is taken from "+*path+": tcpmux.socket listens where the package has it, 127.0.0.1:12345") && told
+		if !told {
+			_ = generator.TellLater(*path, flags.Arg(0)) // nobody hears of its failing either
+		}
+	}
 	return statusFailed
 }
 
 // tell says what went wrong to the journal when systemd is the caller, else to standard error. $SYSTEMD_SCOPE is systemd 251's.
-func tell(stderr io.Writer, line string) {
-	if os.Getenv("SYSTEMD_SCOPE") != "" && generator.Tell(generator.Error, line) == nil {
-		return
+// It returns false when nobody heard it: what systemd's generators write to standard error is lost.
+func tell(stderr io.Writer, line string) bool {
+	started := os.Getenv("SYSTEMD_SCOPE") != ""
+	if started && generator.Tell(generator.Error, line) == nil {
+		return true
 	}
 	fmt.Fprintf(stderr, "%s: %s\n", generatorName, line)
+	return !started
 }

@@ -15,7 +15,7 @@ import (
 
 // Run writes the units for the configuration at path below dir, which is the first argument of a systemd.generator(7). A file
 // that is not there asks for nothing. With an error from the file nothing has been written, so the shipped units stay in force;
-// its text has a line for each fault. Any other error comes from writing.
+// its text has a line for each fault. Any other error, none of which is config.ErrInvalid, comes from writing.
 func Run(path, dir string) error {
 	cfg, err := config.Load(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -43,4 +43,14 @@ func write(dir string, units []Unit) error {
 		}
 	}
 	return nil
+}
+
+// TellLater has systemd say what is wrong with the configuration at path once it opens the port: for a fault that Tell could not
+// tell, as there is neither a journal nor a kernel's log when a container boots.
+func TellLater(path, dir string) error {
+	if !plainPath.MatchString(path) {
+		return fmt.Errorf("configuration %q: want a path of letters, digits, dot, dash and underscore", path)
+	}
+	text := head(path) + "[Socket]\n# The journal is to have the faults; the port is opened all the same.\nExecStartPre=-/usr/bin/tcpmux check --quiet --config " + path + "\n"
+	return write(dir, []Unit{{mainSocket + ".d/" + dropIn, text}})
 }

@@ -75,6 +75,9 @@ func TestNothingIsWritten(t *testing.T) {
 			if written != "" || err == nil {
 				t.Fatalf("got %q and error %v, want nothing and an error", written, err)
 			}
+			if !errors.Is(err, config.ErrInvalid) {
+				t.Errorf("got %v, want an error of the configuration", err)
+			}
 			lines := strings.Split(err.Error(), "\n")
 			if len(lines) != len(c.want) {
 				t.Fatalf("got %q, want %d lines", lines, len(c.want))
@@ -163,5 +166,28 @@ func TestSizeIsBounded(t *testing.T) {
 	}
 	if total > 32<<20 {
 		t.Errorf("got %d bytes, want at most 32 MiB", total)
+	}
+}
+
+// What is told later must leave the address of the package alone.
+func TestTellLater(t *testing.T) {
+	dir := t.TempDir()
+	if err := TellLater("/etc/tcpmux.toml", dir); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(dir, "tcpmux.socket.d/50-tcpmux.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "\nExecStartPre=-/usr/bin/tcpmux check --quiet --config /etc/tcpmux.toml\n"; !strings.Contains(string(got), want) {
+		t.Errorf("got %q, want %q in it", got, want)
+	}
+	if strings.Contains(string(got), "ListenStream") {
+		t.Errorf("got %q, want no address", got)
+	}
+	for _, path := range []string{"relative.toml", "/etc/a b.toml", "/etc/%h.toml", "/etc/a\nb"} {
+		if err := TellLater(path, dir); err == nil {
+			t.Errorf("got no error for %q, want one", path)
+		}
 	}
 }

@@ -25,7 +25,7 @@ const (
 
 // Units returns the drop-in of tcpmux.socket for the first listener and, for each further one, a socket unit that comes and goes
 // with tcpmux.socket. The first is the main listener, or, where address = [] leaves that out, the first [[listener]]: a socket
-// unit without an address would be none. The error joins all that systemd cannot be told; there are then no units.
+// unit without an address would be none. The error joins all that systemd cannot be told and is config.ErrInvalid; there are then no units.
 func Units(cfg config.Config) ([]Unit, error) {
 	var ports []port
 	var errs []error
@@ -34,8 +34,11 @@ func Units(cfg config.Config) ([]Unit, error) {
 		ports = append(ports, p)
 		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil || len(ports) == 0 {
-		return nil, err
+	if err := errors.Join(errs...); err != nil {
+		return nil, &refusal{err}
+	}
+	if len(ports) == 0 {
+		return nil, nil
 	}
 	var units []Unit
 	var names []string
@@ -48,6 +51,11 @@ func Units(cfg config.Config) ([]Unit, error) {
 	}
 	return append(units, Unit{mainSocket + ".d/" + dropIn, head(cfg.Path) + ports[0].mainDropIn(cfg.Path, names)}), nil
 }
+
+// refusal is a configuration that can be served and not be told to systemd.
+type refusal struct{ error }
+
+func (r *refusal) Is(target error) bool { return target == config.ErrInvalid }
 
 // maxOrdered bounds how many units one is ordered after, or thousands of listeners would make files of gigabytes.
 const maxOrdered = 200
