@@ -209,12 +209,15 @@ func (ln *listener) prepare() error {
 			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepaliveInterval},
 			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepaliveProbes},
 			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-			{unix.SOL_SOCKET, unix.SO_OOBINLINE, 1}, // urgent bytes stay in the stream (RFC 6093, section 4)
 		} {
 			err := unix.SetsockoptInt(fd, o.level, o.name, o.value)
 			if err != nil && err != unix.EOPNOTSUPP && err != unix.ENOPROTOOPT { // MPTCP (SocketProtocol=mptcp) lacks some
 				return os.NewSyscallError("setsockopt", err)
 			}
+		}
+		// Urgent bytes stay in the stream (RFC 6093, section 4). MPTCP has neither them nor the option.
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1); err != nil && err != unix.EOPNOTSUPP {
+			return os.NewSyscallError("setsockopt", err)
 		}
 		name, err := syscall.Getsockname(fd)
 		if err != nil {
