@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"time"
@@ -45,13 +46,23 @@ func (d *dialer) run(ns *os.File, moved chan<- error) {
 	}
 }
 
+// from is an address for the clients of one port, so that two connections at once never share theirs: text records tell
+// clients apart by it, and not by listener. All of 127.0.0.0/8 is the machine's own. nil leaves it to the kernel.
+func from(addr string) net.Addr {
+	to, err := netip.ParseAddrPort(addr)
+	if err != nil || !to.Addr().Is4() {
+		return nil
+	}
+	return &net.TCPAddr{IP: net.IPv4(127, byte(to.Port()>>8), byte(to.Port()), 1)}
+}
+
 // dial connects to an IP address and port.
 func (d *dialer) dial(addr string) (conn *net.TCPConn, err error) {
 	done := make(chan struct{})
 	d.calls <- func() {
 		defer close(done)
 		var c net.Conn
-		if c, err = (&net.Dialer{Timeout: patience}).Dial("tcp", addr); err == nil {
+		if c, err = (&net.Dialer{Timeout: patience, LocalAddr: from(addr)}).Dial("tcp", addr); err == nil {
 			conn = c.(*net.TCPConn)
 		}
 	}
