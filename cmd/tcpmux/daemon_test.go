@@ -1,0 +1,356 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// settings writes a configuration: address, then top-level lines, then lines of [record], with a record file in dir.
+func settings(t *testing.T, dir, address, top, record string) (path string) {
+	t.Helper()
+	text := fmt.Sprintf("address = %q\n%s\n[record]\nfile = %q\n%s\n", address, top, filepath.Join(dir, "records.log"), record)
+	return write(t, "tcpmux.toml", text)
+}
+
+// daemonOf starts the daemon with a configuration, and env on top of the environment. It returns when it is ready.
+func daemonOf(t *testing.T, config string, env ...string) (d *dialogue, address string) {
+	t.Helper()
+	cmd := program(t, "run", "--config", config)
+	cmd.Env = append(os.Environ(), env...)
+	d = converse(t, cmd, cmd.StderrPipe)
+	d.hear("msg=ready ")
+	_, rest, _ := strings.Cut(d.seen, " address=")
+	address, _, _ = strings.Cut(rest, " ")
+	return d, address
+}
+
+// dial connects, and closes with the test.
+func dial(t *testing.T, address string) *net.TCPConn {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	return conn.(*net.TCPConn)
+}
+
+// greeted connects and takes the default greeting.
+func greeted(t *testing.T, address string) *net.TCPConn {
+	t.Helper()
+	conn := dial(t, address)
+	hear(t, conn, "Welcome connect!\r\n")
+	return conn
+}
+
+// eventually waits until true holds; when that does not come, tell says so and the test ends.
+func eventually(t *testing.T, holds func() bool, tell func()) {
+	t.Helper()
+	for late := time.Now().Add(patience); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(late) {
+			tell()
+			t.FailNow()
+		}
+	}
+}
+
+// recorded waits until the record file in dir holds text.
+func recorded(t *testing.T, dir, text string) {
+	t.Helper()
+	var got []byte
+	eventually(t, func() bool {
+		got, _ = os.ReadFile(filepath.Join(dir, "records.log"))
+		return strings.Contains(string(got), text)
+	}, func() { t.Errorf("records: got %q, want %q in them", got, text) })
+}
+
+// chatter is many clients that each send numbered messages until they are stopped or closed. Every twentieth cannot be
+// stopped.
+type chatter struct {
+	sent    []atomic.Int64 // messages that each client has finished sending
+	talking sync.WaitGroup
+	stop    chan struct{}
+}
+
+func chat(t *testing.T, address string, clients int) *chatter {
+	t.Helper()
+	c := &chatter{sent: make([]atomic.Int64, clients), stop: make(chan struct{})}
+	for i := range clients {
+		conn := greeted(t, address)
+		c.talking.Go(func() {
+			defer conn.Close()
+			for n := int64(0); ; n++ {
+				select {
+				case <-c.stop:
+					if i%20 != 0 {
+						return
+					}
+				default:
+				}
+				if _, err := io.WriteString(conn, message(i, n)); err != nil {
+					return
+				}
+				c.sent[i].Store(n + 1)
+				if i%2 == 0 || n%8 == 0 {
+					time.Sleep(time.Millisecond) // half of them are in a hurry
+				}
+			}
+		})
+	}
+	return c
+}
+
+// message is what client i says the nth time.
+func message(i int, n int64) string {
+	return fmt.Sprintf("client %d message %d %s\n", i, n, strings.Repeat("x", int(n%50)))
+}
+
+// awaitSent waits until every client has finished so many messages.
+func (c *chatter) awaitSent(t *testing.T, least int64) {
+	t.Helper()
+	eventually(t, func() bool {
+		for i := range c.sent {
+			if c.sent[i].Load() < least {
+				return false
+			}
+		}
+		return true
+	}, func() { t.Error("the clients cannot talk") })
+}
+
+// soFar is what each client has finished.
+func (c *chatter) soFar() (counts []int64) {
+	for i := range c.sent {
+		counts = append(counts, c.sent[i].Load())
+	}
+	return counts
+}
+
+// eventRE is a record that is not a whole message.
+var eventRE = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z (?:from \S+ \[[a-z]+\]: .*|from \S+: after the crash|open from \S+|close from \S+: [a-z]+, \d+ records, \d+ bytes)$`)
+
+// counted reads the record files in dir, which must be whole lines, and returns how many messages of each client are there,
+// which must be the first ones, each once and in order.
+func counted(t *testing.T, dir string, clients int) []int64 {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "records-*.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(files)
+	counts := make([]int64, clients)
+	for _, f := range append(files, filepath.Join(dir, "records.log")) {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			head, said, _ := strings.Cut(line, ": client ")
+			who, _, isChat := strings.Cut(said, " message ")
+			if !isChat || strings.HasSuffix(head, "]") {
+				if l, ended := strings.CutSuffix(line, "\n"); !ended || !eventRE.MatchString(l) {
+					t.Fatalf("%s: got line %q, want a record", filepath.Base(f), line)
+				}
+				continue
+			}
+			i, _ := strconv.Atoi(who)
+			if want := message(i, counts[i]); ": "+want != line[len(head):] {
+				t.Fatalf("%s: got %q, want %q", filepath.Base(f), line, want)
+			}
+			counts[i]++
+		}
+	}
+	return counts
+}
+
+// TestSIGTERMKeepsWhatWasSentBefore it, of 200 clients in the middle of talking.
+func TestSIGTERMKeepsWhatWasSentBefore(t *testing.T) {
+	const clients = 200
+	dir := t.TempDir()
+	d, address := daemonOf(t, settings(t, dir, "127.0.0.1:0", `drain_timeout = "1s"`, "max_size = \"1MiB\"\nmax_backups = 0\ncompress = false"))
+	c := chat(t, address, clients)
+	c.awaitSent(t, 20)
+	before := c.soFar()
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	d.hear("msg=draining ")
+	close(c.stop)
+	if status := d.ends(); status != 0 {
+		t.Errorf("status: got %d, want 0", status)
+	}
+	c.talking.Wait()
+	got := counted(t, dir, clients)
+	for i := range clients {
+		if got[i] < before[i] {
+			t.Errorf("client %d: got %d messages, want the %d that it had sent before the signal", i, got[i], before[i])
+		}
+	}
+}
+
+// TestSIGTERMWithoutTimeRecordsWhatHasArrived is the same with drain_timeout 0 and clients that wait.
+func TestSIGTERMWithoutTimeRecordsWhatHasArrived(t *testing.T) {
+	const clients, messages = 50, 100
+	dir := t.TempDir()
+	d, address := daemonOf(t, settings(t, dir, "127.0.0.1:0", `drain_timeout = "0s"`, ""))
+	for range clients {
+		conn := greeted(t, address)
+		for n := range messages {
+			say(t, conn, fmt.Sprintf("%d\n", n))
+		}
+		eventually(t, func() bool { return unacknowledged(t, conn) == 0 }, func() { t.Error("the client's bytes do not arrive") })
+	}
+	records := d.stops(dir)
+	if got := strings.Count(records, ": 99\n"); got != clients {
+		t.Errorf("got the last message of %d clients, want %d", got, clients)
+	}
+	if got := strings.Count(records, ": drain, 100 records, 290 bytes\n"); got != clients {
+		t.Errorf("got %d clients closed by the drain with all they had said, want %d", got, clients)
+	}
+}
+
+// TestSIGKILLLeavesWholeLines but for the last, which the next start ends.
+func TestSIGKILLLeavesWholeLines(t *testing.T) {
+	const clients, rounds = 20, 3
+	for round := range rounds {
+		dir := t.TempDir()
+		config := settings(t, dir, "127.0.0.1:0", `drain_timeout = "0s"`, "max_size = \"300KiB\"\nmax_backups = 0\ncompress = false")
+		d, address := daemonOf(t, config)
+		c := chat(t, address, clients)
+		c.awaitSent(t, int64(10+50*round))
+		_ = d.cmd.Process.Kill()
+		d.ends()
+		c.talking.Wait()
+
+		path := filepath.Join(dir, "records.log")
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		torn := ""
+		if i := strings.LastIndexByte(string(text), '\n') + 1; i < len(text) {
+			torn = string(text[i:])
+		} else if round == 0 { // chance seldom tears one
+			torn = string(text[:30])
+			appendTo(t, path, torn)
+		}
+		d, address = daemonOf(t, config)
+		conn := greeted(t, address)
+		say(t, conn, "after the crash\n")
+		recorded(t, dir, ": after the crash\n")
+		got := d.stops(dir)
+		if torn != "" {
+			if !strings.Contains(got, "\n"+torn+"\n") {
+				t.Errorf("round %d: the torn line %q is not ended in %q", round, torn, tail(got))
+			}
+			got = strings.Replace(got, "\n"+torn+"\n", "\n", 1)
+			if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if counts := counted(t, dir, clients); slices.Max(counts) == 0 {
+			t.Errorf("round %d: got no messages at all", round)
+		}
+	}
+}
+
+func appendTo(t *testing.T, path, text string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := io.WriteString(f, text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tail(s string) string { return s[max(0, len(s)-500):] }
+
+// TestTooFewDescriptorsKeepClientsWaiting: accept fails, for real, until somebody leaves.
+func TestTooFewDescriptorsKeepClientsWaiting(t *testing.T) {
+	const clients = 40
+	dir := t.TempDir()
+	config := settings(t, dir, "127.0.0.1:0", "", "")
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n 24; exec "$0" "$@"`, built, "run", "--config", config)
+	d := converse(t, cmd, cmd.StderrPipe)
+	d.hear("msg=ready ")
+	_, rest, _ := strings.Cut(d.seen, " address=")
+	address, _, _ := strings.Cut(rest, " ")
+	var conns []*net.TCPConn
+	for range clients {
+		conns = append(conns, dial(t, address))
+	}
+	d.hear("accept fails, new clients wait")
+	for _, conn := range conns { // as each leaves, another's turn comes
+		hear(t, conn, "Welcome connect!\r\n")
+		say(t, conn, "hello\n")
+		_ = conn.Close()
+	}
+	d.hear("accept works again")
+	for got := 0; got < clients; {
+		records, _ := os.ReadFile(filepath.Join(dir, "records.log"))
+		got = strings.Count(string(records), ": hello\n")
+		if got < clients {
+			recorded(t, dir, ": eof, 1 records, 6 bytes\n")
+			time.Sleep(time.Millisecond)
+		}
+	}
+	d.stops(dir)
+	if used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(); used > 5*time.Second {
+		t.Errorf("it took %v of CPU time, want no spinning", used)
+	}
+}
+
+func TestClientBytesAreNeverInTheLogFile(t *testing.T) {
+	const hostile = "SECRET\x1b]0;owned\x07\n\r\nlevel=ERROR msg=forged\n\xff\x00SECRET"
+	dir, log := t.TempDir(), filepath.Join(t.TempDir(), "daemon.log")
+	config := settings(t, dir, "127.0.0.1:0", "", "[log]\nfile = "+strconv.Quote(log)+"\nlevel = \"debug\"")
+	cmd := program(t, "run", "--config", config)
+	d := converse(t, cmd, cmd.StderrPipe)
+	var text string
+	wait := func(want string) {
+		t.Helper()
+		eventually(t, func() bool {
+			b, _ := os.ReadFile(log)
+			text = string(b)
+			return strings.Contains(text, want)
+		}, func() { t.Errorf("log: got %q, want %q", text, want) })
+	}
+	wait("msg=ready ")
+	_, rest, _ := strings.Cut(text, " address=")
+	address, _, _ := strings.Cut(rest, " ")
+	conn := greeted(t, address)
+	say(t, conn, hostile)
+	_ = conn.CloseWrite()
+	wait("session closed")
+	d.stops(dir)
+	wait("msg=drained")
+	for _, where := range []string{text, d.seen} {
+		for _, never := range []string{"SECRET", "\x1b", "forged", "owned"} {
+			if strings.Contains(where, never) {
+				t.Errorf("got %q, want no %q in it", where, never)
+			}
+		}
+	}
+	fields := regexp.MustCompile(`(?m)^time=\S+ level=INFO msg="session closed" listener=tcpmux remote=` + regexp.QuoteMeta(conn.LocalAddr().String()) +
+		` session=[0-9a-f-]+ reason=eof records=4 bytes=` + strconv.Itoa(len(hostile)) + ` duration=\S+$`)
+	if !fields.MatchString(text) {
+		t.Errorf("log: got %q, want a line that matches %v", text, fields)
+	}
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// manager hears what the daemon tells the service manager.
+type manager struct {
+	t    *testing.T
+	name string
+	mu   sync.Mutex
+	told []string
+}
+
+func newManager(t *testing.T) *manager {
+	t.Helper()
+	m := &manager{t: t, name: filepath.Join(t.TempDir(), "notify")}
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: m.name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	go m.listen(conn)
+	return m
+}
+
+func (m *manager) listen(conn *net.UnixConn) {
+	for buf := make([]byte, 4096); ; {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		m.mu.Lock()
+		m.told = append(m.told, strings.Split(string(buf[:n]), "\n")...)
+		m.mu.Unlock()
+	}
+}
+
+// env is the environment that a daemon under this manager gets.
+func (m *manager) env() []string { return []string{"NOTIFY_SOCKET=" + m.name, "WATCHDOG_USEC=100000"} }
+
+// count is how many of the assignments that were told begin with prefix.
+func (m *manager) count(prefix string) (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.told {
+		if strings.HasPrefix(s, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// hears waits until an assignment that begins with prefix was told so often.
+func (m *manager) hears(prefix string, times int) {
+	m.t.Helper()
+	eventually(m.t, func() bool { return m.count(prefix) >= times }, func() {
+		m.t.Errorf("told %q %d times, want %d", prefix, m.count(prefix), times)
+	})
+}
+
+// more waits for so many more of them.
+func (m *manager) more(prefix string, times int) {
+	m.t.Helper()
+	m.hears(prefix, m.count(prefix)+times)
+}
+
+func TestReadyMeansThatOneCanConnectAndIsRecorded(t *testing.T) {
+	dir, m, address := t.TempDir(), newManager(t), refused(t)
+	if n := m.count(""); n != 0 {
+		t.Errorf("told %d things before the start, want none", n)
+	}
+	cmd := program(t, "run", "--config", settings(t, dir, address, "", ""))
+	cmd.Env = append(os.Environ(), m.env()...)
+	d := converse(t, cmd, cmd.StderrPipe)
+	m.hears("READY=1", 1)
+	conn := greeted(t, address) // at the first try
+	say(t, conn, "one\ntwo\n")
+	recorded(t, dir, ": two\n")
+	m.hears("STATUS=1 clients, 2 records", 1)
+	_ = conn.Close()
+	m.hears("STATUS=0 clients, 2 records", 1)
+	if n := m.count("STOPPING=1"); n != 0 {
+		t.Errorf("told STOPPING=1 %d times before the end, want never", n)
+	}
+	d.stops(dir)
+	m.hears("STOPPING=1", 1)
+	if n := m.count("READY=1"); n != 1 {
+		t.Errorf("told READY=1 %d times, want once", n)
+	}
+}
+
+func TestNoReadinessWithoutARecordFile(t *testing.T) {
+	m := newManager(t)
+	dir := write(t, "file", "") // a directory below it cannot be made
+	cmd := program(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "", ""))
+	cmd.Env = append(os.Environ(), m.env()...)
+	status, _, stderr := outcome(t, cmd)
+	if status != 1 || !strings.Contains(stderr, "records.log") {
+		t.Errorf("got status %d and %q, want 1 and the file's name", status, stderr)
+	}
+	if n := m.count("READY=1"); n != 0 {
+		t.Errorf("told READY=1 %d times, want never", n)
+	}
+}
+
+func TestTheWatchdogIsFed(t *testing.T) {
+	dir, m := t.TempDir(), newManager(t)
+	d, address := daemonOf(t, settings(t, dir, "127.0.0.1:0", `drain_timeout = "0s"`, ""), m.env()...)
+	m.more("WATCHDOG=1", 3)   // idle
+	c := chat(t, address, 10) // the first is closed by the daemon
+	c.awaitSent(t, 1)
+	m.more("WATCHDOG=1", 3) // under load
+	close(c.stop)
+	d.stops(dir)
+	c.talking.Wait()
+}
+
+func TestTheWatchdogIsFedWhileTheDiskIsFull(t *testing.T) {
+	dir, m := t.TempDir(), newManager(t)
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=65536"); err != nil {
+		t.Skipf("mount: %v: this needs root", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	d, address := daemonOf(t, settings(t, dir, "127.0.0.1:0", `drain_timeout = "0s"`, ""), m.env()...)
+	conn := greeted(t, address)
+	say(t, conn, strings.Repeat("x", 100_000)+"\nlast\n")
+	d.hear("records cannot be written, clients wait")
+	m.hears("STATUS=1 clients, 0 records; records cannot be written, clients wait", 1)
+	m.more("WATCHDOG=1", 2) // each after a try that failed
+	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=1048576"); err != nil {
+		t.Fatal(err)
+	}
+	recorded(t, dir, ": last\n")
+	d.hear("records are written again")
+	m.hears("STATUS=1 clients, 3 records", 1)
+	d.stops(dir)
+}
+
+func TestTheJournalGetsPrioritiesAndNoTime(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		journal bool
+		line    *regexp.Regexp
+		ready   string
+	}{
+		{"the journal", true, regexp.MustCompile(`^<[3467]>msg=\S`), "<6>msg=ready "},
+		{"no journal", false, regexp.MustCompile(`^time=\S+ level=[A-Z]+ msg=\S`), " level=INFO msg=ready "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			journal, ours := pipe(t)
+			var st unix.Stat_t
+			if c.journal {
+				if err := control(ours, func(fd int) error { return unix.Fstat(fd, &st) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dir := t.TempDir()
+			cmd := program(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "", ""))
+			cmd.Env = append(os.Environ(), fmt.Sprintf("JOURNAL_STREAM=%d:%d", st.Dev, st.Ino))
+			d := converse(t, cmd, func() (io.ReadCloser, error) {
+				cmd.Stderr = ours
+				return journal, nil
+			})
+			_ = ours.Close()
+			d.hear(c.ready)
+			d.stops(dir)
+			for line := range strings.Lines(d.seen) {
+				if !c.line.MatchString(line) {
+					t.Errorf("got %q, want it to match %v", line, c.line)
+				}
+			}
+		})
+	}
+}
+
+// pipe is a pipe that is closed with the test.
+func pipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close(); _ = w.Close() })
+	return r, w
+}
+
+// unacknowledged is how much of what was written has not arrived at the other end.
+func unacknowledged(t *testing.T, conn *net.TCPConn) (n int) {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cerr := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); cerr != nil || err != nil {
+		t.Fatal(cerr, err)
+	}
+	return n
+}
