@@ -7,9 +7,10 @@ import (
 	"os"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
+
+// fullInterval is how often it is told, at the most, that new clients wait for a slot.
+const fullInterval = time.Minute
 
 // acceptor is the accept loop of one listener.
 type acceptor struct {
@@ -23,6 +24,8 @@ type acceptor struct {
 	// One run of failures.
 	failed int
 	since  time.Time
+
+	told time.Time // when it was last told that new clients wait
 }
 
 func newAcceptor(s *Server, ln *listener) (*acceptor, error) {
@@ -38,10 +41,7 @@ func accept4(fd int) (int, syscall.Sockaddr, error) {
 // run accepts until the server drains. A slot is taken first, so that the surplus waits in the kernel's backlog.
 func (a *acceptor) run() error {
 	for {
-		switch why := a.slot(); why {
-		case turned:
-			continue
-		case quit:
+		if a.attend() == quit {
 			return a.leave()
 		}
 		fd, peer, err := a.next()
@@ -49,61 +49,73 @@ func (a *acceptor) run() error {
 		case err == nil:
 			a.recovered()
 			a.server.admit(a.ln, fd, peer)
-			continue
+		case errors.Is(err, errFull):
+			a.queue()
 		case errors.Is(err, os.ErrDeadlineExceeded): // woken, by ping or by Shutdown
 			_ = a.ln.file.SetReadDeadline(time.Time{}) // it takes deadlines
 		case !passing(err):
-			a.server.slots.release()
 			return fmt.Errorf("%v: accept: %w", a.ln, err)
 		default:
 			a.pause(err)
 		}
-		a.server.slots.release()
 	}
 }
 
-// event is what an accept loop that waits was woken by.
+// event is what an accept loop may have to attend to.
 type event int
 
 const (
-	got    event = iota // a slot
-	turned              // a ping, which has been answered
-	quit                // Shutdown
+	none event = iota
+	quit       // Shutdown
 )
 
-// slot waits for a place for one more client.
-func (a *acceptor) slot() event {
-	select { // first what must not be kept waiting by a stream of clients
+// attend answers a ping and looks for Shutdown.
+func (a *acceptor) attend() event {
+	select {
 	case r := <-a.asked:
 		close(r)
-		return turned
 	case <-a.server.quit:
 		return quit
 	default:
 	}
-	for !a.server.slots.take() {
-		select {
-		case <-a.server.slots.freed:
-		case r := <-a.asked:
-			close(r)
-			return turned
-		case <-a.server.quit:
-			return quit
-		}
-	}
-	return got
+	return none
 }
 
-// next waits for a connection.
+// errFull is that a client waits and there is no slot for it.
+var errFull = errors.New("no slot is free")
+
+// next waits for a connection. A slot is taken before it is accepted, so that the surplus waits in the kernel's backlog; and
+// not before there is one, so that a listener without clients takes no slot from another.
 func (a *acceptor) next() (fd int, peer syscall.Sockaddr, err error) {
 	rerr := a.raw.Read(func(lfd uintptr) bool {
+		if !a.server.slots.take() {
+			err = errFull
+			return true
+		}
 		fd, peer, err = a.accept(int(lfd))
-		return err != unix.EAGAIN && err != unix.EINTR
+		if err != nil {
+			a.server.slots.release()
+		}
+		return err != syscall.EAGAIN && err != syscall.EINTR
 	})
 	if rerr != nil {
 		return -1, nil, rerr
 	}
 	return fd, peer, err
+}
+
+// queue waits until a slot may be free. That new clients wait is told, though not each time: at the limit it comes and goes.
+func (a *acceptor) queue() {
+	if time.Since(a.told) >= fullInterval {
+		a.told = time.Now()
+		a.server.log.Warn("as many clients as limits.clients allows, new ones wait", "listener", a.ln.name, "clients", a.server.Clients())
+	}
+	select {
+	case <-a.server.slots.freed:
+	case r := <-a.asked:
+		close(r)
+	case <-a.server.quit:
+	}
 }
 
 // pause waits before the next try, longer each time. A run of failures is told when it starts.

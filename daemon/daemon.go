@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tcpmux/config"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/systemd"
@@ -129,14 +131,24 @@ func openSink(cfg config.Config, log *slog.Logger) (*record.File, *record.Sink, 
 // recordOptions are the options of the record file.
 func recordOptions(cfg config.Config, log *slog.Logger) record.FileOptions {
 	opt := fileOptions(cfg, cfg.Record.File)
-	opt.Trouble = func(err error) {
-		if err != nil {
-			log.Warn("record file cannot be rotated, it grows", "err", err)
-			return
-		}
-		log.Info("record file is rotated again")
-	}
+	opt.Trouble = func(what record.Trouble, err error) { logTrouble(log, what, err) }
 	return opt
+}
+
+// logTrouble tells what is wrong with the record file beside its writing, and when it is over.
+func logTrouble(log *slog.Logger, what record.Trouble, err error) {
+	switch {
+	case what == record.TornLine:
+		log.Warn("record file ended within a line, which was ended", "err", err)
+	case what == record.Rotation && err != nil:
+		log.Warn("record file cannot be rotated, it grows", "err", err)
+	case what == record.Rotation:
+		log.Info("record file is rotated again")
+	case err != nil:
+		log.Warn("rotated record files cannot be kept as configured", "err", err)
+	default:
+		log.Info("rotated record files are kept as configured again")
+	}
 }
 
 // fileOptions are the options of a rotating file; a relative path is below $LOGS_DIRECTORY (systemd.exec(5)).
@@ -156,8 +168,11 @@ func fileOptions(cfg config.Config, path string) record.FileOptions {
 
 // fileHint names the next step when the record file cannot be opened.
 func fileHint(err error) string {
-	if errors.Is(err, fs.ErrPermission) {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
 		return " (the daemon's user must be able to write the directory, or set file under [record])"
+	case errors.Is(err, unix.EROFS):
+		return " (the unit lets the daemon write only its own directory: systemctl edit tcpmux.service, ReadWritePaths=)"
 	}
 	return ""
 }

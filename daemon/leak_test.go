@@ -53,11 +53,11 @@ func TestClientsLeaveNothingBehind(t *testing.T) {
 	eventually(t, func() bool { return d.places() == 0 }, func() { t.Errorf("places taken: got %d, want none", d.places()) })
 }
 
-// places is how many are taken, but for the one that the accept loop holds while it waits.
+// places is how many are taken.
 func (d *desk) places() int {
 	d.srv.slots.mu.Lock()
 	defer d.srv.slots.mu.Unlock()
-	return d.srv.slots.taken - 1
+	return d.srv.slots.taken
 }
 
 // TestAnIdleClientHoldsNoWorkspace: also after it has spoken, and in the middle of a message.

@@ -43,7 +43,11 @@ func (l *logger) reopen(cfg config.Config) error {
 		return l.close()
 	}
 	opt := fileOptions(cfg, cfg.Log.File)
-	opt.Trouble = func(err error) { fmt.Fprintf(l.stderr, "tcpmux: rotation of the log: %v\n", err) }
+	opt.Trouble = func(_ record.Trouble, err error) {
+		if err != nil {
+			fmt.Fprintf(l.stderr, "tcpmux: log file: %v\n", err)
+		}
+	}
 	if err := l.openFile(opt); err != nil {
 		return fmt.Errorf("log: %w", err)
 	}

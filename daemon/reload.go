@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,20 +69,16 @@ func (d *daemon) reload(ctx context.Context, load Reload) {
 // apply makes cfg what holds, under live clients. What can fail comes first: then nothing has changed.
 func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	changes := config.Diff(d.cfg, cfg)
-	if cfg.Record != d.cfg.Record {
-		if err := d.applyRecord(ctx, cfg); err != nil {
-			return err
-		}
+	if err := d.applyRecord(ctx, cfg); err != nil {
+		return err
 	}
-	if cfg.Log != d.cfg.Log || cfg.Record != d.cfg.Record { // the log rotates by the record file's keys
-		if err := d.log.reopen(cfg); err != nil {
-			return errors.Join(err, d.applyRecord(ctx, d.cfg))
-		}
+	if err := d.log.reopen(cfg); err != nil {
+		return errors.Join(err, d.applyRecord(ctx, d.cfg))
 	}
 	d.applyListeners(cfg.Listeners)
 	d.srv.slots.resize(cfg.Limits.Clients)
 	d.srv.events.Store(cfg.Record.Events)
-	d.cfg = cfg
+	d.cfg = inForce(d.cfg, cfg)
 	d.srv.nudge()
 	for _, w := range cfg.Warnings {
 		d.log.Warn("configuration", "warning", w)
@@ -97,7 +94,22 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	return nil
 }
 
-// applyRecord makes the record file cfg's. No session is between encoding and handing over meanwhile, so that a file has
+// inForce is next as far as it holds now: the listeners stay those of old, where they are, until a restart. So the next
+// reload tells again what waits for one.
+func inForce(old, next config.Config) config.Config {
+	wanted := next.Listeners
+	next.Listeners = slices.Clone(old.Listeners)
+	for i, ln := range next.Listeners {
+		for _, w := range wanted {
+			if w.Name == ln.Name {
+				next.Listeners[i], next.Listeners[i].Address = w, ln.Address
+			}
+		}
+	}
+	return next
+}
+
+// applyRecord makes the record file cfg's; one that was moved or deleted is made anew in any case. No session is between encoding and handing over meanwhile, so that a file has
 // records of one format only.
 func (d *daemon) applyRecord(ctx context.Context, cfg config.Config) error {
 	format, err := record.ParseFormat(cfg.Record.Format)

@@ -45,7 +45,7 @@ func (s *safeBuffer) String() string {
 	return s.b.String()
 }
 
-func runReloadable(t *testing.T) *reloadable {
+func runReloadable(t *testing.T, change ...func(*config.Config)) *reloadable {
 	free, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +55,9 @@ func runReloadable(t *testing.T) *reloadable {
 	r.cfg.Record.File = filepath.Join(r.dir, "records.log")
 	r.cfg.Record.Compress, r.cfg.Record.MaxBackups = false, 0
 	r.cfg.DrainTimeout = time.Minute
+	for _, f := range change {
+		f(&r.cfg)
+	}
 	free.Close()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -81,6 +84,19 @@ func (r *reloadable) reload(change func(*config.Config) error) {
 	if err == nil {
 		r.cfg = next
 	}
+}
+
+// addresses are those that the daemon listens on, by its log.
+func (r *reloadable) addresses() (all []string) {
+	r.dial().Close() // it is up
+	for line := range strings.Lines(r.log.String()) {
+		if _, rest, ok := strings.Cut(line, "msg=listening "); ok {
+			_, rest, _ = strings.Cut(rest, "address=")
+			address, _, _ := strings.Cut(rest, " ")
+			all = append(all, address)
+		}
+	}
+	return all
 }
 
 func (r *reloadable) dial() *net.TCPConn {
@@ -200,6 +216,45 @@ func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 		if !strings.Contains(r.log.String(), want) {
 			t.Errorf("the log lacks %s:\n%s", want, r.log)
 		}
+	}
+}
+
+// TestListenersWithoutClientsTakeNoSlot holds that one slot serves any of several listeners.
+func TestListenersWithoutClientsTakeNoSlot(t *testing.T) {
+	r := runReloadable(t, func(c *config.Config) {
+		c.Limits.Clients = 1
+		for i := range 5 {
+			l := c.Listeners[0]
+			l.Name, l.Address = fmt.Sprint("more", i), []string{fmt.Sprintf("127.0.0.%d:0", i+2)}
+			c.Listeners = append(c.Listeners, l)
+		}
+	})
+	for range 3 {
+		for _, address := range r.addresses() {
+			c, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			greeting(t, c)
+			c.Close()
+		}
+	}
+}
+
+// TestReloadKeepsTellingWhatWaitsForARestart holds that changes are told against what is in force, not against the last file.
+func TestReloadKeepsTellingWhatWaitsForARestart(t *testing.T) {
+	r := runReloadable(t)
+	before := r.cfg
+	for range 2 {
+		r.reload(func(c *config.Config) error { c.Listeners[0].Address = []string{"127.0.0.1:1"}; return nil })
+	}
+	if got := strings.Count(r.log.String(), `msg="setting changed" key=address`); got != 2 {
+		t.Errorf("told %d times that the address waits for a restart, want 2:\n%s", got, r.log)
+	}
+	r.cfg = before
+	r.reload(func(*config.Config) error { return nil })
+	if got := strings.Count(r.log.String(), `msg="setting changed" key=address`); got != 2 {
+		t.Errorf("told of a change back to what is in force:\n%s", r.log)
 	}
 }
 

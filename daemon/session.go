@@ -449,11 +449,13 @@ func reasonOf(err error, otherwise reason) reason {
 // bootID is the first half of what the kernel calls this boot: with the cookie it names a session for good.
 var bootID = sync.OnceValue(func() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil || len(id) < 18 {
-		// Without /proc sessions of two boots could share a name: the time tells them apart.
-		return strconv.FormatInt(time.Now().UnixNano(), 16)
+	if err != nil { // the unit leaves no /proc/sys to see, and gives it in this way
+		id = []byte(os.Getenv("TCPMUX_BOOT_ID"))
 	}
-	return strings.ReplaceAll(string(id[:18]), "-", "")
+	if short := strings.ReplaceAll(string(id), "-", ""); len(short) >= 16 {
+		return short[:16]
+	}
+	return strconv.FormatInt(time.Now().UnixNano(), 16) // at least no two boots share a name
 })
 
 // socketCookie is the kernel's name for the connection, the same in every process that holds it (socket(7)).

@@ -8,7 +8,7 @@ type slots struct {
 	mu    sync.Mutex
 	taken int
 	limit int
-	freed chan struct{} // holds a token when a place may be free: whoever takes it should try
+	freed chan struct{} // holds a token when a place may be free: whoever takes it tries, and passes it on if it is not the only one
 }
 
 func newSlots(limit int) *slots {

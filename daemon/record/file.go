@@ -17,7 +17,7 @@ import (
 
 // FileOptions say where a File is and when it is rotated.
 type FileOptions struct {
-	// Path is the file's name. Missing directories above it are made.
+	// Path is the file's name. Its directory must be there.
 	Path string
 	// Mode is the permission bits of a file that has to be made, whatever the umask.
 	Mode fs.FileMode
@@ -26,49 +26,99 @@ type FileOptions struct {
 	MaxSize int64
 	// MaxBackups is how many rotated files are kept; 0 keeps all.
 	MaxBackups int
-	// MaxAge is how long rotated files are kept, rounded up to whole days; 0 keeps them for ever.
+	// MaxAge is how long rotated files are kept; 0 keeps them for ever.
 	MaxAge time.Duration
 	// Compress says whether rotated files are compressed with gzip.
 	Compress bool
-	// Trouble is called when rotating begins to fail, with the error, and with nil when it works again. Lines are written
-	// to the old file meanwhile. It is called with the File locked: it must not write to it. nil: nobody is told.
-	Trouble func(error)
+	// Trouble is called when something begins to fail that is no loss yet, with the error, and with nil when it works again.
+	// It may be called with the File locked: it must not write to it. nil: nobody is told.
+	Trouble func(Trouble, error)
 }
 
-// File appends lines to a file and rotates it. Methods may be called from any goroutine.
+// Trouble is what fails while lines are still written.
+type Trouble int
+
+const (
+	// Rotation fails: the old file is written on, and grows.
+	Rotation Trouble = iota
+	// Retention fails: backups are not removed or compressed as they should be.
+	Retention
+	// TornLine is no fault of ours: the file ended in the middle of a line when it was opened. The line was ended.
+	TornLine
+)
+
+// errTorn is what TornLine is told with.
+var errTorn = errors.New("its last line was not whole: a crash, a full disk, or another program")
+
+// pruneInterval is how often backups are looked at although nothing was rotated: they age.
+const pruneInterval = time.Hour
+
+// File appends lines to a file and rotates it. Methods may be called from any goroutine. No other process, and no other File,
+// may have the file open at the same time: a lock beside it sees to that.
 //
-// The bytes go through a descriptor of our own, opened with O_APPEND, so that a write that failed half-way can be cut back
-// and a file that was truncated, moved or deleted from outside is noticed. lumberjack does what it does well: it renames,
-// counts, ages and compresses what was rotated away.
+// The bytes go through a descriptor of our own, opened with O_APPEND, so that a write that failed half-way can be cut back and
+// a file that was truncated, moved or deleted from outside is noticed. lumberjack moves it aside and names it.
 type File struct {
 	mu      sync.Mutex
 	opt     FileOptions
 	rotator *lumberjack.Logger
+	keeper  *keeper
+	lock    *lock
 	f       *os.File
 	size    int64
 	torn    int64     // where a write that failed half-way has to be cut off; -1: nowhere
 	looked  time.Time // when the name was last compared with the descriptor
+	pruned  time.Time // when the backups were last looked at
 	rotated time.Time // when the last rotation was tried
 	failing bool      // the last rotation failed
 }
 
 // OpenFile opens the file for appending, or makes it. A symbolic link or anything but a regular file is refused: who may
-// write the directory could otherwise have the daemon write elsewhere.
+// write the directory could otherwise have the daemon write elsewhere. So is a file that somebody else writes.
 func OpenFile(opt FileOptions) (*File, error) {
-	f := &File{opt: opt, torn: -1, rotator: &lumberjack.Logger{
-		Filename:   opt.Path,
-		MaxSize:    math.MaxInt32, // in MiB, never reached: when to rotate is ours to say, to the byte and between lines
-		MaxBackups: opt.MaxBackups,
-		MaxAge:     int((opt.MaxAge + 24*time.Hour - 1) / (24 * time.Hour)),
-		Compress:   opt.Compress,
-	}}
+	f := &File{opt: opt, torn: -1}
+	var err error
+	if f.lock, err = lockBeside(opt.Path); err != nil {
+		return nil, f.fail("open", cause(err))
+	}
+	f.keeper = newKeeper(func(err error) {
+		if opt.Trouble != nil {
+			opt.Trouble(Retention, err)
+		}
+	})
+	if err := f.begin(); err != nil {
+		return nil, errors.Join(err, f.lock.release())
+	}
+	return f, nil
+}
+
+// begin opens the file of f.opt, whose lock is held.
+func (f *File) begin() error {
+	f.rotator = &lumberjack.Logger{
+		Filename: f.opt.Path,
+		MaxSize:  math.MaxInt32, // in MiB, never reached: when to rotate is ours to say, to the byte and between lines
+	}
 	if err := f.open(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := f.endLine(); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return errors.Join(err, f.f.Close())
 	}
-	return f, f.prune()
+	f.prune()
+	return nil
+}
+
+// prune has the backups looked at.
+func (f *File) prune() {
+	f.pruned = time.Now()
+	f.keeper.keep(rule{path: f.opt.Path, most: f.opt.MaxBackups, age: f.opt.MaxAge, compress: f.opt.Compress})
+}
+
+// tell tells whoever wants to know.
+func (f *File) tell(what Trouble, err error) {
+	if f.opt.Trouble != nil {
+		f.opt.Trouble(what, err)
+	}
 }
 
 // Path is the file's name.
@@ -101,22 +151,31 @@ func (f *File) Write(lines []byte) (n int, err error) {
 }
 
 // Reopen makes opt what holds from now on: another file, if its path is another. When that cannot be opened nothing changes.
+// A file that was moved or deleted is made anew, as it is within a second in any case.
 func (f *File) Reopen(opt FileOptions) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.f == nil {
+		return f.fail("reopen", fs.ErrClosed)
+	}
+	f.looked = time.Time{}
+	if err := f.settle(); err != nil {
+		return err
+	}
+	if opt.Path == f.opt.Path {
+		f.opt = opt
+		f.prune()
+		return f.fail("change mode of", f.f.Chmod(opt.Mode))
+	}
 	next, err := OpenFile(opt)
 	if err != nil {
 		return err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.f == nil {
-		return errors.Join(f.fail("reopen", fs.ErrClosed), next.Close())
-	}
-	if err := f.settle(); err != nil {
-		return errors.Join(err, next.Close())
-	}
-	old := f.f
-	f.opt, f.rotator, f.f, f.size, f.looked, f.failing = opt, next.rotator, next.f, next.size, next.looked, false
-	return errors.Join(f.f.Chmod(opt.Mode), old.Close())
+	f.keeper.stop()
+	old, lock := f.f, f.lock
+	f.opt, f.rotator, f.keeper, f.lock = opt, next.rotator, next.keeper, next.lock
+	f.f, f.size, f.looked, f.pruned, f.failing = next.f, next.size, next.looked, next.pruned, false
+	return errors.Join(f.f.Chmod(opt.Mode), old.Close(), lock.release())
 }
 
 // Rotate moves the file aside now and begins a new one; an empty file stays.
@@ -139,7 +198,8 @@ func (f *File) Close() error {
 	if f.f == nil {
 		return nil
 	}
-	err := f.f.Close()
+	f.keeper.stop()
+	err := errors.Join(f.f.Close(), f.lock.release())
 	f.f = nil
 	return err
 }
@@ -169,11 +229,8 @@ func (f *File) open() error {
 	return nil
 }
 
-// create makes the file, with the directories above it, and gives it its mode whatever the umask.
+// create makes the file and gives it its mode whatever the umask.
 func (f *File) create(flags int) (*os.File, error) {
-	if err := os.MkdirAll(filepath.Dir(f.opt.Path), 0o750); err != nil {
-		return nil, err
-	}
 	file, err := os.OpenFile(f.opt.Path, flags|os.O_CREATE, f.opt.Mode)
 	if err != nil {
 		return nil, err
@@ -198,16 +255,9 @@ func (f *File) endLine() error {
 	if _, err := in.ReadAt(last, f.size-1); err != nil || last[0] == '\n' {
 		return err
 	}
+	f.tell(TornLine, f.fail("open", errTorn))
 	_, err = f.append([]byte("\n"))
 	return err
-}
-
-// prune lets lumberjack count, age and compress what earlier runs left behind: it does so when it opens the file.
-func (f *File) prune() error {
-	if _, err := f.rotator.Write(nil); err != nil {
-		return f.fail("open", err)
-	}
-	return f.rotator.Close()
 }
 
 // settle cuts off what a failed write left, and follows the name when the file was moved or deleted: at most once a second,
@@ -221,6 +271,9 @@ func (f *File) settle() error {
 	}
 	if now := time.Now(); now.Sub(f.looked) >= time.Second || now.Before(f.looked) {
 		f.looked = now
+		if now.Sub(f.pruned) >= pruneInterval {
+			f.prune()
+		}
 		return f.follow()
 	}
 	return nil
@@ -233,12 +286,20 @@ func (f *File) follow() error {
 	if err != nil {
 		return f.fail("stat", cause(err))
 	}
-	if named, err := os.Lstat(f.opt.Path); err == nil && os.SameFile(ours, named) {
+	if names(f.opt.Path, f.f) {
 		f.size = ours.Size()
 		return nil
 	}
+	// The directory was there when the file was opened: whoever removed it since wants it empty, not gone.
+	err = os.MkdirAll(filepath.Dir(f.opt.Path), 0o750)
+	if err == nil {
+		err = f.lock.renew()
+	}
 	old := f.f
-	if err := f.open(); err != nil {
+	if err = f.fail("open", cause(err)); err == nil {
+		err = f.open()
+	}
+	if err != nil {
 		f.looked = time.Time{} // again at the next write: nothing more goes into a file that has no name
 		return err
 	}
@@ -273,9 +334,7 @@ func (f *File) rotate() bool {
 	err := f.rotateNow()
 	if f.failing != (err != nil) {
 		f.failing = err != nil
-		if f.opt.Trouble != nil {
-			f.opt.Trouble(err)
-		}
+		f.tell(Rotation, err)
 	}
 	return err == nil
 }
@@ -289,24 +348,15 @@ func (f *File) rotateNow() error {
 	err := f.rotator.Rotate()
 	f.rotated = time.Now()
 	_ = f.rotator.Close() // its descriptor of the new file, to which it has written nothing: it lacks O_APPEND
-	if err != nil && !f.moved() {
+	if err != nil && names(f.opt.Path, f.f) {
 		return f.fail("rotate", err)
 	}
 	old := f.f
 	if err := f.open(); err != nil {
 		return err
 	}
+	f.prune()
 	return f.fail("rotate", errors.Join(f.f.Chmod(f.opt.Mode), old.Close())) // lumberjack made it, under the umask
-}
-
-// moved says whether the file's name does not stand for our descriptor any more.
-func (f *File) moved() bool {
-	ours, err := f.f.Stat()
-	if err != nil {
-		return true
-	}
-	named, err := os.Lstat(f.opt.Path)
-	return err != nil || !os.SameFile(ours, named)
 }
 
 // append writes lines. What a failed write leaves of a line is cut off, at once or before the next write.

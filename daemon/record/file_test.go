@@ -19,7 +19,11 @@ import (
 
 // options for a file in a new directory.
 func options(t *testing.T) FileOptions {
-	return FileOptions{Path: filepath.Join(t.TempDir(), "sub", "records.log"), Mode: 0o640, MaxSize: 1 << 20}
+	dir := filepath.Join(t.TempDir(), "sub")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return FileOptions{Path: filepath.Join(dir, "records.log"), Mode: 0o640, MaxSize: 1 << 20}
 }
 
 func open(t *testing.T, opt FileOptions) *File {
@@ -216,7 +220,16 @@ func TestFileEndsALineThatACrashCutShort(t *testing.T) {
 	if err := os.WriteFile(opt.Path, []byte("one\ntw"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	var told error
+	opt.Trouble = func(what Trouble, err error) {
+		if what == TornLine {
+			told = err
+		}
+	}
 	write(t, open(t, opt), "three\n")
+	if told == nil {
+		t.Error("nobody was told")
+	}
 	if got, want := read(t, opt.Path), "one\ntw\nthree\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -225,7 +238,11 @@ func TestFileEndsALineThatACrashCutShort(t *testing.T) {
 func TestFileThatCannotBeRotatedIsWrittenOn(t *testing.T) {
 	var told []error
 	opt := options(t)
-	opt.MaxSize, opt.Trouble = 8, func(err error) { told = append(told, err) }
+	opt.MaxSize, opt.Trouble = 8, func(what Trouble, err error) {
+		if what == Rotation {
+			told = append(told, err)
+		}
+	}
 	f := open(t, opt)
 	f.rotator.Filename = filepath.Join(opt.Path, "not a directory", "r.log")
 	for _, line := range []string{"first\n", "second\n", "third\n"} {
@@ -298,6 +315,144 @@ func TestRotateBeginsANewFileUnlessItIsEmpty(t *testing.T) {
 	backups, _ := filepath.Glob(strings.TrimSuffix(opt.Path, ".log") + "-*")
 	if got, want := whole(t, opt.Path), "one\ntwo\n"; got != want || len(backups) != 2 {
 		t.Errorf("got %q in %d backups, want %q in 2", got, len(backups), want)
+	}
+}
+
+// TestBackupsSurviveReopen holds that no change of options, at any time, costs a line of a backup.
+func TestBackupsSurviveReopen(t *testing.T) {
+	opt := options(t)
+	opt.Compress = true
+	f := open(t, opt)
+	var want strings.Builder
+	for i := range 60 {
+		line := fmt.Sprintf("line %d\n", i)
+		write(t, f, line)
+		want.WriteString(line)
+		if err := f.Rotate(); err != nil {
+			t.Fatal(err)
+		}
+		opt.MaxBackups = 1000 + i
+		if err := f.Reopen(opt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := whole(t, opt.Path); got != want.String() {
+		t.Errorf("got %d lines, want 60:\n%s", strings.Count(got, "\n"), got)
+	}
+}
+
+func TestReopenMakesAFileAnewAtOnce(t *testing.T) {
+	opt := options(t)
+	f := open(t, opt)
+	write(t, f, "before\n")
+	if err := os.Remove(opt.Path); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Reopen(opt); err != nil {
+		t.Fatal(err)
+	}
+	write(t, f, "after\n")
+	if got, want := read(t, opt.Path), "after\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestFileIsOpenOnce(t *testing.T) {
+	opt := options(t)
+	f := open(t, opt)
+	_, err := OpenFile(opt)
+	if err == nil || !strings.Contains(err.Error(), "in use already, by this process") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	// Another process: only its pid in the lock is different.
+	if err := os.WriteFile(f.lock.path, []byte("1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = OpenFile(opt); err == nil || !strings.Contains(err.Error(), "in use by process 1:") {
+		t.Errorf("got %v, want a refusal that names process 1", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(f.lock.path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the lock is left behind: %v", err)
+	}
+	write(t, open(t, opt), "free again\n")
+}
+
+func TestRetention(t *testing.T) {
+	dir := t.TempDir()
+	r := rule{path: filepath.Join(dir, "r.log"), most: 3, age: 48 * time.Hour, compress: true}
+	ago := func(d time.Duration) string {
+		return filepath.Join(dir, "r-"+time.Now().Add(-d).UTC().Format(stampForm)+".log")
+	}
+	keep := []string{ago(time.Hour), ago(2 * time.Hour)}
+	for _, name := range append([]string{ago(72 * time.Hour), ago(100*time.Hour) + ".gz", ago(3*time.Hour) + ".gz.tmp"}, keep...) {
+		if err := os.WriteFile(name, []byte("line\n"), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	strangers := []string{"r.log", "r-not-a-time.log", "r-2026-01-01T00-00-00.000.txt", "other-2026-01-01T00-00-00.000.log"}
+	for _, name := range strangers {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.apply(func() bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, name := range keep {
+		want = append(want, filepath.Base(name)+".gz")
+	}
+	want = append(want, strangers...)
+	entries, _ := os.ReadDir(dir)
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if info, err := os.Stat(keep[0] + ".gz"); err != nil || info.Mode() != 0o640 {
+		t.Errorf("got mode %v, %v, want that of the file", info.Mode(), err)
+	}
+
+	r.most = 1
+	if err := r.apply(func() bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "r-2*.gz")); len(left) != 1 || left[0] != keep[0]+".gz" {
+		t.Errorf("got %q, want only the newest", left)
+	}
+}
+
+func TestRetentionThatFailsIsToldOnce(t *testing.T) {
+	var told []error
+	k := newKeeper(func(err error) { told = append(told, err) })
+	keep := func(path string) {
+		k.keep(rule{path: path, most: 1})
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		for k.running {
+			k.ended.Wait()
+		}
+	}
+	for range 3 {
+		keep(filepath.Join(t.TempDir(), "gone", "r.log"))
+	}
+	if len(told) != 1 || told[0] == nil {
+		t.Errorf("told %v, want the fault once", told)
+	}
+	for range 2 {
+		keep(filepath.Join(t.TempDir(), "r.log"))
+	}
+	if len(told) != 2 || told[1] != nil {
+		t.Errorf("told %v, want its end once", told)
 	}
 }
 

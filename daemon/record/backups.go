@@ -1,0 +1,229 @@
+package record
+
+import (
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stampForm is how lumberjack writes the time of a rotation, UTC, into the name of a backup.
+const stampForm = "2006-01-02T15-04-05.000"
+
+const (
+	packedSuffix = ".gz"
+	tempSuffix   = ".gz.tmp"
+)
+
+// rule says which backups of a file are kept, and how.
+type rule struct {
+	path     string // of the file that was rotated
+	most     int    // 0: all
+	age      time.Duration
+	compress bool
+}
+
+// keeper keeps backups by a rule, in the background and one file at a time. lumberjack could count, age and compress them; but
+// it tells nobody when it cannot, and two of its loggers on one file, which a reload would need, delete what they compress.
+type keeper struct {
+	trouble func(error)
+
+	mu      sync.Mutex
+	rule    rule
+	running bool
+	again   bool // the rule or the files have changed since the run began
+	stopped bool
+	failing bool
+	ended   sync.Cond
+}
+
+func newKeeper(trouble func(error)) *keeper {
+	k := &keeper{trouble: trouble}
+	k.ended.L = &k.mu
+	return k
+}
+
+// keep makes r hold, soon.
+func (k *keeper) keep(r rule) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.rule, k.again = r, true
+	if !k.running && !k.stopped {
+		k.running = true
+		go k.run()
+	}
+}
+
+// stop returns when nothing runs any more; what was begun is left for the next time.
+func (k *keeper) stop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stopped = true
+	for k.running {
+		k.ended.Wait()
+	}
+}
+
+func (k *keeper) run() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for k.again && !k.stopped {
+		k.again = false
+		r := k.rule
+		k.mu.Unlock()
+		err := r.apply(k.over)
+		k.mu.Lock()
+		if changed := k.failing != (err != nil); changed && !k.stopped {
+			k.failing = err != nil
+			k.trouble(err)
+		}
+	}
+	k.running = false
+	k.ended.Broadcast()
+}
+
+// over says whether a run should end early.
+func (k *keeper) over() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.stopped
+}
+
+// backup is one rotated file, under the name it got when it was rotated; it may be there compressed, or, after a crash, both.
+type backup struct {
+	name          string
+	at            time.Time
+	plain, packed bool
+}
+
+// apply removes what is too much or too old, and compresses the rest.
+func (r rule) apply(over func() bool) error {
+	backups, err := r.list()
+	var errs []error
+	for i, b := range backups {
+		if over() {
+			break
+		}
+		switch {
+		case r.most > 0 && i >= r.most, r.age > 0 && time.Since(b.at) > r.age:
+			errs = append(errs, b.remove())
+		case r.compress && b.plain:
+			errs = append(errs, pack(b.name, over))
+		}
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// list returns the backups, newest first. What a crash left of a compression is removed.
+func (r rule) list() ([]backup, error) {
+	dir, base := filepath.Split(r.path)
+	ext := filepath.Ext(base)
+	entries, err := os.ReadDir(filepath.Clean(dir + "."))
+	if err != nil {
+		return nil, fmt.Errorf("list backups: %w", err)
+	}
+	found := make(map[string]backup)
+	for _, e := range entries {
+		name, packed := strings.CutSuffix(e.Name(), packedSuffix)
+		name, temp := strings.CutSuffix(name, tempSuffix)
+		stamp, ours := strings.CutPrefix(name, strings.TrimSuffix(base, ext)+"-")
+		stamp, ends := strings.CutSuffix(stamp, ext)
+		at, err := time.Parse(stampForm, stamp)
+		if !ours || !ends || err != nil || !e.Type().IsRegular() {
+			continue
+		}
+		if temp {
+			_ = os.Remove(filepath.Join(dir, e.Name())) // it is tried again the next time
+			continue
+		}
+		b := found[name]
+		b.name, b.at = filepath.Join(dir, name), at
+		b.packed, b.plain = b.packed || packed, b.plain || !packed
+		found[name] = b
+	}
+	var all []backup
+	for _, b := range found {
+		all = append(all, b)
+	}
+	slices.SortFunc(all, func(a, b backup) int { return b.at.Compare(a.at) })
+	return all, nil
+}
+
+func (b backup) remove() error {
+	var errs []error
+	if b.plain {
+		errs = append(errs, os.Remove(b.name))
+	}
+	if b.packed {
+		errs = append(errs, os.Remove(b.name+packedSuffix))
+	}
+	return errors.Join(errs...)
+}
+
+// errOver ends a compression that the daemon's end has overtaken.
+var errOver = errors.New("stopped")
+
+// pack compresses the file. The compressed one is complete and on disk before it gets its name, and only then the file goes.
+func pack(name string, over func() bool) error {
+	in, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	temp := name + tempSuffix
+	out, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	if err := fill(out, in, info.Mode().Perm(), over); err != nil {
+		err = errors.Join(err, out.Close(), os.Remove(temp))
+		if errors.Is(err, errOver) {
+			return nil
+		}
+		return fmt.Errorf("compress %q: %w", name, err)
+	}
+	if err := errors.Join(out.Close(), os.Rename(temp, name+packedSuffix), syncDir(filepath.Dir(name))); err != nil {
+		return err
+	}
+	return os.Remove(name)
+}
+
+// fill writes in, compressed, to out, and has it on disk.
+func fill(out, in *os.File, mode fs.FileMode, over func() bool) error {
+	z := gzip.NewWriter(out)
+	for {
+		n, err := io.CopyN(z, in, 1<<20)
+		if over() {
+			return errOver
+		}
+		if n == 0 || err != nil && err != io.EOF {
+			if err == io.EOF {
+				break
+			}
+			return err
+		}
+	}
+	return errors.Join(z.Close(), out.Chmod(mode), out.Sync())
+}
+
+// syncDir has the names in a directory on disk.
+func syncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
