@@ -121,7 +121,7 @@ func openSink(cfg config.Config, log *slog.Logger) (*record.File, *record.Sink, 
 	return file, record.NewSink(file, func(err error) {
 		if err != nil {
 			since = time.Now()
-			log.Error("records cannot be written, clients wait", "err", err)
+			log.Error("records cannot be written, clients wait", "err", fmt.Errorf("%w%s", err, fileHint(err)))
 			return
 		}
 		log.Warn("records are written again", "duration", time.Since(since).Round(time.Millisecond))
@@ -169,6 +169,8 @@ func fileOptions(cfg config.Config, path string) record.FileOptions {
 // fileHint names the next step when the record file cannot be opened.
 func fileHint(err error) string {
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return " (its directory is not there: make it; one that was removed under the packaged unit comes back by systemctl restart tcpmux)"
 	case errors.Is(err, fs.ErrPermission):
 		return " (the daemon's user must be able to write the directory, or set file under [record])"
 	case errors.Is(err, unix.EROFS):

@@ -186,7 +186,9 @@ func (s *Server) drain() {
 		a.wake()
 	}
 	for c := range s.sessions {
-		c.halfClose()
+		if c.greeted.Load() { // the others look for draining once they have their banner
+			c.halfClose()
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -50,7 +51,8 @@ type session struct {
 	records  int64
 	rest     []byte // bytes that are not a whole message yet; nil when there are none
 	lost     int64  // records that the sink did not take
-	limited  bool   // a read deadline is set
+	greeted  atomic.Bool
+	limited  bool // a read deadline is set
 
 	// What one read gave, between the poller's callback and receive.
 	onReadable func(fd uintptr) bool
@@ -133,9 +135,9 @@ func (s *session) log(why reason, err error) {
 // serve greets, then records message after message until the client, the daemon or a fault ends it.
 func (s *session) serve() (reason, error) {
 	greeting := s.greet()
-	if s.server.draining.Load() { // it waited in the backlog of a listener that ends with us
+	s.greeted.Store(true)
+	if s.server.draining.Load() { // drain half-closes only who has been greeted by then
 		s.halfClose()
-		greeting = nil // drain may have half-closed it under the banner
 	}
 	if s.events {
 		if err := s.event((*record.Encoder).Open); err != nil {

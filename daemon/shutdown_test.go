@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -322,5 +324,31 @@ func TestASinkThatFailsToTheEndIsGivenUp(t *testing.T) {
 	}
 	if l := d.log.line("msg=drained"); !holdsAll(l, []string{"level=WARN", "1 clients did not finish in time", "records=1"}) {
 		t.Errorf("log: got %q, want the drain's result", l)
+	}
+}
+
+// TestShutdownLetsBannersOut holds that a client which was accepted is greeted, however close to the end it came.
+func TestShutdownLetsBannersOut(t *testing.T) {
+	for range 20 {
+		d := newDesk(t, nil).open()
+		var met atomic.Int64
+		var visits sync.WaitGroup
+		for range 50 {
+			visits.Go(func() {
+				c, err := net.Dial("tcp", d.ln.addr.String())
+				if err != nil {
+					return // it came too late
+				}
+				defer c.Close()
+				b, err := io.ReadAll(c)
+				if err == nil && len(b) == 0 {
+					t.Error("accepted and not greeted")
+				}
+				met.Add(1)
+			})
+		}
+		eventually(t, func() bool { return met.Load() > 0 || d.srv.Clients() > 5 }, func() { t.Error("nobody came") })
+		_ = d.srv.Shutdown(t.Context()) // the clients read to the end, and so finish
+		visits.Wait()
 	}
 }
