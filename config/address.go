@@ -148,9 +148,20 @@ func wildcard(a netip.Addr) netip.Addr {
 
 // taken is the fault of an address that another one stands in the way of.
 func (b bound) taken(other bound) {
-	how := ""
+	what, how := "want one that is free", ""
+	if b.addr == other.addr {
+		what = "which is there twice"
+	}
 	if other.at.path == "" {
 		how = " by default (address = [] at the top leaves it out)"
 	}
-	b.at.fault("is %s, want one that is free: listener %s has %s%s", quote(b.text), quote(other.listener), quote(other.text), how)
+	b.at.fault("is %s, %s: %s has %s%s", quote(b.text), what, other.owner(), quote(other.text), how)
+}
+
+// owner is whose address it is, as the author of the file knows it.
+func (b bound) owner() string {
+	if b.listener == MainListener {
+		return "the top-level address"
+	}
+	return "listener " + quote(b.listener)
 }

@@ -18,12 +18,12 @@ type Config struct {
 	// Listeners are the listeners to serve: the one of the top-level keys first, under the name MainListener (left out when
 	// address = [] and there is at least one [[listener]]), then one for each [[listener]] in the order of the file.
 	Listeners []Listener
-	// DrainTimeout is how long clients may go on after SIGTERM before they are closed. Default 10s; 0 closes them at once.
+	// DrainTimeout is how long clients may go on after SIGTERM before they are closed: 1 ms or more. Default 10s; 0 closes them at once.
 	DrainTimeout time.Duration
 	Record       Record
 	Log          Log
 	Limits       Limits
-	// Warnings are what is legal and yet most likely a mistake, one line each, in the form of a fault.
+	// Warnings are what is legal and yet most likely a mistake, one line each, in the form of a fault. A file with faults has them too.
 	Warnings []string
 }
 
@@ -45,7 +45,7 @@ type Listener struct {
 	Framing string
 	// MaxMessage is the longest message in bytes that is recorded in one piece, 1 to 16 MiB. Default 64 KiB.
 	MaxMessage int64
-	// IdleTimeout is how long a client may send nothing before it is closed. Default 0: for ever.
+	// IdleTimeout is how long a client may send nothing before it is closed: 1 ms or more. Default 0: for ever.
 	IdleTimeout time.Duration
 }
 

@@ -10,10 +10,11 @@ import (
 // document is one file on its way to a Config: where its values stand and what is wrong with them so far.
 type document struct {
 	file     string
-	lines    map[string]int  // by path, see keyPath
-	failed   map[string]bool // paths with a fault: what depends on them is not judged
-	names    map[string]bool // of the listeners so far
-	bound    []bound         // every address of every listener, in order
+	lines    map[string]int    // by path, see keyPath
+	bare     map[string]string // numbers as they are written, by path
+	failed   map[string]bool   // paths with a fault: what depends on them is not judged
+	names    map[string]bool   // of the listeners so far
+	bound    []bound           // every address of every listener, in order
 	faults   Faults
 	warnings Faults
 }
@@ -32,7 +33,18 @@ func (p place) item(i int) place {
 }
 
 // want is the fault of a value that is not what is allowed.
-func (p place) want(got any, want string) { p.fault("is %s, want %s", show(got), want) }
+func (p place) want(got any, want string) { p.fault("is %s, want %s", p.written(got), want) }
+
+// written shows the value at p as its author wrote it: 0o640, not 416.
+func (p place) written(v any) string {
+	switch v.(type) {
+	case int64, float64:
+		if text := p.doc.bare[p.path]; text != "" && len(text) <= maxShown {
+			return text
+		}
+	}
+	return show(v)
+}
 
 // fault is any other fault; format goes on after the name.
 func (p place) fault(format string, args ...any) {

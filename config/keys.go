@@ -156,7 +156,7 @@ func listenerName(dst *string) setter {
 
 func drainTimeout(dst *time.Duration) setter {
 	return func(v any, at place) {
-		duration(dst)(v, at)
+		duration(dst, "to close clients at once")(v, at)
 		// systemd's DefaultTimeoutStopSec=.
 		if *dst >= 90*time.Second {
 			at.warn("is %s: systemd kills the service after TimeoutStopSec=, 90s unless the unit says more", show(v))
@@ -166,7 +166,7 @@ func drainTimeout(dst *time.Duration) setter {
 
 func idleTimeout(dst *time.Duration) setter {
 	return func(v any, at place) {
-		duration(dst)(v, at)
+		duration(dst, "for none")(v, at)
 		if 0 < *dst && *dst < time.Second {
 			at.warn("is %s: most clients are closed before they have said anything", show(v))
 		}

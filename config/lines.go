@@ -11,14 +11,20 @@ const maxDepth = 32
 func keyPath(parent, key string) string    { return parent + strconv.Quote(key) }
 func itemPath(parent string, i int) string { return parent + "[" + strconv.Itoa(i) + "]" }
 
-// scanLines returns the line of every table, key and array element of a TOML text, by path; a table that stands in several
-// places has the line of the first. deep is the line where the text nests more than maxDepth deep, else 0.
+// scanText scans a TOML text. Its lines are those of every table, key and array element, by path; a table that stands in
+// several places has the line of the first.
 //
 // It takes any text: at what is no TOML it stops, and up to there it agrees with the library, which stops there too.
 // That is why it can guard the library against depth.
-func scanLines(text string) (lines map[string]int, deep int) {
-	s := &scanner{text: text, line: 1, lines: map[string]int{}, tables: map[string]int{}}
+func scanText(text string) *scanner {
+	s := &scanner{text: text, line: 1, lines: map[string]int{}, bares: map[string]string{}, tables: map[string]int{}, first: map[int]int{}}
 	s.document()
+	return s
+}
+
+// scanLines is scanText for who needs the lines alone, and the one that is too deep.
+func scanLines(text string) (lines map[string]int, deep int) {
+	s := scanText(text)
 	return s.lines, s.deep
 }
 

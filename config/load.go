@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 	"syscall"
 	"unicode/utf8"
 
@@ -19,7 +18,7 @@ const maxFile = 1 << 20
 
 // Load reads the file at path over Default. Its error is ErrInvalid in the sense of errors.Is, and one of two kinds: the file
 // could not be read (then also the cause, such as fs.ErrNotExist), or Faults, which holds all that is wrong with the file.
-// With an error the Config is the zero value. Load blocks on nothing but the disk: what is no regular file is refused.
+// With an error nothing of the Config is set but Warnings. Load blocks on nothing but the disk: what is no regular file is refused.
 func Load(path string) (Config, error) {
 	text, err := readFile(path)
 	if err != nil {
@@ -80,13 +79,14 @@ func parse(path string, text []byte) (Config, error) {
 		return Config{}, Faults{*fault}
 	}
 	c := d.config(values)
-	if len(d.faults) > 0 {
-		return Config{}, d.sorted(d.faults)
-	}
-	c.Path = path
+	var warnings []string
 	for _, w := range d.sorted(d.warnings) {
-		c.Warnings = append(c.Warnings, w.String())
+		warnings = append(warnings, w.String())
 	}
+	if len(d.faults) > 0 {
+		return Config{Warnings: warnings}, d.sorted(d.faults)
+	}
+	c.Path, c.Warnings = path, warnings
 	return c, nil
 }
 
@@ -95,16 +95,16 @@ func (d *document) decode(text []byte) (map[string]any, *Fault) {
 	if f := d.encoding(text); f != nil {
 		return nil, f
 	}
-	lines, deep := scanLines(string(text))
-	if deep > 0 {
-		return nil, &Fault{d.file, deep, fmt.Sprintf("nested more than %d deep, want tables and arrays as the manual shows them", maxDepth)}
+	scan := scanText(string(text))
+	if scan.deep > 0 {
+		return nil, &Fault{d.file, scan.deep, fmt.Sprintf("nested more than %d deep, want tables and arrays as the manual shows them", maxDepth)}
 	}
-	d.lines = lines
+	d.lines, d.bare = scan.lines, scan.bares
 	values, err := decodeTOML(string(text))
 	if err != nil {
-		return nil, d.syntax(err)
+		return nil, d.syntax(err, scan)
 	}
-	if line := lostLine(lines, values); line > 0 {
+	if line := lostLine(scan.lines, values); line > 0 {
 		return nil, &Fault{d.file, line, "not TOML: a key has a value and also keys below it"}
 	}
 	return values, nil
@@ -144,33 +144,4 @@ func decodeTOML(text string) (values map[string]any, err error) {
 	}()
 	_, err = toml.Decode(text, &values)
 	return values, err
-}
-
-// syntax puts an error of the TOML library into our form.
-func (d *document) syntax(err error) *Fault {
-	var pe toml.ParseError
-	if !errors.As(err, &pe) {
-		return &Fault{d.file, 0, "not TOML: " + oneLine(err.Error())}
-	}
-	text := "not TOML: " + oneLine(pe.Message)
-	if strings.HasPrefix(pe.Message, "expected value but found") {
-		text += `; text stands in quotes, such as "info"`
-	}
-	if strings.HasSuffix(pe.Message, "cannot have leading zeroes") {
-		text += `; a mode stands in quotes, such as "0640"`
-	}
-	// At the end of a file without a final newline the library can name line 0.
-	return &Fault{d.file, max(pe.Position.Line, 1), text}
-}
-
-// oneLine makes a message of the library end and begin as ours do, and safe to print.
-func oneLine(s string) string {
-	s = strings.TrimSuffix(strings.TrimSpace(s), ".")
-	if len(s) > 1 && s[1] >= 'a' && s[1] <= 'z' {
-		s = strings.ToLower(s[:1]) + s[1:]
-	}
-	if len(s) > 4*maxShown {
-		s = strings.ToValidUTF8(s[:4*maxShown], "") + "…"
-	}
-	return printable(s)
 }

@@ -79,8 +79,8 @@ func TestBadFiles(t *testing.T) {
 			if err == nil {
 				t.Fatalf("got %+v, want an error", c)
 			}
-			if !errors.Is(err, ErrInvalid) || !reflect.DeepEqual(c, Config{}) {
-				t.Errorf("got %+v and an error that is ErrInvalid: %v, want no Config and true", c, errors.Is(err, ErrInvalid))
+			if !errors.Is(err, ErrInvalid) || !reflect.DeepEqual(c, Config{Warnings: c.Warnings}) {
+				t.Errorf("got %+v and an error that is ErrInvalid: %v, want warnings at most and true", c, errors.Is(err, ErrInvalid))
 			}
 			golden(t, strings.TrimSuffix(file, "toml")+"want", err.Error()+"\n")
 		})
@@ -155,7 +155,7 @@ func TestTexts(t *testing.T) {
 		{"UTF-16", "\xff\xfeb\x00", "t.toml:1: the file is UTF-16, want plain UTF-8"},
 		{"NUL", "#\n\x00", "t.toml:2: a NUL byte, want plain UTF-8"},
 		{"no UTF-8", "#\n#\nbanner = \"\xe4\"", "t.toml:3: byte 0xe4 is no UTF-8, want plain UTF-8"},
-		{"no value", "a =\n", `t.toml:1: not TOML: expected value but found '\n' instead; text stands in quotes, such as "info"`},
+		{"no value", "a =\n", `t.toml:1: not TOML: a value is missing (expected value but found '\n' instead)`},
 		{"deep array", "\nx = " + strings.Repeat("[", 500_000), "t.toml:2: nested more than 32 deep, want tables and arrays as the manual shows them"},
 		{"deep key", strings.Repeat("a.", 300_000), "t.toml:1: nested more than 32 deep, want tables and arrays as the manual shows them"},
 		{"deep inline table", strings.Repeat("a={", 100_000), "t.toml:1: nested more than 32 deep, want tables and arrays as the manual shows them"},
@@ -212,6 +212,61 @@ drain_timeout = "2m"
 	}
 	if !reflect.DeepEqual(c.Warnings, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(c.Warnings, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestPlaceholders(t *testing.T) {
+	const only = "which is sent as written: only {client}, {server}, {listener}, {session}, {time}, {hostname} are filled in"
+	for _, tc := range []struct{ name, banner, want string }{
+		{"known", "{client}{time}", ""},
+		{"misspelt", "{clent}", `has "{clent}", ` + only},
+		{"never closed", "hello {client\r\n", `has "{client": did you mean {client}?`},
+		{"never closed in a sentence", "hello {client you", `has "{client": did you mean {client}?`},
+		{"blanks", "{ client }", `has "{ client }": did you mean {client}?`},
+		{"two braces", "{{client}}", `has "{{client}}": did you mean {client}?`},
+		{"a brace too many", "{client}}", `has "{client}}": did you mean {client}?`},
+		{"another language", `{ "time": 5, {x } {{y}} }{`, ""},
+		{"a longer word", "{clientele", ""},
+	} {
+		got := ""
+		for _, w := range load(t, "banner = "+quoteTOML(tc.banner)).Warnings {
+			got += strings.TrimPrefix(w, "t.toml:1: banner ")
+		}
+		if got != tc.want {
+			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestAFaultyFileHasItsWarningsToo(t *testing.T) {
+	c, err := parse("t.toml", []byte("banner = '{clent}'\nbacklog = -1\n"))
+	if err == nil || len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], `t.toml:1: banner has "{clent}"`) {
+		t.Errorf("got %v and warnings %q, want a fault and a warning", err, c.Warnings)
+	}
+}
+
+func TestSyntax(t *testing.T) {
+	for _, tc := range []struct{ name, text, want string }{
+		{"words", "#\nhello there\n", "t.toml:2: not TOML: want KEY = VALUE, [TABLE] or a # comment (expected '.' or '=', but got 't' instead)"},
+		{"a word", "#\nhello", "t.toml:2: not TOML: want KEY = VALUE"},
+		{"head without its end", "#\n[record\nfile = 'x'\n", "t.toml:2: not TOML: a table begins with [NAME] on a line of its own (expected "},
+		{"head without its end, then blank lines", "[record\n\n\nfile = 'x'\n", "t.toml:1: not TOML: a table begins with [NAME]"},
+		{"head of several without its end", "#\n[[listener]\nname = 'x'\n", "t.toml:2: not TOML: a table of several begins with [[NAME]]"},
+		{"nameless head", "#\n[]\n", "t.toml:2: not TOML: a table begins with [NAME]"},
+		{"table twice", "[record]\nfile = 'x'\n[log]\n[record]\n", "t.toml:4: not TOML: it is there twice, first on line 1 (key 'record' has already been defined)"},
+		{"key twice", "#\nbacklog = 1\n\nbacklog = 2\n", "t.toml:4: not TOML: it is there twice, first on line 2 (key 'backlog' has"},
+		{"key twice in a listener", "[[listener]]\nname='a'\n[[listener]]\nname='b'\nname='c'\n", "t.toml:5: not TOML: it is there twice, first on line 4 ("},
+		{"array without its end", "#\naddress = [':1',\n\nbacklog = 5\n", "t.toml:4: not TOML: "},
+		{"array without a comma", "address = [':1'\n':2']\n", "t.toml:2: not TOML: an array lacks its ] or a comma, begun on line 1 ("},
+		{"text without its end", "banner = \"hello\nbacklog = 1\n", "t.toml:1: not TOML: a text has no quote at its end ("},
+		{"long text without its end", "#\nbanner = \"\"\"hello\nbacklog = 1\n", "begun on line 2 ("},
+		{"two on a line", "backlog = 1 model = 'x'\n", "t.toml:1: not TOML: a line is one KEY = VALUE or [TABLE]"},
+		{"a word that begins like a number", "level = info\n", "text stands in quotes, such as \"info\""},
+	} {
+		_, err := parse("t.toml", []byte(tc.text))
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v, want %s", tc.name, err, tc.want)
+		}
 	}
 }
 

@@ -9,8 +9,11 @@ type scanner struct {
 	line int // line of what comes next
 
 	lines  map[string]int
-	tables map[string]int // how many elements an array of tables has so far, by path
-	deep   int
+	bares  map[string]string // values that are neither text, array nor inline table, as they are written, by path
+	tables map[string]int    // how many elements an array of tables has so far, by path
+	first  map[int]int       // by the line of a key or table that is there already: the line of the first
+	deep   int               // the line where the text nests more than maxDepth deep, else 0
+	open   int               // the line of what was begun and not ended where the scan stopped, else 0
 	failed bool
 }
 
@@ -41,11 +44,15 @@ func (s *scanner) header() string {
 	}
 	keys := s.keys()
 	if !s.expect(closing) {
+		s.opened(line)
 		return ""
 	}
 	path := ""
 	for i, key := range keys {
 		path = keyPath(path, key)
+		if i == len(keys)-1 && closing == "]" {
+			s.again(path, line)
+		}
 		s.note(path, line)
 		if i == len(keys)-1 && closing == "]]" {
 			s.tables[path]++
@@ -70,6 +77,7 @@ func (s *scanner) pair(table string, depth int) {
 	path := table
 	for _, key := range s.keys() {
 		path = keyPath(path, key)
+		s.again(path, line)
 		s.note(path, line)
 	}
 	if s.expect("=") {
@@ -143,12 +151,15 @@ func (s *scanner) value(path string, depth int) {
 	case s.skip("{"):
 		s.inline(path, depth+1)
 	default:
+		start := s.pos
 		s.bare()
+		s.bares[path] = strings.TrimSpace(s.text[start:s.pos])
 	}
 }
 
 // array scans what follows [ up to and with ].
 func (s *scanner) array(path string, depth int) {
+	line := s.line
 	for i := 0; !s.failed; i++ {
 		s.blank(true)
 		if s.skip("]") {
@@ -159,7 +170,9 @@ func (s *scanner) array(path string, depth int) {
 		s.value(item, depth)
 		s.blank(true)
 		if !s.skip(",") {
-			s.expect("]")
+			if !s.expect("]") {
+				s.opened(line)
+			}
 			return
 		}
 	}
@@ -210,6 +223,7 @@ func (s *scanner) quoted(quote string) {
 
 // multiline scans a string between three quotes. Up to two more may stand before the closing three.
 func (s *scanner) multiline(quote string) {
+	line := s.line
 	for s.pos += 3; s.pos < len(s.text); s.pos++ {
 		switch {
 		case s.peek(quote):
@@ -225,6 +239,7 @@ func (s *scanner) multiline(quote string) {
 		}
 	}
 	s.pos, s.failed = len(s.text), true
+	s.opened(line)
 }
 
 // blank skips blanks, and with newlines set also line ends and comments.
@@ -261,6 +276,20 @@ func (s *scanner) atLineEnd() bool {
 func (s *scanner) note(path string, line int) {
 	if _, ok := s.lines[path]; !ok {
 		s.lines[path] = line
+	}
+}
+
+// again notes that the key at path stands on line once more.
+func (s *scanner) again(path string, line int) {
+	if first, ok := s.lines[path]; ok {
+		s.first[line] = first
+	}
+}
+
+// opened notes where what has no end was begun, the innermost first.
+func (s *scanner) opened(line int) {
+	if s.open == 0 {
+		s.open = line
 	}
 }
 

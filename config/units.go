@@ -1,6 +1,7 @@
 package config
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -43,29 +44,49 @@ func formatSize(n int64) string {
 	return "0B"
 }
 
-// parseDuration is time.ParseDuration, but for what that takes and nobody means: "0" without a unit, and a fraction of a
-// nanosecond, which would become 0 and with it the opposite, for ever.
+// sizeSlip is a size as others write it: "64KB", "64k", "64 kib".
+var sizeSlip = regexp.MustCompile(`^([0-9]+) *([kKmMgGtT])?[iI]?[bB]?$`)
+
+// meantSize is the size that the author of s most likely means, "" if there is none.
+func meantSize(s string) string {
+	m := sizeSlip.FindStringSubmatch(s)
+	if m == nil || strings.Trim(s, "0123456789 ") == "" {
+		return ""
+	}
+	unit := "B"
+	if m[2] != "" {
+		unit = strings.ToUpper(m[2]) + "iB"
+	}
+	if _, ok, fits := parseSize(m[1] + unit); !ok || !fits {
+		return ""
+	}
+	return m[1] + unit
+}
+
+// parseDuration is time.ParseDuration, and whole days such as "30d", but for what that takes and nobody means: "0" without a
+// unit, units below a millisecond, and a fraction of a nanosecond, which would become 0 and with it the opposite, for ever.
 func parseDuration(s string) (time.Duration, bool) {
+	if number, ok := strings.CutSuffix(s, "d"); ok {
+		// 16 bits of days are a hundred years more than is allowed and far from an overflow.
+		n, err := strconv.ParseUint(number, 10, 16)
+		if err != nil {
+			return 0, false
+		}
+		return time.Duration(n) * day, true
+	}
 	d, err := time.ParseDuration(s)
-	if err != nil || !strings.ContainsAny(s, "smh") || d == 0 && strings.ContainsAny(s, "123456789") {
+	if err != nil || !strings.ContainsAny(s, "smh") || strings.ContainsAny(s, "nuµμ") || d == 0 && strings.ContainsAny(s, "123456789") {
 		return 0, false
 	}
 	return d, true
 }
 
-// parseDays also takes whole days, such as "30d".
-func parseDays(s string) (time.Duration, bool) {
-	number, ok := strings.CutSuffix(s, "d")
-	if !ok {
-		return parseDuration(s)
-	}
-	// 16 bits of days are a hundred years more than is allowed and far from an overflow.
-	n, err := strconv.ParseUint(number, 10, 16)
-	return time.Duration(n) * day, err == nil
-}
-
-// formatDuration writes d without the zero minutes and seconds of Duration.String: "10m", not "10m0s".
+// formatDuration writes whole days as such, and all else without the zero minutes and seconds of Duration.String: "10m", not
+// "10m0s".
 func formatDuration(d time.Duration) string {
+	if d != 0 && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")
@@ -74,12 +95,4 @@ func formatDuration(d time.Duration) string {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
-}
-
-// formatDays writes whole days as such.
-func formatDays(d time.Duration) string {
-	if d == 0 || d%day != 0 {
-		return formatDuration(d)
-	}
-	return strconv.FormatInt(int64(d/day), 10) + "d"
 }

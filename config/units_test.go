@@ -46,13 +46,18 @@ func TestDurations(t *testing.T) {
 		{"10m", 10 * time.Minute, true, "10m"},
 		{"60m", time.Hour, true, "1h"},
 		{"100h", 100 * time.Hour, true, "100h"},
+		{"30d", 30 * day, true, "30d"},
+		{"48h", 2 * day, true, "2d"},
+		{"36h", 36 * time.Hour, true, "36h"},
+		{"0d", 0, true, "0s"},
 		{"1h0m1s", time.Hour + time.Second, true, "1h0m1s"},
 		{"1.5ms", 1500 * time.Microsecond, true, "1.5ms"},
-		{"20us", 20 * time.Microsecond, true, "20µs"},
 		{"0s", 0, true, "0s"},
 		{"0h", 0, true, "0s"},
 		{"-1s", -time.Second, true, "-1s"},
-		{text: "0"}, {text: ""}, {text: "10"}, {text: "1d"}, {text: "1 s"}, {text: "0.1ns"}, {text: "999999999h"},
+		{text: "0"}, {text: ""}, {text: "10"}, {text: "1 s"}, {text: "0.0000001ms"}, {text: "999999999h"},
+		{text: "5us"}, {text: "5µs"}, {text: "1ns"}, {text: "1s5ns"}, {text: "off"},
+		{text: "d"}, {text: "-1d"}, {text: "1d12h"}, {text: "1.5d"}, {text: "99999999999d"}, {text: "30"},
 	} {
 		d, ok := parseDuration(tc.text)
 		if d != tc.d || ok != tc.ok {
@@ -64,25 +69,13 @@ func TestDurations(t *testing.T) {
 	}
 }
 
-func TestDays(t *testing.T) {
-	for _, tc := range []struct {
-		text string
-		d    time.Duration
-		ok   bool
-		back string
-	}{
-		{"30d", 30 * day, true, "30d"},
-		{"48h", 2 * day, true, "2d"},
-		{"36h", 36 * time.Hour, true, "36h"},
-		{"0d", 0, true, "0s"},
-		{text: "d"}, {text: "-1d"}, {text: "1d12h"}, {text: "1.5d"}, {text: "99999999999d"}, {text: "30"},
+func TestMeantSize(t *testing.T) {
+	for text, want := range map[string]string{
+		"64KB": "64KiB", "64kB": "64KiB", "64k": "64KiB", "64K": "64KiB", "64kib": "64KiB", "64 KiB": "64KiB", "64b": "64B", "1m": "1MiB",
+		"64": "", "": "", "k": "", "1.5MB": "", "9999999999TB": "", "64KBit": "",
 	} {
-		d, ok := parseDays(tc.text)
-		if d != tc.d && tc.ok || ok != tc.ok {
-			t.Errorf("%q: got %v %v, want %v %v", tc.text, d, ok, tc.d, tc.ok)
-		}
-		if got := formatDays(d); ok && got != tc.back {
-			t.Errorf("%q: got %q back, want %q", tc.text, got, tc.back)
+		if got := meantSize(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
 }

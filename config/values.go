@@ -78,7 +78,7 @@ func size(dst *int64, least, most int64) setter {
 		case !ok && strings.HasPrefix(s, "-"):
 			at.want(v, formatSize(least)+" or more")
 		case !ok:
-			at.want(v, `a whole number with its unit, B, KiB, MiB, GiB or TiB, such as "64KiB"`)
+			at.want(v, `a whole number with its unit, B, KiB, MiB, GiB or TiB, such as "64KiB"`+meant(meantSize(s)))
 		case !fits || n > most:
 			at.want(v, formatSize(most)+" or less")
 		case n < least:
@@ -89,15 +89,24 @@ func size(dst *int64, least, most int64) setter {
 	}
 }
 
-func duration(dst *time.Duration) setter {
+// meant is the question behind a value that says almost what is allowed.
+func meant(value string) string {
+	if value == "" {
+		return ""
+	}
+	return ": did you mean " + strconv.Quote(value) + "?"
+}
+
+// duration takes a time; zero says what "0s" is for.
+func duration(dst *time.Duration, zero string) setter {
 	return func(v any, at place) {
 		s, _ := v.(string)
 		d, ok := parseDuration(s)
 		switch {
 		case !ok:
-			at.want(v, `a duration with its unit, such as "30s"`)
+			at.want(v, `a duration with its unit, ms, s, m, h or d, such as "30s", or "0s" `+zero)
 		default:
-			setDuration(dst, d, at, v, formatDuration(maxDuration))
+			setDuration(dst, d, at, v)
 		}
 	}
 }
@@ -105,34 +114,50 @@ func duration(dst *time.Duration) setter {
 func days(dst *time.Duration) setter {
 	return func(v any, at place) {
 		s, _ := v.(string)
-		d, ok := parseDays(s)
+		d, ok := parseDuration(s)
 		switch {
 		case !ok || d%day != 0:
 			at.want(v, `whole days, such as "30d" or "720h", or "0s" for ever`)
 		default:
-			setDuration(dst, d, at, v, formatDays(maxDuration))
+			setDuration(dst, d, at, v)
 		}
 	}
 }
 
-func setDuration(dst *time.Duration, d time.Duration, at place, v any, most string) {
+func setDuration(dst *time.Duration, d time.Duration, at place, v any) {
 	switch {
 	case d < 0:
 		at.want(v, "0s or more")
+	case 0 < d && d < time.Millisecond:
+		at.want(v, "0s, or 1ms or more")
 	case d > maxDuration:
-		at.want(v, most+" or less")
+		at.want(v, formatDuration(maxDuration)+" or less")
 	default:
 		*dst = d
 	}
 }
 
-var modeForm = regexp.MustCompile(`^0?[0-7]{3}$`)
+var (
+	modeForm = regexp.MustCompile(`^0?[0-7]{3}$`)
+	modeSlip = regexp.MustCompile(`^(?:0o)?0*([0-7]{3})$`)
+)
+
+// meantMode is the mode that is written as a number, "" if it is none.
+func meantMode(number string) string {
+	if m := modeSlip.FindStringSubmatch(number); m != nil {
+		return "0" + m[1]
+	}
+	return ""
+}
 
 func mode(dst *uint32) setter {
 	return func(v any, at place) {
 		s, _ := v.(string)
 		n, _ := strconv.ParseUint(s, 8, 32)
+		_, isNumber := v.(int64)
 		switch {
+		case isNumber && meantMode(at.written(v)) != "":
+			at.fault("is %s, want it in quotes: %q", at.written(v), meantMode(at.written(v)))
 		case !modeForm.MatchString(s):
 			at.want(v, `permissions as octal digits in quotes, such as "0640"`)
 		case n&0o600 != 0o600:
@@ -176,8 +201,6 @@ const maxBanner = 4 << 10
 // placeholders are the words that a banner has filled in.
 var placeholders = []string{"client", "server", "listener", "session", "time", "hostname"}
 
-var placeholderForm = regexp.MustCompile(`\{([a-zA-Z_]+)\}`)
-
 func banner(dst *string) setter {
 	return func(v any, at place) {
 		s, ok := v.(string)
@@ -186,10 +209,23 @@ func banner(dst *string) setter {
 			return
 		}
 		*dst = s
-		for _, m := range placeholderForm.FindAllStringSubmatch(s, -1) {
-			if !slices.Contains(placeholders, m[1]) {
-				at.warn("has %s, which is sent as written: only {%s} are filled in", quote(m[0]), strings.Join(placeholders, "}, {"))
-			}
+		for _, found := range placeholderForm.FindAllString(s, -1) {
+			warnOfPlaceholder(found, at)
 		}
+	}
+}
+
+// placeholderForm is what may have been meant for a placeholder: a word behind a brace, or several, closed or not.
+var placeholderForm = regexp.MustCompile(`\{+ *[a-zA-Z_]+(?: *\}+)?`)
+
+// warnOfPlaceholder tells what would be sent otherwise than its author expects.
+func warnOfPlaceholder(found string, at place) {
+	word := strings.Trim(found, "{ }")
+	known := slices.Contains(placeholders, word)
+	switch {
+	case found == "{"+word+"}" && !known:
+		at.warn("has %s, which is sent as written: only {%s} are filled in", quote(found), strings.Join(placeholders, "}, {"))
+	case found != "{"+word+"}" && known:
+		at.warn("has %s: did you mean {%s}?", quote(found), word)
 	}
 }

@@ -70,7 +70,7 @@ func (r Record) settings() []Setting {
 		"mode", quoteTOML(fmt.Sprintf("%04o", r.Mode)),
 		"max_size", quoteTOML(formatSize(r.MaxSize)),
 		"max_backups", r.MaxBackups,
-		"max_age", quoteTOML(formatDays(r.MaxAge)),
+		"max_age", quoteTOML(formatDuration(r.MaxAge)),
 		"compress", r.Compress,
 		"events", r.Events)
 }

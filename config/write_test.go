@@ -44,7 +44,7 @@ func TestWriteTOMLIsReadBackAsTheSame(t *testing.T) {
 	}
 	odd := Default()
 	odd.Listeners[0].Banner = "\"\\\x00\a\b\t\n\v\f\r\x1b\x7f\u0085\u00a0é\u200b\u202e\u2028\U0001f600\U000e0001'''\"\"\""
-	odd.Listeners[0].IdleTimeout = 1
+	odd.Listeners[0].IdleTimeout = time.Millisecond
 	odd.Record.MaxSize = 1<<50 - 1
 	odd.Record.File = "a b\\c\"d"
 	odd.DrainTimeout = 10 * 365 * 24 * time.Hour
