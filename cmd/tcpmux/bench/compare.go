@@ -197,13 +197,24 @@ func (c Comparison) WriteCSV(w io.Writer) error {
 		"p50_ratio", "p99_ms", "p99_ratio", "cpu_us", "cpu_ratio", "errors"}, rows)
 }
 
+func (c Comparison) average() string {
+	if c.Runs == 1 {
+		return "one run"
+	}
+	return fmt.Sprintf("medians of %d runs", c.Runs)
+}
+
 // WriteTable writes c for people.
 func (c Comparison) WriteTable(w io.Writer) error {
-	fmt.Fprintf(w, "%s, %s clients: medians of %d runs, in brackets the ratio to the first\n", c.Workload, thousands(float64(c.Clients)), c.Runs)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "server\t%s/s\t\t50 %%\t\t99 %%\t\tCPU each\t\t  errors\t\n", c.Unit)
+	fmt.Fprintf(w, "%s, %s clients%s: %s, in brackets the ratio to the first\n", c.Workload, thousands(float64(c.Clients)), lineSize(c.Size), c.average())
+	width := 0
 	for _, e := range c.Servers {
-		fmt.Fprintf(t, "%s\t%s\t(%.2f)\t%s\t(%.2f)\t%s\t(%.2f)\t%s\t(%.2f)\t  %s\t\n", e.Server, thousands(e.Rate), e.RateRatio,
+		width = max(width, len(e.Server))
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "%-*s\t%s/s\t\t50 %%\t\t99 %%\t\tCPU each\t\terrors\t\n", width, "", c.Unit)
+	for _, e := range c.Servers {
+		fmt.Fprintf(t, "%-*s\t%s\t(%.2f)\t%s\t(%.2f)\t%s\t(%.2f)\t%s\t(%.2f)\t%s\t\n", width, e.Server, thousands(e.Rate), e.RateRatio,
 			duration(e.P50), e.P50Ratio, duration(e.P99), e.P99Ratio, duration(e.CPU/1e3), e.CPURatio, errorList(e.Errors))
 	}
 	if err := t.Flush(); err != nil {

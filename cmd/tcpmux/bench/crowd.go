@@ -19,6 +19,7 @@ type crowd struct {
 	ctx     context.Context
 	members []*member // those that were greeted
 	awake   *wakeable
+	asleep  func() bool // ends the waking at the end of ctx
 }
 
 // member is one of a crowd.
@@ -36,6 +37,7 @@ const connecting = 256
 func (r *run) gather(ctx context.Context, rate int) *crowd {
 	r.progress.phase("connect", int64(r.Clients))
 	c := &crowd{run: r, ctx: ctx, awake: newWakeable(r.Clients)}
+	c.asleep = context.AfterFunc(ctx, c.awake.wake)
 	bounded, cancel := context.WithTimeout(ctx, r.Duration+r.Timeout)
 	defer cancel()
 	all := make([]*member, r.Clients)
@@ -74,6 +76,7 @@ func (r *run) gather(ctx context.Context, rate int) *crowd {
 
 // close closes everybody's connection.
 func (c *crowd) close() {
+	c.asleep()
 	for _, m := range c.members {
 		_ = m.conn.Close() // those that mattered have been read to their end
 	}
@@ -106,7 +109,6 @@ func idle(ctx context.Context, r *run) string {
 	c := r.gather(ctx, r.Rate)
 	r.took = time.Since(start)
 	defer c.close()
-	defer context.AfterFunc(ctx, c.awake.wake)()
 	r.done.Store(int64(len(c.members)))
 
 	r.progress.phase("hold", int64(r.Duration/time.Millisecond))
@@ -161,9 +163,9 @@ func trickle(ctx context.Context, r *run) string { return talk(ctx, r, 1, true) 
 // talk connects a crowd, has everybody send Count lines, and waits until the server has closed every connection, which it
 // does when it has read to our end: what is measured is lines that the server took, not lines that fit into buffers.
 func talk(ctx context.Context, r *run, perWrite int, rounds bool) string {
-	c := r.gather(ctx, 0) // the rate is that of the lines
+	c := r.gather(ctx, 0)     // the rate is that of the lines,
+	r.latency = newRecorder() // and so is the latency
 	defer c.close()
-	defer context.AfterFunc(ctx, c.awake.wake)()
 	if r.afterCrowd != nil {
 		defer r.afterCrowd()()
 	}
@@ -265,6 +267,9 @@ func (s *sender) write(worker int, m *member) bool {
 		return false
 	}
 	_ = m.conn.SetWriteDeadline(time.Now().Add(s.Timeout))
+	if s.ctx.Err() != nil { // whoever wakes the writers may have been here just before
+		return false
+	}
 	sent, err := m.conn.Write(s.block[:n*s.Size])
 	s.bytes.Add(int64(sent))
 	s.done.Add(int64(sent / s.Size))

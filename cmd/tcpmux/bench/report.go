@@ -21,7 +21,7 @@ func (r Result) WriteCSV(w io.Writer) error {
 
 // WriteTable writes r for people.
 func (r Result) WriteTable(w io.Writer) error {
-	fmt.Fprintf(w, "%s: %s, %s clients%s%s\n", r.Workload, r.Address, thousands(float64(r.Clients)), r.lineSize(), endings[r.Ended])
+	fmt.Fprintf(w, "%s: %s, %s clients%s%s\n", r.Workload, r.Address, thousands(float64(r.Clients)), lineSize(r.Size), r.ending())
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "  %s\t%s in %.3f s\n", r.Unit, thousands(float64(r.Done)), r.Seconds)
 	fmt.Fprintf(t, "  rate\t%s/s%s\n", thousands(r.Rate), r.volume())
@@ -39,13 +39,21 @@ func (r Result) WriteTable(w io.Writer) error {
 	return t.Flush()
 }
 
-var endings = map[string]string{EndedByInterrupt: " (interrupted)", EndedByDuration: " (until the time was over)"}
+func (r Result) ending() string {
+	switch {
+	case r.Ended == EndedByInterrupt:
+		return " (interrupted)"
+	case r.Ended == EndedByDuration && r.Unit != "clients": // an idle crowd knows no other end
+		return " (until the time was over)"
+	}
+	return ""
+}
 
-func (r Result) lineSize() string {
-	if r.Size == 0 {
+func lineSize(size int) string {
+	if size == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %d-byte lines", r.Size)
+	return fmt.Sprintf(", %d-byte lines", size)
 }
 
 func (r Result) volume() string {
