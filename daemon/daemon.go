@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,7 @@ type daemon struct {
 	sink *record.Sink
 	lns  []*listener
 	srv  *Server
+	mute atomic.Bool // the service manager could not be told the last time
 }
 
 // Run serves until ctx is done, then drains. It returns nil when it has drained, also when clients had to be closed; an error
@@ -47,6 +49,10 @@ type daemon struct {
 // sockets are handed out once.
 func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr io.Writer) (err error) {
 	d := &daemon{cfg: cfg}
+	sockets, err := systemd.Sockets()
+	if err != nil {
+		return fmt.Errorf("%w: %w", config.ErrInvalid, err)
+	}
 	if d.log, err = openLog(cfg, stderr); err != nil {
 		return err
 	}
@@ -62,7 +68,7 @@ func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr i
 	defer func() { err = errors.Join(err, d.file.Close()) }()
 	defer d.sink.Close()
 
-	if d.lns, err = listen(cfg.Listeners, systemd.Sockets(), d.log.Logger); err != nil {
+	if d.lns, err = listen(cfg.Listeners, sockets, d.log.Logger); err != nil {
 		return err
 	}
 	d.srv = newServer(d.sink, format, cfg.Record.Events, cfg.Limits.Clients, d.log.Logger)
@@ -131,6 +137,9 @@ func openSink(cfg config.Config, log *slog.Logger) (*record.File, *record.Sink, 
 // recordOptions are the options of the record file.
 func recordOptions(cfg config.Config, log *slog.Logger) record.FileOptions {
 	opt := fileOptions(cfg, cfg.Record.File)
+	if cfg.Record.Format == "json" {
+		opt.Format = record.JSON
+	}
 	opt.Trouble = func(what record.Trouble, err error) { logTrouble(log, what, err) }
 	return opt
 }
@@ -185,12 +194,34 @@ func (d *daemon) drain() {
 	d.log.Info("draining", "clients", d.srv.Clients(), "timeout", timeout)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	// A record file that still fails when the clients are over is given up; what it did not take is counted session by session.
-	giveUp := time.AfterFunc(timeout+sinkGrace, d.sink.Close)
-	defer giveUp.Stop()
+	drained := make(chan struct{})
+	defer close(drained)
+	go d.giveUp(timeout, drained)
 	if err := d.srv.Shutdown(ctx); err != nil {
 		d.log.Warn("drained", "err", err, "records", d.srv.Records())
 		return
 	}
 	d.log.Info("drained", "records", d.srv.Records())
+}
+
+// giveUp closes a sink that fails, or stands still, when the clients are over: their sessions could not end otherwise. What it
+// did not take is counted session by session. A sink that is only slow has its time.
+func (d *daemon) giveUp(timeout time.Duration, drained <-chan struct{}) {
+	wait := time.NewTimer(timeout)
+	defer wait.Stop()
+	tries := uint64(0)
+	for over := false; ; over = true {
+		select {
+		case <-drained:
+			return
+		case <-wait.C:
+		}
+		now := d.sink.Tries()
+		if over && (d.sink.Failing() || now == tries) {
+			d.sink.Close()
+			return
+		}
+		tries = now
+		wait.Reset(sinkGrace)
+	}
 }

@@ -120,13 +120,11 @@ func (d *daemon) applyRecord(ctx context.Context, cfg config.Config) error {
 	defer cancel()
 	resume := d.srv.workspaces.pause(ctx)
 	if resume == nil {
-		return errors.New("records cannot be written at the moment: reload when they can")
+		return errBusy
 	}
 	defer resume()
-	if format != d.srv.workspaces.format {
-		if err := d.rotateForFormat(); err != nil {
-			return err
-		}
+	if err := d.sink.Flush(ctx); err != nil {
+		return errBusy
 	}
 	if err := d.file.Reopen(recordOptions(cfg, d.log.Logger)); err != nil {
 		return fmt.Errorf("%w%s", err, fileHint(err))
@@ -135,16 +133,8 @@ func (d *daemon) applyRecord(ctx context.Context, cfg config.Config) error {
 	return nil
 }
 
-// rotateForFormat puts what was handed over into the file and begins a new one.
-func (d *daemon) rotateForFormat() error {
-	if d.sink.Failing() {
-		return errors.New("records cannot be written at the moment: change the format when they can")
-	}
-	if err := d.sink.Append(nil); err != nil {
-		return err
-	}
-	return d.file.Rotate()
-}
+// errBusy is why a reload does not wait for a sink for ever.
+var errBusy = errors.New("records cannot be written at the moment: reload when they can")
 
 // applyListeners gives the listeners that there are their new settings. Those that have come, gone or moved wait for a
 // restart.

@@ -30,7 +30,7 @@ func (d *daemon) feedWatchdog(ctx context.Context) {
 	if interval <= 0 {
 		return
 	}
-	tick := time.NewTicker(interval / 3)
+	tick := time.NewTicker(max(interval/3, time.Millisecond))
 	defer tick.Stop()
 	for {
 		if d.srv.Ping(ctx) != nil {
@@ -48,7 +48,11 @@ func (d *daemon) feedWatchdog(ctx context.Context) {
 
 // notify tells the service manager of our state; that it cannot be reached is no reason to stop.
 func (d *daemon) notify(state ...string) {
-	if err := systemd.Notify(state...); err != nil {
+	err := systemd.Notify(state...)
+	if err != nil && !d.mute.Swap(true) {
 		d.log.Warn("service manager cannot be told", "err", err)
+	}
+	if err == nil {
+		d.mute.Store(false)
 	}
 }

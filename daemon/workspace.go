@@ -25,11 +25,11 @@ const (
 type workspace struct {
 	in      []byte // headroom, then what is read
 	out     []byte // encoded records
-	joined  []byte // a long rest and what was read behind it
 	encoder *record.Encoder
 }
 
-// join returns the rest of earlier reads and the n bytes that were read into the workspace as one.
+// join returns the rest of earlier reads and the n bytes that were read into the workspace as one. A long rest grows where it
+// is, so that a message which dribbles in is not copied for each piece.
 func (ws *workspace) join(rest []byte, n int) []byte {
 	read := ws.in[headroom : headroom+n]
 	switch {
@@ -40,8 +40,7 @@ func (ws *workspace) join(rest []byte, n int) []byte {
 		copy(ws.in[start:], rest)
 		return ws.in[start : headroom+n]
 	}
-	ws.joined = append(append(ws.joined[:0], rest...), read...)
-	return ws.joined
+	return append(rest, read...)
 }
 
 // workspaces lends workspaces to sessions, maxWorkspaces at most; who comes then waits. It also keeps the buffers for short
@@ -112,20 +111,20 @@ func (w *workspaces) put(ws *workspace) {
 	if cap(ws.out) > 2*outSize {
 		ws.out = nil
 	}
-	if cap(ws.joined) > 2*readSize {
-		ws.joined = nil
-	}
 	w.free <- ws
 }
 
-// keep returns data in a buffer of its own, in place of old: nil when data is empty, so that a client between messages holds
-// nothing.
+// keep returns data in a buffer that is the session's, in place of old: nil when data is empty, so that a client between
+// messages holds nothing. data may be part of old, or of what join made of it.
 func (w *workspaces) keep(old, data []byte) []byte {
-	if len(data) <= cap(old) && len(data) > 0 {
+	switch {
+	case len(old) > headroom && len(data) > restSize:
+		return data // join has grown old, and data is part of that
+	case len(data) > 0 && len(data) <= cap(old) && (cap(old) == restSize || len(data) > restSize):
 		return append(old[:0], data...)
 	}
 	if cap(old) == restSize {
-		w.rests.Put((*[restSize]byte)(old[:restSize]))
+		defer w.rests.Put((*[restSize]byte)(old[:restSize]))
 	}
 	switch {
 	case len(data) == 0:

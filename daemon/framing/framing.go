@@ -29,25 +29,32 @@ type Line struct {
 	Max int
 	// cutting is true between the first and the last piece of a message that is longer than Max.
 	cutting bool
+	// seen is how many bytes of the message under way are known to hold no LF: those of a long message that comes in small
+	// pieces are looked at once.
+	seen int
 }
 
 // Next returns the first message in b, its flag, and how many bytes of b it took, terminator included. It took 0 when b
 // does not hold enough to tell: call again with the same bytes and more behind them. The message aliases b.
 func (l *Line) Next(b []byte) (msg []byte, took int, flag Flag) {
 	window := b[:min(len(b), l.Max+2)] // the longest message and CRLF
-	if i := bytes.IndexByte(window, '\n'); i >= 0 {
+	if i := bytes.IndexByte(window[l.seen:], '\n'); i >= 0 {
+		i += l.seen
 		if end := trimCR(b, i); end <= l.Max {
+			l.seen = 0
 			return b[:end], i + 1, l.last()
 		}
 	} else if len(b) <= l.Max || len(b) == l.Max+1 && b[l.Max] == '\r' {
+		l.seen = len(b)
 		return nil, 0, Whole
 	}
-	l.cutting = true
+	l.cutting, l.seen = true, 0
 	return b[:l.Max], l.Max, Cut
 }
 
 // Rest returns what Next left in b when no more will come, flagged with why. Call it until it takes 0.
 func (l *Line) Rest(b []byte, why Flag) (msg []byte, took int, flag Flag) {
+	l.seen = 0
 	if len(b) > l.Max {
 		l.cutting = true
 		return b[:l.Max], l.Max, Cut

@@ -133,3 +133,14 @@ func BenchmarkLine(b *testing.B) {
 		}
 	}
 }
+
+// TestLongMessageIsLookedAtOnce holds that a message which comes byte by byte costs its length, not its square.
+func TestLongMessageIsLookedAtOnce(t *testing.T) {
+	l := Line{Max: 1 << 20}
+	b := bytes.Repeat([]byte("x"), 1<<16)
+	for n := range b {
+		if _, took, _ := l.Next(b[:n]); took != 0 || l.seen != n {
+			t.Fatalf("%d bytes: took %d, has looked at %d", n, took, l.seen)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ type FileOptions struct {
 	MaxAge time.Duration
 	// Compress says whether rotated files are compressed with gzip.
 	Compress bool
+	// Format is that of the lines. A file that has lines of the other format is rotated before the first is written.
+	Format Format
 	// Trouble is called when something begins to fail that is no loss yet, with the error, and with nil when it works again.
 	// It may be called with the File locked: it must not write to it. nil: nobody is told.
 	Trouble func(Trouble, error)
@@ -71,6 +74,7 @@ type File struct {
 	pruned  time.Time // when the backups were last looked at
 	rotated time.Time // when the last rotation was tried
 	failing bool      // the last rotation failed
+	astray  error     // why the descriptor is that of a file which was moved aside: nothing may be written to it
 }
 
 // OpenFile opens the file for appending, or makes it. A symbolic link or anything but a regular file is refused: who may
@@ -101,10 +105,42 @@ func (f *File) begin() error {
 	if err := f.open(); err != nil {
 		return err
 	}
-	if err := f.endLine(); err != nil {
+	if err := f.adopt(); err != nil {
 		return errors.Join(err, f.f.Close())
 	}
 	f.prune()
+	return nil
+}
+
+// adopt makes a file that somebody else has written fit for our lines.
+func (f *File) adopt() error {
+	if f.size == 0 {
+		return nil
+	}
+	in, err := os.Open(f.opt.Path)
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return nil // a file that we may write and not read: nothing can be told of what is in it
+		}
+		return f.fail("read", cause(err))
+	}
+	defer in.Close()
+	var first, last [1]byte
+	if _, err := in.ReadAt(first[:], 0); err != nil {
+		return f.fail("read", cause(err))
+	}
+	if _, err := in.ReadAt(last[:], f.size-1); err != nil {
+		return f.fail("read", cause(err))
+	}
+	if last[0] != '\n' {
+		f.tell(TornLine, f.fail("open", errTorn))
+		if _, err := f.append([]byte("\n")); err != nil {
+			return err
+		}
+	}
+	if (first[0] == '{') != (f.opt.Format == JSON) {
+		return f.rotateNow()
+	}
 	return nil
 }
 
@@ -141,6 +177,10 @@ func (f *File) Write(lines []byte) (n int, err error) {
 	}
 	for n < len(lines) {
 		part := f.fit(lines[n:])
+		if err := f.astray; err != nil {
+			f.astray, f.looked = nil, time.Time{}
+			return n, err
+		}
 		m, err := f.append(part)
 		n += m
 		if err != nil {
@@ -163,9 +203,7 @@ func (f *File) Reopen(opt FileOptions) error {
 		return err
 	}
 	if opt.Path == f.opt.Path {
-		f.opt = opt
-		f.prune()
-		return f.fail("change mode of", f.f.Chmod(opt.Mode))
+		return f.change(opt)
 	}
 	next, err := OpenFile(opt)
 	if err != nil {
@@ -175,7 +213,25 @@ func (f *File) Reopen(opt FileOptions) error {
 	old, lock := f.f, f.lock
 	f.opt, f.rotator, f.keeper, f.lock = opt, next.rotator, next.keeper, next.lock
 	f.f, f.size, f.looked, f.pruned, f.failing = next.f, next.size, next.looked, next.pruned, false
-	return errors.Join(f.f.Chmod(opt.Mode), old.Close(), lock.release())
+	_, _ = old.Close(), lock.release() // what was written to the old file is written, and the new one holds
+	return nil
+}
+
+// change makes other options of the same file hold. What can fail comes first.
+func (f *File) change(opt FileOptions) error {
+	if opt.Mode != f.opt.Mode {
+		if err := f.f.Chmod(opt.Mode); err != nil {
+			return f.fail("change mode of", cause(err))
+		}
+	}
+	if opt.Format != f.opt.Format && f.size > 0 {
+		if err := f.rotateNow(); err != nil {
+			return err
+		}
+	}
+	f.opt = opt
+	f.prune()
+	return nil
 }
 
 // Rotate moves the file aside now and begins a new one; an empty file stays.
@@ -238,28 +294,6 @@ func (f *File) create(flags int) (*os.File, error) {
 	return file, file.Chmod(f.opt.Mode)
 }
 
-// endLine ends a last line that a crash had cut short, so that the next record is not glued to it.
-func (f *File) endLine() error {
-	if f.size == 0 {
-		return nil
-	}
-	in, err := os.Open(f.opt.Path)
-	if err != nil {
-		if errors.Is(err, fs.ErrPermission) {
-			return nil // a file that we may write and not read: nothing can be told of its end
-		}
-		return f.fail("read", cause(err))
-	}
-	defer in.Close()
-	last := make([]byte, 1)
-	if _, err := in.ReadAt(last, f.size-1); err != nil || last[0] == '\n' {
-		return err
-	}
-	f.tell(TornLine, f.fail("open", errTorn))
-	_, err = f.append([]byte("\n"))
-	return err
-}
-
 // settle cuts off what a failed write left, and follows the name when the file was moved or deleted: at most once a second,
 // as that is a system call.
 func (f *File) settle() error {
@@ -287,7 +321,11 @@ func (f *File) follow() error {
 		return f.fail("stat", cause(err))
 	}
 	if names(f.opt.Path, f.f) {
+		shorter := ours.Size() < f.size
 		f.size = ours.Size()
+		if shorter {
+			return f.adopt() // whoever cut it need not have cut between lines
+		}
 		return nil
 	}
 	// The directory was there when the file was opened: whoever removed it since wants it empty, not gone.
@@ -303,7 +341,8 @@ func (f *File) follow() error {
 		f.looked = time.Time{} // again at the next write: nothing more goes into a file that has no name
 		return err
 	}
-	return old.Close()
+	_ = old.Close() // what was written to it is written
+	return f.adopt()
 }
 
 // fit returns the lines at the head of lines that may be written now; it rotates when the first of them does not fit.
@@ -341,8 +380,9 @@ func (f *File) rotate() bool {
 
 // rotateNow moves the file aside and opens a new one.
 func (f *File) rotateNow() error {
-	// Backups are named to the millisecond: two in one would overwrite the first.
-	for time.Since(f.rotated) < 2*time.Millisecond {
+	// Backups are named to the millisecond: two in one, or in one that comes again as the clock was set back, would overwrite
+	// the first.
+	for time.Since(f.rotated) < 2*time.Millisecond || f.named() {
 		time.Sleep(time.Millisecond)
 	}
 	err := f.rotator.Rotate()
@@ -353,10 +393,26 @@ func (f *File) rotateNow() error {
 	}
 	old := f.f
 	if err := f.open(); err != nil {
+		f.astray = err
 		return err
 	}
 	f.prune()
 	return f.fail("rotate", errors.Join(f.f.Chmod(f.opt.Mode), old.Close())) // lumberjack made it, under the umask
+}
+
+// named says whether there is a backup with the name of this moment or of one right after it.
+func (f *File) named() bool {
+	ext := filepath.Ext(f.opt.Path)
+	for soon := range 4 {
+		at := time.Now().Add(time.Duration(soon) * time.Millisecond).UTC().Format(stampForm)
+		name := strings.TrimSuffix(f.opt.Path, ext) + "-" + at + ext
+		for _, name := range []string{name, name + packedSuffix} {
+			if _, err := os.Lstat(name); err == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // append writes lines. What a failed write leaves of a line is cut off, at once or before the next write.

@@ -187,6 +187,72 @@ func TestFileTruncatedFromOutsideHasNoHole(t *testing.T) {
 	}
 }
 
+func TestFileTruncatedWithinALineEndsIt(t *testing.T) {
+	opt := options(t)
+	f := open(t, opt)
+	write(t, f, "one\ntwo\n")
+	if err := os.Truncate(opt.Path, 6); err != nil {
+		t.Fatal(err)
+	}
+	f.looked = f.looked.Add(-time.Second)
+	write(t, f, "three\n")
+	if got, want := read(t, opt.Path), "one\ntw\nthree\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestFileHasOneFormat(t *testing.T) {
+	opt := options(t)
+	f := open(t, opt)
+	write(t, f, "text\n")
+	opt.Format = JSON
+	if err := f.Reopen(opt); err != nil {
+		t.Fatal(err)
+	}
+	write(t, f, "{}\n")
+	if got, want := read(t, opt.Path), "{}\n"; got != want {
+		t.Errorf("after a reload: got %q, want %q", got, want)
+	}
+	f.Close()
+	opt.Format = Text
+	f = open(t, opt)
+	write(t, f, "text again\n")
+	if got, want := read(t, opt.Path), "text again\n"; got != want {
+		t.Errorf("after a start: got %q, want %q", got, want)
+	}
+	if got, want := whole(t, opt.Path), "text\n{}\ntext again\n"; got != want {
+		t.Errorf("got %q in all, want %q", got, want)
+	}
+}
+
+// TestFileThatCannotBeMadeAnewAfterItsRotation holds that nothing goes into a file that was moved aside: it may be compressed
+// and deleted at any time.
+func TestFileThatCannotBeMadeAnewAfterItsRotation(t *testing.T) {
+	opt := options(t)
+	opt.MaxSize = 8
+	f := open(t, opt)
+	write(t, f, "first\n")
+	// After the rename nothing can take the name: it is a directory's.
+	if err := os.Rename(opt.Path, strings.TrimSuffix(opt.Path, ".log")+"-2026-01-01T00-00-00.000.log"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(opt.Path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f.rotator.Filename = filepath.Join(filepath.Dir(opt.Path), "elsewhere.log")
+	if n, err := f.Write([]byte("second\n")); n != 0 || err == nil {
+		t.Errorf("got %d, %v, want an error and nothing written", n, err)
+	}
+	if err := os.Remove(opt.Path); err != nil {
+		t.Fatal(err)
+	}
+	f.rotator.Filename = opt.Path
+	write(t, f, "second\n")
+	if got, want := read(t, opt.Path), "second\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestFileCutsBackWhatDidNotFit(t *testing.T) {
 	opt := options(t)
 	f := open(t, opt)

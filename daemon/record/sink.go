@@ -1,6 +1,7 @@
 package record
 
 import (
+	"context"
 	"errors"
 	"io"
 	"runtime"
@@ -94,6 +95,30 @@ func (s *Sink) Ping() {
 	}
 }
 
+// Flush returns when all that was gathered is written, or ctx's error when it is not by then. Those who have gathered write it:
+// call it when no more come.
+func (s *Sink) Flush(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.tried.Broadcast()
+	})
+	defer stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for (s.writing || len(s.gather) > 0) && ctx.Err() == nil {
+		s.tried.Wait()
+	}
+	return ctx.Err()
+}
+
+// Tries is how many writes have come back, well or not: a sink that lives makes more of them.
+func (s *Sink) Tries() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tries
+}
+
 // Failing says whether the last write failed.
 func (s *Sink) Failing() bool {
 	s.mu.Lock()
@@ -146,6 +171,7 @@ func (s *Sink) write() error {
 	err := s.flush(lines)
 	s.mu.Lock()
 	s.writing = false
+	s.tried.Broadcast()
 	if cap(lines) <= 4*maxGather {
 		s.spare = lines
 	}

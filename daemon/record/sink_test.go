@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -161,6 +162,27 @@ func TestSinkThatFailsIsBounded(t *testing.T) {
 		ended.Wait()
 		if err := s.Append(line); !errors.Is(err, ErrSinkClosed) {
 			t.Errorf("after Close: got %v, want %v", err, ErrSinkClosed)
+		}
+	})
+}
+
+func TestFlushWaitsForWhatWasGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		s := NewSink(&script{write: func(int, []byte) (int, error) { <-gate; return -1, nil }}, untroubled(t))
+		if err := s.Flush(t.Context()); err != nil {
+			t.Errorf("nothing gathered: got %v, want nil", err)
+		}
+		go s.Append([]byte("x\n"))
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("while a write hangs: got %v, want %v", err, context.DeadlineExceeded)
+		}
+		time.AfterFunc(time.Minute, func() { close(gate) })
+		if err := s.Flush(t.Context()); err != nil {
+			t.Errorf("got %v, want nil once it is written", err)
 		}
 	})
 }

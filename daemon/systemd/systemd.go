@@ -3,6 +3,7 @@
 package systemd
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -22,8 +23,12 @@ type Socket struct {
 }
 
 // Sockets returns the descriptors that were passed in, in order (sd_listen_fds_with_names(3)). It hands them out once; the
-// environment no longer names them afterwards, so that a child is not misled.
-func Sockets() []Socket {
+// environment no longer names them afterwards, so that a child is not misled. Call it before anything else is opened: an
+// environment that promises descriptors which are not there is an error, and those that are there are not touched.
+func Sockets() ([]Socket, error) {
+	if err := promised(); err != nil {
+		return nil, err
+	}
 	named := os.Getenv("LISTEN_FDNAMES") != ""
 	var sockets []Socket
 	for _, f := range activation.Files(true) {
@@ -33,7 +38,28 @@ func Sockets() []Socket {
 		}
 		sockets = append(sockets, s)
 	}
-	return sockets
+	return sockets, nil
+}
+
+// firstPassed is the first descriptor that is passed in (SD_LISTEN_FDS_START).
+const firstPassed = 3
+
+// promised says what is wrong with the descriptors that the environment promises us.
+func promised() error {
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return nil // they are for another process, or there are none
+	}
+	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if err != nil || n <= 0 {
+		return nil
+	}
+	for fd := firstPassed; fd-firstPassed < n; fd++ {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return fmt.Errorf("LISTEN_FDS=%d promises descriptor %d: %w", n, fd, err)
+		}
+	}
+	return nil
 }
 
 // Notified says whether a service manager wants to be told of our state.
