@@ -18,9 +18,13 @@ func checkCommand(stdout, stderr io.Writer) *cobra.Command {
 		Long: `check reads a configuration as the daemon would.
 
 Every fault is told on standard error, one a line, with its file, line, key and value and what is allowed; the exit status
-is then 78. A file without a fault is printed as it will be in effect, with every default filled in, unless --quiet is given.`,
+is then 78. A file without a fault is printed as it will be in effect, with every default filled in, unless --quiet is given.
+
+Warnings are about what is allowed and most likely a mistake, such as a record file in a directory that there is not; they
+change nothing about the exit status. A relative file is looked for below $LOGS_DIRECTORY or the working directory, as by the
+daemon: under systemd that is /var/log/tcpmux.`,
 		Example: `  tcpmux check                              # /etc/tcpmux.toml
-  tcpmux check --config new.toml && sudo mv new.toml /etc/tcpmux.toml
+  tcpmux check new.toml && sudo install -m 0644 new.toml /etc/tcpmux.toml
   tcpmux check new.toml > effective.toml    # with every default filled in`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 && cmd.Flags().Changed("config") {
@@ -34,8 +38,7 @@ is then 78. A file without a fault is printed as it will be in effect, with ever
 			}
 			asked := len(args) > 0 || cmd.Flags().Changed("config")
 			if quiet {
-				_, err := load(path, asked, stderr)
-				return err
+				stdout = nil
 			}
 			return check(path, asked, stdout, stderr)
 		},
@@ -45,11 +48,17 @@ is then 78. A file without a fault is printed as it will be in effect, with ever
 	return cmd
 }
 
-// check prints the configuration at path as it would be in effect.
+// check prints the configuration at path as it would be in effect; a nil stdout wants nothing but faults and warnings.
 func check(path string, asked bool, stdout, stderr io.Writer) error {
 	cfg, err := load(path, asked, stderr)
 	if err != nil {
 		return err
+	}
+	for _, w := range fileWarnings(cfg) {
+		fmt.Fprintf(stderr, "warning: %s\n", w)
+	}
+	if stdout == nil {
+		return nil
 	}
 	if cfg.Path == "" {
 		fmt.Fprintf(stderr, "%s: there is no such file; these are the built-in defaults\n", path)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -11,7 +12,7 @@ import (
 // command is the tree of commands.
 func command(stdin, stdout, stderr *os.File) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "tcpmux",
+		Use:   "tcpmux [--version]",
 		Short: "The TCP front desk of a machine",
 		Long: `tcpmux greets every TCP client, serves each by itself and writes down who sent what.
 
@@ -20,8 +21,12 @@ Exit status: 0 done, 1 ran and failed, 64 usage, 78 configuration.`,
   tcpmux check                           # is the configuration right?
   tcpmux connect                         # talk to the daemon of this machine`,
 		Version:       versionText(),
+		Args:          knownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
 		SilenceUsage:  true,
+
+		DisableFlagsInUseLine: true,
 	}
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -31,6 +36,24 @@ Exit status: 0 done, 1 ran and failed, 64 usage, 78 configuration.`,
 	root.AddCommand(runCommand(stderr), checkCommand(stdout, stderr), connectCommand(stdin, stdout), benchCommand(stdout, stderr))
 	refuseUnknownShells(root)
 	return root
+}
+
+// knownCommand refuses what no command is called, in cobra's form, and proposes what may have been meant: other programs have
+// their version told by a command.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	root.SuggestionsMinimumDistance = 2 // cobra's own
+	meant := root.SuggestionsFor(args[0])
+	if args[0] == "version" {
+		meant = []string{"--version"}
+	}
+	text := fmt.Sprintf("unknown command %q for %q", args[0], root.CommandPath())
+	if len(meant) > 0 {
+		text += "\n\nDid you mean this?\n\t" + strings.Join(meant, "\n\t")
+	}
+	return errors.New(text)
 }
 
 // helpCommand is cobra's, but for a topic that there is not: that is a usage error.

@@ -22,7 +22,8 @@ func connectCommand(stdin, stdout *os.File) *cobra.Command {
 
 At a terminal it shows what the server says as it comes, in a form that can do nothing to the terminal: control characters
 and bytes that are no UTF-8 are written \xNN or \uNNNN, a backslash \\. Lines can be edited and are sent with a newline; the
-arrow keys bring back earlier ones. Ctrl-D on an empty line ends the input and waits for the rest, Ctrl-C quits.
+arrow keys bring back earlier ones. Tab is sent as a tab and looks like a space while the line is typed. Ctrl-D on an empty
+line ends the input and waits for the rest, Ctrl-C quits.
 
 In a pipe it copies standard input to the server and what the server says to standard output, byte for byte, and adds
 nothing. The end of the input is passed on, and what the server still says is waited for.
@@ -45,8 +46,24 @@ Exit status: 0 when the talk ended in order, 1 when it could not connect or the 
 		RunE:              func(cmd *cobra.Command, _ []string) error { return connect(cmd.Context(), o) },
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", 10*time.Second, "how long connecting may take; 0s: as long as the kernel tries")
+	o.Timeout = 10 * time.Second
+	cmd.Flags().Var((*timeout)(&o.Timeout), "timeout", "how long connecting may take; 0s: as long as the kernel tries")
 	return cmd
+}
+
+// timeout is a flag's duration, whose error tells how one is written.
+type timeout time.Duration
+
+func (t *timeout) String() string { return time.Duration(*t).String() }
+func (t *timeout) Type() string   { return "duration" }
+
+func (t *timeout) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return errors.New(`want a duration with its unit, such as "5s"`)
+	}
+	*t = timeout(d)
+	return nil
 }
 
 // connect talks until the talk or the process is to end.

@@ -109,6 +109,7 @@ func write(t *testing.T, name, text string) (path string) {
 func TestExitStatus(t *testing.T) {
 	good, bad := write(t, "good.toml", "backlog = 7\n"), write(t, "bad.toml", "backlog = -1\nmodell = \"x\"\n")
 	warned := write(t, "warned.toml", "drain_timeout = \"2m\"\n")
+	both := write(t, "both.toml", "drain_timeout = \"2m\"\nbacklog = -1\n")
 	nobody := refused(t)
 	for _, c := range []struct {
 		name           string
@@ -128,6 +129,8 @@ func TestExitStatus(t *testing.T) {
 		{"connect with too much", []string{"connect", "a", "1", "2"}, 64, "", `unexpected argument "2"; see "tcpmux help connect"`},
 		{"connect without a port", []string{"connect", "a"}, 64, "", `address "a": want HOST:PORT`},
 		{"connect with a timeout below zero", []string{"connect", "--timeout", "-1s"}, 64, "", `--timeout is -1s, want 0s or more`},
+		{"connect with a timeout without a unit", []string{"connect", "--timeout", "5"}, 64, "", `invalid argument "5" for "--timeout" flag: want a duration with its unit, such as "5s"; see "tcpmux help connect"`},
+		{"version as a command", []string{"version"}, 64, "", `unknown command "version" for "tcpmux", did you mean --version?; see "tcpmux help"`},
 		{"help about nothing", []string{"help", "frob"}, 64, "", `no help about "frob"; see "tcpmux help"`},
 		{"completion for no shell", []string{"completion", "frob"}, 64, "", `see "tcpmux help completion"`},
 		{"completion", []string{"completion", "bash"}, 0, "bash completion", ""},
@@ -137,11 +140,12 @@ func TestExitStatus(t *testing.T) {
 		{"quiet check of a file with a warning", []string{"check", "-q", "--config", warned}, 0, "", "warning: " + warned + ":1: "},
 		{"quiet check of a bad file", []string{"check", "--quiet", bad}, 78, "", bad + ":1: backlog is -1"},
 		{"check of a file with a warning", []string{"check", warned}, 0, "drain_timeout = \"2m\"\n", "warning: " + warned + ":1: "},
+		{"check of a file with a fault and a warning", []string{"check", both}, 78, "", "warning: " + both + ":1: "},
 		{"check of a bad file", []string{"check", bad}, 78, "", bad + ":1: backlog is -1"},
 		{"check of no file", []string{"check", bad + "x"}, 78, "", "no such file or directory"},
 		{"run with a bad file", []string{"run", "--config", bad}, 78, "", bad + ":1: backlog is -1"},
 		{"run without its file", []string{"run", "--config", bad + "x"}, 78, "", "no such file or directory"},
-		{"refused", []string{"connect", nobody}, 1, "", `tcpmux: connect "` + nobody + `": connection refused; is the server running? (systemctl start tcpmux.socket)` + "\n"},
+		{"refused", []string{"connect", nobody}, 1, "", `tcpmux: connect "` + nobody + `": connection refused; is the server running, and on this port?` + "\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, stdout, stderr := outcome(t, program(t, c.args...))

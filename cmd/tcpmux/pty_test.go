@@ -194,7 +194,10 @@ func TestTerminal(t *testing.T) {
 	x.key("ond\r")
 	hear(t, server, "second\n")
 
-	x.key("\x1b[A\x1b[A\r") // up, up
+	x.key("a\tb\r")
+	hear(t, server, "a\tb\n")
+
+	x.key("\x1b[A\x1b[A\x1b[A\r") // up, up, up
 	hear(t, server, "first\n")
 
 	x.key("grüße 你好\x7f!\r")

@@ -53,6 +53,9 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
+	if cfg.Path == "" {
+		fmt.Fprintf(stderr, "%s: there is no such file; the built-in defaults hold\n", path)
+	}
 	return daemon.Run(ctx, cfg, reloads, stderr)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -30,11 +31,14 @@ func dial(ctx context.Context, address string, timeout time.Duration) (*net.TCPC
 
 // hint is the next step when nobody listens on address.
 func hint(address string) string {
-	host, _, _ := net.SplitHostPort(address) // address comes from Address
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+	host, port, _ := net.SplitHostPort(address) // address comes from Address
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "is the server running there, and on this port?"
+	}
+	if address == DefaultAddress || address == net.JoinHostPort("localhost", port) && strings.HasSuffix(DefaultAddress, ":"+port) {
 		return "is the server running? (systemctl start tcpmux.socket)"
 	}
-	return "is the server running there, and on this port?"
+	return "is the server running, and on this port?"
 }
 
 // cause takes off what package net and package os wrap around an error: what was done to what is said by ours.

@@ -64,7 +64,7 @@ func TestDialErrors(t *testing.T) {
 		timeout time.Duration
 		want    string
 	}{
-		{"refused", t.Context(), unused(t), 0, "connection refused; is the server running? (systemctl start tcpmux.socket)"},
+		{"refused", t.Context(), unused(t), 0, "connection refused; is the server running, and on this port?"},
 		{"timeout", t.Context(), unused(t), 1, "no answer within 1ns"},
 		{"ended", ended, unused(t), 0, "enough"},
 		{"no such host", t.Context(), "no-such-host.invalid:1", 0, `connect "no-such-host.invalid:1": lookup no-such-host.invalid`},
@@ -77,8 +77,11 @@ func TestDialErrors(t *testing.T) {
 }
 
 func TestHint(t *testing.T) {
-	const here, there = "is the server running? (systemctl start tcpmux.socket)", "is the server running there, and on this port?"
-	for address, want := range map[string]string{"localhost:1": here, "[::1]:1": here, "127.0.0.9:1": here, "10.0.0.1:1": there, "example.org:1": there} {
+	const ours, here, there = "is the server running? (systemctl start tcpmux.socket)", "is the server running, and on this port?", "is the server running there, and on this port?"
+	for address, want := range map[string]string{
+		DefaultAddress: ours, "localhost:12345": ours, "localhost:1": here, "[::1]:1": here, "[::1]:12345": here, "127.0.0.9:1": here,
+		"10.0.0.1:12345": there, "10.0.0.1:1": there, "example.org:1": there,
+	} {
 		if got := hint(address); got != want {
 			t.Errorf("%s: got %q, want %q", address, got, want)
 		}

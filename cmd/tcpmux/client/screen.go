@@ -44,7 +44,8 @@ func newScreen(in io.Reader, out io.Writer, width, height int) *screen {
 	s.term = term.NewTerminal(struct {
 		io.Reader
 		io.Writer
-	}{keys{s}, s.out}, prompt)
+	}{keys{s}, tabs{s.out}}, prompt)
+	s.term.AutoCompleteCallback = insertTab
 	s.resize(width, height)
 	return s
 }
@@ -118,7 +119,7 @@ func (s *screen) read(to *lines) error {
 			return err
 		}
 		s.setPartial("")
-		to.add(line + "\n")
+		to.add(strings.ReplaceAll(line, tab, "\t") + "\n")
 	}
 	to.end()
 	if err := s.stopTyping(""); err != nil {
@@ -196,6 +197,28 @@ func (k keys) Read(p []byte) (int, error) {
 		return i, ErrInterrupt
 	}
 	return n, err
+}
+
+// tab stands for a tab in the line being typed, where the terminal would count one column for a real one and be wrong. It is
+// no character and never will be (Unicode, 23.7), so nobody types it.
+const tab = "\ufdd0"
+
+// insertTab is the terminal's callback for keys that it has no use for itself.
+func insertTab(line string, pos int, key rune) (string, int, bool) {
+	if key != '\t' {
+		return "", 0, false
+	}
+	return line[:pos] + tab + line[pos:], pos + len(tab), true
+}
+
+// tabs is where the terminal draws: a tab being typed is shown as a space.
+type tabs struct{ out io.Writer }
+
+func (t tabs) Write(p []byte) (int, error) {
+	if _, err := t.out.Write(bytes.ReplaceAll(p, []byte(tab), []byte(" "))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // column is a writer that knows whether the cursor was left at the start of a row: after a newline, and after clearing a row

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tcpmux/config"
+)
+
+// fileWarnings are what stands in the way of the files that cfg names, a line each. It looks at their names alone: nothing is
+// opened, and what may not be looked at is passed over, as whoever checks need not be whom the daemon runs as.
+func fileWarnings(cfg config.Config) (warnings []string) {
+	files := []struct{ key, path string }{{"record.file", cfg.Record.File}, {"log.file", cfg.Log.File}}
+	for _, f := range files {
+		if trouble := fileTrouble(f.path); trouble != "" {
+			warnings = append(warnings, fmt.Sprintf("%s is %q: %s", f.key, f.path, trouble))
+		}
+	}
+	if cfg.Log.File != "" && daemonPath(cfg.Log.File) == daemonPath(cfg.Record.File) {
+		warnings = append(warnings, fmt.Sprintf("log.file is %q, the same file as record.file %q", cfg.Log.File, cfg.Record.File))
+	}
+	return warnings
+}
+
+// daemonPath is the absolute path at which the daemon opens a file; "" if the working directory is gone.
+func daemonPath(path string) string {
+	if dir, _, _ := strings.Cut(os.Getenv("LOGS_DIRECTORY"), ":"); !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	path, _ = filepath.Abs(path) // without a working directory there is nothing to compare with or look for
+	return path
+}
+
+// fileTrouble says why the daemon could not open the file at path, "" if nothing is known against it.
+func fileTrouble(path string) string {
+	at := daemonPath(path)
+	if path == "" || at == "" {
+		return ""
+	}
+	if info, err := os.Lstat(at); err == nil {
+		return kindTrouble(info.Mode())
+	}
+	dir := filepath.Dir(at)
+	info, err := os.Lstat(dir)
+	switch {
+	case os.IsNotExist(err):
+		return fmt.Sprintf("there is no directory %q", dir)
+	case err == nil && !info.IsDir() && info.Mode()&fs.ModeSymlink == 0:
+		return fmt.Sprintf("%q is no directory", dir)
+	}
+	return ""
+}
+
+func kindTrouble(m fs.FileMode) string {
+	switch {
+	case m.IsRegular():
+		return ""
+	case m.IsDir():
+		return "there is a directory of that name, want a regular file or none"
+	case m&fs.ModeSymlink != 0:
+		return "there is a symbolic link of that name, want the file itself"
+	}
+	return "what has that name is no regular file"
+}
