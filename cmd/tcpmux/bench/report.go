@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 )
 
 // WriteJSON writes r as one object on a line.
@@ -22,21 +21,24 @@ func (r Result) WriteCSV(w io.Writer) error {
 // WriteTable writes r for people.
 func (r Result) WriteTable(w io.Writer) error {
 	fmt.Fprintf(w, "%s: %s, %s clients%s%s\n", r.Workload, r.Address, thousands(float64(r.Clients)), lineSize(r.Size), r.ending())
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "  %s\t%s in %.3f s\n", r.Unit, thousands(float64(r.Done)), r.Seconds)
-	fmt.Fprintf(t, "  rate\t%s/s%s\n", thousands(r.Rate), r.volume())
-	fmt.Fprintf(t, "  errors\t%s\n", errorList(r.Errors))
+	fmt.Fprintf(w, "  %-10s%s in %.3f s\n", r.Unit, thousands(float64(r.Done)), r.Seconds)
+	fmt.Fprintf(w, "  %-10s%s/s%s\n", "rate", thousands(r.Rate), r.volume())
+	_, err := fmt.Fprintf(w, "  %-10s%s\n", "errors", errorList(r.Errors))
 	if r.Latency.Count > 0 {
-		l := r.Latency
-		fmt.Fprintf(t, "  latency\t%s\n", l.Of)
-		for _, row := range []struct {
-			name  string
-			value float64
-		}{{"least", l.Min}, {"mean", l.Mean}, {"50 %", l.P50}, {"90 %", l.P90}, {"99 %", l.P99}, {"99.9 %", l.P999}, {"most", l.Max}} {
-			fmt.Fprintf(t, "    %s\t%12s\n", row.name, duration(row.value))
-		}
+		err = r.Latency.writeTable(w)
 	}
-	return t.Flush()
+	return err
+}
+
+func (l Latency) writeTable(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "  %-10s%s\n", "latency", l.Of)
+	for _, row := range []struct {
+		name  string
+		value float64
+	}{{"least", l.Min}, {"mean", l.Mean}, {"50 %", l.P50}, {"90 %", l.P90}, {"99 %", l.P99}, {"99.9 %", l.P999}, {"most", l.Max}} {
+		_, err = fmt.Fprintf(w, "    %-8s%12s\n", row.name, duration(row.value))
+	}
+	return err
 }
 
 func (r Result) ending() string {
