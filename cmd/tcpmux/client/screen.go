@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -50,14 +49,25 @@ func newScreen(in io.Reader, out io.Writer, width, height int) *screen {
 	return s
 }
 
+// drawAtOnce is how many bytes of the server's are drawn before keys have their turn.
+const drawAtOnce = 1 << 10
+
 // Write shows what the server says.
-func (s *screen) Write(p []byte) (int, error) {
+func (s *screen) Write(p []byte) (n int, err error) {
+	for n < len(p) {
+		part := p[n:min(len(p), n+drawAtOnce)]
+		if err := s.draw(part); err != nil {
+			return n, err
+		}
+		n += len(part)
+	}
+	return n, nil
+}
+
+func (s *screen) draw(part []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.show(string(s.escaper.next(p))); err != nil {
-		return 0, err
-	}
-	return len(p), nil
+	return s.show(string(s.escaper.next(part)))
 }
 
 // show draws text, which is escaped, above the line being typed.
@@ -68,16 +78,29 @@ func (s *screen) show(text string) error {
 	}
 	text = s.partial + text
 	end := strings.LastIndexByte(text, '\n') + 1
-	full, rest := text[:end], expandTabs(text[end:])
 	// A prompt of more rows than the screen has could not be redrawn: whole rows become lines, which looks the same.
-	for utf8.RuneCountInString(rest) >= s.width {
-		row := string([]rune(rest)[:s.width])
-		full += row + "\n"
-		rest = rest[len(row):]
-	}
+	rows, rest := fold(expandTabs(text[end:]), s.width)
 	s.setPartial(rest)
-	_, err := s.term.Write([]byte(clearRow + full))
+	_, err := s.term.Write([]byte(clearRow + text[:end] + rows))
 	return err
+}
+
+// fold cuts line into rows of width characters, a newline behind each, and what is left, which is shorter.
+func fold(line string, width int) (rows, rest string) {
+	var b strings.Builder
+	column, from := 0, 0
+	for i := range line {
+		if column == width {
+			b.WriteString(line[from:i] + "\n")
+			column, from = 0, i
+		}
+		column++
+	}
+	if column == width {
+		b.WriteString(line[from:] + "\n")
+		from = len(line)
+	}
+	return b.String(), line[from:]
 }
 
 func (s *screen) setPartial(text string) {

@@ -167,3 +167,13 @@ func TestPanicRestoresTerminal(t *testing.T) {
 	defer restoring(func() { restored = true })()
 	panic("boom")
 }
+
+func TestFold(t *testing.T) {
+	for _, c := range []struct{ line, rows, rest string }{
+		{"", "", ""}, {"ab", "", "ab"}, {"abc", "abc\n", ""}, {"abcd", "abc\n", "d"}, {"äöüß", "äöü\n", "ß"}, {"abcdef", "abc\ndef\n", ""},
+	} {
+		if rows, rest := fold(c.line, 3); rows != c.rows || rest != c.rest {
+			t.Errorf("%q: got %q and %q, want %q and %q", c.line, rows, rest, c.rows, c.rest)
+		}
+	}
+}
