@@ -102,6 +102,20 @@ func TestListenersByNameRefuseNobodyAtRestart(t *testing.T) {
 	}
 }
 
+// Who reloads systemd and forgets the socket keeps the old port as long as the daemon lives; the next one gets the new port.
+func TestForgottenSocketIsOpenedWithTheNextDaemon(t *testing.T) {
+	r := serving(t)
+	r.explain(`Failed to start tcpmux`, `tcpmux\.toml`, `passed in by systemd`)
+	r.mustVisit()
+	r.edit(toml, shipped, `address = ["127.0.0.1:2000", "127.0.0.1:2001"]`)
+	r.run("systemctl", "daemon-reload")
+	r.mustVisit()
+	_, _ = r.try("systemctl", "restart", "tcpmux.service") // it may fail, to be mended at once
+	for _, addr := range []string{"127.0.0.1:2000", "127.0.0.1:2001"} {
+		r.await(addr, func() bool { return r.visit(addr, banner) == nil })
+	}
+}
+
 // From a broken file nothing is taken: a running daemon keeps its port, and a socket that starts anew has the shipped one.
 func TestBrokenFileLeavesThePort(t *testing.T) {
 	r := serving(t)

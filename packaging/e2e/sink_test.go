@@ -12,10 +12,10 @@ import (
 // logDir is where a small file system of its own stands in for a disk.
 const logDir = "/var/log/tcpmux"
 
-// onSmallDisk opens the port of a daemon with a watchdog of a second, whose records go to a disk of the given size.
+// onSmallDisk opens the port of a daemon with a watchdog of three seconds, whose records go to a disk of the given size.
 func onSmallDisk(t *testing.T, size string) *rig {
 	t.Helper()
-	r := watched(t, "1s")
+	r := watched(t, "3s")
 	r.explain("records cannot be written, clients wait")
 	r.run("mkdir", "-p", logDir)
 	r.run("mount", "-t", "tmpfs", "-o", "mode=0750,size="+size, "disk", logDir)
@@ -56,7 +56,7 @@ func (r *rig) stalled() bool {
 func (r *rig) awaitWatchdog() {
 	r.t.Helper()
 	fed := func() string { return r.show("tcpmux.service", "WatchdogTimestampMonotonic") }
-	for range 6 { // two of its intervals
+	for range 4 { // three make an interval
 		was := fed()
 		r.await("a sign of life", func() bool { return fed() != was })
 	}
@@ -92,6 +92,38 @@ func TestFullDisk(t *testing.T) {
 		if got := r.count(text); got != 1 {
 			t.Errorf("journal: got %q %d times, want once", text, got)
 		}
+	}
+}
+
+// A kill when the last line is half on the disk: the next daemon starts once it can, and mends the file first.
+func TestKillOnAFullDisk(t *testing.T) {
+	r := onSmallDisk(t, "256k")
+	r.explain("no space left on device", "Failed to start tcpmux")
+	var all []*talker
+	for range 20 {
+		k := r.mustCall()
+		all = append(all, k)
+		if err := k.say(1000); err != nil { // so much the kernel takes off our hands
+			t.Fatal(err)
+		}
+	}
+	r.await("the fault in STATUS=", r.stalled)
+	was := r.mainPID()
+	r.run("kill", "-KILL", was)
+	for _, k := range all {
+		k.tear()
+	}
+	waiting, err := r.dial(port)
+	if err == nil {
+		err = waiting.say(3)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.await("another attempt", func() bool { return r.show("tcpmux.service", "NRestarts") != "0" })
+	r.run("mount", "-o", "remount,size=64m", logDir)
+	if err := errors.Join(waiting.greeted(banner), waiting.bye()); err != nil {
+		t.Error(err)
 	}
 }
 
