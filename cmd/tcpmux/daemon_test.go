@@ -119,12 +119,13 @@ func message(i int, n int64) string {
 	return fmt.Sprintf("client %d message %d %s\n", i, n, strings.Repeat("x", int(n%50)))
 }
 
-// awaitSent waits until every client has finished so many messages.
-func (c *chatter) awaitSent(t *testing.T, least int64) {
+// awaitMore waits until every client has finished so many more messages.
+func (c *chatter) awaitMore(t *testing.T, more int64) {
 	t.Helper()
+	began := c.soFar()
 	eventually(t, func() bool {
 		for i := range c.sent {
-			if c.sent[i].Load() < least {
+			if c.sent[i].Load() < began[i]+more {
 				return false
 			}
 		}
@@ -183,11 +184,17 @@ func TestSIGTERMKeepsWhatWasSentBefore(t *testing.T) {
 	dir := t.TempDir()
 	d, address := daemonOf(t, settings(t, dir, "127.0.0.1:0", `drain_timeout = "1s"`, "max_size = \"1MiB\"\nmax_backups = 0\ncompress = false"))
 	c := chat(t, address, clients)
-	c.awaitSent(t, 20)
-	before := c.soFar()
-	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
+	c.awaitMore(t, 20)
+	signal := func(sig os.Signal) {
+		if err := d.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
 	}
+	signal(syscall.SIGSTOP) // so that much is sent and nothing of it read when the signal comes
+	c.awaitMore(t, 20)
+	before := c.soFar()
+	signal(syscall.SIGTERM)
+	signal(syscall.SIGCONT)
 	d.hear("msg=draining ")
 	close(c.stop)
 	if status := d.ends(); status != 0 {
@@ -231,7 +238,7 @@ func TestSIGKILLLeavesWholeLines(t *testing.T) {
 		config := settings(t, dir, "127.0.0.1:0", `drain_timeout = "0s"`, "max_size = \"300KiB\"\nmax_backups = 0\ncompress = false")
 		d, address := daemonOf(t, config)
 		c := chat(t, address, clients)
-		c.awaitSent(t, int64(10+50*round))
+		c.awaitMore(t, int64(10+50*round))
 		_ = d.cmd.Process.Kill()
 		d.ends()
 		c.talking.Wait()

@@ -119,7 +119,7 @@ func TestTheWatchdogIsFed(t *testing.T) {
 	d, address := daemonOf(t, settings(t, dir, "127.0.0.1:0", `drain_timeout = "0s"`, ""), m.env()...)
 	m.more("WATCHDOG=1", 3)   // idle
 	c := chat(t, address, 10) // the first is closed by the daemon
-	c.awaitSent(t, 1)
+	c.awaitMore(t, 1)
 	m.more("WATCHDOG=1", 3) // under load
 	close(c.stop)
 	d.stops(dir)
