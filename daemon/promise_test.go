@@ -16,7 +16,7 @@ import (
 
 // TestEveryMessageIsRecordedOnceWholeAndInOrder owns the promise: whatever bytes, in whatever segments, over rotations.
 func TestEveryMessageIsRecordedOnceWholeAndInOrder(t *testing.T) {
-	const clients, messages, most = 12, 120, 1 << 10
+	const clients, messages, most = 8, 100, 1 << 10
 	for _, c := range []struct {
 		name     string
 		format   string
