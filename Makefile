@@ -13,10 +13,10 @@ export ARCH = $(patsubst arm,arm$(shell $(GO) env GOARM),$(shell $(GO) env GOARC
 export SOURCE_DATE_EPOCH ?= $(shell date -d "$$(sed -n 's/^ -- .*>  //p' packaging/changelog | head -n 1)" +%s)
 export VERSION
 
-.PHONY: help build run test fuzz lint vuln docs deb rpm e2e install clean
+.PHONY: help build run test fuzz lint vuln docs deb rpm e2e bench bench-go bench-smoke install clean
 
 help: ## what each target does
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
 build: ## build/tcpmux, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o build/tcpmux ./cmd/tcpmux
@@ -55,6 +55,19 @@ e2e: ## the package on a systemd booted in namespaces, that of Debian SUITE=book
 	$(MAKE) deb VERSION=0.0.1 && mv build/tcpmux_0.0.1_*.deb build/e2e/old.deb
 	$(MAKE) deb && cp build/tcpmux_$(VERSION)_$(ARCH).deb build/e2e/new.deb
 	RIG_SUITE=$(SUITE) $(GO) test -tags e2e -count 1 -parallel 6 ./packaging/e2e
+
+bench: build ## contrib/bench/RESULTS.md: tcpmux, the floor and its peers; RUNS=5, ONLY=tcpmux,socat, WHAT="greet lines"
+	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3
+	packaging/need tcpserver:ucspi-tcp socat:socat ncat:ncat /usr/sbin/xinetd:xinetd /usr/sbin/rsyslogd:rsyslog || echo "those are left out" >&2
+	contrib/bench/bench.py --bin build/tcpmux --runs $(or $(RUNS),5) $(if $(ONLY),--only "$(ONLY)") --json build/bench.json \
+		$(if $(ONLY)$(WHAT),,--markdown contrib/bench/RESULTS.md) $(WHAT)
+
+bench-go: ## framing, encoding and sink by themselves, with their allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./daemon/framing ./daemon/record
+
+bench-smoke: build ## a second of each measurement: no client may fail, no record may be lost
+	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3
+	contrib/bench/bench.py --bin build/tcpmux --smoke --only tcpmux --runs 1 --scale 0.02
 
 install: build ## the binary alone, into DESTDIR and PREFIX=/usr/local
 	install -D -m 0755 build/tcpmux $(DESTDIR)$(PREFIX)/bin/tcpmux
