@@ -242,7 +242,8 @@ func (r *rig) reboot() {
 	})
 }
 
-// install installs a package of the host with dpkg, over whatever version is there.
+// install installs a package of the host with dpkg, over whatever version is there. Nobody is there to be asked about a
+// changed configuration: it stays, as it does by default.
 func (r *rig) install(deb string) {
 	r.t.Helper()
 	b, err := os.ReadFile(deb)
@@ -250,5 +251,5 @@ func (r *rig) install(deb string) {
 		r.t.Fatalf("%v (make e2e makes it)", err)
 	}
 	r.write("/opt/tcpmux.deb", string(b))
-	r.run("dpkg", "--install", "/opt/tcpmux.deb")
+	r.run("dpkg", "--force-confold", "--install", "/opt/tcpmux.deb")
 }
