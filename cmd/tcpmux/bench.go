@@ -31,9 +31,9 @@ func benchCommand(stdout, stderr *os.File) *cobra.Command {
 		Long: `bench plays a crowd of clients against any TCP server that greets them, by default the one at ` + client.DefaultAddress + `, and prints how
 many it served, how fast, and what went wrong. With --greeting=false a server need not greet.
 
-What the clients do is one of these; a run ends by --count or --duration, whichever comes first:
-` + workloadList() + `
-Lines are counted when the server has read them: a run lasts until it has closed every connection after the client did. The
+What the clients do is the --workload. A run ends by --count or --duration, whichever comes first.
+
+` + workloadList() + `Lines are counted when the server has read them: a run lasts until it has closed every connection after the client did. The
 measured latency is that from connecting to the greeting, or how long a write waited; with --rate it counts from when
 something was due. Only this machine is measured unless --allow-remote is given. At a terminal a bar shows the progress,
 without colour if NO_COLOR is set. Ctrl-C ends a run early; what was measured is printed.
@@ -57,12 +57,12 @@ Exit status: 0 when all went well, 1 when there were errors or it could not meas
 	return cmd
 }
 
-// workloadList is a line for each workload, with its defaults.
+// workloadList is a paragraph for each workload, with its defaults; the manual page fills its lines.
 func workloadList() string {
 	var b strings.Builder
 	for _, name := range bench.WorkloadNames() {
 		w := bench.Workloads[name]
-		fmt.Fprintf(&b, "  %-8s %s (%d clients%s)\n", name, w.What, w.Clients, defaultCount(w))
+		fmt.Fprintf(&b, "%s: %s (%d clients%s).\n\n", name, w.What, w.Clients, defaultCount(w))
 	}
 	return b.String()
 }
