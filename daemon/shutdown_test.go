@@ -315,8 +315,8 @@ func TestASinkThatFailsToTheEndIsGivenUp(t *testing.T) {
 	if took := time.Since(began); took < sinkGrace {
 		t.Errorf("gave up after %v, want no sooner than %v", took, sinkGrace)
 	}
-	l := d.log.await(t, "reason=sink")
-	if l = d.log.line("session closed"); !holdsAll(l, []string{"level=ERROR", "reason=sink records=1 bytes=", "lost=2", record.ErrSinkClosed.Error()}) {
+	d.log.await(t, "reason=sink")
+	if l := d.log.line("session closed"); !holdsAll(l, []string{"level=ERROR", "reason=sink records=1 bytes=", "lost=2", record.ErrSinkClosed.Error()}) {
 		t.Errorf("log: got %q, want an error, the reason sink, and 2 lost", l)
 	}
 	if got := d.srv.Records(); got != 1 {
