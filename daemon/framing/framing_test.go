@@ -144,3 +144,21 @@ func TestLongMessageIsLookedAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestNextAllocatesNothing(t *testing.T) {
+	stream := []byte("short\r\n" + string(bytes.Repeat([]byte("long"), 100)) + "\n\nhalf")
+	if n := testing.AllocsPerRun(100, func() {
+		l := Line{Max: 64}
+		rest := stream
+		for {
+			_, took, _ := l.Next(rest)
+			if took == 0 {
+				break
+			}
+			rest = rest[took:]
+		}
+		l.Rest(rest, EOF)
+	}); n != 0 {
+		t.Errorf("got %v allocations, want 0", n)
+	}
+}

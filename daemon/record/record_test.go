@@ -184,15 +184,20 @@ func TestEncodingAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkEncode(b *testing.B) {
-	data := bytes.Repeat([]byte("0123456789abcdef"), 16)
-	for name, format := range map[string]Format{"text": Text, "json": JSON} {
-		b.Run(name, func(b *testing.B) {
-			e, buf := NewEncoder(format), make([]byte, 0, 4096)
-			b.SetBytes(int64(len(data)))
+	plain := bytes.Repeat([]byte("0123456789abcdef"), 16)
+	hostile := bytes.Repeat([]byte("\x00\x1b[2J\\ \xff\u2028ü"), 16)
+	for _, c := range []struct {
+		name   string
+		format Format
+		data   []byte
+	}{{"text", Text, plain}, {"json", JSON, plain}, {"text, escaped", Text, hostile}, {"json, base64", JSON, hostile}} {
+		b.Run(c.name, func(b *testing.B) {
+			e, buf := NewEncoder(c.format), make([]byte, 0, 4096)
+			b.SetBytes(int64(len(c.data)))
 			b.ReportAllocs()
 			for b.Loop() {
 				e.Begin(alice, noon)
-				buf = e.Message(buf[:0], 12, data, "")
+				buf = e.Message(buf[:0], 12, c.data, "")
 			}
 		})
 	}
