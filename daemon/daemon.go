@@ -148,7 +148,7 @@ func recordOptions(cfg config.Config, log *slog.Logger) record.FileOptions {
 func logTrouble(log *slog.Logger, what record.Trouble, err error) {
 	switch {
 	case what == record.TornLine:
-		log.Warn("record file ended within a line, which was ended", "err", err)
+		log.Warn("record file did not end with a whole line", "err", err)
 	case what == record.Rotation && err != nil:
 		log.Warn("record file cannot be rotated, it grows", "err", err)
 	case what == record.Rotation:

@@ -46,12 +46,9 @@ const (
 	Rotation Trouble = iota
 	// Retention fails: backups are not removed or compressed as they should be.
 	Retention
-	// TornLine is no fault of ours: the file ended in the middle of a line when it was opened. The line was ended.
+	// TornLine is told once, when the file was opened and ended in the middle of a line; the error says what was done about it.
 	TornLine
 )
-
-// errTorn is what TornLine is told with.
-var errTorn = errors.New("its last line was not whole: a crash, a full disk, or another program")
 
 // pruneInterval is how often backups are looked at although nothing was rotated: they age.
 const pruneInterval = time.Hour
@@ -133,12 +130,11 @@ func (f *File) adopt() error {
 		return f.fail("read", cause(err))
 	}
 	if last[0] != '\n' {
-		f.tell(TornLine, f.fail("open", errTorn))
-		if _, err := f.append([]byte("\n")); err != nil {
+		if err := f.mend(in); err != nil {
 			return err
 		}
 	}
-	if (first[0] == '{') != (f.opt.Format == JSON) {
+	if f.size > 0 && (first[0] == '{') != (f.opt.Format == JSON) {
 		return f.rotateNow()
 	}
 	return nil
@@ -155,6 +151,47 @@ func (f *File) tell(what Trouble, err error) {
 	if f.opt.Trouble != nil {
 		f.opt.Trouble(what, err)
 	}
+}
+
+// mend sees to it that nothing is glued to a last line that is not whole. The piece of a record is cut off: it would read as a
+// record that says something else, and what it was of has not been acknowledged. What is no record is somebody else's, and kept.
+func (f *File) mend(in *os.File) error {
+	start, err := lastLine(in, f.size)
+	if err != nil {
+		return f.fail("read", cause(err))
+	}
+	var c [1]byte
+	if _, err := in.ReadAt(c[:], start); err != nil {
+		return f.fail("read", cause(err))
+	}
+	if c[0] != '{' && (c[0] < '0' || c[0] > '9') {
+		f.tell(TornLine, f.fail("open", errors.New("its last line, which is no record, was not whole and has been ended")))
+		_, err := f.append([]byte("\n"))
+		return err
+	}
+	f.tell(TornLine, f.fail("open", fmt.Errorf("its last record was not whole, after a crash or a full disk: %d bytes were cut off", f.size-start)))
+	if err := f.f.Truncate(start); err != nil {
+		return f.fail("truncate", cause(err))
+	}
+	f.size = start
+	return nil
+}
+
+// lastLine returns where the last line of a file of that size begins.
+func lastLine(in *os.File, size int64) (int64, error) {
+	buf := make([]byte, 64<<10)
+	for end := size; end > 0; {
+		start := max(0, end-int64(len(buf)))
+		n, err := in.ReadAt(buf[:end-start], start)
+		if int64(n) < end-start {
+			return 0, err
+		}
+		if i := bytes.LastIndexByte(buf[:n], '\n'); i >= 0 {
+			return start + int64(i) + 1, nil
+		}
+		end = start
+	}
+	return 0, nil
 }
 
 // Path is the file's name.

@@ -280,24 +280,40 @@ func TestFileCutsBackWhatDidNotFit(t *testing.T) {
 	}
 }
 
-func TestFileEndsALineThatACrashCutShort(t *testing.T) {
-	opt := options(t)
-	opt.Path = filepath.Join(t.TempDir(), "r.log")
-	if err := os.WriteFile(opt.Path, []byte("one\ntw"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var told error
-	opt.Trouble = func(what Trouble, err error) {
-		if what == TornLine {
-			told = err
-		}
-	}
-	write(t, open(t, opt), "three\n")
-	if told == nil {
-		t.Error("nobody was told")
-	}
-	if got, want := read(t, opt.Path), "one\ntw\nthree\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+func TestLastLineThatIsNotWhole(t *testing.T) {
+	const whole = "2026-11-22T13:05:41.118203Z from 192.0.2.7:40312: one\n"
+	long := strings.Repeat("x", 200<<10)
+	for _, c := range []struct {
+		name, before, want string
+		format             Format
+	}{
+		{"a piece of a record", whole + "2026-11-22T13:05:41.118", whole, Text},
+		{"a record without its end", whole + whole[:len(whole)-1], whole, Text},
+		{"a long piece", whole + "2026" + long, whole, Text},
+		{"nothing but a piece", "2026-11", "", Text},
+		{"a piece of an object", "{}\n{\"time\":", "{}\n", JSON},
+		{"another's line", whole + "time=2026", whole + "time=2026\n", Text},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			opt := options(t)
+			opt.Format = c.format
+			if err := os.WriteFile(opt.Path, []byte(c.before), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var told error
+			opt.Trouble = func(what Trouble, err error) {
+				if what == TornLine {
+					told = err
+				}
+			}
+			write(t, open(t, opt), "next\n")
+			if got, want := read(t, opt.Path), c.want+"next\n"; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if told == nil {
+				t.Error("nobody was told")
+			}
+		})
 	}
 }
 

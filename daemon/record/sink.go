@@ -37,6 +37,7 @@ type Sink struct {
 	writing bool          // somebody writes, or is about to
 	tries   uint64        // writes that have come back, well or not
 	failing bool          // the last write failed
+	resting bool          // it is waited for the next try
 	closed  bool          // no more records are taken
 	quit    chan struct{} // closed by Close
 	waiting [2]sync.Cond  // for a batch, by its parity: two are in flight at most
@@ -90,7 +91,7 @@ func (s *Sink) Commit(t Ticket) error {
 func (s *Sink) Ping() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for tries := s.tries; s.writing && s.tries == tries; {
+	for tries := s.tries; s.writing && !s.resting && s.tries == tries; {
 		s.tried.Wait()
 	}
 }
@@ -191,12 +192,29 @@ func (s *Sink) flush(lines []byte) error {
 		if lines = lines[n:]; err == nil {
 			return nil
 		}
-		select {
-		case <-time.After(wait):
-		case <-s.quit:
+		if !s.rest(wait) {
 			return errors.Join(ErrSinkClosed, err)
 		}
 	}
+}
+
+// rest waits before the next try. It says false when the sink is closed meanwhile.
+func (s *Sink) rest(wait time.Duration) bool {
+	s.setResting(true)
+	defer s.setResting(false)
+	select {
+	case <-time.After(wait):
+		return true
+	case <-s.quit:
+		return false
+	}
+}
+
+func (s *Sink) setResting(resting bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resting = resting
+	s.tried.Broadcast()
 }
 
 // report notes how a write came back, and tells of trouble when it begins and when it is over.

@@ -166,6 +166,20 @@ func TestSinkThatFailsIsBounded(t *testing.T) {
 	})
 }
 
+func TestPingDoesNotWaitForTheNextTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSink(&script{write: func(int, []byte) (int, error) { return 0, errors.New("no") }}, func(error) {})
+		go s.Append([]byte("x\n"))
+		time.Sleep(time.Hour + retryMax/2) // it is tried once a second
+		start := time.Now()
+		s.Ping()
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("waited %v, want nothing", waited)
+		}
+		s.Close()
+	})
+}
+
 func TestFlushWaitsForWhatWasGathered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
