@@ -176,6 +176,7 @@ def listens(port):
 
 class Server:
     """A peer that runs, in a directory and a process group of its own."""
+    running = set()
 
     def __init__(self, peer, work):
         self.port = free_port()
@@ -185,6 +186,7 @@ class Server:
         with open(self.out if peer.stdout else f'{self.directory}/stdout', 'ab') as stdout, open(f'{self.directory}/stderr', 'wb') as stderr:
             self.process = subprocess.Popen(peer.command(self.port, self.out, self.directory), stdin=subprocess.DEVNULL,
                                             stdout=stdout, stderr=stderr, cwd=self.directory, start_new_session=True)
+        Server.running.add(self)
         deadline = time.monotonic() + 10
         while not listens(self.port):
             if self.has_ended() or time.monotonic() > deadline:
@@ -207,8 +209,13 @@ class Server:
         deadline = time.monotonic() + 5
         while not self.has_ended() and time.monotonic() < deadline:
             time.sleep(.02)
+        return self.kill()
+
+    def kill(self):
+        """Ends what is left at once."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        Server.running.discard(self)
         _, status, used = os.wait4(self.process.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         self.cpu = used.ru_utime + used.ru_stime
@@ -370,7 +377,7 @@ def summarize(results):
                     entry[f'{figure}_ratio'] = statistics.median(ratios)
             entry['bad'] = max((r['bad'] for _, r in good), default=None)
             if good and 'whole' in good[0][1]:
-                entry['whole'] = min(r['whole'] / r['sent'] for _, r in good)
+                entry['astray'] = max(abs(r['sent'] - r['whole']) for _, r in good)
             summary.setdefault(what, {})[name] = entry
     return summary
 
@@ -433,8 +440,8 @@ def remarks(entry):
         said.append(entry['error'].replace('|', '/'))
     if entry['bad']:
         said.append(f'{entry["bad"]:.0f} clients failed')
-    if entry.get('whole', 1) < 1:
-        said.append(f'{entry["whole"]:.1%} of the lines recorded whole')
+    if entry.get('astray'):
+        said.append(f'{entry["astray"]:,} lines not found whole and once')
     return '; '.join(said)
 
 
@@ -445,7 +452,7 @@ def faults(summary, names):
             entry = by_name.get(name)
             if entry is None:
                 yield f'{what}: {name} was not measured'
-            elif entry['error'] or entry['bad'] or entry.get('whole', 1) != 1:
+            elif entry['error'] or entry['bad'] or entry.get('astray'):
                 yield f'{what}: {name}: {remarks(entry) or entry}'
 
 
@@ -492,7 +499,11 @@ def main():
                 sys.exit(f'not here: {", ".join(sorted(unknown))}; there are {", ".join(p.name for p in everybody)}')
             everybody = [p for p in everybody if p.name in wanted or p.family in wanted]
         where = circumstances(everybody, a.bin)
-        results = measure(everybody, a.what, Bench(work, a.scale), a.runs, a.budget)
+        try:
+            results = measure(everybody, a.what, Bench(work, a.scale), a.runs, a.budget)
+        finally:  # a signal may have come at any moment
+            for server in list(Server.running):
+                server.kill()
         where['load'] += ' / %.1f %.1f %.1f' % os.getloadavg()
     summary = summarize(results)
     text = markdown(where, summary, a.runs)
