@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 const wantAddress = `host:port, such as "127.0.0.1:12345", "[::1]:12345" or ":12345" for all addresses`
@@ -88,7 +89,7 @@ func parseAddress(s string) (addrs []netip.AddrPort, want string) {
 var (
 	loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	// A zone is the name or number of a network interface, see netdevice(7).
-	zoneForm = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,15}$`)
+	zoneForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9._-]{1,15}$`) })
 )
 
 func parseHost(host string) (hosts []netip.Addr, want string) {
@@ -107,7 +108,7 @@ func parseHost(host string) (hosts []netip.Addr, want string) {
 	switch {
 	case a.IsMulticast():
 		return nil, "an address of this machine, not a group"
-	case linkLocal && !zoneForm.MatchString(a.Zone()):
+	case linkLocal && !zoneForm().MatchString(a.Zone()):
 		return nil, `its interface behind a link-local address, such as "[fe80::1%eth0]:12345"`
 	case !linkLocal && a.Zone() != "":
 		return nil, "no interface: only link-local addresses have one"

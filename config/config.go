@@ -39,7 +39,7 @@ type Listener struct {
 	Backlog int
 	// Banner is sent to each client as written, placeholders filled in, at most 4 KiB. "" sends none. Default "Welcome connect!\r\n".
 	Banner string
-	// Model is how a client is served: "goroutine".
+	// Model is how a client is served: by a "goroutine", a "thread" or a "process" of its own.
 	Model string
 	// Framing is how bytes become messages: "line".
 	Framing string

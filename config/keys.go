@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"sync"
 	"time"
 )
 
@@ -27,7 +28,7 @@ func sharedKeys(l *Listener) []key {
 	return []key{
 		{"backlog", number(&l.Backlog, 1, maxCount)},
 		{"banner", banner(&l.Banner)},
-		{"model", word(&l.Model, "goroutine")},
+		{"model", word(&l.Model, "goroutine", "thread", "process")},
 		{"framing", word(&l.Framing, "line")},
 		{"max_message", size(&l.MaxMessage, 1, maxMaxMessage)},
 		{"idle_timeout", idleTimeout(&l.IdleTimeout)},
@@ -135,13 +136,13 @@ func (t table) listener(main Listener) Listener {
 const wantName = "1 to 64 of a-z, A-Z, 0-9, dot, dash and underscore"
 
 // A name becomes systemd's FileDescriptorName=, which allows no colon, and stands in records and metrics.
-var nameForm = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`)
+var nameForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`) })
 
 func listenerName(dst *string) setter {
 	return func(v any, at place) {
 		s, ok := v.(string)
 		switch {
-		case !ok || !nameForm.MatchString(s):
+		case !ok || !nameForm().MatchString(s):
 			at.want(v, wantName)
 		case s == MainListener:
 			at.want(v, "another name: the listener of the top-level keys is called so")

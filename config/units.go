@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -45,11 +46,11 @@ func formatSize(n int64) string {
 }
 
 // sizeSlip is a size as others write it: "64KB", "64k", "64 kib".
-var sizeSlip = regexp.MustCompile(`^([0-9]+) *([kKmMgGtT])?[iI]?[bB]?$`)
+var sizeSlip = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9]+) *([kKmMgGtT])?[iI]?[bB]?$`) })
 
 // meantSize is the size that the author of s most likely means, "" if there is none.
 func meantSize(s string) string {
-	m := sizeSlip.FindStringSubmatch(s)
+	m := sizeSlip().FindStringSubmatch(s)
 	if m == nil || strings.Trim(s, "0123456789 ") == "" {
 		return ""
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 )
@@ -138,13 +139,13 @@ func setDuration(dst *time.Duration, d time.Duration, at place, v any) {
 }
 
 var (
-	modeForm = regexp.MustCompile(`^0?[0-7]{3}$`)
-	modeSlip = regexp.MustCompile(`^(?:0o)?0*([0-7]{3})$`)
+	modeForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^0?[0-7]{3}$`) })
+	modeSlip = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:0o)?0*([0-7]{3})$`) })
 )
 
 // meantMode is the mode that is written as a number, "" if it is none.
 func meantMode(number string) string {
-	if m := modeSlip.FindStringSubmatch(number); m != nil {
+	if m := modeSlip().FindStringSubmatch(number); m != nil {
 		return "0" + m[1]
 	}
 	return ""
@@ -158,7 +159,7 @@ func mode(dst *uint32) setter {
 		switch {
 		case isNumber && meantMode(at.written(v)) != "":
 			at.fault("is %s, want it in quotes: %q", at.written(v), meantMode(at.written(v)))
-		case !modeForm.MatchString(s):
+		case !modeForm().MatchString(s):
 			at.want(v, `permissions as octal digits in quotes, such as "0640"`)
 		case n&0o600 != 0o600:
 			at.want(v, "a mode that lets the daemon read and write: 06 in front")
@@ -209,14 +210,14 @@ func banner(dst *string) setter {
 			return
 		}
 		*dst = s
-		for _, found := range placeholderForm.FindAllString(s, -1) {
+		for _, found := range placeholderForm().FindAllString(s, -1) {
 			warnOfPlaceholder(found, at)
 		}
 	}
 }
 
 // placeholderForm is what may have been meant for a placeholder: a word behind a brace, or several, closed or not.
-var placeholderForm = regexp.MustCompile(`\{+ *[a-zA-Z_]+(?: *\}+)?`)
+var placeholderForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{+ *[a-zA-Z_]+(?: *\}+)?`) })
 
 // warnOfPlaceholder tells what would be sent otherwise than its author expects.
 func warnOfPlaceholder(found string, at place) {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"os"
 	"regexp"
+	"sync"
 	"time"
 )
 
@@ -13,10 +14,12 @@ type banner struct {
 }
 
 // placeholder is what is filled in; all else is sent as written.
-var placeholder = regexp.MustCompile(`\{(?:client|server|listener|session|time|hostname)\}`)
+var placeholder = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\{(?:client|server|listener|session|time|hostname)\}`)
+})
 
 func newBanner(text string) banner {
-	return banner{text, placeholder.FindAllStringIndex(text, -1)}
+	return banner{text, placeholder().FindAllStringIndex(text, -1)}
 }
 
 // appendTo appends the greeting for a session.

@@ -71,7 +71,7 @@ func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr i
 	if d.lns, err = listen(cfg.Listeners, sockets, d.log.Logger); err != nil {
 		return err
 	}
-	d.srv = newServer(d.sink, format, cfg.Record.Events, cfg.Limits.Clients, d.log.Logger)
+	d.srv = newServer(d.sink, encoderOf(format), cfg.Record.Events, cfg.Limits.Clients, d.log.Logger)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -115,6 +115,11 @@ func (d *daemon) mind(ctx context.Context, reloads <-chan Reload) {
 			told = line
 		}
 	}
+}
+
+// encoderOf makes encoders of records in a format.
+func encoderOf(format record.Format) func() encoder {
+	return func() encoder { return record.NewEncoder(format) }
 }
 
 // openSink opens the record file and the sink in front of it.

@@ -41,6 +41,9 @@ func defaults(change func(*config.Config)) config.Config {
 	cfg := config.Default()
 	cfg.Listeners[0].Address = []string{"127.0.0.1:0"}
 	cfg.Listeners[0].Banner = "hello\r\n"
+	if model := os.Getenv(modelVariable); model != "" {
+		cfg.Listeners[0].Model = model
+	}
 	if change != nil {
 		change(&cfg)
 	}
@@ -86,7 +89,7 @@ func deskAt(t *testing.T, cfg config.Config, sink *record.Sink, log *page) *desk
 	}
 	return &desk{
 		t: t, sink: sink, ln: lns[0], log: log, served: make(chan error, 1), banner: cfg.Listeners[0].Banner,
-		srv: newServer(sink, format, cfg.Record.Events, cfg.Limits.Clients, logger),
+		srv: newServer(sink, encoderOf(format), cfg.Record.Events, cfg.Limits.Clients, logger),
 	}
 }
 

@@ -129,7 +129,7 @@ func (d *daemon) applyRecord(ctx context.Context, cfg config.Config) error {
 	if err := d.file.Reopen(recordOptions(cfg, d.log.Logger)); err != nil {
 		return fmt.Errorf("%w%s", err, fileHint(err))
 	}
-	d.srv.workspaces.format = format
+	d.srv.workspaces.encoder = encoderOf(format)
 	return nil
 }
 

@@ -55,6 +55,9 @@ func runReloadable(t *testing.T, change ...func(*config.Config)) *reloadable {
 	r.cfg.Record.File = filepath.Join(r.dir, "records.log")
 	r.cfg.Record.Compress, r.cfg.Record.MaxBackups = false, 0
 	r.cfg.DrainTimeout = time.Minute
+	if model := os.Getenv(modelVariable); model != "" {
+		r.cfg.Listeners[0].Model = model
+	}
 	for _, f := range change {
 		f(&r.cfg)
 	}

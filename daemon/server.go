@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -26,11 +27,12 @@ const (
 
 // Server accepts clients and runs a session for each. Its methods may be called from any goroutine.
 type Server struct {
-	sink          *record.Sink
+	sink          sink
 	workspaces    *workspaces
 	events        atomic.Bool // opening and closing are records too
 	log           *slog.Logger
 	bannerTimeout time.Duration
+	bell          bell
 	slots         *slots        // one taken for each client
 	records       atomic.Int64  // messages written
 	expired       atomic.Bool   // the time to finish is over: sessions end
@@ -44,11 +46,18 @@ type Server struct {
 	gone     *sync.Cond // signals that a session or an accept loop has ended; its lock is mu
 }
 
+// sink is where sessions hand what they have encoded: record.Sink's promises.
+type sink interface {
+	Gather(lines []byte) (record.Ticket, error)
+	Commit(record.Ticket) error
+	CommitNow(record.Ticket) error
+}
+
 // newServer returns a server whose sessions write to sink and of which there are clients at most at once.
-func newServer(sink *record.Sink, format record.Format, events bool, clients int, log *slog.Logger) *Server {
+func newServer(sink sink, encoder func() encoder, events bool, clients int, log *slog.Logger) *Server {
 	s := &Server{
 		sink:          sink,
-		workspaces:    newWorkspaces(format),
+		workspaces:    newWorkspaces(encoder),
 		log:           log,
 		bannerTimeout: 10 * time.Second,
 		slots:         newSlots(clients),
@@ -112,6 +121,9 @@ func (s *Server) admit(ln *listener, fd int, peer syscall.Sockaddr) {
 
 // runSession is a session's goroutine.
 func (s *Server) runSession(c *session) {
+	if _, ok := c.conn.(*threaded); ok {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+	}
 	c.run()
 	s.mu.Lock()
 	delete(s.sessions, c)
@@ -169,7 +181,36 @@ func (s *Server) nudge() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.sessions {
-		c.wake()
+		c.nudge()
+	}
+	s.ring()
+}
+
+// connOf makes the connection that goes with a model. The descriptor is its from now on.
+func (s *Server) connOf(model string, fd int) (conn, error) {
+	switch model {
+	case "process":
+		return newChild(fd)
+	case "thread":
+	default:
+		return newPolled(fd)
+	}
+	if s.bell.now() == nil {
+		if err := s.bell.ring(); err != nil {
+			_ = unix.Close(fd)
+			return nil, err
+		}
+	}
+	return newThreaded(fd, &s.bell), nil
+}
+
+// ring makes the threads look at the deadlines that were set for them.
+func (s *Server) ring() {
+	if s.bell.now() == nil {
+		return // there has never been a thread
+	}
+	if err := s.bell.ring(); err != nil {
+		s.log.Error("threads cannot be woken", "err", err)
 	}
 }
 
@@ -201,8 +242,9 @@ func (s *Server) expire() {
 	}
 	s.leftovers.Store(int64(len(s.sessions)))
 	for c := range s.sessions {
-		c.expire()
+		c.conn.expire()
 	}
+	s.ring()
 }
 
 // passing says whether an error of accept is one that goes by, or one of a single connection (accept(2)): the loop goes on.

@@ -41,8 +41,7 @@ type session struct {
 	listener *listener
 	settings *listenerSettings // as they were when it began
 	events   bool              // its opening and closing are records
-	file     *os.File          // the connection, non-blocking
-	raw      syscall.RawConn
+	conn     conn
 	source   record.Source
 	framing  framing.Line
 	opened   time.Time
@@ -63,25 +62,29 @@ type session struct {
 
 // newSession makes a session of an accepted connection. The descriptor is the session's from now on.
 func newSession(srv *Server, ln *listener, fd int, remote netip.AddrPort) (*session, error) {
+	cookie, err := socketCookie(fd)
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	name := bootID() + "-" + strconv.FormatUint(cookie, 16)
+	return sessionFrom(srv, ln, fd, record.Source{Listener: ln.name, Session: name, Remote: remote.String()})
+}
+
+// sessionFrom is newSession for a client whose source is known.
+func sessionFrom(srv *Server, ln *listener, fd int, source record.Source) (*session, error) {
 	s := &session{
 		server:   srv,
 		listener: ln,
 		settings: ln.settings.Load(),
 		events:   srv.events.Load(),
-		source:   record.Source{Listener: ln.name, Remote: remote.String()},
+		source:   source,
 		opened:   time.Now(),
 	}
 	s.framing.Max = int(s.settings.MaxMessage)
-	if cookie, err := socketCookie(fd); err == nil {
-		s.source.Session = bootID() + "-" + strconv.FormatUint(cookie, 16)
-	} else {
-		_ = unix.Close(fd)
-		return nil, err
-	}
-	s.file = os.NewFile(uintptr(fd), "")
 	var err error
-	if s.raw, err = s.file.SyscallConn(); err != nil {
-		return nil, errors.Join(err, s.file.Close())
+	if s.conn, err = srv.connOf(s.settings.Model, fd); err != nil {
+		return nil, err
 	}
 	s.onReadable = s.readNow
 	return s, nil
@@ -91,13 +94,13 @@ func newSession(srv *Server, ln *listener, fd int, remote netip.AddrPort) (*sess
 func (s *session) run() {
 	why, err := s.serve()
 	if s.events {
-		if err := s.event(func(e *record.Encoder, dst []byte) []byte {
+		if err := s.event(func(e encoder, dst []byte) []byte {
 			return e.Close(dst, string(why), s.records, s.offset)
 		}); err != nil {
 			why = bySink
 		}
 	}
-	_ = s.file.Close() // all that matters has been read; the peer learns of it in any case
+	s.conn.close()
 	s.log(why, err)
 }
 
@@ -134,13 +137,16 @@ func (s *session) log(why reason, err error) {
 
 // serve greets, then records message after message until the client, the daemon or a fault ends it.
 func (s *session) serve() (reason, error) {
+	if c, ok := s.conn.(*child); ok {
+		return s.relay(c)
+	}
 	greeting := s.greet()
 	s.greeted.Store(true)
 	if s.server.draining.Load() { // drain half-closes only who has been greeted by then
 		s.halfClose()
 	}
 	if s.events {
-		if err := s.event((*record.Encoder).Open); err != nil {
+		if err := s.event(encoder.Open); err != nil {
 			return bySink, err
 		}
 	}
@@ -188,7 +194,7 @@ func (s *session) greet() error {
 	text := s.settings.banner.appendTo(small[:0], s)
 	var n int
 	var err error
-	_ = s.raw.Control(func(fd uintptr) { n, err = unix.Write(int(fd), text) }) // open: it is ours
+	s.conn.control(func(fd uintptr) { n, err = unix.Write(int(fd), text) })
 	switch {
 	case n == len(text):
 		return nil
@@ -200,20 +206,17 @@ func (s *session) greet() error {
 
 // greetSlowly sends what is left of the banner as the client takes it.
 func (s *session) greetSlowly(text []byte) error {
-	if err := s.file.SetWriteDeadline(time.Now().Add(s.server.bannerTimeout)); err != nil {
-		return err
+	by := time.Now().Add(s.server.bannerTimeout)
+	if s.server.expired.Load() {
+		by = longAgo
 	}
-	if s.server.expired.Load() { // it may have come between
-		s.expire()
-	}
-	_, err := s.file.Write(text)
-	return cause(err)
+	return cause(s.conn.write(text, by))
 }
 
 // receive waits until the client has sent something, and reads it into a workspace. n is 0 at the end of the stream. With
 // an error there is no workspace; it is os.ErrDeadlineExceeded when the deadline came first.
 func (s *session) receive() (ws *workspace, n int, err error) {
-	if err := s.raw.Read(s.onReadable); err != nil {
+	if err := s.conn.read(s.onReadable); err != nil {
 		return nil, 0, err
 	}
 	ws, n, err = s.got, s.n, s.errno
@@ -267,7 +270,7 @@ func (s *session) take(ws *workspace, n int) error {
 	err := s.hand(ws, &ticket)
 	s.server.workspaces.put(ws)
 	if err == nil {
-		err = s.server.sink.Commit(ticket)
+		err = s.commit(ticket)
 	}
 	if err != nil {
 		return s.fail(first, err)
@@ -277,6 +280,14 @@ func (s *session) take(ws *workspace, n int) error {
 		s.heard = time.Now() // while the sink had us wait, the silence was ours
 	}
 	return nil
+}
+
+// commit waits until what the ticket stands for is written.
+func (s *session) commit(ticket record.Ticket) error {
+	if _, ok := s.conn.(*threaded); ok {
+		return s.server.sink.CommitNow(ticket)
+	}
+	return s.server.sink.Commit(ticket)
 }
 
 // encode appends one message to the workspace's output.
@@ -315,8 +326,11 @@ func (s *session) finish(why reason, err error, flag framing.Flag) (reason, erro
 		rest = rest[took:]
 	}
 	s.rest = s.server.workspaces.keep(s.rest, nil)
-	serr := s.server.sink.Append(ws.out)
+	ticket, serr := s.server.sink.Gather(ws.out)
 	s.server.workspaces.put(ws)
+	if serr == nil {
+		serr = s.commit(ticket)
+	}
 	if serr != nil {
 		return bySink, s.fail(first, serr)
 	}
@@ -325,13 +339,13 @@ func (s *session) finish(why reason, err error, flag framing.Flag) (reason, erro
 }
 
 // event appends one record that says something about the session.
-func (s *session) event(encode func(*record.Encoder, []byte) []byte) error {
+func (s *session) event(encode func(encoder, []byte) []byte) error {
 	ws := s.server.workspaces.get()
 	ws.encoder.Begin(&s.source, time.Now())
 	ticket, err := s.server.sink.Gather(encode(ws.encoder, ws.out))
 	s.server.workspaces.put(ws)
 	if err == nil {
-		err = s.server.sink.Commit(ticket)
+		err = s.commit(ticket)
 	}
 	return err
 }
@@ -345,19 +359,16 @@ func (s *session) setDeadline() {
 		at = s.heard.Add(idle)
 	}
 	if !at.IsZero() || s.limited {
-		_ = s.file.SetReadDeadline(at) // a socket takes deadlines
+		s.conn.setReadDeadline(at)
 		s.limited = !at.IsZero()
 	}
 	if s.server.expired.Load() { // it may have come between: the server sets its deadline only once
-		_ = s.file.SetReadDeadline(longAgo)
+		s.conn.wake()
 	}
 }
 
 // idleTimeout is the one in force now, also for sessions that began under another.
 func (s *session) idleTimeout() time.Duration { return s.listener.settings.Load().IdleTimeout }
-
-// longAgo is a deadline that has passed.
-var longAgo = time.Unix(1, 0)
 
 // deadline says whether the session is over, and why, after a deadline has passed.
 func (s *session) deadline() (why reason, over bool) {
@@ -380,8 +391,8 @@ func (s *session) deadline() (why reason, over bool) {
 func (s *session) lastWords(why reason) reason {
 	var ready bool
 	for left := s.unread(); left > 0; left -= s.n {
-		err := s.raw.Control(func(fd uintptr) { ready = s.readNow(fd) })
-		if err != nil || !ready {
+		s.conn.control(func(fd uintptr) { ready = s.readNow(fd) })
+		if !ready {
 			break
 		}
 		ws := s.got
@@ -399,29 +410,23 @@ func (s *session) lastWords(why reason) reason {
 
 // unread is how many bytes have arrived that were not read yet.
 func (s *session) unread() (n int) {
-	_ = s.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) }) // on error: none
+	s.conn.control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) }) // on error: none
 	return n
 }
 
 // halfClose tells the client that we will say no more, so that one that listens knows it should finish.
 func (s *session) halfClose() {
-	_ = s.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }) // a peer that has gone need not be told
-}
-
-// wake makes receive return now, with os.ErrDeadlineExceeded.
-func (s *session) wake() {
-	_ = s.file.SetReadDeadline(longAgo) // on error it has been closed
-}
-
-// expire is wake, and ends the sending of a banner too.
-func (s *session) expire() {
-	_ = s.file.SetDeadline(longAgo) // on error it has been closed
+	if c, ok := s.conn.(*child); ok {
+		c.order(orderDrain)
+		return
+	}
+	s.conn.control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }) // a peer that has gone need not be told
 }
 
 // local is our end's address.
 func (s *session) local() string {
 	addr := s.listener.addr
-	_ = s.raw.Control(func(fd uintptr) {
+	s.conn.control(func(fd uintptr) {
 		if sa, err := syscall.Getsockname(int(fd)); err == nil {
 			addr = addrPort(sa)
 		}

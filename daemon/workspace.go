@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"sync"
+	"time"
 
 	"tcpmux/daemon/record"
 )
@@ -25,7 +26,15 @@ const (
 type workspace struct {
 	in      []byte // headroom, then what is read
 	out     []byte // encoded records
-	encoder *record.Encoder
+	encoder encoder
+}
+
+// encoder appends what there is to be said of a session, for the sink that goes with it: record.Encoder's promises.
+type encoder interface {
+	Begin(src *record.Source, now time.Time)
+	Open(dst []byte) []byte
+	Message(dst []byte, offset int64, data []byte, flag string) []byte
+	Close(dst []byte, reason string, records, bytes int64) []byte
 }
 
 // join returns the rest of earlier reads and the n bytes that were read into the workspace as one. A long rest grows where it
@@ -46,14 +55,14 @@ func (ws *workspace) join(rest []byte, n int) []byte {
 // workspaces lends workspaces to sessions, maxWorkspaces at most; who comes then waits. It also keeps the buffers for short
 // rests, which are many when clients send in small pieces.
 type workspaces struct {
-	format record.Format   // changed while none is lent
-	free   chan *workspace // those that were used before
-	unmade chan struct{}   // one for each that may still be made
-	rests  sync.Pool
+	encoder func() encoder  // changed while none is lent
+	free    chan *workspace // those that were used before
+	unmade  chan struct{}   // one for each that may still be made
+	rests   sync.Pool
 }
 
-func newWorkspaces(format record.Format) *workspaces {
-	w := &workspaces{format: format, free: make(chan *workspace, maxWorkspaces), unmade: make(chan struct{}, maxWorkspaces)}
+func newWorkspaces(encoder func() encoder) *workspaces {
+	w := &workspaces{encoder: encoder, free: make(chan *workspace, maxWorkspaces), unmade: make(chan struct{}, maxWorkspaces)}
 	for range maxWorkspaces {
 		w.unmade <- struct{}{}
 	}
@@ -72,7 +81,7 @@ func (w *workspaces) get() *workspace {
 	case ws := <-w.free:
 		return ws
 	case <-w.unmade:
-		return &workspace{in: make([]byte, headroom+readSize), encoder: record.NewEncoder(w.format)}
+		return &workspace{in: make([]byte, headroom+readSize), encoder: w.encoder()}
 	}
 }
 
@@ -84,7 +93,7 @@ func (w *workspaces) pause(ctx context.Context) (resume func()) {
 	unmade := 0
 	resume = func() {
 		for _, ws := range held {
-			ws.encoder = record.NewEncoder(w.format)
+			ws.encoder = w.encoder()
 			w.free <- ws
 		}
 		for range unmade {

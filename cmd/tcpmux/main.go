@@ -12,11 +12,16 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"tcpmux/daemon"
 )
 
 func main() {
 	// A reader that goes away is an error of the write, told or not by whoever wrote, and never the end of a daemon.
 	signal.Ignore(syscall.SIGPIPE)
+	if os.Args[0] == daemon.ChildName {
+		os.Exit(daemon.Child())
+	}
 	if filepath.Base(os.Args[0]) == generatorName {
 		os.Exit(generate(os.Args[1:], os.Stderr))
 	}

@@ -70,7 +70,7 @@ func (s *Sink) Gather(lines []byte) (Ticket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.gather) >= maxGather && !s.closed {
-		_ = s.commit(s.batch) // it fails when the sink is closed, which is looked at next
+		_ = s.commit(s.batch, true) // it fails when the sink is closed, which is looked at next
 	}
 	if s.closed {
 		return 0, ErrSinkClosed
@@ -84,7 +84,14 @@ func (s *Sink) Gather(lines []byte) (Ticket, error) {
 func (s *Sink) Commit(t Ticket) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.commit(uint64(t))
+	return s.commit(uint64(t), true)
+}
+
+// CommitNow is Commit for one who had better not yield: a goroutine that owns its thread would cost two switches of threads.
+func (s *Sink) CommitNow(t Ticket) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.commit(uint64(t), false)
 }
 
 // Ping returns when the sink has shown that it lives: nobody writes, or a write has come back, even if it failed.
@@ -142,7 +149,7 @@ func (s *Sink) Close() {
 }
 
 // commit returns when batch n is written. Whoever finds nobody writing does it, for all who gathered.
-func (s *Sink) commit(n uint64) error {
+func (s *Sink) commit(n uint64, yield bool) error {
 	for s.written <= n {
 		switch {
 		case s.closed:
@@ -150,7 +157,7 @@ func (s *Sink) commit(n uint64) error {
 		case s.writing:
 			s.waiting[n&1].Wait()
 		default:
-			if err := s.write(); err != nil {
+			if err := s.write(yield); err != nil {
 				return err
 			}
 		}
@@ -159,11 +166,12 @@ func (s *Sink) commit(n uint64) error {
 }
 
 // write writes the batch that is being gathered. It is called and returns with mu held, and lets it go meanwhile.
-func (s *Sink) write() error {
+func (s *Sink) write(yield bool) error {
 	s.writing = true
 	s.mu.Unlock()
-	// Let every session that has something ready gather too: one write then serves them all.
-	runtime.Gosched()
+	if yield { // every session that has something ready gathers too: one write then serves them all
+		runtime.Gosched()
+	}
 	s.mu.Lock()
 	lines := s.gather
 	s.gather, s.spare = s.spare[:0], nil

@@ -110,3 +110,32 @@ func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 	}
 	r.visitAt(port, "Hello\r\n")
 }
+
+// Every model serves inside the sandbox of the unit, and a reload brings it to new clients while the old go on with theirs.
+func TestModels(t *testing.T) {
+	r := serving(t)
+	r.mustVisit()
+	was := `model = "goroutine"`
+	var talking []*chatters
+	for _, model := range []string{"thread", "process", "goroutine"} {
+		r.edit(toml, was, `model = "`+model+`"`)
+		was = `model = "` + model + `"`
+		r.reload()
+		for range 5 {
+			r.mustVisit()
+		}
+		talking = append(talking, r.chatters(10))
+	}
+	if got := r.run("pgrep", "-c", "-f", "^tcpmux: session"); strings.TrimSpace(got) != "10" {
+		t.Errorf("got %s session processes, want 10", got)
+	}
+	for _, c := range talking {
+		if _, err := c.dismiss(); err != nil {
+			t.Error(err)
+		}
+	}
+	r.await("the processes end", func() bool {
+		out, _ := r.try("pgrep", "-c", "-f", "^tcpmux: session")
+		return strings.TrimSpace(out) == "0"
+	})
+}

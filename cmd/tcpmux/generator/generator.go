@@ -48,7 +48,7 @@ func write(dir string, units []Unit) error {
 // TellLater has systemd say what is wrong with the configuration at path once it opens the port: for a fault that Tell could not
 // tell, as there is neither a journal nor a kernel's log when a container boots.
 func TellLater(path, dir string) error {
-	if !plainPath.MatchString(path) {
+	if !plainPath().MatchString(path) {
 		return fmt.Errorf("configuration %q: want a path of letters, digits, dot, dash and underscore", path)
 	}
 	text := head(path) + "[Socket]\n# The journal is to have the faults; the port is opened all the same.\nExecStartPre=-/usr/bin/tcpmux check --quiet --config " + path + "\n"

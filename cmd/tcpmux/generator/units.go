@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync"
 
 	"tcpmux/config"
 )
@@ -103,11 +104,11 @@ func after(names []string) string {
 	return "After=" + strings.Join(names, " ") + "\n"
 }
 
-var plainPath = regexp.MustCompile(`^/[a-zA-Z0-9/._-]+$`)
+var plainPath = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^/[a-zA-Z0-9/._-]+$`) })
 
 // sourcePath has systemctl say that a daemon-reload is due once the file has been changed.
 func sourcePath(path string) string {
-	if !plainPath.MatchString(path) {
+	if !plainPath().MatchString(path) {
 		return ""
 	}
 	return "SourcePath=" + path + "\n"
@@ -139,10 +140,10 @@ func (p port) settings() string {
 }
 
 // Load lets nothing else through; here it is what stands between a name and a second line of the unit.
-var plainName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`)
+var plainName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`) })
 
 func newPort(l config.Listener) (port, error) {
-	if !plainName.MatchString(l.Name) {
+	if !plainName().MatchString(l.Name) {
 		return port{}, fmt.Errorf("listener %q: want a name of letters, digits, dot, dash and underscore", l.Name)
 	}
 	p := port{name: l.Name, backlog: l.Backlog}
@@ -154,7 +155,7 @@ func newPort(l config.Listener) (port, error) {
 			errs = append(errs, fmt.Errorf("listener %q: address %q: want an IP address and a port", l.Name, address))
 		case a.Port() == 0:
 			errs = append(errs, fmt.Errorf("listener %q: address %q: systemd opens no port 0, want 1 or more", l.Name, address))
-		case a.Addr().Zone() != "" && !plainName.MatchString(a.Addr().Zone()):
+		case a.Addr().Zone() != "" && !plainName().MatchString(a.Addr().Zone()):
 			errs = append(errs, fmt.Errorf("listener %q: address %q: want the name of an interface behind the %%", l.Name, address))
 		}
 		p.streams = append(p.streams, stream(a))

@@ -1,0 +1,165 @@
+package daemon
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"tcpmux/daemon/framing"
+	"tcpmux/daemon/record"
+)
+
+// The daemon and the child process that serves a client speak over a socket pair. To the child go orders, one byte each; the
+// first is the hello, which brings the connection as ancillary data. From it come parcels: a byte that says what it is, four
+// that say how long it is, and that.
+const (
+	orderHello  = 'h' // and a hello
+	orderAck    = 'a' // the messages of one parcel are written
+	orderIdle   = 'i' // and eight bytes: idle_timeout in nanoseconds, in force from now on
+	orderDrain  = 'd' // say no more to the client
+	orderExpire = 'x' // the time to finish is over
+	parcelData  = 'm' // messages, each acknowledged by one orderAck for the parcel
+	parcelEnd   = 'e' // the session is over: an ending
+)
+
+// parcelHead is how long the head of a parcel is.
+const parcelHead = 1 + 4
+
+// flags are the flags of a message by the number that stands for them.
+var flags = [...]string{framing.Whole.String(), framing.EOF.String(), framing.Cut.String(), framing.Timeout.String()}
+
+// parcelEncoder is a child's encoder: what it makes, unpack takes apart again in the daemon, which alone writes records.
+type parcelEncoder struct{}
+
+func (parcelEncoder) Begin(*record.Source, time.Time) {}
+
+func (parcelEncoder) Message(dst []byte, offset int64, data []byte, flag string) []byte {
+	n := byte(0)
+	for flags[n] != flag {
+		n++
+	}
+	dst = binary.BigEndian.AppendUint64(append(dst, n), uint64(offset))
+	return append(binary.BigEndian.AppendUint32(dst, uint32(len(data))), data...)
+}
+
+// Open and Close are the daemon's to record.
+
+func (parcelEncoder) Open(dst []byte) []byte                        { return dst }
+func (parcelEncoder) Close(dst []byte, _ string, _, _ int64) []byte { return dst }
+
+// errParcel is what a child that does not keep to the protocol ends with.
+var errParcel = errors.New("session process: it does not keep to the protocol")
+
+// unpack returns the first message of a parcel and what follows it.
+func unpack(parcel []byte) (offset int64, data []byte, flag string, rest []byte, err error) {
+	const head = 1 + 8 + 4
+	if len(parcel) < head || int(parcel[0]) >= len(flags) {
+		return 0, nil, "", nil, errParcel
+	}
+	n := int64(binary.BigEndian.Uint32(parcel[9:]))
+	offset = int64(binary.BigEndian.Uint64(parcel[1:]))
+	if n > int64(len(parcel)-head) || offset < 0 {
+		return 0, nil, "", nil, errParcel
+	}
+	return offset, parcel[head : head+n], flags[parcel[0]], parcel[head+n:], nil
+}
+
+// ending is how a child's session went.
+type ending struct {
+	offset int64
+	why    reason
+	err    string
+}
+
+func (e ending) appendTo(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(e.offset))
+	return append(append(append(dst, byte(len(e.why))), e.why...), e.err...)
+}
+
+// parseEnding reads an ending. Only the reasons that there are pass: records show them.
+func parseEnding(b []byte) (e ending, err error) {
+	if len(b) < 9 || len(b) < 9+int(b[8]) {
+		return e, errParcel
+	}
+	e.offset = int64(binary.BigEndian.Uint64(b))
+	e.why, e.err = reason(b[9:9+int(b[8])]), string(b[9+int(b[8]):])
+	switch e.why {
+	case byEOF, byReset, byLoss, byIdle, byDrain, byBanner, bySink, byError:
+		return e, nil
+	}
+	return e, errParcel
+}
+
+// post is a child's sink: it sends what is gathered to the daemon, and waits until that says that it is written.
+type post struct {
+	out io.Writer
+
+	mu    sync.Mutex
+	sent  uint64 // parcels
+	acked uint64
+	over  bool // the daemon has gone
+	come  sync.Cond
+}
+
+func newPost(out io.Writer) *post {
+	p := &post{out: out}
+	p.come.L = &p.mu
+	return p
+}
+
+// Gather implements sink.
+func (p *post) Gather(messages []byte) (record.Ticket, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(messages) == 0 {
+		return record.Ticket(p.sent), nil
+	}
+	head := binary.BigEndian.AppendUint32([]byte{parcelData}, uint32(len(messages)))
+	if _, err := p.out.Write(append(head, messages...)); err != nil {
+		return 0, os.NewSyscallError("send to the daemon", err)
+	}
+	p.sent++
+	return record.Ticket(p.sent), nil
+}
+
+// Commit implements sink.
+func (p *post) Commit(t record.Ticket) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.acked < uint64(t) && !p.over {
+		p.come.Wait()
+	}
+	if p.acked < uint64(t) {
+		return record.ErrSinkClosed
+	}
+	return nil
+}
+
+// CommitNow implements sink.
+func (p *post) CommitNow(t record.Ticket) error { return p.Commit(t) }
+
+// ack notes that one more parcel is written.
+func (p *post) ack() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.acked++
+	p.come.Broadcast()
+}
+
+// close makes all who wait give up.
+func (p *post) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	p.come.Broadcast()
+}
+
+// end tells the daemon how the session went.
+func (p *post) end(e ending) error {
+	body := e.appendTo(nil)
+	_, err := p.out.Write(append(binary.BigEndian.AppendUint32([]byte{parcelEnd}, uint32(len(body))), body...))
+	return err
+}
