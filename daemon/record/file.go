@@ -71,6 +71,7 @@ type File struct {
 	pruned  time.Time // when the backups were last looked at
 	rotated time.Time // when the last rotation was tried
 	failing bool      // the last rotation failed
+	unfit   bool      // somebody else's writing has not been made fit for ours yet
 	astray  error     // why the descriptor is that of a file which was moved aside: nothing may be written to it
 }
 
@@ -103,6 +104,7 @@ func (f *File) begin() error {
 		return err
 	}
 	if err := f.adopt(); err != nil {
+		f.keeper.stop()
 		return errors.Join(err, f.f.Close())
 	}
 	f.prune()
@@ -111,12 +113,14 @@ func (f *File) begin() error {
 
 // adopt makes a file that somebody else has written fit for our lines.
 func (f *File) adopt() error {
-	if f.size == 0 {
+	f.unfit = f.size > 0
+	if !f.unfit {
 		return nil
 	}
 	in, err := os.Open(f.opt.Path)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
+			f.unfit = false
 			return nil // a file that we may write and not read: nothing can be told of what is in it
 		}
 		return f.fail("read", cause(err))
@@ -135,8 +139,11 @@ func (f *File) adopt() error {
 		}
 	}
 	if f.size > 0 && (first[0] == '{') != (f.opt.Format == JSON) {
-		return f.rotateNow()
+		if err := f.rotateNow(); err != nil {
+			return err
+		}
 	}
+	f.unfit = false
 	return nil
 }
 
@@ -160,11 +167,12 @@ func (f *File) mend(in *os.File) error {
 	if err != nil {
 		return f.fail("read", cause(err))
 	}
-	var c [1]byte
-	if _, err := in.ReadAt(c[:], start); err != nil {
-		return f.fail("read", cause(err))
-	}
-	if c[0] != '{' && (c[0] < '0' || c[0] > '9') {
+	head, piece := make([]byte, pieceSize), make([]byte, pieceSize)
+	n, _ := in.ReadAt(head, 0) // a file that is shorter has less
+	m, _ := in.ReadAt(piece, start)
+	head, piece = head[:n], piece[:m]
+	// Barcodes and other numbers are lines of other programs that are replaced by us, on the same file.
+	if ours := isPiece(head) && (start > 0 || len(piece) >= len("2026-")); !ours || !isPiece(piece) {
 		f.tell(TornLine, f.fail("open", errors.New("its last line, which is no record, was not whole and has been ended")))
 		_, err := f.append([]byte("\n"))
 		return err
@@ -175,6 +183,26 @@ func (f *File) mend(in *os.File) error {
 	}
 	f.size = start
 	return nil
+}
+
+// pieceSize is how much of a line is looked at to tell a piece of a record.
+const pieceSize = 40
+
+// isPiece says whether b could be the beginning of a record, as far as it goes.
+func isPiece(b []byte) bool {
+	for _, form := range []string{`{"time":"0000-00-00T00:00:00.000000Z"`, "0000-00-00T00:00:00.000000Z from ", "0000-00-00T00:00:00.000000Z open from ", "0000-00-00T00:00:00.000000Z close from "} {
+		n := min(len(b), len(form))
+		shape := bytes.Map(func(r rune) rune {
+			if r >= '0' && r <= '9' {
+				return '0'
+			}
+			return r
+		}, b[:n])
+		if string(shape) == form[:n] {
+			return true
+		}
+	}
+	return false
 }
 
 // lastLine returns where the last line of a file of that size begins.
@@ -278,8 +306,8 @@ func (f *File) Rotate() error {
 	if f.f == nil {
 		return f.fail("rotate", fs.ErrClosed)
 	}
-	if f.size == 0 {
-		return nil
+	if err := f.settle(); err != nil || f.size == 0 {
+		return err
 	}
 	return f.rotateNow()
 }
@@ -328,17 +356,24 @@ func (f *File) create(flags int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return file, file.Chmod(f.opt.Mode)
+	if err := file.Chmod(f.opt.Mode); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // settle cuts off what a failed write left, and follows the name when the file was moved or deleted: at most once a second,
 // as that is a system call.
 func (f *File) settle() error {
 	if f.torn >= 0 {
-		if err := f.f.Truncate(f.torn); err != nil {
-			return f.fail("truncate", cause(err))
+		if err := f.cutBack(); err != nil {
+			return err
 		}
-		f.size, f.torn = f.torn, -1
+	}
+	if f.unfit {
+		if err := f.adopt(); err != nil {
+			return err
+		}
 	}
 	if now := time.Now(); now.Sub(f.looked) >= time.Second || now.Before(f.looked) {
 		f.looked = now
@@ -347,6 +382,23 @@ func (f *File) settle() error {
 		}
 		return f.follow()
 	}
+	return nil
+}
+
+// cutBack cuts off what a failed write left, unless somebody has cut off more meanwhile, to make room: then Truncate would
+// make the file longer again, by zeros.
+func (f *File) cutBack() error {
+	info, err := f.f.Stat()
+	if err != nil {
+		return f.fail("stat", cause(err))
+	}
+	if info.Size() > f.torn {
+		if err := f.f.Truncate(f.torn); err != nil {
+			return f.fail("truncate", cause(err))
+		}
+	}
+	f.size, f.unfit = min(info.Size(), f.torn), info.Size() < f.torn
+	f.torn = -1
 	return nil
 }
 
@@ -434,7 +486,9 @@ func (f *File) rotateNow() error {
 		return err
 	}
 	f.prune()
-	return f.fail("rotate", errors.Join(f.f.Chmod(f.opt.Mode), old.Close())) // lumberjack made it, under the umask
+	_ = f.f.Chmod(f.opt.Mode) // lumberjack made it, under the umask; it is ours, so this works
+	_ = old.Close()           // what was written to it is written
+	return nil
 }
 
 // named says whether there is a backup with the name of this moment or of one right after it.

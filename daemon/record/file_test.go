@@ -201,6 +201,21 @@ func TestFileTruncatedWithinALineEndsIt(t *testing.T) {
 	}
 }
 
+// TestFileEmptiedWhileAWriteIsTorn holds that nothing is written behind a hole when somebody makes room on a full disk.
+func TestFileEmptiedWhileAWriteIsTorn(t *testing.T) {
+	opt := options(t)
+	f := open(t, opt)
+	write(t, f, "before\n")
+	f.torn = 7 // as a failed write leaves it
+	if err := os.Truncate(opt.Path, 0); err != nil {
+		t.Fatal(err)
+	}
+	write(t, f, "after\n")
+	if got, want := read(t, opt.Path), "after\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestFileHasOneFormat(t *testing.T) {
 	opt := options(t)
 	f := open(t, opt)
@@ -282,6 +297,7 @@ func TestFileCutsBackWhatDidNotFit(t *testing.T) {
 
 func TestLastLineThatIsNotWhole(t *testing.T) {
 	const whole = "2026-11-22T13:05:41.118203Z from 192.0.2.7:40312: one\n"
+	const object = `{"time":"2026-11-22T13:05:41.118203Z","kind":"open"}` + "\n"
 	long := strings.Repeat("x", 200<<10)
 	for _, c := range []struct {
 		name, before, want string
@@ -289,10 +305,12 @@ func TestLastLineThatIsNotWhole(t *testing.T) {
 	}{
 		{"a piece of a record", whole + "2026-11-22T13:05:41.118", whole, Text},
 		{"a record without its end", whole + whole[:len(whole)-1], whole, Text},
-		{"a long piece", whole + "2026" + long, whole, Text},
+		{"a long piece", whole + whole[:len(whole)-1] + long, whole, Text},
 		{"nothing but a piece", "2026-11", "", Text},
-		{"a piece of an object", "{}\n{\"time\":", "{}\n", JSON},
-		{"another's line", whole + "time=2026", whole + "time=2026\n", Text},
+		{"a piece of an object", object + object[:12], object, JSON},
+		{"another's line behind ours", whole + "time=2026", whole + "time=2026\n", Text},
+		{"a barcode", "4006381333931", "4006381333931\n", Text},
+		{"a barcode behind others", "4006381333931\n2026", "4006381333931\n2026\n", Text},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			opt := options(t)
