@@ -156,11 +156,19 @@ func (a *acceptor) leave() error {
 			return ErrServerClosed
 		}
 		fd, peer, err := -1, syscall.Sockaddr(nil), error(nil)
-		if cerr := a.raw.Control(func(lfd uintptr) { fd, peer, err = a.accept(int(lfd)) }); cerr != nil || err != nil {
-			a.server.slots.release()
-			break
+		cerr := a.raw.Control(func(lfd uintptr) { fd, peer, err = a.accept(int(lfd)) })
+		if cerr == nil && err == nil {
+			a.server.admit(a.ln, fd, peer)
+			continue
 		}
-		a.server.admit(a.ln, fd, peer)
+		a.server.slots.release()
+		if errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.EPROTO) {
+			continue // that one has gone; the others have not
+		}
+		if err != nil && !errors.Is(err, syscall.EAGAIN) {
+			a.server.log.Warn("clients in the backlog are turned away", "listener", a.ln.name, "err", os.NewSyscallError("accept", err))
+		}
+		break
 	}
 	return ErrServerClosed
 }

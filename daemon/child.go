@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"time"
 
@@ -66,6 +67,8 @@ func readHello(in io.Reader) (h hello, err error) {
 
 // Child serves the one client that the daemon passes it, and returns the exit status. Its standard error is the daemon's.
 func Child() int {
+	// They are for the daemon, which gives its orders; a terminal or a service manager may signal the whole group.
+	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	debug.SetMemoryLimit(childMemory)
 	if err := serveChild(); err != nil {
 		fmt.Fprintf(os.Stderr, "tcpmux: session process: %v\n", err)
@@ -116,6 +119,9 @@ func receiveConnection(channel int) (int, error) {
 	var order [1]byte
 	oob := make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := unix.Recvmsg(channel, order[:], oob, unix.MSG_CMSG_CLOEXEC)
+	if n == 0 && err == nil {
+		return -1, errors.New("the daemon has gone")
+	}
 	if err != nil || n != 1 || order[0] != orderHello {
 		return -1, fmt.Errorf("receive connection: %d bytes, %w", n, errors.Join(err, errParcel))
 	}

@@ -26,6 +26,13 @@ func confine() error {
 		{Code: give, K: unix.SECCOMP_RET_KILL_PROCESS},
 		{Code: load, K: 0}, // seccomp_data.nr
 	}
+	// The runtime signals its own threads. No other process, though it has the same user.
+	filter = append(filter,
+		unix.SockFilter{Code: equal, K: unix.SYS_TGKILL, Jf: 4},
+		unix.SockFilter{Code: load, K: 16}, // the low half of seccomp_data.args[0]
+		unix.SockFilter{Code: equal, K: uint32(os.Getpid()), Jf: 1},
+		unix.SockFilter{Code: give, K: unix.SECCOMP_RET_ALLOW},
+		unix.SockFilter{Code: give, K: unix.SECCOMP_RET_KILL_PROCESS})
 	for _, call := range sessionCalls {
 		filter = append(filter, unix.SockFilter{Code: equal, K: uint32(call), Jf: 1}, unix.SockFilter{Code: give, K: unix.SECCOMP_RET_ALLOW})
 	}
@@ -46,7 +53,7 @@ var sessionCalls = []uintptr{
 	unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2,
 	unix.SYS_FUTEX, unix.SYS_NANOSLEEP, unix.SYS_CLOCK_GETTIME, unix.SYS_SCHED_YIELD,
 	unix.SYS_MMAP, unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_MPROTECT, unix.SYS_PRCTL,
-	unix.SYS_CLONE, unix.SYS_CLONE3, unix.SYS_GETTID, unix.SYS_GETPID, unix.SYS_TGKILL, unix.SYS_RSEQ, unix.SYS_SET_ROBUST_LIST,
+	unix.SYS_CLONE, unix.SYS_CLONE3, unix.SYS_GETTID, unix.SYS_GETPID, unix.SYS_RSEQ, unix.SYS_SET_ROBUST_LIST,
 	unix.SYS_RT_SIGACTION, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGRETURN, unix.SYS_SIGALTSTACK, unix.SYS_RESTART_SYSCALL,
 	unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
 }

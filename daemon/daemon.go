@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,6 +72,7 @@ func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr i
 	if d.lns, err = listen(cfg.Listeners, sockets, d.log.Logger); err != nil {
 		return err
 	}
+	allowThreads(cfg)
 	d.srv = newServer(d.sink, encoderOf(format), cfg.Record.Events, cfg.Limits.Clients, d.log.Logger)
 
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -116,6 +118,9 @@ func (d *daemon) mind(ctx context.Context, reloads <-chan Reload) {
 		}
 	}
 }
+
+// allowThreads lets Go's runtime have a thread for each client: beyond its own limit it would end the process.
+func allowThreads(cfg config.Config) { debug.SetMaxThreads(cfg.Limits.Clients + 10_000) }
 
 // encoderOf makes encoders of records in a format.
 func encoderOf(format record.Format) func() encoder {

@@ -19,9 +19,6 @@ const childGrace = 3 * time.Second
 // childStart is how long a child may take to start and to take its orders.
 const childStart = 30 * time.Second
 
-// byChild is the reason when the process that served a client has died.
-const byChild reason = "process"
-
 // child is a connection that a process of its own serves. The daemon keeps a duplicate, so that it can half-close it and tell
 // the peer of the end whatever becomes of the process.
 type child struct {
@@ -30,6 +27,7 @@ type child struct {
 	channel *os.File
 	head    [parcelHead]byte
 	once    sync.Once // the process is reaped
+	ended   string    // how it ended, once it is reaped
 
 	mu      sync.Mutex // orders do not mix
 	greeted bool       // the hello is out: orders may follow
@@ -99,31 +97,49 @@ func (c *child) greet(hello func() hello) error {
 		return fmt.Errorf("tell session process: %w", err)
 	}
 	c.greeted = true
-	return c.channel.SetWriteDeadline(time.Time{})
+	return nil
 }
 
 // order sends an order. Before the hello there is none to give: that says how things stand. A child that has died need not
-// be told.
+// be told; one that does not listen is killed, as nobody may wait for it.
 func (c *child) order(b ...byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.greeted {
-		_, _ = c.channel.Write(b)
+	if !c.greeted {
+		return
+	}
+	_ = c.channel.SetWriteDeadline(time.Now().Add(childGrace)) // it fails when closed, and so does Write
+	if _, err := c.channel.Write(b); errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = c.process.Kill() // it fails when it has ended
 	}
 }
 
-// next waits for a parcel and returns what it is and its body, in buf or a larger one.
-func (c *child) next(buf []byte, limit int) (kind byte, body []byte, err error) {
+// next waits for a parcel and returns what it is and how long its body.
+func (c *child) next(limit int) (kind byte, n int, err error) {
 	if _, err := io.ReadFull(c.channel, c.head[:]); err != nil {
-		return 0, buf, err
+		return 0, 0, err
 	}
-	n := int(binary.BigEndian.Uint32(c.head[1:]))
-	if n > limit {
-		return 0, buf, errParcel
+	n = int(binary.BigEndian.Uint32(c.head[1:]))
+	if n == 0 || n > limit {
+		return 0, 0, errParcel
 	}
-	body = slices.Grow(buf[:0], n)[:n]
-	_, err = io.ReadFull(c.channel, body)
-	return c.head[0], body, err
+	return c.head[0], n, nil
+}
+
+// body reads the body of a parcel into buf, or a larger one. A child sends it in one go: it is not waited for.
+func (c *child) body(buf []byte, n int) ([]byte, error) {
+	buf = slices.Grow(buf[:0], n)[:n]
+	_, err := io.ReadFull(c.channel, buf)
+	return buf, err
+}
+
+// allow gives the child so long for what it sends next; 0: for ever.
+func (c *child) allow(d time.Duration) {
+	var at time.Time
+	if d > 0 {
+		at = time.Now().Add(d)
+	}
+	_ = c.channel.SetReadDeadline(at) // it fails when closed, and so does the read
 }
 
 // A child's reading and writing is its own.
@@ -137,8 +153,8 @@ func (c *child) wake() {}
 
 // expire gives the child childGrace to end.
 func (c *child) expire() {
+	c.allow(childGrace)
 	c.order(orderExpire)
-	_ = c.channel.SetReadDeadline(time.Now().Add(childGrace)) // on error it has been closed
 }
 
 func (c *child) control(f func(fd uintptr)) { c.held.control(f) }
@@ -146,11 +162,21 @@ func (c *child) control(f func(fd uintptr)) { c.held.control(f) }
 // close ends the process, if it has not ended, and the connection.
 func (c *child) close() {
 	c.held.close()
+	_ = c.reap()
+}
+
+// reap ends the process, if it has not ended, and returns how it did.
+func (c *child) reap() string {
 	c.once.Do(func() {
 		_ = c.channel.Close() // whatever it held has been read
 		_ = c.process.Kill()  // it fails when it has ended
-		_, _ = c.process.Wait()
+		state, err := c.process.Wait()
+		c.ended = fmt.Sprint(state)
+		if err != nil {
+			c.ended = err.Error()
+		}
 	})
+	return c.ended
 }
 
 // relay is serve for a session whose client a child serves: it writes down what the child sends.
@@ -170,30 +196,27 @@ func (s *session) relay(c *child) (reason, error) {
 			return bySink, err
 		}
 	}
-	var buf []byte
 	limit := outSize + int(s.settings.MaxMessage) + 64
 	for {
-		kind, body, err := c.next(buf, limit)
+		kind, n, err := c.next(limit)
 		if err != nil {
-			return s.orphaned(err)
+			return s.orphaned(c, err)
 		}
 		switch kind {
 		case parcelData:
-			if err := s.write(body); err != nil {
-				if errors.Is(err, errParcel) {
-					return byChild, err
-				}
+			if err := s.write(c, n); errors.Is(err, errParcel) || errors.Is(err, errOrphan) {
+				return s.orphaned(c, err)
+			} else if err != nil {
 				return bySink, err
+			}
+			if s.server.expired.Load() { // while it waited for the sink its time stood still
+				c.allow(childGrace)
 			}
 			c.order(orderAck)
 		case parcelEnd:
-			return s.ended(body)
+			return s.ended(c, n)
 		default:
-			return byChild, errParcel
-		}
-		buf = body
-		if cap(buf) > 4<<10 {
-			buf = nil // an idle client holds none
+			return s.orphaned(c, errParcel)
 		}
 	}
 }
@@ -218,17 +241,27 @@ func (s *session) hello() hello {
 	}
 }
 
-// write records the messages of a parcel.
-func (s *session) write(parcel []byte) error {
-	s.heard = time.Now()
+// errOrphan is that a child died within a parcel.
+var errOrphan = errors.New("session process broke off")
+
+// write records the messages of a parcel of n bytes. It is read into a workspace, so that a sink which stands still does not
+// have the daemon hold what all its children have to say.
+func (s *session) write(c *child, n int) error {
 	ws := s.server.workspaces.get()
-	ws.encoder.Begin(&s.source, s.heard)
+	c.allow(childGrace)
+	parcel, err := c.body(ws.parcel, n)
+	if ws.parcel = parcel; err != nil {
+		s.server.workspaces.put(ws)
+		return errOrphan
+	}
+	c.allow(0)
 	first := s.records
+	ws.encoder.Begin(&s.source, time.Now())
 	for len(parcel) > 0 {
 		offset, data, flag, rest, err := unpack(parcel)
 		if err != nil {
 			s.server.workspaces.put(ws)
-			return err
+			return s.fail(first, err)
 		}
 		ws.out = ws.encoder.Message(ws.out, offset, data, flag)
 		s.offset = offset + int64(len(data))
@@ -248,10 +281,15 @@ func (s *session) write(parcel []byte) error {
 }
 
 // ended takes over how the child's session went.
-func (s *session) ended(body []byte) (reason, error) {
+func (s *session) ended(c *child, n int) (reason, error) {
+	c.allow(childGrace)
+	body, err := c.body(nil, n)
+	if err != nil {
+		return s.orphaned(c, errOrphan)
+	}
 	e, err := parseEnding(body)
 	if err != nil {
-		return byChild, err
+		return s.orphaned(c, err)
 	}
 	s.offset = e.offset
 	if e.err != "" {
@@ -260,10 +298,13 @@ func (s *session) ended(body []byte) (reason, error) {
 	return e.why, err
 }
 
-// orphaned is how a session ends whose child has gone without a word.
-func (s *session) orphaned(err error) (reason, error) {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+// orphaned is how a session ends whose child has gone without a word, or has to go.
+func (s *session) orphaned(c *child, err error) (reason, error) {
+	switch {
+	case errors.Is(err, errParcel):
+		return byChild, err
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return byDrain, errors.New("session process did not end in time and was killed")
 	}
-	return byChild, errors.New("session process died")
+	return byChild, fmt.Errorf("session process died: %s", c.reap())
 }

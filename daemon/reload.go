@@ -76,6 +76,7 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 		return errors.Join(err, d.applyRecord(ctx, d.cfg))
 	}
 	d.applyListeners(cfg.Listeners)
+	allowThreads(cfg)
 	d.srv.slots.resize(cfg.Limits.Clients)
 	d.srv.events.Store(cfg.Record.Events)
 	d.cfg = inForce(d.cfg, cfg)

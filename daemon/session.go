@@ -32,6 +32,8 @@ const (
 	byBanner reason = "banner" // the client would not take its greeting
 	bySink   reason = "sink"   // the daemon stopped while records could not be written
 	byError  reason = "error"  // any other error of the connection
+
+	byChild reason = "process" // the process that served the client has died
 )
 
 // session is our dealings with one connection, from banner to last record. Its goroutine owns it; the server may only
@@ -90,7 +92,8 @@ func sessionFrom(srv *Server, ln *listener, fd int, source record.Source) (*sess
 	return s, nil
 }
 
-// run serves the client to the end. When it returns all that the client sent is written, unless the reason is bySink.
+// run serves the client to the end. When it returns all that the client sent is written, unless the sink, or the process that
+// served it, has failed.
 func (s *session) run() {
 	why, err := s.serve()
 	if s.events {
@@ -232,10 +235,7 @@ func (s *session) receive() (ws *workspace, n int, err error) {
 // waits holds none.
 func (s *session) readNow(fd uintptr) bool {
 	ws := s.server.workspaces.get()
-	n, err := unix.Read(int(fd), ws.in[len(ws.in)-readSize:])
-	for err == unix.EINTR {
-		n, err = unix.Read(int(fd), ws.in[len(ws.in)-readSize:])
-	}
+	n, err := ws.read(int(fd))
 	if err == unix.EAGAIN {
 		s.server.workspaces.put(ws)
 		return false
@@ -389,21 +389,18 @@ func (s *session) deadline() (why reason, over bool) {
 // lastWords records what has arrived by now, and no more, when the time to finish is over. It returns why, unless the sink
 // fails.
 func (s *session) lastWords(why reason) reason {
-	var ready bool
-	for left := s.unread(); left > 0; left -= s.n {
-		s.conn.control(func(fd uintptr) { ready = s.readNow(fd) })
-		if !ready {
-			break
-		}
-		ws := s.got
-		s.got = nil
-		if s.errno != nil || s.n == 0 {
+	for left := s.unread(); left > 0; {
+		ws := s.server.workspaces.get() // before control, which others wait for
+		n, err := 0, error(nil)
+		s.conn.control(func(fd uintptr) { n, err = ws.read(int(fd)) })
+		if err != nil || n <= 0 {
 			s.server.workspaces.put(ws)
 			break
 		}
-		if err := s.take(ws, s.n); err != nil {
+		if err := s.take(ws, n); err != nil {
 			return bySink
 		}
+		left -= n
 	}
 	return why
 }

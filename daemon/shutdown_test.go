@@ -187,7 +187,11 @@ func TestServeAfterShutdownIsOver(t *testing.T) {
 
 // TestClientsComeWhileTheServerEnds looks for the one that slips between: each is either served to its end or turned away.
 func TestClientsComeWhileTheServerEnds(t *testing.T) {
-	for range 20 {
+	rounds := 20
+	if os.Getenv(modelVariable) == "process" {
+		rounds = 2 // a process under the race detector takes long to start
+	}
+	for range rounds {
 		d := newDesk(t, nil).open()
 		var coming sync.WaitGroup
 		for range 8 {
@@ -329,7 +333,11 @@ func TestASinkThatFailsToTheEndIsGivenUp(t *testing.T) {
 
 // TestShutdownLetsBannersOut holds that a client which was accepted is greeted, however close to the end it came.
 func TestShutdownLetsBannersOut(t *testing.T) {
-	for range 20 {
+	rounds := 20
+	if os.Getenv(modelVariable) == "process" {
+		rounds = 2 // a process under the race detector takes long to start
+	}
+	for range rounds {
 		d := newDesk(t, nil).open()
 		var met atomic.Int64
 		var visits sync.WaitGroup

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -57,7 +58,9 @@ func (c *threaded) wait(events int16, deadline *atomic.Int64) error {
 			timeout = int(min((left+time.Millisecond-1)/time.Millisecond, 1<<30))
 		}
 		fds := [2]unix.PollFd{{Fd: int32(c.fd), Events: events}, {Fd: int32(rung.Fd()), Events: unix.POLLIN}}
-		if _, err := unix.Poll(fds[:], timeout); err != nil && err != unix.EINTR {
+		_, err := unix.Poll(fds[:], timeout)
+		runtime.KeepAlive(rung) // its finalizer would close the descriptor under us
+		if err != nil && err != unix.EINTR {
 			return os.NewSyscallError("poll", err)
 		}
 		if fds[0].Revents != 0 {

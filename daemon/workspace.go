@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tcpmux/daemon/record"
 )
 
@@ -26,7 +28,18 @@ const (
 type workspace struct {
 	in      []byte // headroom, then what is read
 	out     []byte // encoded records
+	parcel  []byte // what a session's process has sent
 	encoder encoder
+}
+
+// read reads once from a descriptor that does not block, behind the headroom.
+func (ws *workspace) read(fd int) (int, error) {
+	for {
+		n, err := unix.Read(fd, ws.in[headroom:])
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 // encoder appends what there is to be said of a session, for the sink that goes with it: record.Encoder's promises.
@@ -119,6 +132,9 @@ func (w *workspaces) put(ws *workspace) {
 	ws.out = ws.out[:0]
 	if cap(ws.out) > 2*outSize {
 		ws.out = nil
+	}
+	if cap(ws.parcel) > 2*outSize {
+		ws.parcel = nil
 	}
 	w.free <- ws
 }
