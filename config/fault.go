@@ -53,6 +53,7 @@ type unreadable struct {
 	cause error
 }
 
+// Error names the file and why it cannot be read.
 func (u *unreadable) Error() string {
 	return fmt.Sprintf("read configuration %q: %v", u.path, u.cause)
 }

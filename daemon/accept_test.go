@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -180,9 +179,6 @@ func TestTheSurplusWaitsInTheBacklog(t *testing.T) {
 
 // TestAHundredInOneInstantAreGreeted would see the SYN sent again after a second where the backlog is too short.
 func TestAHundredInOneInstantAreGreeted(t *testing.T) {
-	if os.Getenv(modelVariable) == "process" {
-		t.Skip("a hundred processes under the race detector do not start in a second; the promise is the default model's")
-	}
 	const clients, bound, rounds = 100, 900 * time.Millisecond, 3
 	var worst time.Duration
 	for range rounds { // a stall of the machine may spoil one; a short backlog spoils all

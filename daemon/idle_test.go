@@ -41,12 +41,12 @@ func TestTheSilentAreClosed(t *testing.T) {
 func TestTheTalkativeAreNotClosed(t *testing.T) {
 	t.Parallel()
 	const idle = time.Second
-	for range 5 { // a trial in which the machine made us stutter says nothing
+	for range 20 { // a trial in which the machine made us stutter says nothing
 		if stuttered := chat(t, idle); !stuttered {
 			return
 		}
 	}
-	t.Skip("the machine stands still too often to tell")
+	t.Error("the machine stood still in each of 20 trials: nothing was shown")
 }
 
 // chat talks for three times as long as silence is allowed, and says whether there was a silence of half that.

@@ -241,7 +241,7 @@ func needIPv6(t *testing.T) {
 	t.Helper()
 	ln, err := net.Listen("tcp6", "[::1]:0")
 	if err != nil {
-		t.Skipf("no IPv6 here: %v", err)
+		lacks(t, err.Error(), "sysctl net.ipv6.conf.lo.disable_ipv6=0")
 	}
 	_ = ln.Close()
 }

@@ -54,9 +54,13 @@ Exit status: 0 when the talk ended in order, 1 when it could not connect or the 
 // timeout is a flag's duration, whose error tells how one is written.
 type timeout time.Duration
 
+// String implements pflag.Value.
 func (t *timeout) String() string { return time.Duration(*t).String() }
-func (t *timeout) Type() string   { return "duration" }
 
+// Type implements pflag.Value.
+func (t *timeout) Type() string { return "duration" }
+
+// Set implements pflag.Value.
 func (t *timeout) Set(s string) error {
 	d, err := time.ParseDuration(s)
 	if err != nil {

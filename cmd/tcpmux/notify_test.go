@@ -129,7 +129,7 @@ func TestTheWatchdogIsFed(t *testing.T) {
 func TestTheWatchdogIsFedWhileTheDiskIsFull(t *testing.T) {
 	dir, m := t.TempDir(), newManager(t)
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=65536"); err != nil {
-		t.Skipf("mount: %v: this needs root", err)
+		lacks(t, "mount: "+err.Error(), "run as root")
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	d, address := daemonOf(t, settings(t, dir, "127.0.0.1:0", `drain_timeout = "0s"`, ""), m.env()...)

@@ -29,6 +29,7 @@ var errOutputGone = errors.New("standard output is closed")
 // signalError is the end that a signal put to something that does not end by itself.
 type signalError struct{ syscall.Signal }
 
+// Error is the signal's name.
 func (s signalError) Error() string { return s.String() }
 
 // Is makes it a cancellation, which is all that a signal is to whoever ends in order at one.

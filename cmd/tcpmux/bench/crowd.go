@@ -56,7 +56,7 @@ func (r *run) gather(ctx context.Context, rate int) *crowd {
 				c.awake.set(i, nil)
 				r.fail(ctx, err)
 			} else {
-				_ = conn.SetReadDeadline(time.Time{})
+				_ = conn.SetReadDeadline(time.Time{}) // it fails when closed, and so does the read
 				all[i] = &member{conn: conn.(*net.TCPConn), left: r.Count}
 			}
 			r.progress.add(1)
@@ -266,8 +266,8 @@ func (s *sender) write(worker int, m *member) bool {
 	if s.sending.Err() != nil {
 		return false
 	}
-	_ = m.conn.SetWriteDeadline(time.Now().Add(s.Timeout))
-	if s.ctx.Err() != nil { // whoever wakes the writers may have been here just before
+	_ = m.conn.SetWriteDeadline(time.Now().Add(s.Timeout)) // it fails when closed, and so does the write
+	if s.ctx.Err() != nil {                                // whoever wakes the writers may have been here just before
 		return false
 	}
 	sent, err := m.conn.Write(s.block[:n*s.Size])
@@ -283,7 +283,8 @@ func (s *sender) write(worker int, m *member) bool {
 	return m.left > 0
 }
 
-// end tells the server that there is no more, and gives it time to take what there was.
+// end tells the server that there is no more, and gives it time to take what there was. A deadline cannot be set on what has
+// been closed; then the read fails without one.
 func (s *sender) end(m *member) {
 	m.shut.Store(true)
 	if m.failed.Load() {

@@ -47,8 +47,8 @@ func (r *run) greet(ctx context.Context, worker int, due time.Time, keep func(ne
 }
 
 func (r *run) takeGreeting(ctx context.Context, conn net.Conn, deadline time.Time) error {
-	_ = conn.SetReadDeadline(deadline)
-	if ctx.Err() != nil { // whoever wakes the readers may have been here just before
+	_ = conn.SetReadDeadline(deadline) // it fails when closed, and so does the read
+	if ctx.Err() != nil {              // whoever wakes the readers may have been here just before
 		return ctx.Err()
 	}
 	buf := greetings.Get().(*[maxGreeting]byte)
@@ -113,7 +113,8 @@ func (p *pace) wait(ctx context.Context, n int) time.Time {
 	return due
 }
 
-// wakeable are connections that the end of a run wakes.
+// wakeable are connections that the end of a run wakes. A deadline cannot be set on one that has been closed, and it need not
+// be woken.
 type wakeable struct {
 	mu    sync.Mutex
 	conns []net.Conn

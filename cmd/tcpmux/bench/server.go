@@ -125,7 +125,7 @@ func (c contestant) start(ctx context.Context, clients int) (*server, error) {
 	s := &server{dir: dir}
 	if err := s.launch(ctx, c, clients); err != nil {
 		said := s.lastWords()
-		_, _ = s.stop()
+		_, _ = s.stop() // why it did not start is what counts
 		return nil, fmt.Errorf("start %s: %w%s", c.name, err, said)
 	}
 	return s, nil

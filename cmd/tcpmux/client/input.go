@@ -36,6 +36,7 @@ func (f *file) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Wait implements input.
 func (f *file) Wait() error {
 	if _, err := f.poll(-1); err != nil {
 		return fmt.Errorf("wait for standard input: %w", err)
@@ -43,6 +44,7 @@ func (f *file) Wait() error {
 	return nil
 }
 
+// Ready implements input.
 func (f *file) Ready() bool {
 	n, err := f.poll(0)
 	return err == nil && n > 0
@@ -89,6 +91,7 @@ func (l *lines) end() {
 	l.changed.Broadcast()
 }
 
+// Wait implements input.
 func (l *lines) Wait() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -98,6 +101,7 @@ func (l *lines) Wait() error {
 	return nil
 }
 
+// Ready implements input.
 func (l *lines) Ready() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -173,7 +173,7 @@ func (s *screen) close(note string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	// Errors are of no use here: the terminal is what they would be shown on.
+	// Errors of this function are of no use: the terminal is what they would be shown on.
 	_ = s.show(string(s.escaper.flush()))
 	if s.typing {
 		if s.partial != "" {
@@ -237,6 +237,7 @@ func insertTab(line string, pos int, key rune) (string, int, bool) {
 // tabs is where the terminal draws: a tab being typed is shown as a space.
 type tabs struct{ out io.Writer }
 
+// Write implements io.Writer.
 func (t tabs) Write(p []byte) (int, error) {
 	if _, err := t.out.Write(bytes.ReplaceAll(p, []byte(tab), []byte(" "))); err != nil {
 		return 0, err
@@ -251,6 +252,7 @@ type column struct {
 	left bool
 }
 
+// Write implements io.Writer.
 func (c *column) Write(p []byte) (int, error) {
 	if len(p) > 0 {
 		c.left = bytes.HasSuffix(p, []byte("\n")) || bytes.HasSuffix(p, []byte("\x1b[K"))

@@ -56,6 +56,7 @@ func Units(cfg config.Config) ([]Unit, error) {
 // refusal is a configuration that can be served and not be told to systemd.
 type refusal struct{ error }
 
+// Is makes a refusal a config.ErrInvalid.
 func (r *refusal) Is(target error) bool { return target == config.ErrInvalid }
 
 // maxOrdered bounds how many units one is ordered after, or thousands of listeners would make files of gigabytes.
