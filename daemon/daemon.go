@@ -59,11 +59,11 @@ func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr i
 	}
 	defer func() { err = errors.Join(err, d.log.close()) }()
 
-	format, err := record.ParseFormat(cfg.Record.Format)
+	opt, err := recordOptions(cfg, d.log.Logger)
 	if err != nil {
 		return err
 	}
-	if d.file, d.sink, err = openSink(cfg, d.log.Logger); err != nil {
+	if d.file, d.sink, err = openSink(opt, d.log.Logger); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.file.Close()) }()
@@ -73,7 +73,7 @@ func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr i
 		return err
 	}
 	allowThreads(cfg)
-	d.srv = newServer(d.sink, encoderOf(format), cfg.Record.Events, cfg.Limits.Clients, d.log.Logger)
+	d.srv = newServer(d.sink, encoderOf(opt.Format), cfg.Record.Events, cfg.Limits.Clients, d.log.Logger)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -128,8 +128,8 @@ func encoderOf(format record.Format) func() encoder {
 }
 
 // openSink opens the record file and the sink in front of it.
-func openSink(cfg config.Config, log *slog.Logger) (*record.File, *record.Sink, error) {
-	file, err := record.OpenFile(recordOptions(cfg, log))
+func openSink(opt record.FileOptions, log *slog.Logger) (*record.File, *record.Sink, error) {
+	file, err := record.OpenFile(opt)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w%s", err, fileHint(err))
 	}
@@ -145,13 +145,12 @@ func openSink(cfg config.Config, log *slog.Logger) (*record.File, *record.Sink, 
 }
 
 // recordOptions are the options of the record file.
-func recordOptions(cfg config.Config, log *slog.Logger) record.FileOptions {
+func recordOptions(cfg config.Config, log *slog.Logger) (record.FileOptions, error) {
 	opt := fileOptions(cfg, cfg.Record.File)
-	if cfg.Record.Format == "json" {
-		opt.Format = record.JSON
-	}
 	opt.Trouble = func(what record.Trouble, err error) { logTrouble(log, what, err) }
-	return opt
+	var err error
+	opt.Format, err = record.ParseFormat(cfg.Record.Format)
+	return opt, err
 }
 
 // logTrouble tells what is wrong with the record file beside its writing, and when it is over.

@@ -66,7 +66,12 @@ func deskWithFile(t *testing.T, change func(*config.Config)) *desk {
 	if !filepath.IsAbs(cfg.Record.File) {
 		cfg.Record.File = filepath.Join(t.TempDir(), cfg.Record.File)
 	}
-	file, sink, err := openSink(cfg, slog.New(slog.NewTextHandler(log, nil)))
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	opt, err := recordOptions(cfg, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, sink, err := openSink(opt, logger)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"tcpmux/config"
-	"tcpmux/daemon/record"
 	"tcpmux/daemon/systemd"
 )
 
@@ -113,7 +112,7 @@ func inForce(old, next config.Config) config.Config {
 // applyRecord makes the record file cfg's; one that was moved or deleted is made anew in any case. No session is between encoding and handing over meanwhile, so that a file has
 // records of one format only.
 func (d *daemon) applyRecord(ctx context.Context, cfg config.Config) error {
-	format, err := record.ParseFormat(cfg.Record.Format)
+	opt, err := recordOptions(cfg, d.log.Logger)
 	if err != nil {
 		return err
 	}
@@ -127,10 +126,10 @@ func (d *daemon) applyRecord(ctx context.Context, cfg config.Config) error {
 	if err := d.sink.Flush(ctx); err != nil {
 		return errBusy
 	}
-	if err := d.file.Reopen(recordOptions(cfg, d.log.Logger)); err != nil {
+	if err := d.file.Reopen(opt); err != nil {
 		return fmt.Errorf("%w%s", err, fileHint(err))
 	}
-	d.srv.workspaces.encoder = encoderOf(format)
+	d.srv.workspaces.encoder = encoderOf(opt.Format)
 	return nil
 }
 

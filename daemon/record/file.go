@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -111,42 +110,6 @@ func (f *File) begin() error {
 	return nil
 }
 
-// adopt makes a file that somebody else has written fit for our lines.
-func (f *File) adopt() error {
-	f.unfit = f.size > 0
-	if !f.unfit {
-		return nil
-	}
-	in, err := os.Open(f.opt.Path)
-	if err != nil {
-		if errors.Is(err, fs.ErrPermission) {
-			f.unfit = false
-			return nil // a file that we may write and not read: nothing can be told of what is in it
-		}
-		return f.fail("read", cause(err))
-	}
-	defer in.Close()
-	var first, last [1]byte
-	if _, err := in.ReadAt(first[:], 0); err != nil {
-		return f.fail("read", cause(err))
-	}
-	if _, err := in.ReadAt(last[:], f.size-1); err != nil {
-		return f.fail("read", cause(err))
-	}
-	if last[0] != '\n' {
-		if err := f.mend(in); err != nil {
-			return err
-		}
-	}
-	if f.size > 0 && (first[0] == '{') != (f.opt.Format == JSON) {
-		if err := f.rotateNow(); err != nil {
-			return err
-		}
-	}
-	f.unfit = false
-	return nil
-}
-
 // prune has the backups looked at.
 func (f *File) prune() {
 	f.pruned = time.Now()
@@ -158,68 +121,6 @@ func (f *File) tell(what Trouble, err error) {
 	if f.opt.Trouble != nil {
 		f.opt.Trouble(what, err)
 	}
-}
-
-// mend sees to it that nothing is glued to a last line that is not whole. The piece of a record is cut off: it would read as a
-// record that says something else, and what it was of has not been acknowledged. What is no record is somebody else's, and kept.
-func (f *File) mend(in *os.File) error {
-	start, err := lastLine(in, f.size)
-	if err != nil {
-		return f.fail("read", cause(err))
-	}
-	head, piece := make([]byte, pieceSize), make([]byte, pieceSize)
-	n, _ := in.ReadAt(head, 0) // a file that is shorter has less
-	m, _ := in.ReadAt(piece, start)
-	head, piece = head[:n], piece[:m]
-	// Barcodes and other numbers are lines of other programs that are replaced by us, on the same file.
-	if ours := isPiece(head) && (start > 0 || len(piece) >= len("2026-")); !ours || !isPiece(piece) {
-		f.tell(TornLine, f.fail("open", errors.New("its last line, which is no record, was not whole and has been ended")))
-		_, err := f.append([]byte("\n"))
-		return err
-	}
-	f.tell(TornLine, f.fail("open", fmt.Errorf("its last record was not whole, after a crash or a full disk: %d bytes were cut off", f.size-start)))
-	if err := f.f.Truncate(start); err != nil {
-		return f.fail("truncate", cause(err))
-	}
-	f.size = start
-	return nil
-}
-
-// pieceSize is how much of a line is looked at to tell a piece of a record.
-const pieceSize = 40
-
-// isPiece says whether b could be the beginning of a record, as far as it goes.
-func isPiece(b []byte) bool {
-	for _, form := range []string{`{"time":"0000-00-00T00:00:00.000000Z"`, "0000-00-00T00:00:00.000000Z from ", "0000-00-00T00:00:00.000000Z open from ", "0000-00-00T00:00:00.000000Z close from "} {
-		n := min(len(b), len(form))
-		shape := bytes.Map(func(r rune) rune {
-			if r >= '0' && r <= '9' {
-				return '0'
-			}
-			return r
-		}, b[:n])
-		if string(shape) == form[:n] {
-			return true
-		}
-	}
-	return false
-}
-
-// lastLine returns where the last line of a file of that size begins.
-func lastLine(in *os.File, size int64) (int64, error) {
-	buf := make([]byte, 64<<10)
-	for end := size; end > 0; {
-		start := max(0, end-int64(len(buf)))
-		n, err := in.ReadAt(buf[:end-start], start)
-		if int64(n) < end-start {
-			return 0, err
-		}
-		if i := bytes.LastIndexByte(buf[:n], '\n'); i >= 0 {
-			return start + int64(i) + 1, nil
-		}
-		end = start
-	}
-	return 0, nil
 }
 
 // Path is the file's name.
@@ -297,19 +198,6 @@ func (f *File) change(opt FileOptions) error {
 	f.opt = opt
 	f.prune()
 	return nil
-}
-
-// Rotate moves the file aside now and begins a new one; an empty file stays.
-func (f *File) Rotate() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.f == nil {
-		return f.fail("rotate", fs.ErrClosed)
-	}
-	if err := f.settle(); err != nil || f.size == 0 {
-		return err
-	}
-	return f.rotateNow()
 }
 
 // Close closes the file. Write fails afterwards. A second Close does nothing.
@@ -432,78 +320,6 @@ func (f *File) follow() error {
 	}
 	_ = old.Close() // what was written to it is written
 	return f.adopt()
-}
-
-// fit returns the lines at the head of lines that may be written now; it rotates when the first of them does not fit.
-func (f *File) fit(lines []byte) []byte {
-	room := f.opt.MaxSize - f.size
-	if int64(len(lines)) <= room {
-		return lines
-	}
-	if room > 0 {
-		if end := bytes.LastIndexByte(lines[:room], '\n'); end >= 0 {
-			return lines[:end+1]
-		}
-	}
-	switch {
-	case f.size == 0: // one line, longer than a file may be
-		return bytes.SplitAfterN(lines, []byte("\n"), 2)[0]
-	case f.rotate():
-		return f.fit(lines)
-	}
-	return lines
-}
-
-// rotate makes room by a new file. When it cannot, the old one is written on, and rotating is tried again a second later.
-func (f *File) rotate() bool {
-	if f.failing && time.Since(f.rotated) < time.Second {
-		return false
-	}
-	err := f.rotateNow()
-	if f.failing != (err != nil) {
-		f.failing = err != nil
-		f.tell(Rotation, err)
-	}
-	return err == nil
-}
-
-// rotateNow moves the file aside and opens a new one.
-func (f *File) rotateNow() error {
-	// Backups are named to the millisecond: two in one, or in one that comes again as the clock was set back, would overwrite
-	// the first.
-	for time.Since(f.rotated) < 2*time.Millisecond || f.named() {
-		time.Sleep(time.Millisecond)
-	}
-	err := f.rotator.Rotate()
-	f.rotated = time.Now()
-	_ = f.rotator.Close() // its descriptor of the new file, to which it has written nothing: it lacks O_APPEND
-	if err != nil && names(f.opt.Path, f.f) {
-		return f.fail("rotate", err)
-	}
-	old := f.f
-	if err := f.open(); err != nil {
-		f.astray = err
-		return err
-	}
-	f.prune()
-	_ = f.f.Chmod(f.opt.Mode) // lumberjack made it, under the umask; it is ours, so this works
-	_ = old.Close()           // what was written to it is written
-	return nil
-}
-
-// named says whether there is a backup with the name of this moment or of one right after it.
-func (f *File) named() bool {
-	ext := filepath.Ext(f.opt.Path)
-	for soon := range 4 {
-		at := time.Now().Add(time.Duration(soon) * time.Millisecond).UTC().Format(stampForm)
-		name := strings.TrimSuffix(f.opt.Path, ext) + "-" + at + ext
-		for _, name := range []string{name, name + packedSuffix} {
-			if _, err := os.Lstat(name); err == nil {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // append writes lines. What a failed write leaves of a line is cut off, at once or before the next write.

@@ -400,24 +400,6 @@ func TestReopenTakesOverWhatIsNewOrKeepsTheOld(t *testing.T) {
 	}
 }
 
-func TestRotateBeginsANewFileUnlessItIsEmpty(t *testing.T) {
-	opt := options(t)
-	f := open(t, opt)
-	for _, line := range []string{"one\n", "two\n"} {
-		write(t, f, line)
-		if err := errors.Join(f.Rotate(), f.Rotate()); err != nil {
-			t.Error(err)
-		}
-	}
-	if got := read(t, opt.Path); got != "" {
-		t.Errorf("got %q in the newest file, want nothing", got)
-	}
-	backups, _ := filepath.Glob(strings.TrimSuffix(opt.Path, ".log") + "-*")
-	if got, want := whole(t, opt.Path), "one\ntwo\n"; got != want || len(backups) != 2 {
-		t.Errorf("got %q in %d backups, want %q in 2", got, len(backups), want)
-	}
-}
-
 // TestBackupsSurviveReopen holds that no change of options, at any time, costs a line of a backup.
 func TestBackupsSurviveReopen(t *testing.T) {
 	opt := options(t)
@@ -428,7 +410,7 @@ func TestBackupsSurviveReopen(t *testing.T) {
 		line := fmt.Sprintf("line %d\n", i)
 		write(t, f, line)
 		want.WriteString(line)
-		if err := f.Rotate(); err != nil {
+		if err := f.rotateNow(); err != nil {
 			t.Fatal(err)
 		}
 		opt.MaxBackups = 1000 + i

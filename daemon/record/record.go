@@ -1,5 +1,5 @@
 // Package record turns what clients send into lines of a file. It promises that a record is one line, whatever a client sent;
-// that the exact bytes can be had back from it; and that Append returns only when the line is in the file, whole. It takes
+// that the exact bytes can be had back from it; and that Commit returns only when the line is in the file, whole. It takes
 // plain values and knows neither sockets nor the configuration.
 package record
 

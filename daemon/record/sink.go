@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// ErrSinkClosed is what Append returns once the sink was closed: the records were not written.
+// ErrSinkClosed is what Gather and Commit return once the sink was closed: the records were not written.
 var ErrSinkClosed = errors.New("record sink is closed")
 
 // A sink gathers at most this many bytes while a write is under way; who comes then waits with its records, and so reads
@@ -54,15 +54,6 @@ func NewSink(out io.Writer, trouble func(error)) *Sink {
 
 // Ticket stands for lines that the sink has taken.
 type Ticket uint64
-
-// Append returns when lines are written: Gather, then Commit.
-func (s *Sink) Append(lines []byte) error {
-	t, err := s.Gather(lines)
-	if err != nil {
-		return err
-	}
-	return s.Commit(t)
-}
 
 // Gather takes lines for the next write; it copies them. It waits while too much is gathered, and fails only when the sink is
 // closed. The lines are not written before somebody calls Commit, which whoever has called Gather must.

@@ -1,0 +1,107 @@
+package record
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// adopt makes a file that somebody else has written fit for our lines.
+func (f *File) adopt() error {
+	f.unfit = f.size > 0
+	if !f.unfit {
+		return nil
+	}
+	in, err := os.Open(f.opt.Path)
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			f.unfit = false
+			return nil // a file that we may write and not read: nothing can be told of what is in it
+		}
+		return f.fail("read", cause(err))
+	}
+	defer in.Close()
+	var first, last [1]byte
+	if _, err := in.ReadAt(first[:], 0); err != nil {
+		return f.fail("read", cause(err))
+	}
+	if _, err := in.ReadAt(last[:], f.size-1); err != nil {
+		return f.fail("read", cause(err))
+	}
+	if last[0] != '\n' {
+		if err := f.mend(in); err != nil {
+			return err
+		}
+	}
+	if f.size > 0 && (first[0] == '{') != (f.opt.Format == JSON) {
+		if err := f.rotateNow(); err != nil {
+			return err
+		}
+	}
+	f.unfit = false
+	return nil
+}
+
+// mend sees to it that nothing is glued to a last line that is not whole. The piece of a record is cut off: it would read as a
+// record that says something else, and what it was of has not been acknowledged. What is no record is somebody else's, and kept.
+func (f *File) mend(in *os.File) error {
+	start, err := lastLine(in, f.size)
+	if err != nil {
+		return f.fail("read", cause(err))
+	}
+	head, piece := make([]byte, pieceSize), make([]byte, pieceSize)
+	n, _ := in.ReadAt(head, 0) // a file that is shorter has less
+	m, _ := in.ReadAt(piece, start)
+	head, piece = head[:n], piece[:m]
+	// Barcodes and other numbers are lines of other programs that are replaced by us, on the same file.
+	if ours := isPiece(head) && (start > 0 || len(piece) >= len("2026-")); !ours || !isPiece(piece) {
+		f.tell(TornLine, f.fail("open", errors.New("its last line, which is no record, was not whole and has been ended")))
+		_, err := f.append([]byte("\n"))
+		return err
+	}
+	f.tell(TornLine, f.fail("open", fmt.Errorf("its last record was not whole, after a crash or a full disk: %d bytes were cut off", f.size-start)))
+	if err := f.f.Truncate(start); err != nil {
+		return f.fail("truncate", cause(err))
+	}
+	f.size = start
+	return nil
+}
+
+// pieceSize is how much of a line is looked at to tell a piece of a record.
+const pieceSize = 40
+
+// isPiece says whether b could be the beginning of a record, as far as it goes.
+func isPiece(b []byte) bool {
+	for _, form := range []string{`{"time":"0000-00-00T00:00:00.000000Z"`, "0000-00-00T00:00:00.000000Z from ", "0000-00-00T00:00:00.000000Z open from ", "0000-00-00T00:00:00.000000Z close from "} {
+		n := min(len(b), len(form))
+		shape := bytes.Map(func(r rune) rune {
+			if r >= '0' && r <= '9' {
+				return '0'
+			}
+			return r
+		}, b[:n])
+		if string(shape) == form[:n] {
+			return true
+		}
+	}
+	return false
+}
+
+// lastLine returns where the last line of a file of that size begins.
+func lastLine(in *os.File, size int64) (int64, error) {
+	buf := make([]byte, 64<<10)
+	for end := size; end > 0; {
+		start := max(0, end-int64(len(buf)))
+		n, err := in.ReadAt(buf[:end-start], start)
+		if int64(n) < end-start {
+			return 0, err
+		}
+		if i := bytes.LastIndexByte(buf[:n], '\n'); i >= 0 {
+			return start + int64(i) + 1, nil
+		}
+		end = start
+	}
+	return 0, nil
+}
