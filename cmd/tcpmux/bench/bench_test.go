@@ -154,15 +154,20 @@ func TestErrorsByKind(t *testing.T) {
 	}
 	reset := func(_ *desk, conn *net.TCPConn) { _ = conn.SetLinger(0) }
 	mute := func(_ *desk, conn *net.TCPConn) { _, _ = io.Copy(io.Discard, conn) }
+	const clients, neverClosed = 4, "never closed after us"
+	var crowd sync.WaitGroup // all of it, before the first is closed
+	crowd.Add(clients)
 	greetAndClose := func(_ *desk, conn *net.TCPConn) {
 		_, _ = io.WriteString(conn, "hi\n")
-		time.Sleep(100 * time.Millisecond) // it closes only after the crowd is there
+		crowd.Done()
+		crowd.Wait()
 	}
+	measuredAll := make(chan struct{})
 	greetAndNeverClose := func(_ *desk, conn *net.TCPConn) {
 		_, _ = io.WriteString(conn, "hi\n")
 		_, _ = io.Copy(io.Discard, conn)
 		_, _ = conn.Write(make([]byte, 1))
-		time.Sleep(400 * time.Millisecond)
+		<-measuredAll
 	}
 	for _, c := range []struct {
 		name     string
@@ -181,19 +186,23 @@ func TestErrorsByKind(t *testing.T) {
 		{"a shorter other greeting", "visits", say("No"), "Welcome", WrongGreeting},
 		{"no greeting in time", "visits", mute, "", Timeout},
 		{"closed while it is held", "idle", greetAndClose, "", ClosedEarly},
-		{"never closed after us", "lines", greetAndNeverClose, "", Timeout},
+		{neverClosed, "lines", greetAndNeverClose, "", Timeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := &desk{address: nobody(t)}
 			if c.serve != nil {
 				d = open(t, c.serve)
 			}
-			o := Options{Workload: c.workload, Address: d.address, Greeting: true, Expect: c.expect, Clients: 4, Count: 4, Duration: 200 * time.Millisecond, Timeout: 5 * time.Second}
+			o := Options{Workload: c.workload, Address: d.address, Greeting: true, Expect: c.expect, Clients: clients, Count: clients, Duration: 200 * time.Millisecond, Timeout: 5 * time.Second}
 			if c.kind == Timeout {
 				o.Timeout = 100 * time.Millisecond
 			}
-			if r := measured(t, t.Context(), o); len(r.Errors) != 1 || r.Errors[c.kind] != 4 {
-				t.Errorf("got %v, want %q 4 times", r.Errors, c.kind)
+			r := measured(t, t.Context(), o)
+			if c.name == neverClosed {
+				close(measuredAll)
+			}
+			if len(r.Errors) != 1 || r.Errors[c.kind] != clients {
+				t.Errorf("got %v, want %q %d times", r.Errors, c.kind, clients)
 			}
 		})
 	}
