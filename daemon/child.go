@@ -101,12 +101,12 @@ func serveChild() error {
 	c := config.Listener{Banner: "", MaxMessage: h.maxMessage, IdleTimeout: h.idleTimeout}
 	ln := newListener(c, nil, false)
 	ln.settings.Load().banner = banner{text: h.banner}
-	s, err := sessionFrom(srv, ln, fd, record.Source{})
-	if err != nil {
+	s := beginSession(srv, ln, record.Source{})
+	if err := s.setModel(fd); err != nil {
 		return err
 	}
-	go obey(orders, srv, s, p)
-	why, err := s.serve()
+	go obey(orders, s, p)
+	why, err := s.model.serve()
 	e := ending{offset: s.offset, why: why}
 	if err != nil {
 		e.err = err.Error()
@@ -137,26 +137,24 @@ func receiveConnection(channel int) (int, error) {
 }
 
 // obey carries out the daemon's orders until there are no more; without a daemon there is nobody to write for.
-func obey(orders *bufio.Reader, srv *Server, s *session, p *post) {
+func obey(orders *bufio.Reader, s *session, p *post) {
 	defer p.close()
 	for {
 		order, err := orders.ReadByte()
 		if err != nil {
-			srv.expired.Store(true)
-			s.conn.expire()
+			s.server.expired.Store(true)
+			s.model.expire()
 			return
 		}
 		switch order {
 		case orderAck:
 			p.ack()
 		case orderDrain:
-			srv.draining.Store(true)
-			if s.greeted.Load() { // else serve does it
-				s.halfClose()
-			}
+			s.server.draining.Store(true)
+			s.model.drain()
 		case orderExpire:
-			srv.expired.Store(true)
-			s.conn.expire()
+			s.server.expired.Store(true)
+			s.model.expire()
 		case orderIdle:
 			var nanoseconds [8]byte
 			if _, err := io.ReadFull(orders, nanoseconds[:]); err != nil {
@@ -165,7 +163,7 @@ func obey(orders *bufio.Reader, srv *Server, s *session, p *post) {
 			c := s.listener.settings.Load().Listener
 			c.IdleTimeout = time.Duration(min(binary.BigEndian.Uint64(nanoseconds[:]), math.MaxInt64))
 			s.listener.configure(c)
-			s.conn.wake()
+			s.model.nudge()
 		}
 	}
 }

@@ -22,6 +22,7 @@ const childStart = 30 * time.Second
 // child is a connection that a process of its own serves. The daemon keeps a duplicate, so that it can half-close it and tell
 // the peer of the end whatever becomes of the process.
 type child struct {
+	*session
 	held    heldFD
 	process *os.Process
 	channel *os.File
@@ -34,8 +35,8 @@ type child struct {
 }
 
 // newChild starts a process for the connection; it serves once it is told hello. The descriptor is the child's from now on.
-func newChild(fd int) (*child, error) {
-	c := &child{held: heldFD{fd: fd}}
+func newChild(s *session, fd int) (*child, error) {
+	c := &child{session: s, held: heldFD{fd: fd}}
 	ours, theirs, err := socketPair()
 	if err != nil {
 		c.held.close()
@@ -142,14 +143,13 @@ func (c *child) allow(d time.Duration) {
 	_ = c.channel.SetReadDeadline(at) // it fails when closed, and so does the read
 }
 
-// A child's reading and writing is its own.
+// drain implements model.
+func (c *child) drain() { c.order(orderDrain) }
 
-func (c *child) read(func(fd uintptr) bool) error { return errors.ErrUnsupported }
-func (c *child) write([]byte, time.Time) error    { return errors.ErrUnsupported }
-func (c *child) setReadDeadline(time.Time)        {}
-
-// wake does nothing: what a child has to know of deadlines goes by orders.
-func (c *child) wake() {}
+// nudge implements model.
+func (c *child) nudge() {
+	c.order(binary.BigEndian.AppendUint64([]byte{orderIdle}, uint64(c.idleTimeout()))...)
+}
 
 // expire gives the child childGrace to end.
 func (c *child) expire() {
@@ -179,119 +179,98 @@ func (c *child) reap() string {
 	return c.ended
 }
 
-// relay is serve for a session whose client a child serves: it writes down what the child sends.
-func (s *session) relay(c *child) (reason, error) {
-	if err := c.greet(s.hello); err != nil {
+// serve implements model: it writes down what the process sends.
+func (c *child) serve() (reason, error) {
+	if err := c.greet(c.hello); err != nil {
 		return byError, err
 	}
-	s.greeted.Store(true)
-	if s.server.draining.Load() { // as in serve
+	if c.server.draining.Load() { // as in serve
 		c.order(orderDrain)
 	}
-	if s.server.expired.Load() {
+	if c.server.expired.Load() {
 		c.expire()
 	}
-	if s.events {
-		if err := s.event(encoder.Open); err != nil {
-			return bySink, err
-		}
+	if err := c.open(); err != nil {
+		return bySink, err
 	}
-	limit := outSize + int(s.settings.MaxMessage) + 64
+	limit := outSize + int(c.settings.MaxMessage) + 64
 	for {
 		kind, n, err := c.next(limit)
 		if err != nil {
-			return s.orphaned(c, err)
+			return c.orphaned(err)
 		}
 		switch kind {
 		case parcelData:
-			if err := s.write(c, n); errors.Is(err, errParcel) || errors.Is(err, errOrphan) {
-				return s.orphaned(c, err)
+			if err := c.record(n); errors.Is(err, errParcel) || errors.Is(err, errOrphan) {
+				return c.orphaned(err)
 			} else if err != nil {
 				return bySink, err
 			}
-			if s.server.expired.Load() { // while it waited for the sink its time stood still
+			if c.server.expired.Load() { // while it waited for the sink its time stood still
 				c.allow(childGrace)
 			}
 			c.order(orderAck)
 		case parcelEnd:
-			return s.ended(c, n)
+			return c.end(n)
 		default:
-			return s.orphaned(c, errParcel)
+			return c.orphaned(errParcel)
 		}
 	}
 }
 
-// nudge makes the session look at idle_timeout anew.
-func (s *session) nudge() {
-	if c, ok := s.conn.(*child); ok {
-		c.order(binary.BigEndian.AppendUint64([]byte{orderIdle}, uint64(s.idleTimeout()))...)
-		return
-	}
-	s.conn.wake()
-}
-
 // hello is what the child has to know.
-func (s *session) hello() hello {
+func (c *child) hello() hello {
 	return hello{
-		maxMessage:    s.settings.MaxMessage,
-		idleTimeout:   s.idleTimeout(),
-		bannerTimeout: s.server.bannerTimeout,
-		draining:      s.server.draining.Load(),
-		banner:        string(s.settings.banner.appendTo(nil, s)),
+		maxMessage:    c.settings.MaxMessage,
+		idleTimeout:   c.idleTimeout(),
+		bannerTimeout: c.server.bannerTimeout,
+		draining:      c.server.draining.Load(),
+		banner:        string(c.settings.banner.appendTo(nil, c.session)),
 	}
 }
 
 // errOrphan is that a child died within a parcel.
 var errOrphan = errors.New("session process broke off")
 
-// write records the messages of a parcel of n bytes. It is read into a workspace, so that a sink which stands still does not
+// record writes down the messages of a parcel of n bytes. It is read into a workspace, so that a sink which stands still does not
 // have the daemon hold what all its children have to say.
-func (s *session) write(c *child, n int) error {
-	ws := s.server.workspaces.get()
+func (c *child) record(n int) error {
+	ws := c.server.workspaces.get()
 	c.allow(childGrace)
 	parcel, err := c.body(ws.parcel, n)
 	if ws.parcel = parcel; err != nil {
-		s.server.workspaces.put(ws)
+		c.server.workspaces.put(ws)
 		return errOrphan
 	}
 	c.allow(0)
-	first := s.records
-	ws.encoder.Begin(&s.source, time.Now())
+	first := c.records
+	ws.encoder.Begin(&c.source, time.Now())
 	for len(parcel) > 0 {
 		offset, data, flag, rest, err := unpack(parcel)
 		if err != nil {
-			s.server.workspaces.put(ws)
-			return s.fail(first, err)
+			c.server.workspaces.put(ws)
+			return c.fail(first, err)
 		}
 		ws.out = ws.encoder.Message(ws.out, offset, data, flag)
-		s.offset = offset + int64(len(data))
-		s.records++
+		c.offset = offset + int64(len(data))
+		c.records++
 		parcel = rest
 	}
-	ticket, err := s.server.sink.Gather(ws.out)
-	s.server.workspaces.put(ws)
-	if err == nil {
-		err = s.commit(ticket)
-	}
-	if err != nil {
-		return s.fail(first, err)
-	}
-	s.server.records.Add(s.records - first)
-	return nil
+	return c.hand(ws, first)
 }
 
-// ended takes over how the child's session went.
-func (s *session) ended(c *child, n int) (reason, error) {
+// end takes over how the child's session went.
+func (c *child) end(n int) (reason, error) {
 	c.allow(childGrace)
 	body, err := c.body(nil, n)
 	if err != nil {
-		return s.orphaned(c, errOrphan)
+		return c.orphaned(errOrphan)
 	}
 	e, err := parseEnding(body)
 	if err != nil {
-		return s.orphaned(c, err)
+		return c.orphaned(err)
 	}
-	s.offset = e.offset
+	c.offset = e.offset
 	if e.err != "" {
 		err = errors.New(e.err)
 	}
@@ -299,7 +278,7 @@ func (s *session) ended(c *child, n int) (reason, error) {
 }
 
 // orphaned is how a session ends whose child has gone without a word, or has to go.
-func (s *session) orphaned(c *child, err error) (reason, error) {
+func (c *child) orphaned(err error) (reason, error) {
 	switch {
 	case errors.Is(err, errParcel):
 		return byChild, err

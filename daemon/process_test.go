@@ -22,7 +22,7 @@ func (d *desk) children() (all []*child) {
 	d.srv.mu.Lock()
 	defer d.srv.mu.Unlock()
 	for s := range d.srv.sessions {
-		all = append(all, s.conn.(*child))
+		all = append(all, s.model.(*child))
 	}
 	return all
 }

@@ -45,7 +45,7 @@ func TestEveryMessageIsRecordedOnceWholeAndInOrder(t *testing.T) {
 				talking.Go(func() {
 					rnd := rand.New(rand.NewPCG(seed, uint64(i)))
 					stream := babble(rnd, messages, most)
-					remote := talk(d, rnd, stream)
+					remote := recite(d, rnd, stream)
 					mu.Lock()
 					defer mu.Unlock()
 					sent[remote] = stream
@@ -138,8 +138,8 @@ func letter(rnd *rand.Rand, printable bool) byte {
 	return 0
 }
 
-// talk sends a stream in random segments and waits for the server to have closed. It returns the client's address.
-func talk(d *desk, rnd *rand.Rand, stream string) (remote string) {
+// recite sends a stream in random segments and waits for the server to have closed. It returns the client's address.
+func recite(d *desk, rnd *rand.Rand, stream string) (remote string) {
 	c := d.client()
 	for rest := stream; len(rest) > 0; {
 		n := min(1+rnd.IntN([]int{3, 100, 4000, 70_000}[rnd.IntN(4)]), len(rest))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -121,9 +120,6 @@ func (s *Server) admit(ln *listener, fd int, peer syscall.Sockaddr) {
 
 // runSession is a session's goroutine.
 func (s *Server) runSession(c *session) {
-	if _, ok := c.conn.(*threaded); ok {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-	}
 	c.run()
 	s.mu.Lock()
 	delete(s.sessions, c)
@@ -181,40 +177,19 @@ func (s *Server) nudge() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.sessions {
-		c.nudge()
+		c.model.nudge()
 	}
 	s.ring()
 }
 
-// connOf makes the connection that goes with a model. The descriptor is its from now on.
-func (s *Server) connOf(model string, fd int) (conn, error) {
-	switch model {
-	case "process":
-		return newChild(fd)
-	case "thread":
-	default:
-		return newPolled(fd)
-	}
-	if s.bell.now() == nil {
-		if err := s.bell.ring(); err != nil {
-			_ = unix.Close(fd)
-			return nil, err
-		}
-	}
-	return newThreaded(fd, &s.bell), nil
-}
-
 // ring makes the threads look at the deadlines that were set for them.
 func (s *Server) ring() {
-	if s.bell.now() == nil {
-		return // there has never been a thread
-	}
 	if err := s.bell.ring(); err != nil {
 		s.log.Error("threads cannot be woken", "err", err)
 	}
 }
 
-// drain ends the accept loops and half-closes the sessions: a client that listens learns that it should finish.
+// drain ends the accept loops and has the models tell their clients: one that listens learns that it should finish.
 func (s *Server) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,9 +202,7 @@ func (s *Server) drain() {
 		a.wake()
 	}
 	for c := range s.sessions {
-		if c.greeted.Load() { // the others look for draining once they have their banner
-			c.halfClose()
-		}
+		c.model.drain()
 	}
 }
 
@@ -242,7 +215,7 @@ func (s *Server) expire() {
 	}
 	s.leftovers.Store(int64(len(s.sessions)))
 	for c := range s.sessions {
-		c.conn.expire()
+		c.model.expire()
 	}
 	s.ring()
 }

@@ -9,6 +9,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// threadTalk serves a client by a thread of its own.
+type threadTalk struct{ *talk }
+
+func newThreadTalk(s *session, fd int) (threadTalk, error) {
+	b := &s.server.bell
+	if err := b.hang(); err != nil {
+		_ = unix.Close(fd) // nothing was read or written
+		return threadTalk{}, err
+	}
+	return threadTalk{talkOver(s, newThreaded(fd, b))}, nil
+}
+
+// serve implements model. The thread is never given back: it ends with the goroutine.
+func (t threadTalk) serve() (reason, error) {
+	runtime.LockOSThread()
+	return t.talk.serve()
+}
+
 // threaded is a connection whose session owns an operating-system thread, and blocks it in poll(2) while it waits.
 type threaded struct {
 	bell    *bell
@@ -85,20 +103,41 @@ func (c *threaded) expire() {
 }
 
 // bell wakes all threads that wait in poll(2): ringing it makes the descriptor that they have been polling readable for good,
-// and they go on with the next.
+// and they go on with the next. Until it is hung there is nobody to wake.
 type bell struct{ fd atomic.Pointer[os.File] }
 
-// now is the descriptor to poll; nil before the first ring. It stays open while somebody holds it.
+// now is the descriptor to poll, once the bell is hung. It stays open while somebody holds it.
 func (b *bell) now() *os.File { return b.fd.Load() }
+
+// hang makes the bell one that can be rung. It may be called again.
+func (b *bell) hang() error {
+	if b.now() != nil {
+		return nil
+	}
+	next, err := newEventfd()
+	if err == nil && !b.fd.CompareAndSwap(nil, next) {
+		err = next.Close() // another accept loop was first
+	}
+	return err
+}
 
 // ring wakes all.
 func (b *bell) ring() error {
+	if b.now() == nil {
+		return nil
+	}
+	next, err := newEventfd()
+	if err != nil {
+		return err
+	}
+	_, err = b.fd.Swap(next).Write([]byte{1, 0, 0, 0, 0, 0, 0, 0}) // not closed: threads poll it; it goes when they have left it
+	return err
+}
+
+func newEventfd() (*os.File, error) {
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 	if err != nil {
-		return os.NewSyscallError("eventfd", err)
+		return nil, os.NewSyscallError("eventfd", err)
 	}
-	if old := b.fd.Swap(os.NewFile(uintptr(fd), "bell")); old != nil {
-		_, err = old.Write([]byte{1, 0, 0, 0, 0, 0, 0, 0}) // not closed: threads poll it; it goes when they have left it
-	}
-	return err
+	return os.NewFile(uintptr(fd), "bell"), nil
 }

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// conn is a connection as a session sees it: how one waits for it is the model's affair. Only its session reads, writes and
-// closes; wake, expire and control may be called from anywhere, also after close.
-type conn interface {
+// stream is a connection as a talk sees it: how one waits for it is the model's affair. Only the talk reads, writes and closes;
+// wake, expire and control may be called from anywhere, also after close.
+type stream interface {
 	// read calls try when there may be something to read, until it says that it has read; or it returns
 	// os.ErrDeadlineExceeded.
 	read(try func(fd uintptr) bool) error
