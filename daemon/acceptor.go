@@ -41,7 +41,7 @@ func accept4(fd int) (int, syscall.Sockaddr, error) {
 // run accepts until the server drains. A slot is taken first, so that the surplus waits in the kernel's backlog.
 func (a *acceptor) run() error {
 	for {
-		if a.attend() == quit {
+		if a.attend() {
 			return a.leave()
 		}
 		fd, peer, err := a.next()
@@ -61,24 +61,20 @@ func (a *acceptor) run() error {
 	}
 }
 
-// event is what an accept loop may have to attend to.
-type event int
-
-const (
-	none event = iota
-	quit       // Shutdown
-)
-
-// attend answers a ping and looks for Shutdown.
-func (a *acceptor) attend() event {
+// attend answers a ping and then says whether the loop should end. Both are looked at each time: to be woken for two reasons
+// is to be woken once.
+func (a *acceptor) attend() (end bool) {
 	select {
 	case r := <-a.asked:
 		close(r)
-	case <-a.server.quit:
-		return quit
 	default:
 	}
-	return none
+	select {
+	case <-a.server.quit:
+		return true
+	default:
+		return false
+	}
 }
 
 // errFull is that a client waits and there is no slot for it.

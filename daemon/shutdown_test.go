@@ -360,3 +360,30 @@ func TestShutdownLetsBannersOut(t *testing.T) {
 		visits.Wait()
 	}
 }
+
+// A ping that comes in the same instant must not swallow the end: whoever is woken for both looks at both.
+func TestShutdownEndsALoopThatIsAlsoPinged(t *testing.T) {
+	for range 64 {
+		d := newDesk(t, nil)
+		a, err := newAcceptor(d.srv, d.ln)
+		if err != nil || !d.srv.begin(a) {
+			t.Fatalf("no accept loop: %v", err)
+		}
+		answer := make(chan struct{})
+		a.asked <- answer
+		close(d.srv.quit) // and the wake-up of both has been used up
+		ended := make(chan error, 1)
+		go func() { ended <- a.run() }()
+		<-answer
+		select {
+		case err := <-ended:
+			if !errors.Is(err, ErrServerClosed) {
+				t.Fatalf("run: %v", err)
+			}
+		case <-time.After(patience):
+			t.Fatal("the loop accepts for ever")
+		}
+		_ = d.ln.file.Close()
+		d.sink.Close()
+	}
+}
