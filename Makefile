@@ -1,7 +1,7 @@
 # tcpmux: "make help" says what there is. Whatever is built is below build/.
 
 VERSION ?= $(shell sed -n '1s/^tcpmux (\(.*\)) .*/\1/p' packaging/changelog)
-FUZZTIME ?= 10s
+FUZZTIME ?= 100000x
 PREFIX   ?= /usr/local
 SUITE    ?= bookworm
 GO       ?= go
@@ -29,7 +29,7 @@ test: ## vet, and all tests under the race detector (as root it installs what th
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race ./...
 
-fuzz: ## every fuzz target for FUZZTIME=10s
+fuzz: ## every fuzz target for FUZZTIME=100000x inputs (or 5m)
 	packaging/fuzz $(FUZZTIME)
 
 lint: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, and shellcheck where it is installed
