@@ -25,12 +25,13 @@ func (e entry) String() string { return fmt.Sprintf("%.120q [%s] at %d", e.data,
 // ledger is what record files say, by client.
 type ledger struct {
 	messages map[string][]entry
+	streams  map[string]string // what json gives back, byte for byte
 	opened   map[string]int
 	closed   map[string][]string // reason, records and bytes
 }
 
 func newLedger() *ledger {
-	return &ledger{map[string][]entry{}, map[string]int{}, map[string][]string{}}
+	return &ledger{map[string][]entry{}, map[string]string{}, map[string]int{}, map[string][]string{}}
 }
 
 // expected cuts a client's stream into messages in the plainest way.
@@ -162,8 +163,10 @@ func (l *ledger) readJSON(line string) bool {
 	var r struct {
 		Time, Kind, Listener, Session, Remote, Reason, Flag string
 		Offset, Records, Bytes                              int64
-		Data                                                *string
-		Base64                                              []byte `json:"data_base64"`
+		Head, Data, End                                     *string
+		HeadBase64                                          []byte `json:"head_base64"`
+		DataBase64                                          []byte `json:"data_base64"`
+		EndBase64                                           []byte `json:"end_base64"`
 	}
 	d := json.NewDecoder(strings.NewReader(line))
 	d.DisallowUnknownFields()
@@ -176,15 +179,24 @@ func (l *ledger) readJSON(line string) bool {
 	case "close":
 		l.closed[r.Remote] = append(l.closed[r.Remote], closing(r.Reason, r.Records, r.Bytes))
 	case "message":
-		data := string(r.Base64)
-		if r.Data != nil {
-			data = *r.Data
-		}
+		data := either(r.Data, r.DataBase64)
 		l.messages[r.Remote] = append(l.messages[r.Remote], entry{data, r.Flag, r.Offset})
+		if r.Offset != int64(len(l.streams[r.Remote])) {
+			return false
+		}
+		l.streams[r.Remote] += either(r.Head, r.HeadBase64) + data + either(r.End, r.EndBase64)
 	default:
 		return false
 	}
 	return true
+}
+
+// either is a member as it was written: as text where it could be, else in base64.
+func either(text *string, base64 []byte) string {
+	if text != nil {
+		return *text
+	}
+	return string(base64)
 }
 
 // closing is the text of a close record behind the address.

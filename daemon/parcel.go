@@ -36,13 +36,16 @@ type parcelEncoder struct{}
 
 func (parcelEncoder) Begin(*record.Source, time.Time) {}
 
-func (parcelEncoder) Message(dst []byte, offset int64, data []byte, flag string) []byte {
+func (parcelEncoder) Message(dst []byte, m record.Message) []byte {
 	n := byte(0)
-	for flags[n] != flag {
+	for flags[n] != m.Flag {
 		n++
 	}
-	dst = binary.BigEndian.AppendUint64(append(dst, n), uint64(offset))
-	return append(binary.BigEndian.AppendUint32(dst, uint32(len(data))), data...)
+	dst = binary.BigEndian.AppendUint64(append(dst, n), uint64(m.Offset))
+	for _, part := range [...][]byte{m.Head, m.Data, m.End} {
+		dst = append(binary.BigEndian.AppendUint32(dst, uint32(len(part))), part...)
+	}
+	return dst
 }
 
 // Open and Close are the daemon's to record.
@@ -54,17 +57,34 @@ func (parcelEncoder) Close(dst []byte, _ string, _, _ int64) []byte { return dst
 var errParcel = errors.New("session process: it does not keep to the protocol")
 
 // unpack returns the first message of a parcel and what follows it.
-func unpack(parcel []byte) (offset int64, data []byte, flag string, rest []byte, err error) {
-	const head = 1 + 8 + 4
+func unpack(parcel []byte) (m record.Message, rest []byte, err error) {
+	const head = 1 + 8
 	if len(parcel) < head || int(parcel[0]) >= len(flags) {
-		return 0, nil, "", nil, errParcel
+		return m, nil, errParcel
 	}
-	n := int64(binary.BigEndian.Uint32(parcel[9:]))
-	offset = int64(binary.BigEndian.Uint64(parcel[1:]))
-	if n > int64(len(parcel)-head) || offset < 0 {
-		return 0, nil, "", nil, errParcel
+	m.Flag, m.Offset = flags[parcel[0]], int64(binary.BigEndian.Uint64(parcel[1:]))
+	rest = parcel[head:]
+	for _, part := range [...]*[]byte{&m.Head, &m.Data, &m.End} {
+		if *part, rest, err = unpackBytes(rest); err != nil {
+			return m, nil, err
+		}
 	}
-	return offset, parcel[head : head+n], flags[parcel[0]], parcel[head+n:], nil
+	if m.Offset < 0 {
+		return m, nil, errParcel
+	}
+	return m, rest, nil
+}
+
+// unpackBytes returns the bytes that stand behind their length, and what follows them.
+func unpackBytes(b []byte) (part, rest []byte, err error) {
+	if len(b) < 4 {
+		return nil, nil, errParcel
+	}
+	n := binary.BigEndian.Uint32(b)
+	if b = b[4:]; uint64(n) > uint64(len(b)) {
+		return nil, nil, errParcel
+	}
+	return b[:n], b[n:], nil
 }
 
 // ending is how a child's session went.

@@ -246,13 +246,13 @@ func (c *child) record(n int) error {
 	first := c.records
 	ws.encoder.Begin(&c.source, time.Now())
 	for len(parcel) > 0 {
-		offset, data, flag, rest, err := unpack(parcel)
+		m, rest, err := unpack(parcel)
 		if err != nil {
 			c.server.workspaces.put(ws)
 			return c.fail(first, err)
 		}
-		ws.out = ws.encoder.Message(ws.out, offset, data, flag)
-		c.offset = offset + int64(len(data))
+		ws.out = ws.encoder.Message(ws.out, m)
+		c.offset = m.Offset + int64(len(m.Head)+len(m.Data)+len(m.End))
 		c.records++
 		parcel = rest
 	}

@@ -38,7 +38,7 @@ func TestAProcessDiesAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	first.hearEnd()
-	eventually(t, func() bool { return strings.Contains(d.out.String(), ": process, 1 records, 6 bytes\n") }, func() {
+	eventually(t, func() bool { return strings.Contains(d.out.String(), ": process, 1 records, 7 bytes\n") }, func() {
 		t.Errorf("got %q, want the first client closed with the reason", d.out)
 	})
 	second.say("after\n")
@@ -81,16 +81,19 @@ func TestAProcessIsShutIn(t *testing.T) {
 func TestParcelsGiveBackWhatWasPacked(t *testing.T) {
 	var e parcelEncoder
 	e.Begin(nil, time.Time{})
-	parcel := e.Message(nil, 0, []byte("one\x00"), "")
-	parcel = e.Message(parcel, 7, nil, "cut")
-	parcel = e.Message(parcel, 1<<40, []byte("three"), "timeout")
-	for _, want := range []struct {
-		offset     int64
-		data, flag string
-	}{{0, "one\x00", ""}, {7, "", "cut"}, {1 << 40, "three", "timeout"}} {
-		offset, data, flag, rest, err := unpack(parcel)
-		if err != nil || offset != want.offset || string(data) != want.data || flag != want.flag {
-			t.Errorf("got %d %q %q, %v, want %v", offset, data, flag, err, want)
+	packed := []record.Message{
+		{Data: []byte("one\x00"), End: []byte("\r\n")},
+		{Offset: 7, Flag: "cut"},
+		{Offset: 1 << 40, Head: []byte("8 "), Data: []byte("three"), Flag: "timeout"},
+	}
+	var parcel []byte
+	for _, m := range packed {
+		parcel = e.Message(parcel, m)
+	}
+	for _, want := range packed {
+		got, rest, err := unpack(parcel)
+		if g, w := fmt.Sprint(got), fmt.Sprint(want); err != nil || g != w {
+			t.Errorf("got %s, %v, want %s", g, err, w)
 		}
 		parcel = rest
 	}
@@ -111,8 +114,9 @@ func TestEndingsPass(t *testing.T) {
 
 // FuzzUnpack holds that no process can make the daemon read beyond what it sent, or record what is no message.
 func FuzzUnpack(f *testing.F) {
-	f.Add(parcelEncoder{}.Message(nil, 5, []byte("hello"), "eof"))
+	f.Add(parcelEncoder{}.Message(nil, record.Message{Offset: 5, Data: []byte("hello"), Flag: "eof"}))
 	f.Add([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255})
+	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1})
 	f.Add(ending{why: byEOF}.appendTo(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if e, err := parseEnding(b); err == nil && strings.ContainsAny(string(e.why), "\n\"") {
@@ -121,14 +125,14 @@ func FuzzUnpack(f *testing.F) {
 		enc := record.NewEncoder(record.Text)
 		enc.Begin(&record.Source{}, time.Time{})
 		for len(b) > 0 {
-			offset, data, flag, rest, err := unpack(b)
+			m, rest, err := unpack(b)
 			if err != nil {
 				return
 			}
-			if offset < 0 || len(rest) >= len(b) {
-				t.Fatalf("%q: offset %d, %d bytes left of %d", b, offset, len(rest), len(b))
+			if m.Offset < 0 || len(rest) >= len(b) {
+				t.Fatalf("%q: offset %d, %d bytes left of %d", b, m.Offset, len(rest), len(b))
 			}
-			if line := enc.Message(nil, offset, data, flag); bytes.Count(line, []byte("\n")) != 1 {
+			if line := enc.Message(nil, m); bytes.Count(line, []byte("\n")) != 1 {
 				t.Fatalf("%q makes more than a line: %q", b, line)
 			}
 			b = rest

@@ -79,6 +79,9 @@ func checkPromise(t *testing.T, d *desk, format string, events bool, most int, s
 		want := expected(stream, most, format == "json")
 		total += len(want)
 		l.compare(t, remote, want)
+		if format == "json" && l.streams[remote] != stream {
+			t.Errorf("%s: its %d records give back %d bytes, want the %d that it sent", remote, len(want), len(l.streams[remote]), len(stream))
+		}
 		if !events {
 			continue
 		}

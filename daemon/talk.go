@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/daemon/framing"
+	"tcpmux/daemon/record"
 )
 
 // talk serves a client by a goroutine: it reads what the client says from a stream, cuts it into messages and records them.
@@ -152,12 +153,12 @@ func (t *talk) take(ws *workspace, n int) error {
 	ws.encoder.Begin(&t.source, t.heard)
 	first := t.records
 	for {
-		msg, took, flag := t.framing.Next(data)
-		if took == 0 {
+		m := t.framing.Next(data)
+		if m.Len() == 0 {
 			break
 		}
-		t.encode(ws, msg, took, flag)
-		data = data[took:]
+		t.encode(ws, m)
+		data = data[m.Len():]
 		if len(ws.out) >= outSize {
 			if _, err := t.server.sink.Gather(ws.out); err != nil {
 				t.server.workspaces.put(ws)
@@ -177,9 +178,11 @@ func (t *talk) take(ws *workspace, n int) error {
 }
 
 // encode appends one message to the workspace's output.
-func (t *talk) encode(ws *workspace, msg []byte, took int, flag framing.Flag) {
-	ws.out = ws.encoder.Message(ws.out, t.offset, msg, flag.String())
-	t.offset += int64(took)
+func (t *talk) encode(ws *workspace, m framing.Message) {
+	ws.out = ws.encoder.Message(ws.out, record.Message{
+		Offset: t.offset, Head: m.Head, Data: m.Data, End: m.End, Flag: m.Flag.String(),
+	})
+	t.offset += int64(m.Len())
 	t.records++
 }
 
@@ -192,9 +195,9 @@ func (t *talk) finish(why reason, err error, flag framing.Flag) (reason, error) 
 	ws.encoder.Begin(&t.source, time.Now())
 	first, rest := t.records, t.rest
 	for len(rest) > 0 {
-		msg, took, f := t.framing.Rest(rest, flag)
-		t.encode(ws, msg, took, f)
-		rest = rest[took:]
+		m := t.framing.Rest(rest, flag)
+		t.encode(ws, m)
+		rest = rest[m.Len():]
 	}
 	t.rest = t.server.workspaces.keep(t.rest, nil)
 	if err := t.hand(ws, first); err != nil {

@@ -46,7 +46,7 @@ func (ws *workspace) read(fd int) (int, error) {
 type encoder interface {
 	Begin(src *record.Source, now time.Time)
 	Open(dst []byte) []byte
-	Message(dst []byte, offset int64, data []byte, flag string) []byte
+	Message(dst []byte, m record.Message) []byte
 	Close(dst []byte, reason string, records, bytes int64) []byte
 }
 

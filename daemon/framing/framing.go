@@ -23,6 +23,23 @@ func (f Flag) String() string {
 	return [...]string{"", "eof", "cut", "timeout"}[f]
 }
 
+// Message is what Next and Rest cut off a stream: a message, or a piece of one that is longer than the limit. Head, Data and End
+// stand in the stream one behind the other, without a gap, and alias the bytes that were given.
+type Message struct {
+	// Head is what the framing puts before the data; nil for framings that put nothing there.
+	Head []byte
+	// Data is what the client says.
+	Data []byte
+	// End is the terminator; nil where none came, or the framing has none.
+	End  []byte
+	Flag Flag
+	// More says that this is a piece, and not the last, of a message longer than the limit.
+	More bool
+}
+
+// Len is how many bytes of the stream the message takes, framing included.
+func (m Message) Len() int { return len(m.Head) + len(m.Data) + len(m.End) }
+
 // Line cuts at LF or CRLF, which are not part of the message. The zero value is not ready: Max must be at least 1.
 type Line struct {
 	// Max is the longest message in bytes, terminator not counted; a longer one is cut into pieces of Max bytes.
@@ -34,33 +51,36 @@ type Line struct {
 	seen int
 }
 
-// Next returns the first message in b, its flag, and how many bytes of b it took, terminator included. It took 0 when b
-// does not hold enough to tell: call again with the same bytes and more behind them. The message aliases b.
-func (l *Line) Next(b []byte) (msg []byte, took int, flag Flag) {
+// Next returns the first message in b. Its length is 0 when b does not hold enough to tell: call again with the same bytes and
+// more behind them.
+func (l *Line) Next(b []byte) Message {
 	window := b[:min(len(b), l.Max+2)] // the longest message and CRLF
 	if i := bytes.IndexByte(window[l.seen:], '\n'); i >= 0 {
 		i += l.seen
 		if end := trimCR(b, i); end <= l.Max {
 			l.seen = 0
-			return b[:end], i + 1, l.last()
+			return Message{Data: b[:end], End: b[end : i+1], Flag: l.last()}
 		}
 	} else if len(b) <= l.Max || len(b) == l.Max+1 && b[l.Max] == '\r' {
 		l.seen = len(b)
-		return nil, 0, Whole
+		return Message{}
 	}
-	l.cutting, l.seen = true, 0
-	return b[:l.Max], l.Max, Cut
+	return l.piece(b)
 }
 
-// Rest returns what Next left in b when no more will come, flagged with why. Call it until it takes 0.
-func (l *Line) Rest(b []byte, why Flag) (msg []byte, took int, flag Flag) {
-	l.seen = 0
+// Rest returns what Next left in b when no more will come, flagged with why. Call it until the length is 0.
+func (l *Line) Rest(b []byte, why Flag) Message {
 	if len(b) > l.Max {
-		l.cutting = true
-		return b[:l.Max], l.Max, Cut
+		return l.piece(b)
 	}
-	l.cutting = false
-	return b, len(b), why
+	l.cutting, l.seen = false, 0
+	return Message{Data: b, Flag: why}
+}
+
+// piece cuts what is longer than the limit.
+func (l *Line) piece(b []byte) Message {
+	l.cutting, l.seen = true, 0
+	return Message{Data: b[:l.Max], Flag: Cut, More: true}
 }
 
 // last ends the message under way and returns the flag of its last piece.

@@ -31,24 +31,33 @@ func frame(t *testing.T, limit int, stream []byte, sizes []byte, why Flag) []cut
 		}
 		held, rest = append(held, rest[:n]...), rest[n:]
 		for {
-			msg, n, flag := l.Next(held)
-			if n == 0 {
+			m := l.Next(held)
+			if m.Len() == 0 {
 				break
 			}
-			out, held, took = append(out, cut{string(msg), flag}), held[n:], took+n
+			out, held, took = append(out, seen(t, m, held)), held[m.Len():], took+m.Len()
 		}
 		if len(held) > limit+1 {
 			t.Fatalf("max %d: %d bytes are held back, want at most %d", limit, len(held), limit+1)
 		}
 	}
 	for len(held) > 0 {
-		msg, n, flag := l.Rest(held, why)
-		out, held, took = append(out, cut{string(msg), flag}), held[n:], took+n
+		m := l.Rest(held, why)
+		out, held, took = append(out, seen(t, m, held)), held[m.Len():], took+m.Len()
 	}
 	if took != len(stream) {
 		t.Fatalf("took %d bytes, want all %d", took, len(stream))
 	}
 	return out
+}
+
+// seen is a message as a test sees it. Its parts must stand at the start of held, in order.
+func seen(t *testing.T, m Message, held []byte) cut {
+	t.Helper()
+	if whole := slices.Concat(m.Head, m.Data, m.End); !bytes.HasPrefix(held, whole) {
+		t.Fatalf("got %q, want the first bytes of %q", whole, held)
+	}
+	return cut{string(m.Data), m.Flag}
 }
 
 func TestLine(t *testing.T) {
@@ -128,8 +137,7 @@ func BenchmarkLine(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		for rest := stream; len(rest) > 0; {
-			_, n, _ := l.Next(rest)
-			rest = rest[n:]
+			rest = rest[l.Next(rest).Len():]
 		}
 	}
 }
@@ -139,8 +147,8 @@ func TestLongMessageIsLookedAtOnce(t *testing.T) {
 	l := Line{Max: 1 << 20}
 	b := bytes.Repeat([]byte("x"), 1<<16)
 	for n := range b {
-		if _, took, _ := l.Next(b[:n]); took != 0 || l.seen != n {
-			t.Fatalf("%d bytes: took %d, has looked at %d", n, took, l.seen)
+		if m := l.Next(b[:n]); m.Len() != 0 || l.seen != n {
+			t.Fatalf("%d bytes: took %d, has looked at %d", n, m.Len(), l.seen)
 		}
 	}
 }
@@ -151,11 +159,11 @@ func TestNextAllocatesNothing(t *testing.T) {
 		l := Line{Max: 64}
 		rest := stream
 		for {
-			_, took, _ := l.Next(rest)
-			if took == 0 {
+			m := l.Next(rest)
+			if m.Len() == 0 {
 				break
 			}
-			rest = rest[took:]
+			rest = rest[m.Len():]
 		}
 		l.Rest(rest, EOF)
 	}); n != 0 {

@@ -32,15 +32,16 @@ func appendEscaped(dst, data []byte) []byte {
 	}
 }
 
-// appendData appends the member that holds data: "data" where it is UTF-8, else "data_base64". Characters that JSON would
+// appendBytes appends the member that holds data: called name where it is UTF-8, else name_base64. Characters that JSON would
 // let through and a terminal would obey are escaped too.
-func appendData(dst, data []byte) []byte {
+func appendBytes(dst []byte, name string, data []byte) []byte {
 	n := plain(data, '"')
+	dst = append(append(dst, `,"`...), name...)
 	if n < len(data) && !utf8.Valid(data[n:]) {
-		dst = append(dst, `,"data_base64":"`...)
+		dst = append(dst, `_base64":"`...)
 		return append(base64.StdEncoding.AppendEncode(dst, data), '"')
 	}
-	dst = append(dst, `,"data":"`...)
+	dst = append(dst, `":"`...)
 	for {
 		dst = append(dst, data[:n]...)
 		if data = data[n:]; len(data) == 0 {

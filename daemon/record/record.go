@@ -40,6 +40,20 @@ type Source struct {
 	Remote string
 }
 
+// Message is one message of a client, or a piece of one. Head, Data and End are consecutive bytes of its stream.
+type Message struct {
+	// Offset is where in the stream the message began, in bytes: Head, Data and End later the next one begins.
+	Offset int64
+	// Head is what the framing put before the data.
+	Head []byte
+	// Data is what the message says.
+	Data []byte
+	// End is the terminator.
+	End []byte
+	// Flag is in what way the message is not whole, in lower-case letters; "" when it is.
+	Flag string
+}
+
 // Encoder appends records to a buffer. It remembers the parts that the records of one client at one time have in common,
 // so that many cost little. It allocates nothing once it has warmed up, and serves one goroutine at a time.
 type Encoder struct {
@@ -64,22 +78,28 @@ func (e *Encoder) Begin(src *Source, now time.Time) {
 	e.head = append(e.head, src.Remote...)
 }
 
-// Message appends the record of one message: where in the client's stream it began, in bytes, what it says, and in what way
-// it is not whole ("" when it is).
-func (e *Encoder) Message(dst []byte, offset int64, data []byte, flag string) []byte {
+// Message appends the record of one message. As text it leaves out what is the framing's: only JSON gives back the exact
+// bytes of the stream.
+func (e *Encoder) Message(dst []byte, m Message) []byte {
 	if e.format == JSON {
-		dst = strconv.AppendInt(append(e.who(dst, "message"), `,"offset":`...), offset, 10)
-		dst = appendData(dst, data)
-		if flag != "" {
-			dst = append(append(append(dst, `,"flag":"`...), flag...), '"')
+		dst = strconv.AppendInt(append(e.who(dst, "message"), `,"offset":`...), m.Offset, 10)
+		if len(m.Head) > 0 {
+			dst = appendBytes(dst, "head", m.Head)
+		}
+		dst = appendBytes(dst, "data", m.Data)
+		if len(m.End) > 0 {
+			dst = appendBytes(dst, "end", m.End)
+		}
+		if m.Flag != "" {
+			dst = append(append(append(dst, `,"flag":"`...), m.Flag...), '"')
 		}
 		return append(dst, "}\n"...)
 	}
 	dst = append(dst, e.head...)
-	if flag != "" {
-		dst = append(append(append(dst, " ["...), flag...), ']')
+	if m.Flag != "" {
+		dst = append(append(append(dst, " ["...), m.Flag...), ']')
 	}
-	return append(appendEscaped(append(dst, ": "...), data), '\n')
+	return append(appendEscaped(append(dst, ": "...), m.Data), '\n')
 }
 
 // Open appends the record that the client has connected.

@@ -23,9 +23,9 @@ func TestText(t *testing.T) {
 		name, got, want string
 	}{
 		{"open", string(e.Open(nil)), "2026-11-22T12:00:05.001234Z open from 192.0.2.7:40312\n"},
-		{"whole", string(e.Message(nil, 0, []byte("hello"), "")), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: hello\n"},
-		{"empty", string(e.Message(nil, 0, nil, "")), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: \n"},
-		{"flagged", string(e.Message(nil, 7, []byte("x"), "eof")), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312 [eof]: x\n"},
+		{"whole", string(e.Message(nil, Message{Data: []byte("hello"), End: []byte("\n")})), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: hello\n"},
+		{"empty", string(e.Message(nil, Message{})), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: \n"},
+		{"flagged", string(e.Message(nil, Message{Offset: 7, Head: []byte("2 "), Data: []byte("x"), Flag: "eof"})), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312 [eof]: x\n"},
 		{"close", string(e.Close(nil, "idle", 2, 9)), "2026-11-22T12:00:05.001234Z close from 192.0.2.7:40312: idle, 2 records, 9 bytes\n"},
 	} {
 		if c.got != c.want {
@@ -43,8 +43,11 @@ func TestJSON(t *testing.T) {
 		name, got, want string
 	}{
 		{"open", string(e.Open(nil)), head + "open" + who + "}\n"},
-		{"whole", string(e.Message(nil, 41, []byte(`a "b" \`), "")), head + "message" + who + `,"offset":41,"data":"a \"b\" \\"}` + "\n"},
-		{"bytes", string(e.Message(nil, 0, []byte("\xff\n"), "cut")), head + "message" + who + `,"offset":0,"data_base64":"/wo=","flag":"cut"}` + "\n"},
+		{"whole", string(e.Message(nil, Message{Offset: 41, Data: []byte(`a "b" \`), End: []byte("\r\n")})), head + "message" + who + `,"offset":41,"data":"a \"b\" \\","end":"\u000d\u000a"}` + "\n"},
+		{"head", string(e.Message(nil, Message{Head: []byte("2 "), Data: []byte("hi")})), head + "message" + who + `,"offset":0,"head":"2 ","data":"hi"}` + "\n"},
+		{"empty", string(e.Message(nil, Message{End: []byte{0}})), head + "message" + who + `,"offset":0,"data":"","end":"\u0000"}` + "\n"},
+		{"head and end as bytes", string(e.Message(nil, Message{Head: []byte{0xff}, Data: []byte("x"), End: []byte{0xfe}})), head + "message" + who + `,"offset":0,"head_base64":"/w==","data":"x","end_base64":"/g=="}` + "\n"},
+		{"bytes", string(e.Message(nil, Message{Data: []byte("\xff\n"), Flag: "cut"})), head + "message" + who + `,"offset":0,"data_base64":"/wo=","flag":"cut"}` + "\n"},
 		{"close", string(e.Close(nil, "eof", 1, 5)), head + "close" + who + `,"reason":"eof","records":1,"bytes":5}` + "\n"},
 	} {
 		if c.got != c.want {
@@ -136,7 +139,8 @@ func FuzzEncode(f *testing.F) {
 	text.Begin(alice, noon)
 	js.Begin(alice, noon)
 	f.Fuzz(func(t *testing.T, data []byte, offset int64) {
-		line := text.Message(nil, offset, data, "")
+		m := Message{Offset: offset, Head: data[:len(data)/3], Data: data, End: data[len(data)/2:]}
+		line := text.Message(nil, m)
 		checkLine(t, line)
 		head, body, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), ": ")
 		if want := "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312"; head != want {
@@ -146,29 +150,36 @@ func FuzzEncode(f *testing.F) {
 			t.Errorf("text %q gives back %q, want %q", line, got, data)
 		}
 
-		line = js.Message(nil, offset, data, "")
+		line = js.Message(nil, m)
 		checkLine(t, line)
-		var rec struct {
-			Data   *string `json:"data"`
-			Base64 *string `json:"data_base64"`
-			Offset int64
-		}
+		var rec map[string]any
 		if err := json.Unmarshal(line, &rec); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		if (rec.Data == nil) == (rec.Base64 == nil) || (rec.Data != nil) != utf8.Valid(data) {
-			t.Errorf("%s: want data for UTF-8, else data_base64", line)
+		if rec["offset"] != float64(offset) {
+			t.Errorf("json %s: got offset %v, want %d", line, rec["offset"], offset)
 		}
-		got := data
-		if rec.Data != nil {
-			got = []byte(*rec.Data)
-		} else if got, _ = base64.StdEncoding.DecodeString(*rec.Base64); got == nil {
-			got = []byte{}
-		}
-		if !bytes.Equal(got, data) || rec.Offset != offset {
-			t.Errorf("json %s gives back %q at %d, want %q at %d", line, got, rec.Offset, data, offset)
-		}
+		checkMember(t, rec, "head", m.Head, len(m.Head) > 0)
+		checkMember(t, rec, "data", m.Data, true)
+		checkMember(t, rec, "end", m.End, len(m.End) > 0)
 	})
+}
+
+// checkMember fails unless rec has name for UTF-8, else name_base64, and it gives back want; or, if there is to be none, neither.
+func checkMember(t *testing.T, rec map[string]any, name string, want []byte, there bool) {
+	t.Helper()
+	text, isText := rec[name].(string)
+	encoded, isBase64 := rec[name+"_base64"].(string)
+	if isText != (there && utf8.Valid(want)) || isBase64 != (there && !utf8.Valid(want)) {
+		t.Errorf("%v: want %s for UTF-8, else %s_base64, and none when it is empty", rec, name, name)
+	}
+	got := []byte(text)
+	if isBase64 {
+		got, _ = base64.StdEncoding.DecodeString(encoded)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%v gives back %s %q, want %q", rec, name, got, want)
+	}
 }
 
 func TestEncodingAllocatesNothing(t *testing.T) {
@@ -176,7 +187,7 @@ func TestEncodingAllocatesNothing(t *testing.T) {
 		e, buf, data := NewEncoder(format), make([]byte, 0, 4096), []byte("hello \x00 wörld\u2028")
 		if n := testing.AllocsPerRun(100, func() {
 			e.Begin(alice, noon)
-			buf = e.Message(e.Open(buf[:0]), 12, data, "cut")
+			buf = e.Message(e.Open(buf[:0]), Message{Offset: 12, Head: data[:3], Data: data, End: data[5:], Flag: "cut"})
 		}); n != 0 {
 			t.Errorf("format %d: got %v allocations a record, want 0", format, n)
 		}
@@ -197,7 +208,7 @@ func BenchmarkEncode(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				e.Begin(alice, noon)
-				buf = e.Message(buf[:0], 12, c.data, "")
+				buf = e.Message(buf[:0], Message{Offset: 12, Data: c.data, End: []byte("\n")})
 			}
 		})
 	}
