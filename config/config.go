@@ -41,6 +41,8 @@ type Listener struct {
 	Banner string
 	// Model is how a client is served: by a "goroutine", a "thread" or a "process" of its own.
 	Model string
+	// ClientsPerProcess is how many clients a process of the model "process" serves, one after another, before it ends. Default 100; 1 gives each client a new one.
+	ClientsPerProcess int
 	// Framing is how bytes become messages: "line".
 	Framing string
 	// MaxMessage is the longest message in bytes that is recorded in one piece, 1 to 16 MiB. Default 64 KiB.
@@ -88,13 +90,14 @@ type Limits struct {
 func Default() Config {
 	return Config{
 		Listeners: []Listener{{
-			Name:       MainListener,
-			Address:    []string{"127.0.0.1:12345"},
-			Backlog:    4096,
-			Banner:     "Welcome connect!\r\n",
-			Model:      "goroutine",
-			Framing:    "line",
-			MaxMessage: 64 << 10,
+			Name:              MainListener,
+			Address:           []string{"127.0.0.1:12345"},
+			Backlog:           4096,
+			Banner:            "Welcome connect!\r\n",
+			Model:             "goroutine",
+			ClientsPerProcess: 100,
+			Framing:           "line",
+			MaxMessage:        64 << 10,
 		}},
 		DrainTimeout: 10 * time.Second,
 		Record: Record{

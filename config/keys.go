@@ -29,6 +29,7 @@ func sharedKeys(l *Listener) []key {
 		{"backlog", number(&l.Backlog, 1, maxCount)},
 		{"banner", banner(&l.Banner)},
 		{"model", word(&l.Model, "goroutine", "thread", "process")},
+		{"clients_per_process", number(&l.ClientsPerProcess, 1, maxCount)},
 		{"framing", word(&l.Framing, "line")},
 		{"max_message", size(&l.MaxMessage, 1, maxMaxMessage)},
 		{"idle_timeout", idleTimeout(&l.IdleTimeout)},

@@ -46,7 +46,7 @@ func TestLoadGood(t *testing.T) {
 	}
 	main := Listener{
 		Name: MainListener, Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
-		Banner: "hello {client}\r\n", Model: "goroutine", Framing: "line", MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute,
+		Banner: "hello {client}\r\n", Model: "goroutine", ClientsPerProcess: 7, Framing: "line", MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute,
 	}
 	telnet, scan := main, main
 	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346"}

@@ -58,6 +58,7 @@ func (l Listener) shared(name string) []Setting {
 		"backlog", l.Backlog,
 		"banner", quoteTOML(l.Banner),
 		"model", quoteTOML(l.Model),
+		"clients_per_process", l.ClientsPerProcess,
 		"framing", quoteTOML(l.Framing),
 		"max_message", quoteTOML(formatSize(l.MaxMessage)),
 		"idle_timeout", quoteTOML(formatDuration(l.IdleTimeout)))

@@ -10,7 +10,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
-	"runtime/debug"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,8 +25,8 @@ const ChildName = "tcpmux: session"
 const (
 	// childChannel is the descriptor of a child's end of the socket pair.
 	childChannel = 3
-	// childMemory is what a child's heap is kept to, in bytes: a message and its copies fit several times.
-	childMemory = 64 << 20
+	// childHeap is what the garbage collector keeps a child's heap to, as long as it can.
+	childHeap = "64MiB"
 )
 
 // hello is what a child has to know of its client.
@@ -65,11 +65,11 @@ func readHello(in io.Reader) (h hello, err error) {
 	return h, err
 }
 
-// Child serves the one client that the daemon passes it, and returns the exit status. Its standard error is the daemon's.
+// Child serves the clients that the daemon passes it, one after another, and returns the exit status. Its standard error is the
+// daemon's.
 func Child() int {
 	// They are for the daemon, which gives its orders; a terminal or a service manager may signal the whole group.
 	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	debug.SetMemoryLimit(childMemory)
 	if err := serveChild(); err != nil {
 		fmt.Fprintf(os.Stderr, "tcpmux: session process: %v\n", err)
 		return 1
@@ -78,92 +78,173 @@ func Child() int {
 }
 
 func serveChild() error {
-	fd, err := receiveConnection(childChannel)
+	orders, err := newOrders(childChannel)
 	if err != nil {
 		return err
 	}
-	if err := unix.SetNonblock(childChannel, true); err != nil {
-		return err
-	}
-	channel := os.NewFile(childChannel, "channel")
-	orders := bufio.NewReaderSize(channel, 512)
-	h, err := readHello(orders)
-	if err != nil {
-		return fmt.Errorf("read hello: %w", err)
+	limit := unix.Rlimit{Cur: childMemory, Max: childMemory}
+	if err := unix.Prlimit(0, unix.RLIMIT_DATA, &limit, nil); err != nil {
+		return fmt.Errorf("limit memory: %w; a service's SystemCallFilter= has to allow prlimit64", os.NewSyscallError("prlimit", err))
 	}
 	if err := confine(); err != nil {
 		return err
 	}
-	p := newPost(channel)
-	srv := newServer(p, func() encoder { return parcelEncoder{} }, false, 1, slog.New(slog.DiscardHandler))
-	srv.bannerTimeout = h.bannerTimeout
-	srv.draining.Store(h.draining)
-	c := config.Listener{Banner: "", MaxMessage: h.maxMessage, IdleTimeout: h.idleTimeout}
-	ln := newListener(c, nil, false)
-	ln.settings.Load().banner = banner{text: h.banner}
-	s := beginSession(srv, ln, record.Source{})
-	if err := s.setModel(fd); err != nil {
+	return newClerk(orders).obey()
+}
+
+// clerk is who serves in a child: a server of one client at a time, which has the daemon write the records.
+type clerk struct {
+	orders   *orders
+	post     *post
+	server   *Server
+	listener *listener
+	session  *session // the last one; nil before the first
+}
+
+func newClerk(o *orders) *clerk {
+	c := &clerk{orders: o, post: newPost(o.channel), listener: newListener(config.Listener{}, nil, false)}
+	c.server = newServer(c.post, func() encoder { return parcelEncoder{} }, false, 1, slog.New(slog.DiscardHandler))
+	return c
+}
+
+// obey carries out the daemon's orders until there are no more; without a daemon there is nobody to write for. An order may come
+// when the session has just ended: that does no harm.
+func (c *clerk) obey() error {
+	for {
+		order, err := c.orders.ReadByte()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read orders: %w", err)
+		}
+		switch order {
+		case orderHello:
+			if err := c.hello(); err != nil {
+				return err
+			}
+		case orderAck:
+			c.post.ack()
+		case orderDrain:
+			c.server.draining.Store(true)
+			c.session.model.drain()
+		case orderExpire:
+			c.server.expired.Store(true)
+			c.session.model.expire()
+		case orderIdle:
+			var nanoseconds [8]byte
+			if _, err := io.ReadFull(c.orders, nanoseconds[:]); err != nil {
+				return fmt.Errorf("read orders: %w", err)
+			}
+			l := c.listener.settings.Load().Listener
+			l.IdleTimeout = time.Duration(min(binary.BigEndian.Uint64(nanoseconds[:]), math.MaxInt64))
+			c.listener.configure(l)
+			c.session.model.nudge()
+		default:
+			return errParcel
+		}
+	}
+}
+
+// hello begins a session.
+func (c *clerk) hello() error {
+	h, err := readHello(c.orders)
+	if err != nil {
+		return fmt.Errorf("read hello: %w", err)
+	}
+	fd, err := c.orders.connection()
+	if err != nil {
 		return err
 	}
-	go obey(orders, s, p)
+	c.server.bannerTimeout = h.bannerTimeout
+	c.server.draining.Store(h.draining)
+	c.server.expired.Store(false)
+	c.listener.configure(config.Listener{MaxMessage: h.maxMessage, IdleTimeout: h.idleTimeout})
+	c.listener.settings.Load().banner = banner{text: h.banner}
+	c.session = beginSession(c.server, c.listener, record.Source{})
+	if err := c.session.setModel(fd); err != nil {
+		return err
+	}
+	go c.serve(c.session)
+	return nil
+}
+
+// serve serves the client to the end, and tells the daemon, which may then pass the next.
+func (c *clerk) serve(s *session) {
 	why, err := s.model.serve()
+	s.model.close()
 	e := ending{offset: s.offset, why: why}
 	if err != nil {
 		e.err = err.Error()
 	}
-	return p.end(e)
+	_ = c.post.end(e) // it fails when the daemon has gone, and so does the next order
 }
 
-// receiveConnection takes the order that brings the connection.
-func receiveConnection(channel int) (int, error) {
-	var order [1]byte
-	oob := make([]byte, unix.CmsgSpace(4))
-	n, oobn, _, _, err := unix.Recvmsg(channel, order[:], oob, unix.MSG_CMSG_CLOEXEC)
-	if n == 0 && err == nil {
-		return -1, errors.New("the daemon has gone")
+// orders is the child's end of the channel: it reads what the daemon orders, and the connections that come with it.
+type orders struct {
+	*bufio.Reader
+	channel *os.File
+	raw     syscall.RawConn
+	oob     [64]byte
+	passed  int // the connection that came with the last hello; -1: none
+}
+
+func newOrders(fd int) (*orders, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, fmt.Errorf("channel to the daemon, which alone starts session processes: %w", os.NewSyscallError("fcntl", err))
 	}
-	if err != nil || n != 1 || order[0] != orderHello {
-		return -1, fmt.Errorf("receive connection: %d bytes, %w", n, errors.Join(err, errParcel))
+	o := &orders{channel: os.NewFile(uintptr(fd), "channel"), passed: -1}
+	raw, err := o.channel.SyscallConn()
+	if err != nil {
+		return nil, err
 	}
-	msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
+	o.raw = raw
+	o.Reader = bufio.NewReaderSize(receiver{o}, 512)
+	return o, nil
+}
+
+// connection is the one that came with the hello just read.
+func (o *orders) connection() (int, error) {
+	fd := o.passed
+	if fd < 0 {
+		return -1, fmt.Errorf("receive connection: %w", errParcel)
+	}
+	o.passed = -1
+	return fd, nil
+}
+
+// receiver reads the bytes of orders, and keeps the connection that comes with them. There is one at most: the next hello is not
+// sent before its session has ended.
+type receiver struct{ *orders }
+
+func (r receiver) Read(b []byte) (n int, err error) {
+	var oobn int
+	rerr := r.raw.Read(func(fd uintptr) bool {
+		n, oobn, _, _, err = unix.Recvmsg(int(fd), b, r.oob[:], unix.MSG_CMSG_CLOEXEC)
+		return err != unix.EAGAIN && err != unix.EINTR
+	})
+	if err = errors.Join(rerr, os.NewSyscallError("recvmsg", err)); err != nil {
+		return 0, err
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	if oobn > 0 {
+		err = r.keep(r.oob[:oobn])
+	}
+	return n, err
+}
+
+// keep keeps the connection of a control message.
+func (o *orders) keep(oob []byte) error {
+	msgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil || len(msgs) != 1 {
-		return -1, fmt.Errorf("receive connection: %w", errors.Join(err, errParcel))
+		return fmt.Errorf("receive connection: %w", errors.Join(err, errParcel))
 	}
 	fds, err := unix.ParseUnixRights(&msgs[0])
 	if err != nil || len(fds) != 1 {
-		return -1, fmt.Errorf("receive connection: %w", errors.Join(err, errParcel))
+		return fmt.Errorf("receive connection: %w", errors.Join(err, errParcel))
 	}
-	return fds[0], nil
-}
-
-// obey carries out the daemon's orders until there are no more; without a daemon there is nobody to write for.
-func obey(orders *bufio.Reader, s *session, p *post) {
-	defer p.close()
-	for {
-		order, err := orders.ReadByte()
-		if err != nil {
-			s.server.expired.Store(true)
-			s.model.expire()
-			return
-		}
-		switch order {
-		case orderAck:
-			p.ack()
-		case orderDrain:
-			s.server.draining.Store(true)
-			s.model.drain()
-		case orderExpire:
-			s.server.expired.Store(true)
-			s.model.expire()
-		case orderIdle:
-			var nanoseconds [8]byte
-			if _, err := io.ReadFull(orders, nanoseconds[:]); err != nil {
-				continue // the next read fails too
-			}
-			c := s.listener.settings.Load().Listener
-			c.IdleTimeout = time.Duration(min(binary.BigEndian.Uint64(nanoseconds[:]), math.MaxInt64))
-			s.listener.configure(c)
-			s.model.nudge()
-		}
-	}
+	o.passed = fds[0]
+	return nil
 }

@@ -120,7 +120,6 @@ type post struct {
 	mu    sync.Mutex
 	sent  uint64 // parcels
 	acked uint64
-	over  bool // the daemon has gone
 	come  sync.Cond
 }
 
@@ -149,11 +148,8 @@ func (p *post) Gather(messages []byte) (record.Ticket, error) {
 func (p *post) Commit(t record.Ticket) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.acked < uint64(t) && !p.over {
+	for p.acked < uint64(t) {
 		p.come.Wait()
-	}
-	if p.acked < uint64(t) {
-		return record.ErrSinkClosed
 	}
 	return nil
 }
@@ -166,14 +162,6 @@ func (p *post) ack() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.acked++
-	p.come.Broadcast()
-}
-
-// close makes all who wait give up.
-func (p *post) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.over = true
 	p.come.Broadcast()
 }
 

@@ -4,143 +4,76 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// childGrace is how long a child may take for its client's last words before it is killed.
-const childGrace = 3 * time.Second
-
-// childStart is how long a child may take to start and to take its orders.
-const childStart = 30 * time.Second
-
-// child is a connection that a process of its own serves. The daemon keeps a duplicate, so that it can half-close it and tell
-// the peer of the end whatever becomes of the process.
+// child is a connection that a process serves, one that has no other client meanwhile. The daemon keeps a duplicate, so that it
+// can half-close it and tell the peer of the end whatever becomes of the process.
 type child struct {
 	*session
-	held    heldFD
-	process *os.Process
-	channel *os.File
-	head    [parcelHead]byte
-	once    sync.Once // the process is reaped
-	ended   string    // how it ended, once it is reaped
+	held heldFD
 
-	mu      sync.Mutex // orders do not mix
-	greeted bool       // the hello is out: orders may follow
+	mu     sync.Mutex // orders do not mix
+	worker *worker    // nil before it is told hello, and again when it has ended well; changed only by serve
 }
 
-// newChild starts a process for the connection; it serves once it is told hello. The descriptor is the child's from now on.
-func newChild(s *session, fd int) (*child, error) {
-	c := &child{session: s, held: heldFD{fd: fd}}
-	ours, theirs, err := socketPair()
-	if err != nil {
-		c.held.close()
-		return nil, err
+// newChild makes the model of a connection whose process is found when it is served. The descriptor is the child's from now on.
+func newChild(s *session, fd int) *child { return &child{session: s, held: heldFD{fd: fd}} }
+
+// engage gives the client to a worker. While none can be started it is tried again, as a client had better wait than be turned
+// away, until the time to finish is over.
+func (c *child) engage() error {
+	for wait := workerRetryMin; ; wait = min(2*wait, workerRetryMax) {
+		err := c.tryEngage()
+		c.server.reportWorkers(err)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-c.server.over:
+			return err
+		}
 	}
-	defer theirs.Close()
-	nothing, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err == nil {
-		defer nothing.Close()
-		c.process, err = os.StartProcess("/proc/self/exe", []string{ChildName}, &os.ProcAttr{
-			Env:   []string{"GOMAXPROCS=1", "GOTRACEBACK=single"},
-			Files: []*os.File{nothing, nothing, os.Stderr, theirs},
-		})
-	}
-	if err != nil {
-		c.held.close()
-		return nil, fmt.Errorf("start session process: %w", errors.Join(err, ours.Close()))
-	}
-	c.channel = ours
-	return c, nil
 }
 
-// socketPair returns two connected sockets: ours for Go's poller, theirs to be inherited.
-func socketPair() (ours, theirs *os.File, err error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
+// tryEngage tries those who rest, who may have died meanwhile, and at last a new one.
+func (c *child) tryEngage() error {
+	for {
+		w, err := c.server.workers.take()
+		if err != nil {
+			return err
+		}
+		if err = c.introduce(w); err == nil {
+			return nil
+		}
+		w.end()
+		if w.clients == 1 {
+			return err
+		}
 	}
-	theirs = os.NewFile(uintptr(pair[1]), "channel")
-	if err := unix.SetNonblock(pair[0], true); err != nil {
-		return nil, nil, errors.Join(err, unix.Close(pair[0]), theirs.Close())
-	}
-	return os.NewFile(uintptr(pair[0]), "channel"), theirs, nil
 }
 
-// greet tells the child hello, and with it gives it the connection. What hello says holds until the first order.
-func (c *child) greet(hello func() hello) error {
+// introduce tells a worker hello. What hello says holds until the first order.
+func (c *child) introduce(w *worker) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := hello()
-	if err := c.channel.SetWriteDeadline(time.Now().Add(childStart)); err != nil { // a large banner may not fit at once
+	if err := w.hello(&c.held, c.hello()); err != nil {
 		return err
 	}
-	raw, err := c.channel.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var serr error
-	c.held.control(func(fd uintptr) {
-		err = raw.Write(func(channel uintptr) bool {
-			serr = unix.Sendmsg(int(channel), []byte{orderHello}, unix.UnixRights(int(fd)), nil, 0)
-			return serr != unix.EAGAIN
-		})
-	})
-	if err := errors.Join(err, serr); err != nil {
-		return fmt.Errorf("pass connection to session process: %w", err)
-	}
-	if _, err := c.channel.Write(h.appendTo(nil)); err != nil {
-		return fmt.Errorf("tell session process: %w", err)
-	}
-	c.greeted = true
+	c.worker = w
 	return nil
 }
 
-// order sends an order. Before the hello there is none to give: that says how things stand. A child that has died need not
-// be told; one that does not listen is killed, as nobody may wait for it.
+// order sends an order. Before the hello there is none to give: that says how things stand.
 func (c *child) order(b ...byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.greeted {
-		return
+	if c.worker != nil {
+		c.worker.order(b...)
 	}
-	_ = c.channel.SetWriteDeadline(time.Now().Add(childGrace)) // it fails when closed, and so does Write
-	if _, err := c.channel.Write(b); errors.Is(err, os.ErrDeadlineExceeded) {
-		_ = c.process.Kill() // it fails when it has ended
-	}
-}
-
-// next waits for a parcel and returns what it is and how long its body.
-func (c *child) next(limit int) (kind byte, n int, err error) {
-	if _, err := io.ReadFull(c.channel, c.head[:]); err != nil {
-		return 0, 0, err
-	}
-	n = int(binary.BigEndian.Uint32(c.head[1:]))
-	if n == 0 || n > limit {
-		return 0, 0, errParcel
-	}
-	return c.head[0], n, nil
-}
-
-// body reads the body of a parcel into buf, or a larger one. A child sends it in one go: it is not waited for.
-func (c *child) body(buf []byte, n int) ([]byte, error) {
-	buf = slices.Grow(buf[:0], n)[:n]
-	_, err := io.ReadFull(c.channel, buf)
-	return buf, err
-}
-
-// allow gives the child so long for what it sends next; 0: for ever.
-func (c *child) allow(d time.Duration) {
-	var at time.Time
-	if d > 0 {
-		at = time.Now().Add(d)
-	}
-	_ = c.channel.SetReadDeadline(at) // it fails when closed, and so does the read
 }
 
 // drain implements model.
@@ -151,38 +84,39 @@ func (c *child) nudge() {
 	c.order(binary.BigEndian.AppendUint64([]byte{orderIdle}, uint64(c.idleTimeout()))...)
 }
 
-// expire gives the child childGrace to end.
+// expire gives the worker workerGrace to end.
 func (c *child) expire() {
-	c.allow(childGrace)
-	c.order(orderExpire)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.worker != nil {
+		c.worker.allow(workerGrace)
+		c.worker.order(orderExpire)
+	}
 }
 
 func (c *child) control(f func(fd uintptr)) { c.held.control(f) }
 
-// close ends the process, if it has not ended, and the connection.
+// close ends the connection, and the worker unless the session has gone well.
 func (c *child) close() {
 	c.held.close()
-	_ = c.reap()
+	if c.worker != nil {
+		c.worker.end()
+	}
 }
 
-// reap ends the process, if it has not ended, and returns how it did.
-func (c *child) reap() string {
-	c.once.Do(func() {
-		_ = c.channel.Close() // whatever it held has been read
-		_ = c.process.Kill()  // it fails when it has ended
-		state, err := c.process.Wait()
-		c.ended = fmt.Sprint(state)
-		if err != nil {
-			c.ended = err.Error()
-		}
-	})
-	return c.ended
+// release gives the worker to the next client.
+func (c *child) release() {
+	c.mu.Lock()
+	w := c.worker
+	c.worker = nil
+	c.mu.Unlock()
+	c.server.workers.give(w, c.settings.ClientsPerProcess)
 }
 
 // serve implements model: it writes down what the process sends.
 func (c *child) serve() (reason, error) {
-	if err := c.greet(c.hello); err != nil {
-		return byError, err
+	if err := c.engage(); err != nil {
+		return byChild, err
 	}
 	if c.server.draining.Load() { // as in serve
 		c.order(orderDrain)
@@ -195,7 +129,7 @@ func (c *child) serve() (reason, error) {
 	}
 	limit := outSize + int(c.settings.MaxMessage) + 64
 	for {
-		kind, n, err := c.next(limit)
+		kind, n, err := c.worker.next(limit)
 		if err != nil {
 			return c.orphaned(err)
 		}
@@ -207,7 +141,7 @@ func (c *child) serve() (reason, error) {
 				return bySink, err
 			}
 			if c.server.expired.Load() { // while it waited for the sink its time stood still
-				c.allow(childGrace)
+				c.worker.allow(workerGrace)
 			}
 			c.order(orderAck)
 		case parcelEnd:
@@ -236,13 +170,13 @@ var errOrphan = errors.New("session process broke off")
 // have the daemon hold what all its children have to say.
 func (c *child) record(n int) error {
 	ws := c.server.workspaces.get()
-	c.allow(childGrace)
-	parcel, err := c.body(ws.parcel, n)
+	c.worker.allow(workerGrace)
+	parcel, err := c.worker.body(ws.parcel, n)
 	if ws.parcel = parcel; err != nil {
 		c.server.workspaces.put(ws)
 		return errOrphan
 	}
-	c.allow(0)
+	c.worker.allow(0)
 	first := c.records
 	ws.encoder.Begin(&c.source, time.Now())
 	for len(parcel) > 0 {
@@ -261,8 +195,8 @@ func (c *child) record(n int) error {
 
 // end takes over how the child's session went.
 func (c *child) end(n int) (reason, error) {
-	c.allow(childGrace)
-	body, err := c.body(nil, n)
+	c.worker.allow(workerGrace)
+	body, err := c.worker.body(nil, n)
 	if err != nil {
 		return c.orphaned(errOrphan)
 	}
@@ -271,6 +205,7 @@ func (c *child) end(n int) (reason, error) {
 		return c.orphaned(err)
 	}
 	c.offset = e.offset
+	c.release()
 	if e.err != "" {
 		err = errors.New(e.err)
 	}
@@ -285,5 +220,5 @@ func (c *child) orphaned(err error) (reason, error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return byDrain, errors.New("session process did not end in time and was killed")
 	}
-	return byChild, fmt.Errorf("session process died: %s", c.reap())
+	return byChild, fmt.Errorf("session process died: %s", c.worker.end())
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func TestAProcessDiesAlone(t *testing.T) {
 	first := d.greeted()
 	first.say("before\n")
 	eventually(t, func() bool { return strings.Contains(d.out.String(), ": before\n") }, func() { t.Error("nothing is recorded") })
-	victim := d.children()[0].process.Pid
+	victim := d.children()[0].pid()
 	second := d.greeted()
 	if err := unix.Kill(victim, unix.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -50,7 +51,7 @@ func TestAProcessDiesAlone(t *testing.T) {
 func TestAProcessThatStandsStillIsKilled(t *testing.T) {
 	d := newDesk(t, byProcess).open()
 	d.greeted()
-	stopped := d.children()[0].process.Pid
+	stopped := d.children()[0].pid()
 	if err := unix.Kill(stopped, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestAProcessThatStandsStillIsKilled(t *testing.T) {
 func TestAProcessIsShutIn(t *testing.T) {
 	d := newDesk(t, byProcess).open()
 	d.greeted()
-	pid := d.children()[0].process.Pid
+	pid := d.children()[0].pid()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +76,127 @@ func TestAProcessIsShutIn(t *testing.T) {
 		if !bytes.Contains(status, []byte(want)) {
 			t.Errorf("/proc/%d/status lacks %q:\n%s", pid, want, status)
 		}
+	}
+}
+
+// pid is that of the process that serves the connection.
+func (c *child) pid() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.worker.process.Pid
+}
+
+// visit is greeted, says a line and leaves; it returns the process that served it.
+func (d *desk) visit(line string) (pid int) {
+	d.t.Helper()
+	c := d.greeted()
+	pid = d.children()[0].pid()
+	c.say(line + "\n")
+	_ = c.Close()
+	eventually(d.t, func() bool { return d.srv.Clients() == 0 }, func() { d.t.Error("the session does not end") })
+	if !strings.Contains(d.out.String(), ": "+line+"\n") {
+		d.t.Errorf("got %q, want %q recorded", d.out, line)
+	}
+	return pid
+}
+
+func TestAProcessServesOneAfterAnother(t *testing.T) {
+	d := newDesk(t, func(c *config.Config) { byProcess(c); c.Listeners[0].ClientsPerProcess = 2 }).open()
+	first, second, third := d.visit("one"), d.visit("two"), d.visit("three")
+	if first != second || third == first {
+		t.Errorf("served by processes %d, %d and %d, want the first two to be one and the third another", first, second, third)
+	}
+	if err := unix.Kill(first, 0); !errors.Is(err, unix.ESRCH) {
+		t.Errorf("process %d, which has served its clients: got %v, want it reaped", first, err)
+	}
+}
+
+func TestNoProcessServesTwoAtOnce(t *testing.T) {
+	d := newDesk(t, byProcess).open()
+	d.visit("before")
+	seen := map[int]bool{}
+	for range 5 {
+		d.greeted()
+	}
+	for _, c := range d.children() {
+		seen[c.pid()] = true
+	}
+	if len(seen) != 5 {
+		t.Errorf("5 clients are served by %d processes", len(seen))
+	}
+}
+
+func TestAProcessThatDiesAtRestHarmsNobody(t *testing.T) {
+	d := newDesk(t, byProcess).open()
+	victim := d.visit("one")
+	if err := unix.Kill(victim, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return zombie(victim) }, func() { t.Errorf("process %d does not die", victim) })
+	if next := d.visit("two"); next == victim {
+		t.Errorf("served by process %d, which is dead", next)
+	}
+	eventually(t, func() bool { return errors.Is(unix.Kill(victim, 0), unix.ESRCH) }, func() { t.Errorf("process %d is not reaped", victim) })
+}
+
+// zombie says whether a process has died, with all its threads, and waits to be reaped.
+func zombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	threads, terr := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err == nil && bytes.Contains(stat, []byte(") Z ")) && terr == nil && len(threads) == 1
+}
+
+func TestRestingProcessesEndWithTheServer(t *testing.T) {
+	d := newDesk(t, byProcess).open()
+	pid := d.visit("one")
+	d.close()
+	eventually(t, func() bool { return errors.Is(unix.Kill(pid, 0), unix.ESRCH) }, func() { t.Errorf("process %d is left behind", pid) })
+}
+
+func TestAClientWaitsForAProcess(t *testing.T) {
+	d := newDesk(t, byProcess)
+	var tries atomic.Int64
+	d.srv.workers.start = func() (*worker, error) {
+		if tries.Add(1) <= 3 {
+			return nil, unix.EAGAIN
+		}
+		return startWorker()
+	}
+	d.open()
+	d.visit("patient")
+	for _, want := range []string{"session processes cannot be started, their clients wait", "session processes can be started again"} {
+		if n := strings.Count(d.log.String(), want); n != 1 {
+			t.Errorf("log: %q %d times, want once:\n%s", want, n, d.log)
+		}
+	}
+}
+
+func TestShutdownDoesNotWaitForAProcess(t *testing.T) {
+	d := newDesk(t, byProcess)
+	d.srv.workers.start = func() (*worker, error) { return nil, unix.EAGAIN }
+	d.open()
+	d.client()
+	d.awaitClients(1)
+	d.close()
+	d.awaitClients(0)
+}
+
+// TestAProcessHasOneMemory: what a process may map is bounded, and the longest message fits.
+func TestAProcessHasOneMemory(t *testing.T) {
+	d := newDesk(t, func(c *config.Config) { byProcess(c); c.Listeners[0].MaxMessage = 16 << 20 }).open()
+	c := d.greeted()
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", d.children()[0].pid()))
+	if want := fmt.Sprintf("Max data size             %d ", childMemory); err != nil || !bytes.Contains(limits, []byte(want)) {
+		t.Errorf("limits: got %s, %v, want %q", limits, err, want)
+	}
+	long := strings.Repeat("long ", 16<<20/5)
+	for range 3 {
+		c.say(long + "\n")
+	}
+	_ = c.Close()
+	eventually(t, func() bool { return d.srv.Clients() == 0 }, func() { t.Error("the session does not end") })
+	if n := strings.Count(d.out.String(), ": "+long+"\n"); n != 3 {
+		t.Errorf("recorded %d times, want 3; log: %s", n, d.log)
 	}
 }
 

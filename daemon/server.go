@@ -24,6 +24,12 @@ const (
 	acceptRetryMax = time.Second
 )
 
+// After a session process that could not be started, the next is tried after workerRetryMin, doubling to workerRetryMax.
+const (
+	workerRetryMin = 10 * time.Millisecond
+	workerRetryMax = time.Second
+)
+
 // Server accepts clients and runs a session for each. Its methods may be called from any goroutine.
 type Server struct {
 	sink          sink
@@ -32,10 +38,13 @@ type Server struct {
 	log           *slog.Logger
 	bannerTimeout time.Duration
 	bell          bell
+	workers       workers
 	slots         *slots        // one taken for each client
 	records       atomic.Int64  // messages written
 	expired       atomic.Bool   // the time to finish is over: sessions end
 	quit          chan struct{} // closed by the first Shutdown
+	over          chan struct{} // closed when the time to finish is over
+	workless      atomic.Bool   // the last process that was to be started for a client was not
 	leftovers     atomic.Int64  // clients that Shutdown had to close
 
 	mu       sync.Mutex
@@ -60,7 +69,9 @@ func newServer(sink sink, encoder func() encoder, events bool, clients int, log 
 		log:           log,
 		bannerTimeout: 10 * time.Second,
 		slots:         newSlots(clients),
+		workers:       workers{start: startWorker},
 		quit:          make(chan struct{}),
+		over:          make(chan struct{}),
 		loops:         make(map[*acceptor]struct{}),
 		sessions:      make(map[*session]struct{}),
 	}
@@ -198,11 +209,22 @@ func (s *Server) drain() {
 	}
 	s.draining.Store(true)
 	close(s.quit)
+	go s.workers.close() // it may wait for processes to end
 	for a := range s.loops {
 		a.wake()
 	}
 	for c := range s.sessions {
 		c.model.drain()
+	}
+}
+
+// reportWorkers tells when processes for clients cannot be started any more, and when they can again.
+func (s *Server) reportWorkers(err error) {
+	switch {
+	case err != nil && !s.workless.Swap(true):
+		s.log.Error("session processes cannot be started, their clients wait", "err", err)
+	case err == nil && s.workless.CompareAndSwap(true, false):
+		s.log.Info("session processes can be started again")
 	}
 }
 
@@ -213,6 +235,7 @@ func (s *Server) expire() {
 	if s.expired.Swap(true) {
 		return
 	}
+	close(s.over)
 	s.leftovers.Store(int64(len(s.sessions)))
 	for c := range s.sessions {
 		c.model.expire()

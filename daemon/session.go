@@ -94,7 +94,7 @@ func beginSession(srv *Server, ln *listener, source record.Source) *session {
 func (s *session) setModel(fd int) (err error) {
 	switch s.settings.Model {
 	case "process":
-		s.model, err = newChild(s, fd)
+		s.model = newChild(s, fd)
 	case "thread":
 		s.commit = s.server.sink.CommitNow
 		s.model, err = newThreadTalk(s, fd)

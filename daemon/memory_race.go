@@ -1,0 +1,6 @@
+//go:build race
+
+package daemon
+
+// childMemory has to hold what the race detector maps beside all that the program does.
+const childMemory = 64 << 30
