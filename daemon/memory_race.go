@@ -3,4 +3,4 @@
 package daemon
 
 // childMemory has to hold what the race detector maps beside all that the program does.
-const childMemory = 64 << 30
+const childMemory = 8 << 30
