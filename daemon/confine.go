@@ -49,7 +49,7 @@ func confine() error {
 // sessionCalls are the system calls of a session and of Go's runtime below it.
 var sessionCalls = []uintptr{
 	unix.SYS_READ, unix.SYS_RECVMSG, unix.SYS_WRITE, unix.SYS_CLOSE, unix.SYS_SHUTDOWN, unix.SYS_IOCTL, unix.SYS_FCNTL,
-	unix.SYS_GETSOCKOPT, unix.SYS_GETSOCKNAME,
+	unix.SYS_RECVFROM, unix.SYS_PPOLL, unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKOPT, unix.SYS_GETSOCKNAME,
 	unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2,
 	unix.SYS_FUTEX, unix.SYS_NANOSLEEP, unix.SYS_CLOCK_GETTIME, unix.SYS_SCHED_YIELD,
 	unix.SYS_MMAP, unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_MPROTECT, unix.SYS_PRCTL,

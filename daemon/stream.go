@@ -13,7 +13,7 @@ import (
 // stream is a connection as a talk sees it: how one waits for it is the model's affair. Only the talk reads, writes and closes;
 // wake, expire and control may be called from anywhere, also after close.
 type stream interface {
-	// read calls try when there may be something to read, until it says that it has read; or it returns
+	// read calls try when there may be something to read, until it says that there was; or it returns
 	// os.ErrDeadlineExceeded.
 	read(try func(fd uintptr) bool) error
 	// write sends all of b, or fails when it could not by then.

@@ -12,22 +12,36 @@ import (
 	"tcpmux/daemon/record"
 )
 
-// talk serves a client by a goroutine: it reads what the client says from a stream, cuts it into messages and records them.
+// talk serves a client by a goroutine: it looks at what the client says, cuts it into messages, records them, and only then
+// takes them from the socket. Until then they are in the kernel's keeping, which outlives ours.
 type talk struct {
 	*session
 	stream
 	framing framing.Line
 	heard   time.Time // when the client last sent something
-	rest    []byte    // bytes that are not a whole message yet; nil when there are none
 	greeted atomic.Bool
-	limited bool // a read deadline is set
+	limited bool   // a read deadline is set
+	waiting int    // bytes at the head of the socket that were seen and are no whole message yet
+	lowat   int    // SO_RCVLOWAT of the socket; 0: never set
+	moved   []byte // the beginning of a message too long to wait in the kernel for its end; nil when there is none
 
-	// What one read gave, between the poller's callback and receive.
+	// What one look gave, between the poller's callback and receive.
 	onReadable func(fd uintptr) bool
-	got        *workspace
-	n          int
+	got        sight
 	errno      error
 }
+
+// sight is what a look at the socket shows.
+type sight struct {
+	ws   *workspace // it begins with what is seen
+	n    int        // how many bytes that are
+	move bool       // what is no whole message has to leave the kernel, or nothing behind it could be seen
+	last bool       // no more will come
+}
+
+// moveSize is how long the beginning of a message may be to wait in the kernel for its end. It is far below the least receive
+// buffer that there is by default (tcp(7), tcp_rmem), and bounds what is seen again with each piece of a message.
+const moveSize = 16 << 10
 
 // newTalk makes a talk whose goroutine sleeps in Go's poller.
 func newTalk(s *session, fd int) (*talk, error) {
@@ -40,7 +54,7 @@ func newTalk(s *session, fd int) (*talk, error) {
 
 func talkOver(s *session, st stream) *talk {
 	t := &talk{session: s, stream: st, framing: framing.Line{Max: int(s.settings.MaxMessage)}}
-	t.onReadable = t.readNow
+	t.onReadable = t.look
 	return t
 }
 
@@ -60,19 +74,19 @@ func (t *talk) serve() (reason, error) {
 	t.heard = time.Now() // the silence until here was ours
 	t.setDeadline()
 	for {
-		ws, n, err := t.receive()
+		saw, err := t.receive()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if why, over := t.deadline(); over {
-				return t.finish(why, nil, framing.Timeout)
+				return why, nil
 			}
 		case err != nil:
-			return t.finish(reasonOf(err, byError), err, framing.EOF)
-		case n == 0:
-			t.server.workspaces.put(ws)
-			return t.finish(byEOF, nil, framing.EOF)
+			return t.finish(reasonOf(err, byError), err)
+		case saw.n == 0:
+			t.server.workspaces.put(saw.ws)
+			return t.finish(byEOF, nil)
 		default:
-			if err := t.take(ws, n); err != nil {
+			if err := t.take(saw, framing.EOF); err != nil {
 				return bySink, err
 			}
 		}
@@ -85,7 +99,7 @@ func (t *talk) ungreeted(err error) (reason, error) {
 	if why == byBanner {
 		flag = framing.Timeout
 	}
-	return t.finish(t.lastWords(why), err, flag)
+	return t.lastWords(why, flag), err
 }
 
 // greet sends the banner. It almost always fits the kernel's buffer at once; a client whose buffer it does not fit has
@@ -117,64 +131,114 @@ func (t *talk) greetSlowly(text []byte) error {
 	return cause(t.write(text, by))
 }
 
-// receive waits until the client has sent something, and reads it into a workspace. n is 0 at the end of the stream. With
-// an error there is no workspace; it is os.ErrDeadlineExceeded when the deadline came first.
-func (t *talk) receive() (ws *workspace, n int, err error) {
+// receive waits until the client has sent something, and looks at it. It sees no bytes at the end of the stream. With an error
+// there is no workspace; it is os.ErrDeadlineExceeded when the deadline came first.
+func (t *talk) receive() (sight, error) {
 	if err := t.read(t.onReadable); err != nil {
-		return nil, 0, err
+		return sight{}, err
 	}
-	ws, n, err = t.got, t.n, t.errno
-	t.got = nil
-	if err != nil {
-		t.server.workspaces.put(ws)
-		return nil, 0, os.NewSyscallError("read", err)
+	saw := t.got
+	t.got = sight{}
+	if t.errno != nil {
+		t.server.workspaces.put(saw.ws)
+		return sight{}, os.NewSyscallError("recv", t.errno)
 	}
-	return ws, n, nil
+	return saw, nil
 }
 
-// readNow reads once. It says false when there is nothing to read: then the workspace goes back, so that a client that
-// waits holds none.
-func (t *talk) readNow(fd uintptr) bool {
+// look looks once. It says false when there is nothing new: then it holds no workspace, so that a client that waits has none.
+func (t *talk) look(fd uintptr) bool {
+	over := false
+	if t.waiting > 0 {
+		var more bool
+		if more, over = ready(fd); !more {
+			return false
+		}
+	}
 	ws := t.server.workspaces.get()
-	n, err := ws.read(int(fd))
+	n, err := peek(fd, ws.in)
 	if err == unix.EAGAIN {
 		t.server.workspaces.put(ws)
 		return false
 	}
-	t.got, t.n, t.errno = ws, n, err
+	last := over && n == unread(fd) // bytes may have come before the end did
+	t.got = sight{ws: ws, n: max(n, 0), move: n == t.waiting && !last, last: last}
+	t.errno = err
 	return true
 }
 
-// take records the messages in the n bytes that were read into ws, and gives ws back. What is no whole message yet is kept
-// for the next read.
-func (t *talk) take(ws *workspace, n int) error {
-	t.heard = time.Now()
-	data := ws.join(t.rest, n)
-	ws.encoder.Begin(&t.source, t.heard)
-	first := t.records
-	for {
-		m := t.framing.Next(data)
-		if m.Len() == 0 {
-			break
-		}
-		t.encode(ws, m)
-		data = data[m.Len():]
-		if len(ws.out) >= outSize {
-			if _, err := t.server.sink.Gather(ws.out); err != nil {
-				t.server.workspaces.put(ws)
-				return t.fail(first, err)
-			}
-			ws.out = ws.out[:0]
-		}
+// expect has the kernel call the socket readable when it holds n bytes. It also does when it has no room for more.
+func (t *talk) expect(fd uintptr, n int) {
+	if n == max(t.lowat, 1) {
+		return
 	}
-	t.rest = t.server.workspaces.keep(t.rest, data)
-	if err := t.hand(ws, first); err != nil {
+	t.lowat = n
+	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) // it takes any number
+}
+
+// take records the messages that are seen, and then takes them from the socket. What is no whole message yet waits there, or is
+// recorded with flag when no more will come.
+func (t *talk) take(saw sight, flag framing.Flag) error {
+	t.heard = time.Now()
+	saw.ws.encoder.Begin(&t.source, t.heard)
+	first := t.records
+	data := saw.ws.in[:saw.n]
+	if len(t.moved) > 0 {
+		t.moved = append(t.moved, data...)
+		data = t.moved
+	}
+	rest, err := t.cut(saw, data, flag)
+	if err != nil {
+		t.server.workspaces.put(saw.ws)
+		return t.fail(first, err)
+	}
+	done := t.keep(saw, rest)
+	if err := t.hand(saw.ws, first); err != nil {
 		return err
 	}
+	t.control(func(fd uintptr) {
+		_ = discard(fd, done) // the next look tells
+		t.expect(fd, t.waiting+1)
+	})
 	if t.limited {
 		t.heard = time.Now() // while the sink had us wait, the silence was ours
 	}
 	return nil
+}
+
+// cut encodes the messages in data and returns what is none yet. Output that has become long goes to the sink.
+func (t *talk) cut(saw sight, data []byte, flag framing.Flag) (rest []byte, err error) {
+	for {
+		m := t.framing.Next(data)
+		if m.Len() == 0 && saw.last {
+			m = t.framing.Rest(data, flag)
+		}
+		if m.Len() == 0 {
+			return data, nil
+		}
+		t.encode(saw.ws, m)
+		data = data[m.Len():]
+		if len(saw.ws.out) >= outSize {
+			if _, err := t.server.sink.Gather(saw.ws.out); err != nil {
+				return nil, err
+			}
+			saw.ws.out = saw.ws.out[:0]
+		}
+	}
+}
+
+// keep sees to rest, the end of what is seen, and returns how many bytes the socket is done with. rest waits in the socket, but
+// for what has been moved before, is long, or is in the way.
+func (t *talk) keep(saw sight, rest []byte) (done int) {
+	if len(rest) <= min(saw.n, moveSize) && !saw.move {
+		t.moved, t.waiting = nil, len(rest)
+		return saw.n - len(rest)
+	}
+	if len(rest) != len(t.moved) { // else it is there already
+		t.moved = append(t.moved[:0], rest...)
+	}
+	t.waiting = 0
+	return saw.n
 }
 
 // encode appends one message to the workspace's output.
@@ -186,21 +250,12 @@ func (t *talk) encode(ws *workspace, m framing.Message) {
 	t.records++
 }
 
-// finish records what is left of the client's bytes when no more will come. why stays the reason unless the sink fails.
-func (t *talk) finish(why reason, err error, flag framing.Flag) (reason, error) {
-	if len(t.rest) == 0 {
+// finish records what was moved out of a socket that has nothing more to give. why stays the reason unless the sink fails.
+func (t *talk) finish(why reason, err error) (reason, error) {
+	if len(t.moved) == 0 {
 		return why, err
 	}
-	ws := t.server.workspaces.get()
-	ws.encoder.Begin(&t.source, time.Now())
-	first, rest := t.records, t.rest
-	for len(rest) > 0 {
-		m := t.framing.Rest(rest, flag)
-		t.encode(ws, m)
-		rest = rest[m.Len():]
-	}
-	t.rest = t.server.workspaces.keep(t.rest, nil)
-	if err := t.hand(ws, first); err != nil {
+	if err := t.take(sight{ws: t.server.workspaces.get(), last: true}, framing.EOF); err != nil {
 		return bySink, err
 	}
 	return why, err
@@ -226,41 +281,40 @@ func (t *talk) setDeadline() {
 // deadline says whether the session is over, and why, after a deadline has passed.
 func (t *talk) deadline() (why reason, over bool) {
 	if t.server.expired.Load() {
-		return t.lastWords(byDrain), true
+		return t.lastWords(byDrain, framing.Timeout), true
 	}
 	t.limited = true
-	if t.unread() > 0 {
+	if t.unread() > t.waiting {
 		t.heard = time.Now() // it came just now
 	}
 	if idle := t.idleTimeout(); idle > 0 && time.Since(t.heard) >= idle {
-		return byIdle, true
+		return t.lastWords(byIdle, framing.Timeout), true
 	}
 	t.setDeadline()
 	return "", false
 }
 
-// lastWords records what has arrived by now, and no more, when the time to finish is over. It returns why, unless the sink
-// fails.
-func (t *talk) lastWords(why reason) reason {
-	for left := t.unread(); left > 0; {
-		ws := t.server.workspaces.get() // before control, which others wait for
-		n, err := 0, error(nil)
-		t.control(func(fd uintptr) { n, err = ws.read(int(fd)) })
-		if err != nil || n <= 0 {
-			t.server.workspaces.put(ws)
-			break
-		}
-		if err := t.take(ws, n); err != nil {
+// lastWords records what has arrived by now, and no more, when the time to finish is over: with flag what is no whole message.
+// It returns why, unless the sink fails.
+func (t *talk) lastWords(why reason, flag framing.Flag) reason {
+	for left := t.unread(); left > 0 || len(t.moved) > 0; {
+		saw := sight{ws: t.server.workspaces.get(), move: true} // before control, which others wait for
+		t.control(func(fd uintptr) { saw.n, _ = peek(fd, saw.ws.in) })
+		saw.n = min(max(saw.n, 0), left)
+		saw.last = saw.n == 0 || saw.n == left
+		if err := t.take(saw, flag); err != nil {
 			return bySink
 		}
-		left -= n
+		if left -= saw.n; saw.last {
+			break
+		}
 	}
 	return why
 }
 
-// unread is how many bytes have arrived that were not read yet.
+// unread is how many bytes have arrived and were not taken from the socket.
 func (t *talk) unread() (n int) {
-	t.control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) }) // on error: none
+	t.control(func(fd uintptr) { n = unread(fd) })
 	return n
 }
 

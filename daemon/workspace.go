@@ -2,44 +2,27 @@ package daemon
 
 import (
 	"context"
-	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"tcpmux/daemon/record"
 )
 
 const (
-	// readSize is how much is read at once.
+	// readSize is how much is looked at at once.
 	readSize = 64 << 10
-	// headroom is how long a rest may be to be put in front of the next read; a longer one grows on its own.
-	headroom = 4 << 10
 	// outSize is how much output a session gathers before it hands it to the sink.
 	outSize = 128 << 10
 	// maxWorkspaces bounds how many clients are read at the same time, and so the memory that a sink which stands still
 	// can tie up: the other clients wait without a buffer, and the kernel keeps what they send.
 	maxWorkspaces = 32
-	// restSize is how long a rest may be to be kept in a buffer that is used again.
-	restSize = 1 << 10
 )
 
-// workspace is what a session needs between reading bytes and handing records to the sink.
+// workspace is what a session needs between looking at bytes and handing records to the sink.
 type workspace struct {
-	in      []byte // headroom, then what is read
+	in      []byte // what is seen of the socket
 	out     []byte // encoded records
 	parcel  []byte // what a session's process has sent
 	encoder encoder
-}
-
-// read reads once from a descriptor that does not block, behind the headroom.
-func (ws *workspace) read(fd int) (int, error) {
-	for {
-		n, err := unix.Read(fd, ws.in[headroom:])
-		if err != unix.EINTR {
-			return n, err
-		}
-	}
 }
 
 // encoder appends what there is to be said of a session, for the sink that goes with it: record.Encoder's promises.
@@ -50,28 +33,11 @@ type encoder interface {
 	Close(dst []byte, reason string, records, bytes int64) []byte
 }
 
-// join returns the rest of earlier reads and the n bytes that were read into the workspace as one. A long rest grows where it
-// is, so that a message which dribbles in is not copied for each piece.
-func (ws *workspace) join(rest []byte, n int) []byte {
-	read := ws.in[headroom : headroom+n]
-	switch {
-	case len(rest) == 0:
-		return read
-	case len(rest) <= headroom:
-		start := headroom - len(rest)
-		copy(ws.in[start:], rest)
-		return ws.in[start : headroom+n]
-	}
-	return append(rest, read...)
-}
-
-// workspaces lends workspaces to sessions, maxWorkspaces at most; who comes then waits. It also keeps the buffers for short
-// rests, which are many when clients send in small pieces.
+// workspaces lends workspaces to sessions, maxWorkspaces at most; who comes then waits.
 type workspaces struct {
 	encoder func() encoder  // changed while none is lent
 	free    chan *workspace // those that were used before
 	unmade  chan struct{}   // one for each that may still be made
-	rests   sync.Pool
 }
 
 func newWorkspaces(encoder func() encoder) *workspaces {
@@ -79,7 +45,6 @@ func newWorkspaces(encoder func() encoder) *workspaces {
 	for range maxWorkspaces {
 		w.unmade <- struct{}{}
 	}
-	w.rests.New = func() any { return new([restSize]byte) }
 	return w
 }
 
@@ -94,7 +59,7 @@ func (w *workspaces) get() *workspace {
 	case ws := <-w.free:
 		return ws
 	case <-w.unmade:
-		return &workspace{in: make([]byte, headroom+readSize), encoder: w.encoder()}
+		return &workspace{in: make([]byte, readSize), encoder: w.encoder()}
 	}
 }
 
@@ -137,25 +102,4 @@ func (w *workspaces) put(ws *workspace) {
 		ws.parcel = nil
 	}
 	w.free <- ws
-}
-
-// keep returns data in a buffer that is the session's, in place of old: nil when data is empty, so that a client between
-// messages holds nothing. data may be part of old, or of what join made of it.
-func (w *workspaces) keep(old, data []byte) []byte {
-	switch {
-	case len(old) > headroom && len(data) > restSize:
-		return data // join has grown old, and data is part of that
-	case len(data) > 0 && len(data) <= cap(old) && (cap(old) == restSize || len(data) > restSize):
-		return append(old[:0], data...)
-	}
-	if cap(old) == restSize {
-		defer w.rests.Put((*[restSize]byte)(old[:restSize]))
-	}
-	switch {
-	case len(data) == 0:
-		return nil
-	case len(data) <= restSize:
-		return append(w.rests.Get().(*[restSize]byte)[:0], data...)
-	}
-	return append(make([]byte, 0, 2*len(data)), data...)
 }
