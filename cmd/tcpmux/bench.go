@@ -14,6 +14,7 @@ import (
 
 	"tcpmux/cmd/tcpmux/bench"
 	"tcpmux/cmd/tcpmux/client"
+	"tcpmux/cmd/tcpmux/progress"
 )
 
 // benchFlags are what is asked for besides the measurement itself.
@@ -184,7 +185,7 @@ func interruption(ctx context.Context) error {
 
 // run measures, with a bar at the terminal.
 func (f *benchFlags) run(ctx context.Context, stderr *os.File) (measured, error) {
-	var p bench.Progress
+	var p progress.Progress
 	if columns, ok := terminalColumns(stderr); ok {
 		defer p.Bar(stderr, columns, os.Getenv("NO_COLOR") == "")()
 	}

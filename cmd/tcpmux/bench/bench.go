@@ -8,6 +8,8 @@ package bench
 import (
 	"context"
 	"time"
+
+	"tcpmux/cmd/tcpmux/progress"
 )
 
 // Why a run ended.
@@ -50,7 +52,7 @@ func (r Result) Failed() (n int64) {
 
 // Run measures the server at o.Address, which must have come through Options.Check. It ends early when ctx does. Its error is
 // one that kept it from measuring at all; what went wrong on the way is in the Result.
-func Run(ctx context.Context, o Options, p *Progress) (Result, error) {
+func Run(ctx context.Context, o Options, p *progress.Progress) (Result, error) {
 	address, err := target(ctx, o)
 	if err != nil {
 		return Result{}, err

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"tcpmux/cmd/tcpmux/progress"
 )
 
 // desk is a server of known behaviour.
@@ -76,7 +78,7 @@ func measured(t *testing.T, ctx context.Context, o Options) Result {
 	if err := o.Check(); err != nil {
 		t.Fatal(err)
 	}
-	r, err := Run(ctx, o, &Progress{})
+	r, err := Run(ctx, o, &progress.Progress{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"text/tabwriter"
 	"time"
+
+	"tcpmux/cmd/tcpmux/progress"
 )
 
 // CompareOptions say what is compared: Options, but for the address, hold for every server.
@@ -67,7 +69,7 @@ type Entry struct {
 
 // Compare measures all servers that there are, each on a port and in a directory of its own, one after the other so that
 // they do not disturb each other. It ends everything that it started.
-func Compare(ctx context.Context, o CompareOptions, p *Progress) (Comparison, error) {
+func Compare(ctx context.Context, o CompareOptions, p *progress.Progress) (Comparison, error) {
 	if err := o.checkDescriptors(); err != nil {
 		return Comparison{}, err
 	}
@@ -115,7 +117,7 @@ type trial struct {
 	cpu time.Duration
 }
 
-func measure(ctx context.Context, c contestant, o Options, p *Progress) (trial, error) {
+func measure(ctx context.Context, c contestant, o Options, p *progress.Progress) (trial, error) {
 	s, err := c.start(ctx, o.Clients)
 	if err != nil {
 		return trial{}, err

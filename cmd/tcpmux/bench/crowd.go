@@ -35,7 +35,7 @@ const connecting = 256
 
 // gather connects everybody, at most rate a second. Who could not be connected or greeted is counted and left out.
 func (r *run) gather(ctx context.Context, rate int) *crowd {
-	r.progress.phase("connect", int64(r.Clients))
+	r.progress.Phase("connect", int64(r.Clients), aSecond)
 	c := &crowd{run: r, ctx: ctx, awake: newWakeable(r.Clients)}
 	c.asleep = context.AfterFunc(ctx, c.awake.wake)
 	bounded, cancel := context.WithTimeout(ctx, r.Duration+r.Timeout)
@@ -59,7 +59,7 @@ func (r *run) gather(ctx context.Context, rate int) *crowd {
 				_ = conn.SetReadDeadline(time.Time{}) // it fails when closed, and so does the read
 				all[i] = &member{conn: conn.(*net.TCPConn), left: r.Count}
 			}
-			r.progress.add(1)
+			r.progress.Add(1)
 		}
 	}
 	for worker := range min(connecting, r.Clients) {
@@ -111,10 +111,10 @@ func idle(ctx context.Context, r *run) string {
 	defer c.close()
 	r.done.Store(int64(len(c.members)))
 
-	r.progress.phase("hold", int64(r.Duration/time.Millisecond))
+	r.progress.Phase("hold", int64(r.Duration/time.Millisecond), nil)
 	holding, cancel := context.WithTimeout(ctx, r.Duration)
 	defer cancel()
-	r.progress.elapse(holding)
+	r.progress.Elapse(holding)
 	for _, m := range c.members {
 		if err := alive(m.conn); err != nil {
 			c.lost(m, err)
@@ -169,7 +169,7 @@ func talk(ctx context.Context, r *run, perWrite int, rounds bool) string {
 	if r.afterCrowd != nil {
 		defer r.afterCrowd()()
 	}
-	r.progress.phase(r.Workload, int64(len(c.members))*int64(r.Count))
+	r.progress.Phase(r.Workload, int64(len(c.members))*int64(r.Count), aSecond)
 	sending, cancel := context.WithTimeout(ctx, r.Duration)
 	defer cancel()
 
@@ -273,7 +273,7 @@ func (s *sender) write(worker int, m *member) bool {
 	sent, err := m.conn.Write(s.block[:n*s.Size])
 	s.bytes.Add(int64(sent))
 	s.done.Add(int64(sent / s.Size))
-	s.progress.add(int64(sent / s.Size))
+	s.progress.Add(int64(sent / s.Size))
 	if err != nil {
 		s.lost(m, err)
 		return false

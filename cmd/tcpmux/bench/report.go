@@ -137,6 +137,9 @@ func thousands(f float64) string {
 	return s
 }
 
+// aSecond is so many a second, as the bar shows it.
+func aSecond(perSecond float64) string { return thousands(perSecond) + "/s" }
+
 // duration is milliseconds with a unit that suits them.
 func duration(ms float64) string {
 	switch {

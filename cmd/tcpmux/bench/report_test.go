@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 var sample = Result{
@@ -177,24 +176,5 @@ func TestPlotFormat(t *testing.T) {
 		if got, err := PlotFormat(path); got != want || (err == nil) != (want != "") {
 			t.Errorf("%s: got %q (%v), want %q", path, got, err, want)
 		}
-	}
-}
-
-func TestBarNeverWraps(t *testing.T) {
-	p := &Progress{}
-	p.Title("1/3 reference coroutine: ")
-	p.phase("visits", 1000)
-	p.since = time.Now().Add(-time.Second)
-	p.add(500)
-	for columns := 1; columns < 120; columns++ {
-		if got := p.line(columns, false); len(got) >= max(columns, 2) {
-			t.Errorf("%d columns: got %q, which has %d", columns, got, len(got))
-		}
-	}
-	if got, want := p.line(100, false), "visits [===============>              ]  50%  "; !strings.Contains(got, want) {
-		t.Errorf("got %q, want %q in it", got, want)
-	}
-	if got := p.line(100, true); !strings.Contains(got, "\x1b[32m===") {
-		t.Errorf("got %q, want colour", got)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tcpmux/cmd/tcpmux/progress"
 )
 
 // run is one measurement under way.
@@ -16,7 +18,7 @@ type run struct {
 	dialer   *dialer
 	latency  *recorder
 	errors   *tally
-	progress *Progress
+	progress *progress.Progress
 
 	done, bytes atomic.Int64
 	took        time.Duration

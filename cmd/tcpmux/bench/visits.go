@@ -10,7 +10,7 @@ import (
 
 // visits has each client come again until there were Count visits.
 func visits(ctx context.Context, r *run) string {
-	r.progress.phase("visits", int64(r.Count))
+	r.progress.Phase("visits", int64(r.Count), aSecond)
 	sending, cancel := context.WithTimeout(ctx, r.Duration)
 	defer cancel()
 	conns := newWakeable(r.Clients)
@@ -45,10 +45,10 @@ func (r *run) visit(ctx context.Context, worker int, due time.Time, keep func(ne
 	conn, err := r.greet(ctx, worker, due, keep)
 	if err != nil {
 		r.fail(ctx, err)
-		r.progress.add(1)
+		r.progress.Add(1)
 		return
 	}
 	r.fail(ctx, conn.Close())
 	r.done.Add(1)
-	r.progress.add(1)
+	r.progress.Add(1)
 }

@@ -1,4 +1,6 @@
-package bench
+// Package progress shows how far something has come, as a bar at a terminal. It promises that the bar never wraps, that it is
+// gone when it ends, and that whoever is told of progress is told cheaply.
+package progress
 
 import (
 	"context"
@@ -10,14 +12,16 @@ import (
 	"time"
 )
 
-// Progress is how far a run has come. A nil one is told in vain.
+// Progress is how far something has come. The zero value is ready, a nil one is told in vain. Safe for concurrent use.
 type Progress struct {
-	done atomic.Int64
+	done    atomic.Int64
+	drawing sync.Mutex // held while the bar is drawn, and while something else is written
 
 	mu    sync.Mutex
 	title string // before each phase
 	name  string
 	total int64
+	rate  func(perSecond float64) string // nil: none is shown
 	since time.Time
 }
 
@@ -31,30 +35,32 @@ func (p *Progress) Title(s string) {
 	p.title = s
 }
 
-func (p *Progress) phase(name string, total int64) {
+// Phase begins to count anew, up to total. rate words how many a second there are; nil shows none.
+func (p *Progress) Phase(name string, total int64, rate func(perSecond float64) string) {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.name, p.total, p.since = name, total, time.Now()
+	p.name, p.total, p.rate, p.since = name, total, rate, time.Now()
 	p.done.Store(0)
 }
 
-func (p *Progress) add(n int64) {
+// Add counts n more.
+func (p *Progress) Add(n int64) {
 	if p != nil {
 		p.done.Add(n)
 	}
 }
 
-// elapse counts milliseconds until ctx ends.
-func (p *Progress) elapse(ctx context.Context) {
+// Elapse counts milliseconds until ctx ends.
+func (p *Progress) Elapse(ctx context.Context) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			p.add(100)
+			p.Add(100)
 		case <-ctx.Done():
 			return
 		}
@@ -69,11 +75,11 @@ func (p *Progress) Bar(w io.Writer, columns func() int, colour bool) (stop func(
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			fmt.Fprintf(w, "\r%s\x1b[K", p.line(columns(), colour))
+			p.draw(w, p.line(columns(), colour))
 			select {
 			case <-tick.C:
 			case <-stopped:
-				fmt.Fprint(w, "\r\x1b[K")
+				p.draw(w, "")
 				return
 			}
 		}
@@ -84,12 +90,35 @@ func (p *Progress) Bar(w io.Writer, columns func() int, colour bool) (stop func(
 	}
 }
 
+func (p *Progress) draw(w io.Writer, line string) {
+	p.drawing.Lock()
+	defer p.drawing.Unlock()
+	fmt.Fprintf(w, "\r%s\x1b[K", line)
+}
+
+// Over is a writer to out for whole lines that come while a bar is drawn on the terminal bar: the row is wiped before them, and
+// the bar is drawn again below.
+func (p *Progress) Over(out, bar io.Writer) io.Writer { return over{p, out, bar} }
+
+type over struct {
+	p        *Progress
+	out, bar io.Writer
+}
+
+// Write implements io.Writer.
+func (o over) Write(b []byte) (int, error) {
+	o.p.drawing.Lock()
+	defer o.p.drawing.Unlock()
+	fmt.Fprint(o.bar, "\r\x1b[K") // what it fails to wipe the next drawing does
+	return o.out.Write(b)
+}
+
 const barWidth = 30
 
 // line is one drawing, at most columns-1 wide so that it never wraps.
 func (p *Progress) line(columns int, colour bool) string {
 	p.mu.Lock()
-	title, name, total, since := p.title, p.name, p.total, p.since
+	title, name, total, rate, since := p.title, p.name, p.total, p.rate, p.since
 	p.mu.Unlock()
 	done := p.done.Load()
 	if total <= 0 {
@@ -101,8 +130,8 @@ func (p *Progress) line(columns int, colour bool) string {
 		bar += ">"
 	}
 	head, tail := title+name+" [", fmt.Sprintf("] %3d%%", min(done, total)*100/total)
-	if rate := perSecond(done, time.Since(since)); name != "hold" && rate > 0 {
-		tail += fmt.Sprintf("  %s/s", thousands(rate))
+	if took := time.Since(since).Seconds(); rate != nil && done > 0 && took > 0 {
+		tail += "  " + rate(float64(done)/took)
 	}
 	if len(head)+barWidth+len(tail) >= columns {
 		return cut(strings.TrimSuffix(head, " [")+strings.TrimPrefix(tail, "]"), columns-1)
