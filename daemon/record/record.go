@@ -133,14 +133,15 @@ func (e *Encoder) who(dst []byte, kind string) []byte {
 // stamp is a moment as records show it: RFC 3339, UTC, microseconds.
 type stamp struct {
 	text   [len("2006-01-02T15:04:05.000000Z")]byte
-	second int64 // the Unix second that text shows; 0: none yet
+	second int64 // the Unix second that text shows
+	shows  bool  // it shows one
 }
 
 // set makes text show now. The date is worked out anew only once a second.
 func (s *stamp) set(now time.Time) {
-	if second := now.Unix(); second != s.second {
+	if second := now.Unix(); !s.shows || second != s.second {
 		copy(s.text[:], now.UTC().Format("2006-01-02T15:04:05.000000Z"))
-		s.second = second
+		s.second, s.shows = second, true
 	}
 	micros := now.Nanosecond() / 1000
 	for i := len(s.text) - 2; s.text[i] != '.'; i-- {

@@ -1,0 +1,27 @@
+package client
+
+import "io"
+
+// Escaped is a writer that shows at a terminal whatever bytes are written to it, so that they do nothing there: as the
+// interactive client shows what a server says. It is not safe for concurrent use.
+type Escaped struct {
+	out     io.Writer
+	escaper escaper
+}
+
+// NewEscaped returns a writer to the terminal out.
+func NewEscaped(out io.Writer) *Escaped { return &Escaped{out: out} }
+
+// Write implements io.Writer. What the next bytes may complete is held back.
+func (e *Escaped) Write(p []byte) (int, error) {
+	if _, err := e.out.Write(e.escaper.next(p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Flush shows what was held back.
+func (e *Escaped) Flush() error {
+	_, err := e.out.Write(e.escaper.flush())
+	return err
+}

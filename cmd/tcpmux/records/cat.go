@@ -1,0 +1,181 @@
+package records
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"tcpmux/daemon/record"
+)
+
+// Selection says whose messages are wanted. The zero value wants all.
+type Selection struct {
+	// Remote is a client's address and port, or an address alone; see ParseRemote.
+	Remote string
+	// Session and Listener are names. Text records have neither.
+	Session, Listener string
+	// Since and Until bound the time at which a message was recorded: from Since on, and before Until. Zero: not at all.
+	Since, Until time.Time
+}
+
+// ParseRemote returns an address in the form that records have: ADDRESS:PORT, or ADDRESS for every port.
+func ParseRemote(s string) (string, error) {
+	if a, err := netip.ParseAddrPort(s); err == nil {
+		return a.String(), nil
+	}
+	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
+	if err != nil {
+		return "", fmt.Errorf("%q is no address: want ADDRESS or ADDRESS:PORT, such as 192.0.2.7 or [2001:db8::7]:40312", s)
+	}
+	return a.String(), nil
+}
+
+// of says whether records of that source are wanted.
+func (sel *Selection) of(src *record.Source) bool {
+	return (sel.Session == "" || sel.Session == src.Session) &&
+		(sel.Listener == "" || sel.Listener == src.Listener) &&
+		(sel.Remote == "" || sel.Remote == src.Remote || sel.Remote == hostOf(src.Remote))
+}
+
+// at says whether what was recorded at t is wanted.
+func (sel *Selection) at(t time.Time) bool {
+	return !t.Before(sel.Since) && (sel.Until.IsZero() || t.Before(sel.Until))
+}
+
+// hostOf is an address without its port.
+func hostOf(remote string) string {
+	host := remote[:max(0, strings.LastIndexByte(remote, ':'))]
+	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+}
+
+// ErrFaults is the error of Cat when bytes are missing, or something that is no record was passed over.
+var ErrFaults = errors.New("the files are not whole")
+
+// Cat writes what the selected clients sent, in the order in which it was recorded and each byte once, to w. Of JSON records
+// these are the exact bytes of each client's stream. Text leaves out what framing takes: a newline is written behind each whole
+// message, and behind a message in pieces only where the next one shows its end. Faults are told to fault, and Cat goes on; its
+// error is then ErrFaults.
+func (fs *Files) Cat(ctx context.Context, w io.Writer, sel Selection, fault func(Finding)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := &player{Selection: sel, ledger: newLedger(), out: bufio.NewWriterSize(w, 64<<10), stop: cancel, tell: fault}
+	c.shown, c.pieces = make(map[*session]bool), make(map[string]bool)
+	if err := fs.walk(ctx, c); err != nil {
+		return errors.Join(err, c.out.Flush())
+	}
+	if err := c.out.Flush(); err != nil {
+		return err
+	}
+	if c.faulty {
+		return ErrFaults
+	}
+	return nil
+}
+
+// player is a visitor that gives back what clients sent.
+type player struct {
+	Selection
+	*ledger
+	out    *bufio.Writer
+	stop   context.CancelCauseFunc
+	tell   func(Finding)
+	faulty bool
+	text   bool
+	shown  map[*session]bool // whose last message was written
+	pieces map[string]bool   // by address: whose last message was a piece, of text
+}
+
+// file implements visitor.
+func (c *player) file(name string, f record.Format) {
+	if c.text = f == record.Text; !c.text {
+		return
+	}
+	c.drift()
+	if c.Session != "" || c.Listener != "" {
+		c.fault(place{file: name}, "is text, which tells neither session nor listener: nothing of it is selected")
+	}
+}
+
+// fault implements visitor.
+func (c *player) fault(at place, what string) {
+	c.faulty = true
+	c.tell(Finding{at.file, at.line, what})
+}
+
+// record implements visitor.
+func (c *player) record(at place, r *record.Record) {
+	switch {
+	case c.text && (c.Session != "" || c.Listener != ""), !c.of(&r.Source):
+	case c.text && r.Kind == record.KindMessage:
+		c.line(r)
+	case c.text:
+		delete(c.pieces, r.Remote)
+	case r.Kind == record.KindMessage:
+		c.message(at, r)
+	case r.Kind == record.KindClose:
+		s, _ := c.session(&r.Source)
+		if missing := r.Bytes - s.next; missing > 0 && missing <= s.slack && c.shown[s] {
+			c.terminator(missing)
+		}
+		delete(c.shown, s)
+		c.close(s)
+	}
+}
+
+// message writes what a JSON record brings.
+func (c *player) message(at place, r *record.Record) {
+	s, known := c.session(&r.Source)
+	if !known {
+		s.next = r.Offset
+	}
+	st := c.ledger.message(s, &r.Message)
+	if st.gap > 0 {
+		c.fault(at, fmt.Sprintf("session %s: %d bytes are missing before offset %d", r.Session, st.gap, r.Offset))
+	}
+	if c.shown[s] {
+		c.terminator(st.ended)
+	}
+	old := size(&r.Message) - st.fresh
+	if !c.at(r.Time) {
+		delete(c.shown, s)
+		return
+	}
+	c.shown[s] = true
+	for _, part := range [...][]byte{r.Head, r.Data, r.End} {
+		skip := min(old, int64(len(part)))
+		c.write(part[skip:])
+		old -= skip
+	}
+}
+
+// terminator writes what so many bytes that were not recorded are taken for.
+func (c *player) terminator(n int64) { c.write([]byte("\r\n")[2-min(n, 2):]) }
+
+// line writes what a text record brings.
+func (c *player) line(r *record.Record) {
+	if !c.at(r.Time) {
+		return
+	}
+	if c.pieces[r.Remote] && r.Flag == "" {
+		c.write([]byte("\n")) // the piece before was the last
+	}
+	c.write(r.Data)
+	if r.Flag == "" {
+		c.write([]byte("\n"))
+	}
+	if delete(c.pieces, r.Remote); r.Flag == "cut" {
+		c.pieces[r.Remote] = true
+	}
+}
+
+// write writes b; when that cannot be, the reading ends.
+func (c *player) write(b []byte) {
+	if _, err := c.out.Write(b); err != nil {
+		c.stop(err)
+	}
+}

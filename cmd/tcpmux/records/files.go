@@ -1,0 +1,179 @@
+// Package records reads record files: Verify proves that they are whole, Cat gives back what clients sent. It promises whoever
+// stakes a claim on a file that nothing is taken on trust which the file itself can show, that what it cannot show is said, and
+// that memory is bounded by the sessions that were open at once, however long the files are. It changes nothing, and what it
+// tells of a file is safe to print.
+package records
+
+import (
+	"bufio"
+	"cmp"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"tcpmux/daemon/record"
+)
+
+// Files are record files in the order in which they were written.
+type Files struct {
+	list []*file
+	// Progress is told how many bytes of the files as they lie on disk have been read. nil: nobody is.
+	Progress func(n int64)
+}
+
+// file is one of them. It is held open, so that a rotation meanwhile takes nothing away.
+type file struct {
+	name string
+	f    *os.File
+	info fs.FileInfo
+	of   string    // what it was rotated from, or itself
+	at   time.Time // when; zero if it was not
+}
+
+// Open opens record files, rotated and compressed ones too; withBackups, also those that each was rotated to. Rotated files come
+// in the order of the times in their names and before the one that they were rotated from, otherwise the order is that of
+// names. A file is read once, however often it is named.
+func Open(names []string, withBackups bool) (*Files, error) {
+	fs := &Files{}
+	for _, name := range names {
+		if err := fs.open(name); err != nil {
+			return nil, errors.Join(err, fs.Close())
+		}
+		if withBackups { // looked for when the file is open: one that is rotated now is known
+			if err := fs.openBackups(name); err != nil {
+				return nil, errors.Join(err, fs.Close())
+			}
+		}
+	}
+	fs.sort()
+	return fs, nil
+}
+
+func (fs *Files) open(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("open record file %q: %w", name, reason(err))
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("is not a regular file")
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("open record file %q: %w", name, reason(err)), f.Close())
+	}
+	for _, known := range fs.list {
+		if os.SameFile(known.info, info) {
+			return f.Close()
+		}
+	}
+	of, at, _ := record.RotatedFrom(name)
+	fs.list = append(fs.list, &file{name: name, f: f, info: info, of: of, at: at})
+	return nil
+}
+
+// openBackups opens what name was rotated to. One that is compressed or removed while we look is looked for under its other
+// name, and passed over.
+func (fs *Files) openBackups(name string) error {
+	backups, err := record.Backups(name)
+	if err != nil {
+		return err
+	}
+	for _, b := range backups {
+		err := fs.open(b)
+		if errors.Is(err, os.ErrNotExist) && !strings.HasSuffix(b, ".gz") {
+			err = fs.open(b + ".gz")
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// sort brings the files into order. Of one that is there compressed and not, the latter is kept.
+func (fs *Files) sort() {
+	first := make(map[string]int)
+	for i, f := range fs.list {
+		if _, ok := first[f.of]; !ok {
+			first[f.of] = i
+		}
+	}
+	slices.SortStableFunc(fs.list, func(a, b *file) int {
+		if byName := first[a.of] - first[b.of]; byName != 0 {
+			return byName
+		}
+		if a.at.IsZero() != b.at.IsZero() {
+			return cmp.Compare(strconv.FormatBool(a.at.IsZero()), strconv.FormatBool(b.at.IsZero()))
+		}
+		return cmp.Or(a.at.Compare(b.at), len(a.name)-len(b.name))
+	})
+	kept := fs.list[:0]
+	for _, f := range fs.list {
+		if n := len(kept); n > 0 && kept[n-1].of == f.of && kept[n-1].name+".gz" == f.name {
+			_ = f.f.Close() // nothing was read of it
+			continue
+		}
+		kept = append(kept, f)
+	}
+	fs.list = kept
+}
+
+// Size is how many bytes the files have, as they lie on disk.
+func (fs *Files) Size() (n int64) {
+	for _, f := range fs.list {
+		n += f.info.Size()
+	}
+	return n
+}
+
+// Close closes the files.
+func (fs *Files) Close() error {
+	var errs []error
+	for _, f := range fs.list {
+		errs = append(errs, f.f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// reader reads the file from its beginning, decompressed.
+func (fs *Files) reader(f *file) (r io.Reader, packed bool, err error) {
+	if _, err := f.f.Seek(0, io.SeekStart); err != nil {
+		return nil, false, err
+	}
+	in := bufio.NewReader(counted{f.f, fs.Progress})
+	if magic, _ := in.Peek(2); string(magic) != "\x1f\x8b" { // an error comes again when it is read
+		return in, false, nil
+	}
+	z, err := gzip.NewReader(in)
+	return z, true, err
+}
+
+// counted tells how much is read.
+type counted struct {
+	io.Reader
+	tell func(n int64)
+}
+
+// Read implements io.Reader.
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if c.tell != nil {
+		c.tell(int64(n))
+	}
+	return n, err
+}
+
+// reason takes the operation and the path off an error that names them again.
+func reason(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}

@@ -1,0 +1,58 @@
+package records
+
+import (
+	"fmt"
+
+	"tcpmux/daemon/record"
+)
+
+// maxFraming is more than any framing takes beside a message's data: a length in digits, a blank and a line end.
+const maxFraming = 16
+
+// speaker is who speaks from an address between two events in a text file. Text tells neither offsets nor what the framing took,
+// so that its bytes are known within limits only.
+type speaker struct {
+	records, bytes int64
+}
+
+// textRecord holds a record of text against the events of its address, if there are any.
+func (v *verifier) textRecord(at place, r *record.Record) {
+	s := v.speakers[r.Remote]
+	switch r.Kind {
+	case record.KindOpen:
+		v.Sessions++
+		if s != nil {
+			v.Open++
+			v.note(at, "%s: its session before this one has no close: the daemon was killed", r.Remote)
+		}
+		v.speakers[r.Remote] = &speaker{}
+	case record.KindMessage:
+		v.Messages++
+		v.Bytes += int64(len(r.Data))
+		if s != nil {
+			s.records++
+			s.bytes += int64(len(r.Data))
+		}
+	case record.KindClose:
+		if s == nil {
+			v.Earlier++
+			v.note(at, "%s: its session began in an earlier file, which is not among these", r.Remote)
+			return
+		}
+		v.hold(at, s, r)
+		delete(v.speakers, r.Remote)
+	}
+}
+
+// hold compares what a close tells with what there is.
+func (v *verifier) hold(at place, s *speaker, r *record.Record) {
+	switch {
+	case s.records < r.Records:
+		v.fault(at, fmt.Sprintf("%s: %d records are missing: its close tells of %d, and there are %d", r.Remote, r.Records-s.records, r.Records, s.records))
+	case s.records > r.Records:
+		v.Repeated += s.records - r.Records
+		v.note(at, "%s: its close tells of %d records, and there are %d: the others may have been recorded again, after a crash", r.Remote, r.Records, s.records)
+	case r.Bytes < s.bytes, r.Bytes > s.bytes+maxFraming*s.records:
+		v.fault(at, fmt.Sprintf("%s: its close tells of %d bytes, and its %d records have %d", r.Remote, r.Bytes, s.records, s.bytes))
+	}
+}

@@ -1,0 +1,238 @@
+package records
+
+import (
+	"context"
+	"fmt"
+
+	"tcpmux/daemon/record"
+)
+
+// Finding is something that Verify came upon.
+type Finding struct {
+	File string `json:"file"`
+	// Line is counted from 1, in a compressed file as it is without compression; 0 stands for the file.
+	Line int `json:"line"`
+	// What is safe to print and on one line.
+	What string `json:"what"`
+}
+
+// String is FILE:LINE: what, on one line.
+func (f Finding) String() string { return place{f.File, f.Line}.String() + ": " + f.What }
+
+// VerifyOptions say who is told of what Verify comes upon, as it does. nil: nobody is.
+type VerifyOptions struct {
+	// Fault is called with what must not be.
+	Fault func(Finding)
+	// Note is called with what may look like a fault and is none.
+	Note func(Finding)
+	// Again is called before the files are read a second time, which they are when records were repeated.
+	Again func()
+}
+
+// Summary is what Verify has found out.
+type Summary struct {
+	Files []FileSummary `json:"files"`
+	// Whole says that there was no fault.
+	Whole bool `json:"whole"`
+	// Proven says that moreover every byte of every session, from its first record in the files to its last, is proven to be
+	// there. Text cannot prove it, nor can JSON of a daemon that did not record line ends.
+	Proven bool  `json:"proven"`
+	Faults int64 `json:"faults"`
+	// Sessions is how many there are, of text how many openings. Open is how many of them have no close: they go on, or the
+	// daemon was killed. Earlier is how many began in an earlier file.
+	Sessions int64 `json:"sessions"`
+	Open     int64 `json:"open"`
+	Earlier  int64 `json:"earlier"`
+	// Messages and Bytes count what clients sent, each once; Bytes of text without what framing takes.
+	Messages int64 `json:"messages"`
+	Bytes    int64 `json:"bytes"`
+	// Repeated is how many messages were recorded again after a crash.
+	Repeated int64 `json:"repeated"`
+	// Unproven is how many sessions have line ends that were not recorded.
+	Unproven int64 `json:"unproven"`
+}
+
+// FileSummary is what there is in one file.
+type FileSummary struct {
+	Name string `json:"name"`
+	// Format is text or json; "" when there is no line in it.
+	Format  string `json:"format"`
+	Records int64  `json:"records"`
+}
+
+// Verify proves that the files are whole: that each line is a record, and that the records of each session follow on each other
+// without gap or overlap from its opening to its close, whose totals agree. Its error is that of reading, or the context's cause
+// when that ends first.
+func (fs *Files) Verify(ctx context.Context, o VerifyOptions) (Summary, error) {
+	v := &verifier{VerifyOptions: o, ledger: newLedger(), repeats: newRepeats(), speakers: make(map[string]*speaker)}
+	for _, f := range fs.list {
+		v.Files = append(v.Files, FileSummary{Name: f.name})
+	}
+	if err := fs.walk(ctx, v); err != nil {
+		return v.Summary, err
+	}
+	if len(v.repeats.bySession) > 0 {
+		if o.Again != nil {
+			o.Again()
+		}
+		if err := fs.walk(ctx, rereader{v.repeats}); err != nil {
+			return v.Summary, err
+		}
+		v.repeats.judge(v.fault)
+	}
+	v.end()
+	return v.Summary, nil
+}
+
+// verifier is a visitor that holds records against each other.
+type verifier struct {
+	VerifyOptions
+	Summary
+	*ledger
+	repeats  *repeats
+	speakers map[string]*speaker
+	current  int  // the file that is read, in Files
+	text     bool // it is text
+	wasText  bool // one was
+}
+
+// file implements visitor.
+func (v *verifier) file(name string, f record.Format) {
+	v.text = f == record.Text
+	v.wasText = v.wasText || v.text
+	for v.Files[v.current].Name != name {
+		v.current++
+	}
+	v.Files[v.current].Format = "json"
+	if v.text {
+		v.Files[v.current].Format = "text"
+		v.drift()
+	}
+}
+
+// fault implements visitor.
+func (v *verifier) fault(at place, what string) {
+	v.Faults++
+	if v.Fault != nil {
+		v.Fault(Finding{at.file, at.line, what})
+	}
+}
+
+func (v *verifier) note(at place, format string, args ...any) {
+	if v.Note != nil {
+		v.Note(Finding{at.file, at.line, fmt.Sprintf(format, args...)})
+	}
+}
+
+// record implements visitor.
+func (v *verifier) record(at place, r *record.Record) {
+	v.Files[v.current].Records++
+	if v.text {
+		v.textRecord(at, r)
+		return
+	}
+	s, known := v.session(&r.Source)
+	if !known {
+		v.Sessions++
+	}
+	if s.source != r.Source {
+		v.fault(at, fmt.Sprintf("session %s: is that of %s on listener %s, and was of %s on %s before",
+			r.Session, r.Remote, r.Listener, s.source.Remote, s.source.Listener))
+	}
+	switch r.Kind {
+	case record.KindOpen:
+		v.opens(at, s, known)
+	case record.KindMessage:
+		v.says(at, s, known, &r.Message)
+	case record.KindClose:
+		v.closes(at, s, known, r)
+	}
+}
+
+func (v *verifier) opens(at place, s *session, known bool) {
+	switch {
+	case !known:
+		s.began, s.opened = true, true
+	case s.records > 0 || s.closed:
+		v.fault(at, fmt.Sprintf("session %s: its opening comes behind what it opens", s.source.Session))
+	default:
+		v.note(at, "session %s: its opening is recorded again, after a crash: no fault", s.source.Session)
+	}
+}
+
+func (v *verifier) says(at place, s *session, known bool, m *record.Message) {
+	name := s.source.Session
+	if !known {
+		if s.next, s.began = m.Offset, m.Offset == 0; !s.began {
+			v.earlier(at, s)
+		}
+	}
+	st := v.message(s, m)
+	switch {
+	case st.again:
+		if v.repeats.note(s, at, m, st.known, v.slack(m)) {
+			v.note(at, "session %s: what begins at offset %d is recorded again, after a crash: no fault if it says the same", name, m.Offset)
+		}
+		v.Repeated++
+	case s.closed:
+		v.fault(at, fmt.Sprintf("session %s: a message at offset %d comes behind the session's close", name, m.Offset))
+	case st.gap > 0:
+		v.fault(at, fmt.Sprintf("session %s: %d bytes are missing: the message begins at offset %d, what came before ends at %d",
+			name, st.gap, m.Offset, m.Offset-st.gap))
+	}
+	if !st.again {
+		s.repeat = nil
+		v.Messages++
+	}
+	v.Bytes += st.fresh + st.ended
+}
+
+func (v *verifier) closes(at place, s *session, known bool, r *record.Record) {
+	name, missing := s.source.Session, r.Bytes-s.next
+	switch {
+	case !known, s.adrift: // what came before is elsewhere
+	case missing < 0:
+		v.fault(at, fmt.Sprintf("session %s: its close tells of %d bytes, and there are %d", name, r.Bytes, s.next))
+	case missing > s.slack:
+		v.fault(at, fmt.Sprintf("session %s: %d bytes are missing: its close tells of %d, and there are %d", name, missing, r.Bytes, s.next))
+	case s.began && !s.gaps && (r.Records > s.records || r.Records < s.records && !s.repeats):
+		v.fault(at, fmt.Sprintf("session %s: its close tells of %d records, and there are %d", name, r.Records, s.records))
+	}
+	if missing > 0 && missing <= s.slack {
+		s.unproven, s.slack, s.next = true, 0, r.Bytes
+		v.Bytes += missing
+	}
+	if s.closed {
+		v.note(at, "session %s: its close is recorded again, after a crash: no fault", name)
+		return
+	}
+	if !known || s.began && !s.opened {
+		v.earlier(at, s)
+	}
+	if s.unproven {
+		v.Unproven++
+	}
+	v.close(s)
+}
+
+// earlier notes that a session began before the files did.
+func (v *verifier) earlier(at place, s *session) {
+	v.Earlier++
+	v.note(at, "session %s: it began in an earlier file, which is not among these", s.source.Session)
+}
+
+// end sums up.
+func (v *verifier) end() {
+	for _, s := range v.sessions {
+		if s.closed {
+			continue
+		}
+		v.Open++
+		if s.unproven {
+			v.Unproven++
+		}
+	}
+	v.Open += int64(len(v.speakers))
+	v.Whole = v.Faults == 0
+	v.Proven = v.Whole && !v.wasText && v.Unproven == 0
+}

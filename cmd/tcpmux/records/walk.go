@@ -1,0 +1,222 @@
+package records
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"tcpmux/daemon/record"
+)
+
+// place is where something stands: a line of a file, or the whole file when it is 0.
+type place struct {
+	file string
+	line int
+}
+
+// String is FILE:LINE, on one line whatever the file is called.
+func (p place) String() string {
+	name := strconv.Quote(p.file)
+	if strings.Contains(name, p.file) { // nothing had to be escaped
+		name = p.file
+	}
+	if p.line == 0 {
+		return name
+	}
+	return name + ":" + strconv.Itoa(p.line)
+}
+
+// visitor is told of what files hold, in order.
+type visitor interface {
+	// file says that a file's first record comes, and what format it has.
+	file(name string, f record.Format)
+	// record brings one, which holds until the call returns.
+	record(at place, r *record.Record)
+	// fault says what stands there that is no record.
+	fault(at place, what string)
+}
+
+// walk reads all files. It ends early with the context, or when a file cannot be read.
+func (fs *Files) walk(ctx context.Context, v visitor) error {
+	for _, f := range fs.list {
+		w := walker{ctx: ctx, visitor: v, name: f.name}
+		if err := w.walk(fs, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walker reads one file.
+type walker struct {
+	visitor
+	ctx     context.Context
+	name    string
+	format  record.Format
+	parser  *record.Parser // nil before the first line
+	foreign *record.Parser // of the other format
+	told    bool           // the format is certain, as there was a record
+	holed   bool           // a hole stands before the piece
+}
+
+func (w *walker) walk(files *Files, f *file) error {
+	in, packed, err := files.reader(f)
+	var l *lines
+	for at := 0; err == nil; at++ {
+		if l == nil {
+			l = newLines(in, !packed && time.Since(f.info.ModTime()) < time.Minute)
+		}
+		var p piece
+		if p, err = l.next(); err == nil {
+			w.piece(p)
+		}
+		if at%1024 == 0 && w.ctx.Err() != nil {
+			return context.Cause(w.ctx)
+		}
+	}
+	switch {
+	case err == io.EOF && l != nil:
+		return nil
+	case !packed || isOf[*fs.PathError](err):
+		return fmt.Errorf("read record file %q: %w", f.name, reason(err))
+	case errors.Is(err, io.ErrUnexpectedEOF), err == io.EOF:
+		w.fault(w.at(l), "the compressed file is cut off here")
+	default:
+		w.fault(w.at(l), "the compressed file is damaged here: "+err.Error())
+	}
+	return nil
+}
+
+func isOf[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// at is the line that comes next.
+func (w *walker) at(l *lines) place {
+	if l == nil {
+		return place{file: w.name}
+	}
+	return place{w.name, l.line}
+}
+
+// piece looks at what stands on a line.
+func (w *walker) piece(p piece) {
+	at := place{w.name, p.line}
+	holed := w.holed
+	w.holed = p.nuls > 0
+	switch {
+	case p.nuls > 0:
+		w.fault(at, fmt.Sprintf("a hole of %d NUL bytes, where no record has any", p.nuls))
+	case p.long:
+		w.fault(at, "the line is longer than any record")
+	case p.torn:
+		w.fault(at, fmt.Sprintf("the last line is torn: its end is missing behind %d bytes, as a crash or a full disk leaves it", len(p.text)))
+	case !p.ended:
+		w.fault(at, "the line is cut off by the hole behind it")
+	case len(p.text) == 0 && holed: // what is left of the line that the hole has taken
+	default:
+		w.whole(at, p.text)
+	}
+}
+
+// whole reads a whole line. When it is no record it may be several, their line ends lost with what stood between them.
+func (w *walker) whole(at place, text []byte) {
+	if w.parser == nil {
+		w.guess(text)
+	}
+	for {
+		if w.parse(at, text) == nil {
+			return
+		}
+		next := w.beginning(text)
+		if next < 0 {
+			w.fault(at, w.complaint(text))
+			return
+		}
+		if err := w.parse(at, text[:next]); err == nil {
+			w.fault(at, fmt.Sprintf("two records are glued together: a line end is missing before %s", quote(text[next:])))
+		} else {
+			w.fault(at, fmt.Sprintf("bytes are missing: a piece of a record is glued to the record behind it (%v)", err))
+		}
+		text = text[next:]
+	}
+}
+
+// guess takes the format of the file from its first line.
+func (w *walker) guess(text []byte) {
+	w.format = record.Text
+	if bytes.HasPrefix(text, []byte("{")) {
+		w.format = record.JSON
+	}
+	w.parser, w.foreign = record.NewParser(w.format), record.NewParser(other(w.format))
+}
+
+func other(f record.Format) record.Format {
+	if f == record.Text {
+		return record.JSON
+	}
+	return record.Text
+}
+
+// parse passes on the record that text is. The first one makes the file's format certain.
+func (w *walker) parse(at place, text []byte) error {
+	r, err := w.parser.Parse(text)
+	if err != nil && !w.told {
+		if s, wrong := w.foreign.Parse(text); wrong == nil {
+			r, err = s, nil
+			w.format, w.parser, w.foreign = other(w.format), w.foreign, w.parser
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if !w.told {
+		w.told = true
+		w.file(w.name, w.format)
+	}
+	w.record(at, r)
+	return nil
+}
+
+// How a record begins.
+var (
+	jsonRE = regexp.MustCompile(`\{"time":"`)
+	textRE = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z (?:open |close )?from `)
+)
+
+// beginning is where in text, not at its head, another record seems to begin; -1 if nowhere.
+func (w *walker) beginning(text []byte) int {
+	re := textRE
+	if w.format == record.JSON {
+		re = jsonRE
+	}
+	if len(text) > 1 {
+		if at := re.FindIndex(text[1:]); at != nil {
+			return at[0] + 1
+		}
+	}
+	return -1
+}
+
+// complaint says why text is no record.
+func (w *walker) complaint(text []byte) string {
+	if len(text) == 0 {
+		return "an empty line, which is no record"
+	}
+	if _, wrong := w.foreign.Parse(text); wrong == nil {
+		return "a record of another format than those before it"
+	}
+	_, err := w.parser.Parse(text)
+	return "no record: " + err.Error()
+}
+
+// quote is the head of b, safe to print.
+func quote(b []byte) string { return strconv.QuoteToASCII(string(b[:min(len(b), 40)])) }

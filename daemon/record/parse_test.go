@@ -1,0 +1,200 @@
+package record
+
+import (
+	"bytes"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseRefusesWhatTheEncoderDoesNotWrite(t *testing.T) {
+	const when, who = "2026-11-22T12:00:05.001234Z", `,"listener":"tcpmux","session":"8f3a-2c","remote":"192.0.2.7:40312"`
+	const open, message = `{"time":"` + when + `","kind":"open"` + who, `{"time":"` + when + `","kind":"message"` + who + `,"offset":7`
+	for _, c := range []struct {
+		name, line, want string // "" is no error
+	}{
+		{"open", open + `}`, ""},
+		{"message", message + `,"data":"x"}`, ""},
+		{"message with all", message + `,"head":"2 ","data":"x","end":"\u000a","flag":"cut"}`, ""},
+		{"base64", message + `,"data_base64":"/w=="}`, ""},
+		{"nothing", ``, `byte 1: got the end, want {"time":"`},
+		{"no kind of ours", `{"time":"` + when + `","kind":"party"` + who + `}`, `kind "party", want open, message or close`},
+		{"something behind it", open + `} `, `got " ", want the end of the record`},
+		{"a piece", open[:40], `byte 37: got "\",\"k", want ","kind":"`},
+		{"another key", message + `,"date":"x"}`, `byte 133: got ",\"date\":\"x\"}", want ,"data":" or ,"data_base64":"`},
+		{"keys in another order", message + `,"data":"x","head":"y"}`, `want }`},
+		{"blanks", strings.ReplaceAll(open, ":", ": ") + `}`, `byte 1: got "{\"time\": \"2026-1"…, want {"time":"`},
+		{"no such day", strings.Replace(open, "11-22", "11-31", 1) + `}`, `byte 10: got "2026-11-31T12:00"…, want a time`},
+		{"no digit in the time", strings.Replace(open, "001234", "00123a", 1) + `}`, `stands where`},
+		{"another zone", strings.Replace(open, "1234Z", "1234+", 1) + `}`, `byte 36: "+\",\"kind\":\"open\""… stands where "Z\",\"kind\":\"open\""… would be written`},
+		{"an escape of JSON that is none of ours", message + `,"data":"\n"}`, `got "\\n\"}", want an escape that records have`},
+		{"an escape for what needs none", message + `,"data":"\u0041"}`, `byte 142: "\\u0041\"}" stands where "A\"}" would be written`},
+		{"no escape for what needs one", message + `,"data":"` + "\u202e" + `"}`, `would be written`},
+		{"capital hexadecimal digits", message + `,"data":"\u000A"}`, `byte 147: "A\"}" stands where "a\"}" would be written`},
+		{"no hexadecimal digits", message + `,"data":"\u00-1"}`, `want hexadecimal digits`},
+		{"bad UTF-8 as it is", message + `,"data":"` + "\xff" + `"}`, `would be written`},
+		{"base64 of UTF-8", message + `,"data_base64":"eA=="}`, `byte 139: "_base64\":\"eA==\"}" stands where "\":\"x\"}" would be written`},
+		{"no base64", message + `,"data_base64":"e"}`, `data_base64: this is no base64`},
+		{"base64 with rest bits", message + `,"data_base64":"/x=="}`, `this is no base64`},
+		{"base64 without an end", message + `,"data_base64":"/w==`, `want "`},
+		{"empty head", message + `,"head":"","data":"x"}`, `byte 135: "head\":\"\",\"data\":"… stands where "data\":\"x\"}" would be written`},
+		{"offset with a zero before it", strings.Replace(message, ":7", ":07", 1) + `,"data":"x"}`, `byte 132: "07,\"data\":\"x\"}" stands where "7,\"data\":\"x\"}" would be written`},
+		{"offset below zero", strings.Replace(message, ":7", ":-7", 1) + `,"data":"x"}`, `want a number`},
+		{"offset beyond all", strings.Replace(message, ":7", ":9223372036854775808", 1) + `,"data":"x"}`, `want a smaller number`},
+		{"the greatest offset", strings.Replace(message, ":7", ":9223372036854775807", 1) + `,"data":"x"}`, ``},
+		{"control character in a name", strings.Replace(open, "tcpmux", "tcp\x1bmux", 1) + `}`, `want ","session":"`},
+		{"text in JSON", when + " open from 192.0.2.7:40312", `byte 1: got "2026-11-22T12:00"…, want {"time":"`},
+	} {
+		_, err := NewParser(JSON).Parse([]byte(c.line))
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q\n%s", c.name, err, c.want, c.line)
+		}
+	}
+	for _, c := range []struct{ name, line, want string }{
+		{"open", when + " open from [::1]:5", ""},
+		{"close", when + " close from [::1]:5: eof, 2 records, 9 bytes", ""},
+		{"message", when + " from [::1]:5: a: b [c]: d", ""},
+		{"empty message", when + " from [::1]:5: ", ""},
+		{"flagged", when + ` from [::1]:5 [eof]: \\\x0a\u202eü`, ""},
+		{"no blank behind the colon", when + " from [::1]:5:", `want  `},
+		{"no address", when + " from  x", `want an address`},
+		{"flag in capitals", when + " from [::1]:5 [EOF]: x", `want a word`},
+		{"a flag that does not end", when + " from [::1]:5 [eof: x", `want ]: `},
+		{"an escape that is none", when + ` from [::1]:5: \n`, `want an escape that records have`},
+		{"an escape cut short", when + ` from [::1]:5: \x0`, `want 2 bytes more`},
+		{"an escape for what needs none", when + ` from [::1]:5: \x41`, `stands where "A" would be written`},
+		{"a control character", when + " from [::1]:5: a\x1b[2J", `byte 44: "\x1b[2J" stands where "\\x1b[2J" would be written`},
+		{"close with one record fewer words", when + " close from [::1]:5: eof, 2 records", `want  records, `},
+		{"close without its colon", when + " close from [::1]:5 eof, 2 records, 9 bytes", `stands where ": eof, 2 records"… would be written`},
+		{"JSON in text", open + `}`, `want a time`},
+	} {
+		_, err := NewParser(Text).Parse([]byte(c.line))
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("text, %s: got %v, want %q\n%s", c.name, err, c.want, c.line)
+		}
+	}
+}
+
+// FuzzParse holds that what the encoder writes is read as what it was made of, and that nothing else is read.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"", "hello", `\x0a\\`, "\n\r\x00\x1b[0m", "\xff\xc3", "ab\u2028\u202e\u009b\u061c\U0001f600", "2026-11-22T12:00:05.001234Z from 1.2.3.4:5: x"} {
+		f.Add([]byte(s), []byte("\x00\x01"), []byte("\r\n"), int64(7), int64(1_900_000_000_123_456), "cut")
+		f.Add([]byte(s), []byte{}, []byte(s), int64(math.MaxInt64), int64(0), "")
+	}
+	f.Fuzz(func(t *testing.T, data, head, end []byte, offset, micros int64, flag string) {
+		const year9999 = 253_402_300_799_999_999
+		if offset < 0 || micros < 0 || micros > year9999 || strings.Trim(flag, "abcdefghijklmnopqrstuvwxyz") != "" {
+			return
+		}
+		now := time.UnixMicro(micros).UTC()
+		for _, format := range []Format{Text, JSON} {
+			e, p := NewEncoder(format), NewParser(format)
+			e.Begin(alice, now)
+			m := Message{Offset: offset, Head: head, Data: data, End: end, Flag: flag}
+			want := []Record{
+				{Time: now, Kind: KindMessage, Source: *alice, Message: m},
+				{Time: now, Kind: KindOpen, Source: *alice},
+				{Time: now, Kind: KindClose, Source: *alice, Reason: "eof", Records: 3, Bytes: offset},
+			}
+			for i, line := range [][]byte{e.Message(nil, m), e.Open(nil), e.Close(nil, "eof", 3, offset)} {
+				got, err := p.Parse(bytes.TrimSuffix(line, []byte("\n")))
+				if err != nil {
+					t.Fatalf("%q: got %v, want a record", line, err)
+				}
+				if !same(*got, want[i], format) {
+					t.Errorf("%q: got %+v, want %+v", line, *got, want[i])
+				}
+			}
+			if r, err := p.Parse(data); err == nil {
+				e.Begin(&r.Source, r.Time)
+				var again []byte
+				switch r.Kind {
+				case KindMessage:
+					again = e.Message(nil, r.Message)
+				case KindOpen:
+					again = e.Open(nil)
+				case KindClose:
+					again = e.Close(nil, r.Reason, r.Records, r.Bytes)
+				}
+				if string(again) != string(data)+"\n" {
+					t.Errorf("%q is read, and would be written %q", data, again)
+				}
+			}
+		}
+	})
+}
+
+// same compares records; text has lost what it does not tell.
+func same(got, want Record, format Format) bool {
+	if format == Text {
+		want.Listener, want.Session = "", ""
+		want.Offset, want.Head, want.End = 0, nil, nil
+	}
+	return got.Time.Equal(want.Time) && got.Kind == want.Kind && got.Source == want.Source && got.Offset == want.Offset &&
+		bytes.Equal(got.Head, want.Head) && bytes.Equal(got.Data, want.Data) && bytes.Equal(got.End, want.End) &&
+		got.Flag == want.Flag && got.Reason == want.Reason && got.Records == want.Records && got.Bytes == want.Bytes
+}
+
+func TestParsingAllocatesNothing(t *testing.T) {
+	for _, format := range []Format{Text, JSON} {
+		e, p := NewEncoder(format), NewParser(format)
+		e.Begin(alice, noon)
+		lines := [][]byte{
+			e.Open(nil), e.Close(nil, "idle", 2, 9),
+			e.Message(nil, Message{Offset: 12, Head: []byte("5 "), Data: []byte("hello \x00 wörld\u2028"), End: []byte("\n"), Flag: "cut"}),
+			e.Message(nil, Message{Data: []byte("\xff")}),
+		}
+		if n := testing.AllocsPerRun(100, func() {
+			for _, line := range lines {
+				if _, err := p.Parse(line[:len(line)-1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}); n != 0 {
+			t.Errorf("format %d: got %v allocations, want 0", format, n)
+		}
+	}
+}
+
+func TestRotatedFrom(t *testing.T) {
+	at := time.Date(2026, 11, 22, 13, 5, 41, 118e6, time.UTC)
+	for _, c := range []struct {
+		path, of string
+		ok       bool
+	}{
+		{"/var/log/records-2026-11-22T13-05-41.118.log", "/var/log/records.log", true},
+		{"records-2026-11-22T13-05-41.118.log.gz", "records.log", true},
+		{"a.b/records-2026-11-22T13-05-41.118", "a.b/records", true},
+		{"records-2026-11-22T13-05-41.118.gz", "records", true},
+		{"records.log", "records.log", false},
+		{"records-2026-11-31T13-05-41.118.log", "records-2026-11-31T13-05-41.118.log", false},
+		{"-2026-11-22T13-05-41.118.log", ".log", true},
+		{"x", "x", false},
+	} {
+		of, when, ok := RotatedFrom(c.path)
+		if of != c.of || ok != c.ok || ok != when.Equal(at) {
+			t.Errorf("%q: got %q, %v, %v, want %q, %v", c.path, of, when, ok, c.of, c.ok)
+		}
+	}
+}
+
+func TestBackups(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{
+		"records.log", "records-2026-11-22T13-05-41.200.log.gz", "records-2026-11-22T13-05-41.100.log", "records-2026-11-22T13-05-41.100.log.gz",
+		"records-2026-11-22T13-05-41.300.log.gz.tmp", "records-old.log", "other-2026-11-22T13-05-41.100.log", ".records.log.lock",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Backups(filepath.Join(dir, "records.log"))
+	want := []string{filepath.Join(dir, "records-2026-11-22T13-05-41.100.log"), filepath.Join(dir, "records-2026-11-22T13-05-41.200.log.gz")}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
