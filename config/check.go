@@ -2,6 +2,7 @@ package config
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -26,6 +27,39 @@ func (d *document) checkFiles(c *Config) {
 	}
 }
 
+const (
+	lengthPrefixed     = "length-prefixed"
+	defaultLengthSize  = 4
+	defaultLengthOrder = "big"
+)
+
+// checkLengths finds a length_size or length_order without effect, as the framing has no use for it. A default may stand
+// anywhere, and those at the top may be for a [[listener]]. What has no effect is the default afterwards. tables are those of
+// all listeners of c, the one at the top first.
+func (d *document) checkLengths(c *Config, tables []table) {
+	used := func(l Listener) bool { return l.Framing == lengthPrefixed }
+	anyUsed := slices.ContainsFunc(c.Listeners, used)
+	for i, t := range tables {
+		l := &c.Listeners[i]
+		if used(*l) {
+			continue
+		}
+		if (i > 0 || !anyUsed) && !d.anyFailed("framing") {
+			t.idle("length_size", l.LengthSize == defaultLengthSize, l.Framing)
+			t.idle("length_order", l.LengthOrder == defaultLengthOrder, l.Framing)
+		}
+		l.LengthSize, l.LengthOrder = defaultLengthSize, defaultLengthOrder
+	}
+}
+
+// idle is the fault of a key that has no effect with the listener's framing, unless it has its default.
+func (t table) idle(key string, isDefault bool, framing string) {
+	if v, set := t.values[key]; set && !isDefault {
+		at := t.place(key)
+		at.fault("is %s, which has no effect with framing = %q: want framing = %q, or no %s", at.written(v), framing, lengthPrefixed, key)
+	}
+}
+
 // A record is written in one piece, so a file must hold the longest. A byte of a message becomes up to 4 in text (\xNN) and
 // up to 6 in json (\u00NN); time, address and the like take up to recordHead.
 var growth = map[string]int64{"text": 4, "json": 6}
@@ -34,7 +68,7 @@ const recordHead = 1 << 10
 
 // checkSizes finds a file too small for the longest record. It says so once, for the listener that needs most.
 func (d *document) checkSizes(c *Config, tables []table) {
-	if d.sizesFailed() || len(tables) == 0 {
+	if d.anyFailed("max_message", "max_size", "format") || len(tables) == 0 {
 		return
 	}
 	most := 0
@@ -57,10 +91,10 @@ func (d *document) checkSizes(c *Config, tables []table) {
 		formatSize(up(longest*times+recordHead)), formatSize(down((c.Record.MaxSize-recordHead)/times)))
 }
 
-// sizesFailed reports whether a key that the sizes depend on was faulty: the default that stands for it proves nothing.
-func (d *document) sizesFailed() bool {
+// anyFailed reports whether a key of one of these names was faulty: the default that stands for it proves nothing.
+func (d *document) anyFailed(names ...string) bool {
 	for path := range d.failed {
-		for _, name := range []string{"max_message", "max_size", "format"} {
+		for _, name := range names {
 			if strings.HasSuffix(path, keyPath("", name)) {
 				return true
 			}

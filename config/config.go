@@ -43,8 +43,13 @@ type Listener struct {
 	Model string
 	// ClientsPerProcess is how many clients a process of the model "process" serves, one after another, before it ends. Default 100; 1 gives each client a new one.
 	ClientsPerProcess int
-	// Framing is how bytes become messages: "line".
+	// Framing is how bytes become messages: "line", "nul", "chunk", "octet-counted" (RFC 6587) or "length-prefixed". Default line.
 	Framing string
+	// LengthSize is how many bytes of length-prefixed framing tell how long a message is: 1, 2 or 4. Default 4, also where the
+	// framing is another: Load refuses to be told what would have no effect.
+	LengthSize int
+	// LengthOrder is the order of these bytes: "big" or "little". Default big, as LengthSize.
+	LengthOrder string
 	// MaxMessage is the longest message in bytes that is recorded in one piece, 1 to 16 MiB. Default 64 KiB.
 	MaxMessage int64
 	// IdleTimeout is how long a client may send nothing before it is closed: 1 ms or more. Default 0: for ever.
@@ -97,6 +102,8 @@ func Default() Config {
 			Model:             "goroutine",
 			ClientsPerProcess: 100,
 			Framing:           "line",
+			LengthSize:        defaultLengthSize,
+			LengthOrder:       defaultLengthOrder,
 			MaxMessage:        64 << 10,
 		}},
 		DrainTimeout: 10 * time.Second,

@@ -30,7 +30,9 @@ func sharedKeys(l *Listener) []key {
 		{"banner", banner(&l.Banner)},
 		{"model", word(&l.Model, "goroutine", "thread", "process")},
 		{"clients_per_process", number(&l.ClientsPerProcess, 1, maxCount)},
-		{"framing", word(&l.Framing, "line")},
+		{"framing", word(&l.Framing, "line", "nul", "chunk", "octet-counted", lengthPrefixed)},
+		{"length_size", oneOf(&l.LengthSize, 1, 2, 4)},
+		{"length_order", word(&l.LengthOrder, "big", "little")},
 		{"max_message", size(&l.MaxMessage, 1, maxMaxMessage)},
 		{"idle_timeout", idleTimeout(&l.IdleTimeout)},
 	}
@@ -84,6 +86,7 @@ func (d *document) config(values map[string]any) Config {
 	for _, t := range tables[1:] {
 		c.Listeners = append(c.Listeners, t.listener(c.Listeners[0]))
 	}
+	d.checkLengths(&c, tables)
 	if a, ok := values["address"].([]any); ok && len(a) == 0 {
 		c.Listeners, tables = c.Listeners[1:], tables[1:]
 	}

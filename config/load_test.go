@@ -46,11 +46,13 @@ func TestLoadGood(t *testing.T) {
 	}
 	main := Listener{
 		Name: MainListener, Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
-		Banner: "hello {client}\r\n", Model: "goroutine", ClientsPerProcess: 7, Framing: "line", MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute,
+		Banner: "hello {client}\r\n", Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little",
+		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute,
 	}
 	telnet, scan := main, main
 	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346"}
 	telnet.Backlog, telnet.Banner, telnet.MaxMessage, telnet.IdleTimeout = 1, "", 1000, 0
+	telnet.Framing, telnet.LengthSize, telnet.LengthOrder = "line", 4, "big"
 	scan.Name, scan.Address = "scan-2.b_", []string{"[fe80::1%eth0]:0", "127.0.0.1:0"}
 	want := Config{
 		Path:         "testdata/good.toml",

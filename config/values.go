@@ -28,6 +28,18 @@ func number(dst *int, least, most int64) setter {
 	}
 }
 
+// oneOf takes one of a few numbers.
+func oneOf(dst *int, numbers ...int) setter {
+	return func(v any, at place) {
+		n, ok := v.(int64)
+		if !ok || !slices.Contains(numbers, int(n)) {
+			at.want(v, choice(numbers)+unquoted(v))
+			return
+		}
+		*dst = int(n)
+	}
+}
+
 func boolean(dst *bool) setter {
 	return func(v any, at place) {
 		b, ok := v.(bool)
@@ -51,24 +63,29 @@ func word(dst *string, words ...string) setter {
 	return func(v any, at place) {
 		s, ok := v.(string)
 		if !ok || !slices.Contains(words, s) {
-			at.want(v, choice(words))
+			at.want(v, choice(quoted(words)))
 			return
 		}
 		*dst = s
 	}
 }
 
-// choice is `"a"`, `"a" or "b"`, `"a", "b" or "c"`.
-func choice(words []string) string {
-	quoted := make([]string, len(words))
+// choice is `a or b`, `a, b or c`.
+func choice[T any](of []T) string {
+	texts := make([]string, len(of))
+	for i, v := range of {
+		texts[i] = fmt.Sprint(v)
+	}
+	last := len(texts) - 1
+	return strings.Join(texts[:last], ", ") + " or " + texts[last]
+}
+
+func quoted(words []string) []string {
+	list := make([]string, len(words))
 	for i, w := range words {
-		quoted[i] = strconv.Quote(w)
+		list[i] = strconv.Quote(w)
 	}
-	last := len(quoted) - 1
-	if last == 0 {
-		return quoted[0]
-	}
-	return strings.Join(quoted[:last], ", ") + " or " + quoted[last]
+	return list
 }
 
 func size(dst *int64, least, most int64) setter {

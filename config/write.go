@@ -60,6 +60,8 @@ func (l Listener) shared(name string) []Setting {
 		"model", quoteTOML(l.Model),
 		"clients_per_process", l.ClientsPerProcess,
 		"framing", quoteTOML(l.Framing),
+		"length_size", l.LengthSize,
+		"length_order", quoteTOML(l.LengthOrder),
 		"max_message", quoteTOML(formatSize(l.MaxMessage)),
 		"idle_timeout", quoteTOML(formatDuration(l.IdleTimeout)))
 }

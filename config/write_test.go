@@ -49,7 +49,11 @@ func TestWriteTOMLIsReadBackAsTheSame(t *testing.T) {
 	odd.Record.File = "a b\\c\"d"
 	odd.DrainTimeout = 10 * 365 * 24 * time.Hour
 	only := load(t, "address = []\ndrain_timeout = \"0s\"\nlistener = [{name = \"a\", address = \":1\"}]")
-	for name, c := range map[string]Config{"default": Default(), "good": good, "odd": odd, "no main listener": only} {
+	lengths := load(t, "length_size = 2\nlistener = [{name = \"a\", address = \":1\", framing = \"length-prefixed\"}]")
+	if got := lengths.Listeners[1].LengthSize; got != 2 {
+		t.Errorf("length_size of the top: got %d in the listener, want 2", got)
+	}
+	for name, c := range map[string]Config{"default": Default(), "good": good, "odd": odd, "no main listener": only, "lengths": lengths} {
 		t.Run(name, func(t *testing.T) { roundTrip(t, c) })
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/config"
+	"tcpmux/daemon/framing"
 	"tcpmux/daemon/record"
 )
 
@@ -31,7 +32,7 @@ const (
 
 // hello is what a child has to know of its client.
 type hello struct {
-	maxMessage    int64
+	framing       framing.Spec
 	idleTimeout   time.Duration
 	bannerTimeout time.Duration
 	draining      bool
@@ -39,27 +40,32 @@ type hello struct {
 }
 
 func (h hello) appendTo(dst []byte) []byte {
-	dst = binary.BigEndian.AppendUint64(dst, uint64(h.maxMessage))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.framing.Max))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.idleTimeout))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.bannerTimeout))
-	draining := byte(0)
-	if h.draining {
-		draining = 1
-	}
-	dst = binary.BigEndian.AppendUint32(append(dst, draining), uint32(len(h.banner)))
+	dst = append(dst, bit(h.draining), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.banner)))
 	return append(dst, h.banner...)
 }
 
+func bit(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 func readHello(in io.Reader) (h hello, err error) {
-	var head [8 + 8 + 8 + 1 + 4]byte
+	var head [8 + 8 + 8 + 1 + 3 + 4]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return h, err
 	}
-	h.maxMessage = int64(binary.BigEndian.Uint64(head[:]))
+	h.framing.Max = int(binary.BigEndian.Uint64(head[:]))
 	h.idleTimeout = time.Duration(binary.BigEndian.Uint64(head[8:]))
 	h.bannerTimeout = time.Duration(binary.BigEndian.Uint64(head[16:]))
 	h.draining = head[24] == 1
-	banner := make([]byte, binary.BigEndian.Uint32(head[25:]))
+	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[25]), int(head[26]), head[27] == 1
+	banner := make([]byte, binary.BigEndian.Uint32(head[28:]))
 	_, err = io.ReadFull(in, banner)
 	h.banner = string(banner)
 	return h, err
@@ -159,8 +165,8 @@ func (c *clerk) hello() error {
 	c.server.bannerTimeout = h.bannerTimeout
 	c.server.draining.Store(h.draining)
 	c.server.expired.Store(false)
-	c.listener.configure(config.Listener{MaxMessage: h.maxMessage, IdleTimeout: h.idleTimeout})
-	c.listener.settings.Load().banner = banner{text: h.banner}
+	c.listener.configure(config.Listener{IdleTimeout: h.idleTimeout})
+	c.listener.settings.Load().banner, c.listener.settings.Load().framing = banner{text: h.banner}, h.framing
 	c.session = beginSession(c.server, c.listener, record.Source{})
 	if err := c.session.setModel(fd); err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/config"
+	"tcpmux/daemon/framing"
 	"tcpmux/daemon/systemd"
 )
 
@@ -40,7 +41,8 @@ type listener struct {
 // listenerSettings are what a reload may change about a listener. They are replaced whole, never changed.
 type listenerSettings struct {
 	config.Listener
-	banner banner
+	banner  banner
+	framing framing.Spec
 }
 
 func newListener(c config.Listener, file *os.File, inherited bool) *listener {
@@ -51,7 +53,13 @@ func newListener(c config.Listener, file *os.File, inherited bool) *listener {
 
 // configure makes c what holds for the listener from now on; its backlog is applied by setBacklog.
 func (ln *listener) configure(c config.Listener) {
-	ln.settings.Store(&listenerSettings{Listener: c, banner: newBanner(c.Banner)})
+	ln.settings.Store(&listenerSettings{Listener: c, banner: newBanner(c.Banner), framing: framingOf(c)})
+}
+
+// framingOf is how the listener's clients are cut into messages.
+func framingOf(c config.Listener) framing.Spec {
+	kind, _ := framing.ParseKind(c.Framing) // the configuration has no other; a session's process is told its own
+	return framing.Spec{Kind: kind, Max: int(c.MaxMessage), LengthSize: c.LengthSize, LittleEndian: c.LengthOrder == "little"}
 }
 
 func (ln *listener) String() string { return fmt.Sprintf("listener %q (%s)", ln.name, ln.addr) }

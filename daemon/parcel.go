@@ -29,7 +29,7 @@ const (
 const parcelHead = 1 + 4
 
 // flags are the flags of a message by the number that stands for them.
-var flags = [...]string{framing.Whole.String(), framing.EOF.String(), framing.Cut.String(), framing.Timeout.String()}
+var flags = [...]string{framing.Whole.String(), framing.EOF.String(), framing.Cut.String(), framing.Timeout.String(), framing.Malformed.String()}
 
 // parcelEncoder is a child's encoder: what it makes, unpack takes apart again in the daemon, which alone writes records.
 type parcelEncoder struct{}
@@ -107,7 +107,7 @@ func parseEnding(b []byte) (e ending, err error) {
 	e.offset = int64(binary.BigEndian.Uint64(b))
 	e.why, e.err = reason(b[9:9+int(b[8])]), string(b[9+int(b[8]):])
 	switch e.why {
-	case byEOF, byReset, byLoss, byIdle, byDrain, byBanner, bySink, byError:
+	case byEOF, byReset, byLoss, byIdle, byDrain, byBanner, byMalformed, bySink, byError:
 		return e, nil
 	}
 	return e, errParcel

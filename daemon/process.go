@@ -155,7 +155,7 @@ func (c *child) serve() (reason, error) {
 // hello is what the child has to know.
 func (c *child) hello() hello {
 	return hello{
-		maxMessage:    c.settings.MaxMessage,
+		framing:       c.settings.framing,
 		idleTimeout:   c.idleTimeout(),
 		bannerTimeout: c.server.bannerTimeout,
 		draining:      c.server.draining.Load(),
@@ -186,7 +186,7 @@ func (c *child) record(n int) error {
 			return c.fail(first, err)
 		}
 		ws.out = ws.encoder.Message(ws.out, m)
-		c.offset = m.Offset + int64(len(m.Head)+len(m.Data)+len(m.End))
+		c.offset = m.Offset + int64(m.Len())
 		c.records++
 		parcel = rest
 	}

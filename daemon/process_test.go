@@ -29,9 +29,9 @@ func (d *desk) children() (all []*child) {
 }
 
 func TestAProcessDiesAlone(t *testing.T) {
-	d := newDesk(t, byProcess).open()
+	d := newDesk(t, func(c *config.Config) { c.Listeners[0].Model, c.Listeners[0].Framing = "process", "octet-counted" }).open()
 	first := d.greeted()
-	first.say("before\n")
+	first.say("6 before")
 	eventually(t, func() bool { return strings.Contains(d.out.String(), ": before\n") }, func() { t.Error("nothing is recorded") })
 	victim := d.children()[0].pid()
 	second := d.greeted()
@@ -39,10 +39,10 @@ func TestAProcessDiesAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	first.hearEnd()
-	eventually(t, func() bool { return strings.Contains(d.out.String(), ": process, 1 records, 7 bytes\n") }, func() {
+	eventually(t, func() bool { return strings.Contains(d.out.String(), ": process, 1 records, 8 bytes\n") }, func() {
 		t.Errorf("got %q, want the first client closed with the reason", d.out)
 	})
-	second.say("after\n")
+	second.say("5 after")
 	eventually(t, func() bool { return strings.Contains(d.out.String(), ": after\n") }, func() { t.Error("the other client is not served any more") })
 	eventually(t, func() bool { return errors.Is(unix.Kill(victim, 0), unix.ESRCH) }, func() { t.Errorf("process %d is not reaped", victim) })
 }

@@ -32,6 +32,8 @@ var effects = map[string]effect{
 	"banner":        newClients,
 	"model":         newClients,
 	"framing":       newClients,
+	"length_size":   newClients,
+	"length_order":  newClients,
 	"max_message":   newClients,
 	"record.events": newClients,
 }

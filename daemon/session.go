@@ -30,7 +30,8 @@ const (
 	bySink   reason = "sink"   // the daemon stopped while records could not be written
 	byError  reason = "error"  // any other error of the connection
 
-	byChild reason = "process" // the process that served the client has died
+	byMalformed reason = "malformed" // the client does not keep to the listener's framing
+	byChild     reason = "process"   // the process that served the client has died
 )
 
 // session is our dealings with one connection: whose it is, what serves it, and what became of it. Its goroutine owns it; the

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"sync/atomic"
 	"time"
@@ -17,13 +18,14 @@ import (
 type talk struct {
 	*session
 	stream
-	framing framing.Line
+	framing framing.Framer
 	heard   time.Time // when the client last sent something
 	greeted atomic.Bool
 	limited bool   // a read deadline is set
 	waiting int    // bytes at the head of the socket that were seen and are no whole message yet
 	lowat   int    // SO_RCVLOWAT of the socket; 0: never set
 	moved   []byte // the beginning of a message too long to wait in the kernel for its end; nil when there is none
+	lost    error  // not nil: the client does not keep to the framing
 
 	// What one look gave, between the poller's callback and receive.
 	onReadable func(fd uintptr) bool
@@ -53,7 +55,7 @@ func newTalk(s *session, fd int) (*talk, error) {
 }
 
 func talkOver(s *session, st stream) *talk {
-	t := &talk{session: s, stream: st, framing: framing.Line{Max: int(s.settings.MaxMessage)}}
+	t := &talk{session: s, stream: st, framing: s.settings.framing.New()}
 	t.onReadable = t.look
 	return t
 }
@@ -88,6 +90,9 @@ func (t *talk) serve() (reason, error) {
 		default:
 			if err := t.take(saw, framing.EOF); err != nil {
 				return bySink, err
+			}
+			if t.lost != nil {
+				return t.lastWords(byMalformed, framing.Malformed), t.lost
 			}
 		}
 	}
@@ -208,9 +213,13 @@ func (t *talk) take(saw sight, flag framing.Flag) error {
 
 // cut encodes the messages in data and returns what is none yet. Output that has become long goes to the sink.
 func (t *talk) cut(saw sight, data []byte, flag framing.Flag) (rest []byte, err error) {
-	for {
-		m := t.framing.Next(data)
-		if m.Len() == 0 && saw.last {
+	for ended := false; ; {
+		var m framing.Message
+		if !ended {
+			m = t.framing.Next(data)
+			ended = m.Len() == 0 && saw.last
+		}
+		if ended {
 			m = t.framing.Rest(data, flag)
 		}
 		if m.Len() == 0 {
@@ -243,6 +252,9 @@ func (t *talk) keep(saw sight, rest []byte) (done int) {
 
 // encode appends one message to the workspace's output.
 func (t *talk) encode(ws *workspace, m framing.Message) {
+	if m.Flag == framing.Malformed && t.lost == nil {
+		t.lost = fmt.Errorf("no %s message begins at byte %d", t.settings.framing.Kind, t.offset)
+	}
 	ws.out = ws.encoder.Message(ws.out, record.Message{
 		Offset: t.offset, Head: m.Head, Data: m.Data, End: m.End, Flag: m.Flag.String(),
 	})

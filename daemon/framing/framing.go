@@ -1,36 +1,42 @@
 // Package framing cuts a client's bytes into messages. It is pure: it keeps no bytes, never blocks and has never heard of a
-// socket, so that the same bytes give the same messages however they were segmented on the way.
+// socket, so that the same bytes give the same messages however they were segmented on the way; only Chunk is about segments.
 package framing
 
-import "bytes"
+import (
+	"fmt"
+	"slices"
+)
 
 // Flag says in what way a message is not whole.
 type Flag uint8
 
 const (
-	// Whole marks a message that came with its terminator.
+	// Whole marks a message that came with its end.
 	Whole Flag = iota
-	// EOF marks the last bytes of a client that closed without a terminator.
+	// EOF marks the last bytes of a client that closed before the end of its message.
 	EOF
 	// Cut marks a piece of a message that is longer than the limit; the last piece is marked too.
 	Cut
-	// Timeout marks bytes whose terminator had not come when the daemon closed the connection.
+	// Timeout marks bytes whose end had not come when the daemon closed the connection.
 	Timeout
+	// Malformed marks bytes that are no message: the client does not keep to the framing, and nothing tells where its next
+	// message would begin.
+	Malformed
 )
 
 // String returns the word that records show in brackets; "" for Whole.
 func (f Flag) String() string {
-	return [...]string{"", "eof", "cut", "timeout"}[f]
+	return [...]string{"", "eof", "cut", "timeout", "malformed"}[f]
 }
 
 // Message is what Next and Rest cut off a stream: a message, or a piece of one that is longer than the limit. Head, Data and End
 // stand in the stream one behind the other, without a gap, and alias the bytes that were given.
 type Message struct {
-	// Head is what the framing puts before the data; nil for framings that put nothing there.
+	// Head is what the framing puts before the data; empty for framings that put nothing there, and for all pieces but the first.
 	Head []byte
 	// Data is what the client says.
 	Data []byte
-	// End is the terminator; nil where none came, or the framing has none.
+	// End is the terminator; empty where none came, or the framing has none, and for all pieces but the last.
 	End  []byte
 	Flag Flag
 	// More says that this is a piece, and not the last, of a message longer than the limit.
@@ -40,62 +46,77 @@ type Message struct {
 // Len is how many bytes of the stream the message takes, framing included.
 func (m Message) Len() int { return len(m.Head) + len(m.Data) + len(m.End) }
 
-// Line cuts at LF or CRLF, which are not part of the message. The zero value is not ready: Max must be at least 1.
-type Line struct {
-	// Max is the longest message in bytes, terminator not counted; a longer one is cut into pieces of Max bytes.
+// Framer cuts one client's stream. It serves one goroutine at a time and allocates nothing.
+type Framer interface {
+	// Next returns the first message in b. Its length is 0 when b does not hold enough to tell: call again with the same bytes
+	// and more behind them. So are kept at most one message of the limit's length and what frames it. Once a message is
+	// Malformed, so is all that follows it.
+	Next(b []byte) Message
+	// Rest returns what Next left in b when no more will come, the last of it flagged with why. Call it until the length is 0,
+	// and Next no more.
+	Rest(b []byte, why Flag) Message
+}
+
+// Kind is a way to tell where a message ends.
+type Kind uint8
+
+const (
+	// Line ends a message by LF or CRLF.
+	Line Kind = iota
+	// NUL ends a message by a NUL byte.
+	NUL
+	// Chunk takes for a message what one read gives: Next wants all that was read, and keeps nothing of it.
+	Chunk
+	// OctetCounted puts the length before a message, in decimal digits and a space; a message that begins with '<' instead is
+	// ended by LF or CRLF (RFC 6587, 3.4.1 and 3.4.2).
+	OctetCounted
+	// LengthPrefixed puts the length before a message, as a binary number.
+	LengthPrefixed
+)
+
+var kinds = [...]string{"line", "nul", "chunk", "octet-counted", "length-prefixed"}
+
+// String returns the kind's name in the configuration.
+func (k Kind) String() string { return kinds[k] }
+
+// ParseKind returns the kind of that name.
+func ParseKind(name string) (Kind, error) {
+	if i := slices.Index(kinds[:], name); i >= 0 {
+		return Kind(i), nil
+	}
+	return 0, fmt.Errorf("framing %q: want one of %q", name, kinds)
+}
+
+// Spec says how a client's bytes become messages.
+type Spec struct {
+	Kind Kind
+	// Max is the longest message in bytes, framing not counted, 1 or more; a longer one is cut into pieces of Max bytes.
 	Max int
-	// cutting is true between the first and the last piece of a message that is longer than Max.
-	cutting bool
-	// seen is how many bytes of the message under way are known to hold no LF: those of a long message that comes in small
-	// pieces are looked at once.
-	seen int
+	// LengthSize is how many bytes LengthPrefixed has before a message: 1, 2 or 4.
+	LengthSize int
+	// LittleEndian is the order of these bytes; false: network order.
+	LittleEndian bool
 }
 
-// Next returns the first message in b. Its length is 0 when b does not hold enough to tell: call again with the same bytes and
-// more behind them.
-func (l *Line) Next(b []byte) Message {
-	window := b[:min(len(b), l.Max+2)] // the longest message and CRLF
-	if i := bytes.IndexByte(window[l.seen:], '\n'); i >= 0 {
-		i += l.seen
-		if end := trimCR(b, i); end <= l.Max {
-			l.seen = 0
-			return Message{Data: b[:end], End: b[end : i+1], Flag: l.last()}
-		}
-	} else if len(b) <= l.Max || len(b) == l.Max+1 && b[l.Max] == '\r' {
-		l.seen = len(b)
-		return Message{}
+// New returns a framer for one client.
+func (s Spec) New() Framer {
+	switch s.Kind {
+	case NUL:
+		return &delimited{max: s.Max, end: 0}
+	case Chunk:
+		return &chunk{max: s.Max}
+	case OctetCounted:
+		return &octetCounted{counted: counted{max: s.Max}, line: delimited{max: s.Max, end: '\n', cr: true}}
+	case LengthPrefixed:
+		return &lengthPrefixed{counted: counted{max: s.Max}, size: s.LengthSize, little: s.LittleEndian}
 	}
-	return l.piece(b)
+	return &delimited{max: s.Max, end: '\n', cr: true}
 }
 
-// Rest returns what Next left in b when no more will come, flagged with why. Call it until the length is 0.
-func (l *Line) Rest(b []byte, why Flag) Message {
-	if len(b) > l.Max {
-		return l.piece(b)
+// remainder returns what is left when no more will come: head bytes of framing, and data that goes in pieces if it must.
+func remainder(b []byte, head, max int, why Flag) Message {
+	if len(b)-head > max {
+		return Message{Head: b[:head], Data: b[head : head+max], Flag: Cut, More: true}
 	}
-	l.cutting, l.seen = false, 0
-	return Message{Data: b, Flag: why}
-}
-
-// piece cuts what is longer than the limit.
-func (l *Line) piece(b []byte) Message {
-	l.cutting, l.seen = true, 0
-	return Message{Data: b[:l.Max], Flag: Cut, More: true}
-}
-
-// last ends the message under way and returns the flag of its last piece.
-func (l *Line) last() Flag {
-	if l.cutting {
-		l.cutting = false
-		return Cut
-	}
-	return Whole
-}
-
-// trimCR returns where the message ends whose LF stands at lf.
-func trimCR(b []byte, lf int) int {
-	if lf > 0 && b[lf-1] == '\r' {
-		return lf - 1
-	}
-	return lf
+	return Message{Head: b[:head], Data: b[head:], Flag: why}
 }

@@ -2,48 +2,53 @@ package framing
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // cut is one message as a test sees it.
 type cut struct {
-	data string
-	flag Flag
+	head, data, end string
+	flag            Flag
+	more            bool
 }
 
-func (c cut) String() string { return fmt.Sprintf("%q[%s]", c.data, c.flag) }
+func (c cut) String() string {
+	return fmt.Sprintf("%q %q %q[%s, %v]", c.head, c.data, c.end, c.flag, c.more)
+}
+
+// maxHead is the longest that may be kept beside a message: what frames it, or its last byte before one that tells.
+const maxHead = maxDigits + 1
 
 // frame feeds stream in segments of the given sizes (then in one), as a session does, and returns all messages.
-func frame(t *testing.T, limit int, stream []byte, sizes []byte, why Flag) []cut {
+func frame(t rapid.TB, s Spec, stream []byte, sizes []byte, why Flag) (out []cut) {
 	t.Helper()
 	var (
-		l    = Line{Max: limit}
+		f    = s.New()
 		held []byte
-		out  []cut
 		took int
 	)
+	take := func(m Message) {
+		out, held, took = append(out, seen(t, m, held)), held[m.Len():], took+m.Len()
+	}
 	for rest := stream; len(rest) > 0; {
-		n := len(rest)
-		if len(sizes) > 0 {
-			n, sizes = min(n, int(sizes[0])+1), sizes[1:]
-		}
+		var n int
+		n, sizes = segment(rest, sizes)
 		held, rest = append(held, rest[:n]...), rest[n:]
-		for {
-			m := l.Next(held)
-			if m.Len() == 0 {
-				break
-			}
-			out, held, took = append(out, seen(t, m, held)), held[m.Len():], took+m.Len()
+		for m := f.Next(held); m.Len() > 0; m = f.Next(held) {
+			take(m)
 		}
-		if len(held) > limit+1 {
-			t.Fatalf("max %d: %d bytes are held back, want at most %d", limit, len(held), limit+1)
+		if len(held) > s.Max+maxHead {
+			t.Fatalf("max %d: %d bytes are held back, want at most %d", s.Max, len(held), s.Max+maxHead)
 		}
 	}
-	for len(held) > 0 {
-		m := l.Rest(held, why)
-		out, held, took = append(out, seen(t, m, held)), held[m.Len():], took+m.Len()
+	for m := f.Rest(held, why); m.Len() > 0; m = f.Rest(held, why) {
+		take(m)
 	}
 	if took != len(stream) {
 		t.Fatalf("took %d bytes, want all %d", took, len(stream))
@@ -51,43 +56,95 @@ func frame(t *testing.T, limit int, stream []byte, sizes []byte, why Flag) []cut
 	return out
 }
 
+// segment returns how long the next segment of rest is, and the sizes of those behind it.
+func segment(rest, sizes []byte) (int, []byte) {
+	if len(sizes) == 0 {
+		return len(rest), nil
+	}
+	return min(len(rest), int(sizes[0])+1), sizes[1:]
+}
+
 // seen is a message as a test sees it. Its parts must stand at the start of held, in order.
-func seen(t *testing.T, m Message, held []byte) cut {
+func seen(t rapid.TB, m Message, held []byte) cut {
 	t.Helper()
 	if whole := slices.Concat(m.Head, m.Data, m.End); !bytes.HasPrefix(held, whole) {
 		t.Fatalf("got %q, want the first bytes of %q", whole, held)
 	}
-	return cut{string(m.Data), m.Flag}
+	return cut{string(m.Head), string(m.Data), string(m.End), m.Flag, m.More}
 }
 
-func TestLine(t *testing.T) {
+func TestMessages(t *testing.T) {
+	line := func(data, end string) cut { return cut{data: data, end: end} }
+	prefixed := func(size int, little bool) Spec {
+		return Spec{Kind: LengthPrefixed, Max: 4, LengthSize: size, LittleEndian: little}
+	}
+	lines, nuls, octets := Spec{Kind: Line, Max: 4}, Spec{Kind: NUL, Max: 4}, Spec{Kind: OctetCounted, Max: 4}
 	for _, c := range []struct {
-		name, stream string
-		want         []cut
+		name   string
+		spec   Spec
+		stream string
+		want   []cut
 	}{
-		{"nothing", "", nil},
-		{"LF", "a\n", []cut{{"a", Whole}}},
-		{"CRLF", "a\r\n", []cut{{"a", Whole}}},
-		{"only one CR belongs to the terminator", "a\r\r\n", []cut{{"a\r", Whole}}},
-		{"a CR alone ends nothing", "a\rb\n", []cut{{"a\rb", Whole}}},
-		{"empty lines are messages", "\n\r\n\n", []cut{{"", Whole}, {"", Whole}, {"", Whole}}},
-		{"several in one segment", "a\nb\nc\n", []cut{{"a", Whole}, {"b", Whole}, {"c", Whole}}},
-		{"NUL and bad UTF-8", "\x00\xff\n", []cut{{"\x00\xff", Whole}}},
-		{"no terminator", "ab", []cut{{"ab", EOF}}},
-		{"CR at the end is data", "ab\r", []cut{{"ab\r", EOF}}},
-		{"as long as allowed", "abcd\n", []cut{{"abcd", Whole}}},
-		{"as long as allowed, CRLF", "abcd\r\n", []cut{{"abcd", Whole}}},
-		{"as long as allowed, no terminator", "abcd", []cut{{"abcd", EOF}}},
-		{"one too long", "abcde\n", []cut{{"abcd", Cut}, {"e", Cut}}},
-		{"one too long, CR", "abcd\r\r\n", []cut{{"abcd", Cut}, {"\r", Cut}}},
-		{"one too long, no terminator", "abcde", []cut{{"abcd", Cut}, {"e", EOF}}},
-		{"CR too long, no terminator", "abcd\r", []cut{{"abcd", Cut}, {"\r", EOF}}},
-		{"twice as long", "abcdefgh\nx\n", []cut{{"abcd", Cut}, {"efgh", Cut}, {"x", Whole}}},
-		{"long, then short", "abcdefghi\r\nx\n", []cut{{"abcd", Cut}, {"efgh", Cut}, {"i", Cut}, {"x", Whole}}},
+		{"nothing", lines, "", nil},
+		{"LF", lines, "a\n", []cut{line("a", "\n")}},
+		{"CRLF", lines, "a\r\n", []cut{line("a", "\r\n")}},
+		{"only one CR belongs to the terminator", lines, "a\r\r\n", []cut{line("a\r", "\r\n")}},
+		{"a CR alone ends nothing", lines, "a\rb\n", []cut{line("a\rb", "\n")}},
+		{"empty lines are messages", lines, "\n\r\n\n", []cut{line("", "\n"), line("", "\r\n"), line("", "\n")}},
+		{"several in one segment", lines, "a\nb\nc\n", []cut{line("a", "\n"), line("b", "\n"), line("c", "\n")}},
+		{"NUL and bad UTF-8", lines, "\x00\xff\n", []cut{line("\x00\xff", "\n")}},
+		{"no terminator", lines, "ab", []cut{{data: "ab", flag: EOF}}},
+		{"CR at the end is data", lines, "ab\r", []cut{{data: "ab\r", flag: EOF}}},
+		{"as long as allowed", lines, "abcd\n", []cut{line("abcd", "\n")}},
+		{"as long as allowed, CRLF", lines, "abcd\r\n", []cut{line("abcd", "\r\n")}},
+		{"as long as allowed, no terminator", lines, "abcd", []cut{{data: "abcd", flag: EOF}}},
+		{"one too long", lines, "abcde\n", []cut{{"", "abcd", "", Cut, true}, {"", "e", "\n", Cut, false}}},
+		{"one too long, CR", lines, "abcd\r\r\n", []cut{{"", "abcd", "", Cut, true}, {"", "\r", "\r\n", Cut, false}}},
+		{"one too long, no terminator", lines, "abcde", []cut{{"", "abcd", "", Cut, true}, {data: "e", flag: EOF}}},
+		{"CR too long, no terminator", lines, "abcd\r", []cut{{"", "abcd", "", Cut, true}, {data: "\r", flag: EOF}}},
+		{"twice as long", lines, "abcdefgh\nx\n", []cut{{"", "abcd", "", Cut, true}, {"", "efgh", "\n", Cut, false}, line("x", "\n")}},
+
+		{"NUL", nuls, "a\n\r\x00\x00", []cut{line("a\n\r", "\x00"), line("", "\x00")}},
+		{"a CR before a NUL is data", nuls, "a\r\x00", []cut{line("a\r", "\x00")}},
+		{"NUL, as long as allowed", nuls, "abcd\x00", []cut{line("abcd", "\x00")}},
+		{"NUL, too long", nuls, "abcd\r\x00", []cut{{"", "abcd", "", Cut, true}, {"", "\r", "\x00", Cut, false}}},
+		{"NUL, not ended", nuls, "a\x00b", []cut{line("a", "\x00"), {data: "b", flag: EOF}}},
+
+		{"octets", octets, "2 ab1 \n", []cut{{head: "2 ", data: "ab"}, {head: "1 ", data: "\n"}}},
+		{"octets and lines", octets, "3 <a><b>\r\n<c\n1 x", []cut{{head: "3 ", data: "<a>"}, line("<b>", "\r\n"), line("<c", "\n"), {head: "1 ", data: "x"}}},
+		{"octets, as long as allowed", octets, "4 abcd", []cut{{head: "4 ", data: "abcd"}}},
+		{"octets, too long", octets, "9 abcdefghi1 x", []cut{{"9 ", "abcd", "", Cut, true}, {"", "efgh", "", Cut, true}, {"", "i", "", Cut, false}, {head: "1 ", data: "x"}}},
+		{"octets, too long and not whole", octets, "9 abcdefgh", []cut{{"9 ", "abcd", "", Cut, true}, {data: "efgh", flag: EOF}}},
+		{"octets, a rest like a message", octets, "9 abcd1 x", []cut{{"9 ", "abcd", "", Cut, true}, {data: "1 x", flag: EOF}}},
+		{"octets, a line's rest like a message", octets, "<abc1 x", []cut{{"", "<abc", "", Cut, true}, {data: "1 x", flag: EOF}}},
+		{"octets, a long line", octets, "<1>2 3\n1 x", []cut{{"", "<1>2", "", Cut, true}, {"", " 3", "\n", Cut, false}, {head: "1 ", data: "x"}}},
+		{"octets, half a message", octets, "3 ab", []cut{{head: "3 ", data: "ab", flag: EOF}}},
+		{"octets, no message", octets, "3 ", []cut{{head: "3 ", flag: EOF}}},
+		{"octets, half a length", octets, "31", []cut{{data: "31", flag: EOF}}},
+		{"octets, as many digits as allowed", octets, "999999999 x", []cut{{head: "999999999 ", data: "x", flag: EOF}}},
+		{"octets, a letter", octets, "1 xGET", []cut{{head: "1 ", data: "x"}, {data: "GET", flag: Malformed}}},
+		{"octets, a line end behind a message", octets, "1 x\n", []cut{{head: "1 ", data: "x"}, {data: "\n", flag: Malformed}}},
+		{"octets, a leading zero", octets, "01 x", []cut{{data: "01 x", flag: Malformed}}},
+		{"octets, a length of nothing", octets, "0 ", []cut{{data: "0 ", flag: Malformed}}},
+		{"octets, no digit", octets, " x", []cut{{data: " x", flag: Malformed}}},
+		{"octets, no space", octets, "1\tx", []cut{{data: "1\tx", flag: Malformed}}},
+		{"octets, too many digits", octets, "1234567890", []cut{{"", "1234567890", "", Malformed, false}}},
+		{"octets, all after a fault is lost", octets, "x1 y<z>\n", []cut{{data: "x1 y<z>\n", flag: Malformed}}},
+
+		{"one byte", prefixed(1, false), "\x02ab\x00\x01c", []cut{{head: "\x02", data: "ab"}, {head: "\x00"}, {head: "\x01", data: "c"}}},
+		{"two bytes", prefixed(2, false), "\x00\x02ab", []cut{{head: "\x00\x02", data: "ab"}}},
+		{"two bytes, little", prefixed(2, true), "\x02\x00ab", []cut{{head: "\x02\x00", data: "ab"}}},
+		{"four bytes", prefixed(4, false), "\x00\x00\x00\x02ab", []cut{{head: "\x00\x00\x00\x02", data: "ab"}}},
+		{"four bytes, little", prefixed(4, true), "\x02\x00\x00\x00ab", []cut{{head: "\x02\x00\x00\x00", data: "ab"}}},
+		{"half a length", prefixed(4, false), "\x00\x00\x00", []cut{{data: "\x00\x00\x00", flag: EOF}}},
+		{"a length alone", prefixed(2, false), "\x00\x03", []cut{{head: "\x00\x03", flag: EOF}}},
+		{"the longest length", prefixed(4, false), "\xff\xff\xff\xffabcde", []cut{{"\xff\xff\xff\xff", "abcd", "", Cut, true}, {data: "e", flag: EOF}}},
+		{"too long", prefixed(1, false), "\x05abcde\x01x", []cut{{"\x05", "abcd", "", Cut, true}, {"", "e", "", Cut, false}, {head: "\x01", data: "x"}}},
+		{"twice as long and not whole", prefixed(1, false), "\x09abcdefgh", []cut{{"\x09", "abcd", "", Cut, true}, {data: "efgh", flag: EOF}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, sizes := range [][]byte{nil, bytes.Repeat([]byte{0}, len(c.stream)), bytes.Repeat([]byte{1}, len(c.stream))} {
-				if got := frame(t, 4, []byte(c.stream), sizes, EOF); !slices.Equal(got, c.want) {
+				if got := joined(frame(t, c.spec, []byte(c.stream), sizes, EOF)); !slices.Equal(got, c.want) {
 					t.Errorf("segments %v: got %v, want %v", sizes, got, c.want)
 				}
 			}
@@ -95,78 +152,119 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// model cuts the whole stream at once, by the words of the manual rather than by Line's steps.
-func model(limit int, stream []byte, why Flag) (out []cut) {
-	for len(stream) > 0 {
-		line, rest, ended := bytes.Cut(stream, []byte("\n"))
-		flag := why
-		if ended {
-			line, flag = bytes.TrimSuffix(line, []byte("\r")), Whole
+// joined makes one of the malformed pieces at the end: where they are cut depends on when they came.
+func joined(all []cut) []cut {
+	for i, c := range all {
+		if c.flag == Malformed {
+			for _, next := range all[i+1:] {
+				c.data, c.more = c.data+next.data, next.more
+				if next.flag != Malformed || next.head+next.end != "" {
+					return all
+				}
+			}
+			return append(all[:i:i], c)
 		}
-		long := len(line) > limit
-		for len(line) > limit {
-			out, line = append(out, cut{string(line[:limit]), Cut}), line[limit:]
-		}
-		if long && ended {
-			flag = Cut
-		}
-		out, stream = append(out, cut{string(line), flag}), rest
 	}
-	return out
+	return all
 }
 
-// FuzzLine holds that any segmentation gives the same messages, those of the model, and that no byte is lost.
-func FuzzLine(f *testing.F) {
-	f.Add([]byte("hello\r\nworld\n"), []byte{0, 3, 1}, byte(4))
-	f.Add([]byte("abcd\r"), []byte{3}, byte(4))
-	f.Add([]byte("abcd\r\r\n\r\n"), []byte{4, 0, 0, 0}, byte(3))
-	f.Add([]byte("\x00\xff\n\n"), []byte{}, byte(1))
-	f.Fuzz(func(t *testing.T, stream, sizes []byte, limit byte) {
-		n := int(limit) + 1
-		want := model(n, stream, Timeout)
-		if got := frame(t, n, stream, sizes, Timeout); !slices.Equal(got, want) {
-			t.Errorf("max %d, segments %v of %q: got %v, want %v", n, sizes, stream, got, want)
-		}
-	})
+func TestMalformedBytesComeInPieces(t *testing.T) {
+	got := frame(t, Spec{Kind: OctetCounted, Max: 4}, []byte("abcdefghij"), []byte{5}, EOF)
+	want := []cut{{"", "abcd", "", Malformed, true}, {data: "ef", flag: Malformed}, {data: "ghij", flag: Malformed}}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
 }
 
-func BenchmarkLine(b *testing.B) {
-	stream := bytes.Repeat(append(bytes.Repeat([]byte("x"), 255), '\n'), 256)
-	l := Line{Max: 64 << 10}
-	b.SetBytes(int64(len(stream)))
-	b.ReportAllocs()
-	for b.Loop() {
-		for rest := stream; len(rest) > 0; {
-			rest = rest[l.Next(rest).Len():]
+func TestChunk(t *testing.T) {
+	got := frame(t, Spec{Kind: Chunk, Max: 4}, []byte("a\nbcdefgh\x00"), []byte{1, 3, 0}, EOF)
+	want := []cut{{data: "a\n"}, {data: "bcde"}, {data: "f"}, {data: "gh\x00"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	got = frame(t, Spec{Kind: Chunk, Max: 4}, []byte("abcdefghi"), []byte{5}, EOF)
+	want = []cut{{"", "abcd", "", Cut, true}, {data: "ef", flag: Cut}, {data: "ghi"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("a long one: got %v, want %v", got, want)
+	}
+}
+
+func TestKindsHaveTheNamesOfTheConfiguration(t *testing.T) {
+	for k := Line; k <= LengthPrefixed; k++ {
+		if got, err := ParseKind(k.String()); got != k || err != nil {
+			t.Errorf("%v: got %v, %v", k, got, err)
 		}
+	}
+	if _, err := ParseKind("lines"); err == nil || !strings.Contains(err.Error(), `"lines"`) {
+		t.Errorf("got %v, want an error that names it", err)
 	}
 }
 
 // TestLongMessageIsLookedAtOnce holds that a message which comes byte by byte costs its length, not its square.
 func TestLongMessageIsLookedAtOnce(t *testing.T) {
-	l := Line{Max: 1 << 20}
+	d := delimited{max: 1 << 20, end: '\n'}
 	b := bytes.Repeat([]byte("x"), 1<<16)
 	for n := range b {
-		if m := l.Next(b[:n]); m.Len() != 0 || l.seen != n {
-			t.Fatalf("%d bytes: took %d, has looked at %d", n, m.Len(), l.seen)
+		if m := d.Next(b[:n]); m.Len() != 0 || d.seen != n {
+			t.Fatalf("%d bytes: took %d, has looked at %d", n, m.Len(), d.seen)
 		}
 	}
 }
 
+// specs are every framing, and a whole message of n bytes in each.
+var specs = []struct {
+	name string
+	spec Spec
+	wrap func(data []byte) []byte
+}{
+	{"line", Spec{Kind: Line}, func(b []byte) []byte { return append(b, '\n') }},
+	{"nul", Spec{Kind: NUL}, func(b []byte) []byte { return append(b, 0) }},
+	{"chunk", Spec{Kind: Chunk}, func(b []byte) []byte { return b }},
+	{"octet-counted", Spec{Kind: OctetCounted}, func(b []byte) []byte { return append(fmt.Appendf(nil, "%d ", len(b)), b...) }},
+	{"octet-counted line", Spec{Kind: OctetCounted}, func(b []byte) []byte { return append(append([]byte("<13>"), b...), '\n') }},
+	{"length-prefixed 1", Spec{Kind: LengthPrefixed, LengthSize: 1}, func(b []byte) []byte { return append([]byte{byte(len(b))}, b...) }},
+	{"length-prefixed 2", Spec{Kind: LengthPrefixed, LengthSize: 2}, func(b []byte) []byte {
+		return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
+	}},
+	{"length-prefixed 4 little", Spec{Kind: LengthPrefixed, LengthSize: 4, LittleEndian: true}, func(b []byte) []byte {
+		return append(binary.LittleEndian.AppendUint32(nil, uint32(len(b))), b...)
+	}},
+}
+
 func TestNextAllocatesNothing(t *testing.T) {
-	stream := []byte("short\r\n" + string(bytes.Repeat([]byte("long"), 100)) + "\n\nhalf")
-	if n := testing.AllocsPerRun(100, func() {
-		l := Line{Max: 64}
-		rest := stream
-		for {
-			m := l.Next(rest)
-			if m.Len() == 0 {
-				break
+	for _, s := range specs {
+		t.Run(s.name, func(t *testing.T) {
+			stream := slices.Concat(s.wrap([]byte("short")), s.wrap(bytes.Repeat([]byte("long"), 60)), s.wrap([]byte("half"))[:3], []byte("!?"))
+			s.spec.Max = 64
+			f := s.spec.New()
+			if n := testing.AllocsPerRun(100, func() { drain(f, stream) }); n != 0 {
+				t.Errorf("got %v allocations, want 0", n)
 			}
-			rest = rest[m.Len():]
-		}
-		l.Rest(rest, EOF)
-	}); n != 0 {
-		t.Errorf("got %v allocations, want 0", n)
+		})
+	}
+}
+
+// drain takes all messages of a stream.
+func drain(f Framer, stream []byte) {
+	for m := f.Next(stream); m.Len() > 0; m = f.Next(stream) {
+		stream = stream[m.Len():]
+	}
+	for m := f.Rest(stream, EOF); m.Len() > 0; m = f.Rest(stream, EOF) {
+		stream = stream[m.Len():]
+	}
+}
+
+func BenchmarkNext(b *testing.B) {
+	for _, s := range specs {
+		b.Run(s.name, func(b *testing.B) {
+			stream := bytes.Repeat(s.wrap(bytes.Repeat([]byte("x"), 255)), 256)
+			s.spec.Max = 64 << 10
+			f := s.spec.New()
+			b.SetBytes(int64(len(stream)))
+			b.ReportAllocs()
+			for b.Loop() {
+				drain(f, stream)
+			}
+		})
 	}
 }

@@ -42,7 +42,7 @@ type Source struct {
 
 // Message is one message of a client, or a piece of one. Head, Data and End are consecutive bytes of its stream.
 type Message struct {
-	// Offset is where in the stream the message began, in bytes: Head, Data and End later the next one begins.
+	// Offset is where in the stream the message began, in bytes; Len bytes on begins the next.
 	Offset int64
 	// Head is what the framing put before the data.
 	Head []byte
@@ -53,6 +53,9 @@ type Message struct {
 	// Flag is in what way the message is not whole, in lower-case letters; "" when it is.
 	Flag string
 }
+
+// Len is how many bytes of the stream the message is.
+func (m Message) Len() int { return len(m.Head) + len(m.Data) + len(m.End) }
 
 // Encoder appends records to a buffer. It remembers the parts that the records of one client at one time have in common,
 // so that many cost little. It allocates nothing once it has warmed up, and serves one goroutine at a time.

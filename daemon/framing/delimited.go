@@ -1,0 +1,51 @@
+package framing
+
+import "bytes"
+
+// delimited cuts at a byte that is not part of the message.
+type delimited struct {
+	max int
+	end byte
+	// cr has a CR before the end be part of it.
+	cr bool
+	// cutting is true between the first and the last piece of a message that is longer than max.
+	cutting bool
+	// seen is how many bytes of the message under way are known not to be the end: those of a long message that comes in small
+	// pieces are looked at once.
+	seen int
+}
+
+func (d *delimited) Next(b []byte) Message {
+	window := b[:min(len(b), d.max+2)] // the longest message and CRLF
+	if i := bytes.IndexByte(window[d.seen:], d.end); i >= 0 {
+		i += d.seen
+		if n := d.trim(b, i); n <= d.max {
+			d.seen = 0
+			return Message{Data: b[:n], End: b[n : i+1], Flag: d.last()}
+		}
+	} else if len(b) <= d.max || d.cr && len(b) == d.max+1 && b[d.max] == '\r' {
+		d.seen = len(b)
+		return Message{}
+	}
+	d.cutting, d.seen = true, 0
+	return Message{Data: b[:d.max], Flag: Cut, More: true}
+}
+
+func (d *delimited) Rest(b []byte, why Flag) Message { return remainder(b, 0, d.max, why) }
+
+// last ends the message under way and returns the flag of its last piece.
+func (d *delimited) last() Flag {
+	if d.cutting {
+		d.cutting = false
+		return Cut
+	}
+	return Whole
+}
+
+// trim returns where the message ends whose end byte stands at i.
+func (d *delimited) trim(b []byte, i int) int {
+	if d.cr && i > 0 && b[i-1] == '\r' {
+		return i - 1
+	}
+	return i
+}

@@ -1,0 +1,192 @@
+package framing
+
+import (
+	"bytes"
+	"encoding/binary"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// model cuts the whole stream at once, by the words of the manual rather than by the framers' steps.
+func model(s Spec, stream []byte, sizes []byte, why Flag) (out []cut) {
+	for len(stream) > 0 {
+		n, message := 0, []cut(nil)
+		switch s.Kind {
+		case Line:
+			n, message = modelLine(s.Max, stream, why)
+		case NUL:
+			n, message = modelNUL(s.Max, stream, why)
+		case Chunk:
+			n, sizes = segment(stream, sizes)
+			message = pieces(s.Max, nil, stream[:n], nil, Whole)
+		case OctetCounted:
+			n, message = modelOctets(s.Max, stream, why)
+		case LengthPrefixed:
+			n, message = modelPrefixed(s, stream, why)
+		}
+		out, stream = append(out, message...), stream[n:]
+	}
+	return out
+}
+
+// pieces is a message in pieces of max bytes; flag is that of the message as a whole.
+func pieces(max int, head, data, end []byte, flag Flag) (out []cut) {
+	out = []cut{{head: string(head)}}
+	for chunk := range slices.Chunk(data, max) {
+		out[len(out)-1].data = string(chunk)
+		out = append(out, cut{})
+	}
+	if len(data) > 0 {
+		out = out[:len(out)-1]
+	}
+	last := len(out) - 1
+	for i := range out {
+		out[i].more = i < last
+		if last > 0 {
+			out[i].flag = Cut
+		}
+	}
+	out[last].end = string(end)
+	if flag != Whole {
+		out[last].flag = flag
+	}
+	return out
+}
+
+func modelLine(max int, stream []byte, why Flag) (int, []cut) {
+	line, _, ended := bytes.Cut(stream, []byte("\n"))
+	if !ended {
+		return len(stream), pieces(max, nil, stream, nil, why)
+	}
+	data := bytes.TrimSuffix(line, []byte("\r"))
+	n := len(line) + 1
+	return n, pieces(max, nil, data, stream[len(data):n], Whole)
+}
+
+func modelNUL(max int, stream []byte, why Flag) (int, []cut) {
+	data, _, ended := bytes.Cut(stream, []byte{0})
+	if !ended {
+		return len(stream), pieces(max, nil, stream, nil, why)
+	}
+	return len(data) + 1, pieces(max, nil, data, []byte{0}, Whole)
+}
+
+var (
+	countForm = regexp.MustCompile(`^[1-9][0-9]{0,8} `)
+	countHalf = regexp.MustCompile(`^[1-9][0-9]{0,8}$`)
+)
+
+func modelOctets(max int, stream []byte, why Flag) (int, []cut) {
+	head := countForm.Find(stream)
+	switch {
+	case stream[0] == '<':
+		return modelLine(max, stream, why)
+	case head != nil:
+		n, _ := strconv.Atoi(string(head[:len(head)-1]))
+		return modelCounted(max, head, stream, n, why)
+	case countHalf.Match(stream):
+		return len(stream), pieces(max, nil, stream, nil, why)
+	}
+	return len(stream), []cut{{data: string(stream), flag: Malformed}}
+}
+
+func modelPrefixed(s Spec, stream []byte, why Flag) (int, []cut) {
+	if len(stream) < s.LengthSize {
+		return len(stream), pieces(s.Max, nil, stream, nil, why)
+	}
+	head := stream[:s.LengthSize]
+	var eight [8]byte
+	for i, b := range head {
+		if s.LittleEndian {
+			eight[7-i] = b
+		} else {
+			eight[8-len(head)+i] = b
+		}
+	}
+	return modelCounted(s.Max, head, stream, int(binary.BigEndian.Uint64(eight[:])), why)
+}
+
+// modelCounted is a message of n bytes behind its head.
+func modelCounted(max int, head, stream []byte, n int, why Flag) (int, []cut) {
+	data := stream[len(head):]
+	if n > len(data) {
+		return len(stream), pieces(max, head, data, nil, why)
+	}
+	return len(head) + n, pieces(max, head, data[:n], nil, Whole)
+}
+
+// check holds that the stream in these segments gives the messages of the model, and that no byte is lost.
+func check(t rapid.TB, s Spec, stream, sizes []byte, why Flag) {
+	t.Helper()
+	want := model(s, stream, sizes, why)
+	if got := joined(frame(t, s, stream, sizes, why)); !slices.Equal(got, want) {
+		t.Errorf("%+v, segments %v of %q, %s: got %v, want %v", s, sizes, stream, why, got, want)
+	}
+}
+
+// TestRandomSegmentsOfEveryFraming gives the model's messages: of whole ones, of long ones, of some that break off, and of noise.
+func TestRandomSegmentsOfEveryFraming(t *testing.T) {
+	var flags [5]int
+	for _, s := range specs {
+		t.Run(s.name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				spec := s.spec
+				spec.Max = rapid.IntRange(1, 20).Draw(t, "max")
+				var stream []byte
+				for range rapid.IntRange(0, 6).Draw(t, "messages") {
+					data := rapid.SliceOfN(rapid.SampledFrom([]byte("a1 <\n\r\x00\x02\xff")), 0, 3*spec.Max).Draw(t, "data")
+					stream = append(stream, s.wrap(data)...)
+				}
+				if rapid.Bool().Draw(t, "broken off") {
+					stream = stream[:rapid.IntRange(0, len(stream)).Draw(t, "at")]
+				}
+				sizes := rapid.SliceOf(rapid.Map(rapid.IntRange(0, 30), func(n int) byte { return byte(n) })).Draw(t, "sizes")
+				why := rapid.SampledFrom([]Flag{EOF, Timeout}).Draw(t, "why")
+				check(t, spec, stream, sizes, why)
+				for _, m := range model(spec, stream, sizes, why) {
+					flags[m.flag]++
+				}
+			})
+		})
+	}
+	for f, n := range flags {
+		if n == 0 {
+			t.Errorf("no message came with the flag %q: the test does not see what it is for", Flag(f))
+		}
+	}
+}
+
+// The fuzz targets hold the same for any stream at all.
+
+func fuzz(f *testing.F, kind Kind, seeds ...string) {
+	for i, seed := range seeds {
+		for _, limit := range []byte{0, 3, 200} {
+			f.Add([]byte(seed), []byte{0, 3, 1}[:i%4], limit, byte(i))
+		}
+	}
+	f.Fuzz(func(t *testing.T, stream, sizes []byte, limit, choice byte) {
+		check(t, Spec{
+			Kind: kind, Max: int(limit) + 1, LengthSize: []int{1, 2, 4}[choice%3], LittleEndian: choice&4 != 0,
+		}, stream, sizes, []Flag{EOF, Timeout}[choice>>3&1])
+	})
+}
+
+func FuzzLine(f *testing.F) {
+	fuzz(f, Line, "hello\r\nworld\n", "abcd\r", "abcd\r\r\n\r\n", "\x00\xff\n\n")
+}
+
+func FuzzNUL(f *testing.F) { fuzz(f, NUL, "hello\x00wor\nld\x00\x00", "abcd\r\x00", "abcde") }
+
+func FuzzChunk(f *testing.F) { fuzz(f, Chunk, "hello\r\nworld\n", "a") }
+
+func FuzzOctetCounted(f *testing.F) {
+	fuzz(f, OctetCounted, "5 hello11 hello\nworld", "<13>hello\r\n2 hi<", "5 hel", "123456789 x", "1234567890", "05 hello", "GET / HTTP/1.1\r\n\r\n", "1 x\n")
+}
+
+func FuzzLengthPrefixed(f *testing.F) {
+	fuzz(f, LengthPrefixed, "\x05hello\x00\x01x", "\x00\x05hello\x00\x00", "\x00\x00\x00\x05hello\xff\xff\xff\xff", "\x02\x00\x00\x00hi", "\x00\x00")
+}

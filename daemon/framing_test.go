@@ -1,0 +1,163 @@
+package daemon
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tcpmux/config"
+)
+
+// framings are those that a listener can have, each with what frames a message. Chunk has nothing: its messages are what the
+// network makes of them.
+var framings = []struct {
+	name  string
+	set   func(*config.Listener)
+	frame func(data string) (head, end string)
+}{
+	{"nul", nil, func(string) (string, string) { return "", "\x00" }},
+	{"chunk", nil, nil},
+	{"octet-counted", nil, func(data string) (string, string) {
+		if strings.HasPrefix(data, "<") {
+			return "", "\r\n"
+		}
+		return fmt.Sprintf("%d ", len(data)), ""
+	}},
+	{"length-prefixed", func(l *config.Listener) { l.LengthSize = 1 }, func(data string) (string, string) {
+		return string([]byte{byte(len(data))}), ""
+	}},
+	{"length-prefixed", func(l *config.Listener) { l.LengthSize, l.LengthOrder = 2, "little" }, func(data string) (string, string) {
+		return string(binary.LittleEndian.AppendUint16(nil, uint16(len(data)))), ""
+	}},
+	{"length-prefixed", nil, func(data string) (string, string) {
+		return string(binary.BigEndian.AppendUint32(nil, uint32(len(data)))), ""
+	}},
+}
+
+// TestEveryFramingGivesBackWhatWasSent: its messages, and byte for byte the stream.
+func TestEveryFramingGivesBackWhatWasSent(t *testing.T) {
+	const clients, most = 3, 100
+	for _, f := range framings {
+		cfg := func(c *config.Config) {
+			c.Listeners[0].Framing, c.Listeners[0].MaxMessage, c.Record.Format = f.name, most, "json"
+			if f.set != nil {
+				f.set(&c.Listeners[0])
+			}
+		}
+		l := defaults(cfg).Listeners[0]
+		t.Run(fmt.Sprintf("%s %d %s", f.name, l.LengthSize, l.LengthOrder), func(t *testing.T) {
+			t.Parallel()
+			d := deskWithFile(t, cfg).open()
+			seed := rand.Uint64()
+			t.Logf("seed %#x", seed)
+			streams, want := map[string]string{}, map[string][]entry{}
+			for i := range clients {
+				rnd := rand.New(rand.NewPCG(seed, uint64(i)))
+				stream, entries := framed(rnd, most, f.frame)
+				remote := recite(d, rnd, stream)
+				streams[remote], want[remote] = stream, entries
+			}
+			if err := d.srv.Shutdown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			got := newLedger()
+			got.read(t, "json", readRecords(t, d.path))
+			for remote := range streams {
+				if f.frame != nil {
+					got.compare(t, remote, want[remote])
+				}
+			}
+			if !maps.Equal(got.streams, streams) {
+				t.Errorf("got %.200q, want %.200q", got.streams, streams)
+			}
+		})
+	}
+}
+
+// framed is a client's stream and its messages, some of them longer than most and so in pieces.
+func framed(rnd *rand.Rand, most int, frame func(string) (head, end string)) (stream string, want []entry) {
+	for range 50 {
+		var data, head, end string
+		for range rnd.IntN(most * 5 / 2) {
+			data += string(rune('a' + rnd.IntN(26)))
+		}
+		if rnd.IntN(3) == 0 || data == "" {
+			data = "<13>" + data
+		}
+		if frame != nil {
+			head, end = frame(data)
+		}
+		offset := len(stream)
+		stream += head + data + end
+		flag := ""
+		if len(data) > most {
+			flag = "cut"
+		}
+		for piece := range slices.Chunk([]byte(data), most) {
+			want = append(want, entry{string(piece), flag, int64(offset)})
+			offset += len(head) + len(piece)
+			head = ""
+		}
+	}
+	return stream, want
+}
+
+// TestWhatIsNoWholeMessageIsFlagged: recorded with a flag that says why, and the session closed with the reason.
+func TestWhatIsNoWholeMessageIsFlagged(t *testing.T) {
+	const most = 4
+	for _, c := range []struct {
+		name, framing, stream string
+		idle                  bool // the client falls silent instead of closing
+		want                  []string
+	}{
+		{"half a line", "line", "a\nb", false, []string{": a", " [eof]: b", ": eof, 2 records, 3 bytes"}},
+		{"half a line, idle", "line", "a\nb", true, []string{": a", " [timeout]: b", ": idle, 2 records, 3 bytes"}},
+		{"no NUL", "nul", "a\x00b\n", false, []string{": a", ` [eof]: b\x0a`, ": eof, 2 records, 4 bytes"}},
+		{"half a count", "octet-counted", "1 a12", false, []string{": a", " [eof]: 12", ": eof, 2 records, 5 bytes"}},
+		{"half a count longer than a message", "octet-counted", "1 a100100", false, []string{": a", " [cut]: 1001", " [eof]: 00", ": eof, 3 records, 9 bytes"}},
+		{"half a long line", "line", "abcd\r", false, []string{" [cut]: abcd", ` [eof]: \x0d`, ": eof, 2 records, 5 bytes"}},
+		{"a count alone", "octet-counted", "1 a12 ", true, []string{": a", " [timeout]: ", ": idle, 2 records, 6 bytes"}},
+		{"half of a long one", "octet-counted", "100 abcdefgh", false, []string{" [cut]: abcd", " [eof]: efgh", ": eof, 2 records, 12 bytes"}},
+		{"half a length", "length-prefixed", "\x00\x00\x00\x01a\x00", false, []string{": a", ` [eof]: \x00`, ": eof, 2 records, 6 bytes"}},
+		{"half of a prefixed one", "length-prefixed", "\x00\x00\x00\x03ab", true, []string{" [timeout]: ab", ": idle, 1 records, 6 bytes"}},
+		{"no count", "octet-counted", "1 aGET /\n", false, []string{": a", " [malformed]: GET ", ` [malformed]: /\x0a`, ": malformed, 3 records, 9 bytes"}},
+		{"nothing but a fault", "octet-counted", "0", false, []string{" [malformed]: 0", ": malformed, 1 records, 1 bytes"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, func(cfg *config.Config) {
+				cfg.Listeners[0].Framing, cfg.Listeners[0].MaxMessage = c.framing, most
+				if c.idle {
+					cfg.Listeners[0].IdleTimeout = 2 * time.Second
+				}
+			}).open()
+			conn := d.greeted()
+			conn.say(c.stream)
+			if !c.idle {
+				_ = conn.CloseWrite() // it fails where the server has closed already
+			}
+			conn.hearEnd()
+			var got []string
+			for line := range strings.Lines(d.records(" close from ")) {
+				_, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), conn.addr())
+				got = append(got, text)
+			}
+			if want := append([]string{""}, c.want...); !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestTheLogSaysWhereAClientLeftTheFraming(t *testing.T) {
+	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Framing = "octet-counted" }).open()
+	conn := d.greeted()
+	conn.say("3 abcGET / HTTP/1.1\r\n")
+	conn.hearEnd()
+	d.log.await(t, "reason=malformed", `err="no octet-counted message begins at byte 5"`)
+}
