@@ -62,6 +62,11 @@ type Record struct {
 	File string
 	// Format is "text" or "json". Default text.
 	Format string
+	// Sync is how long after it was written a record is on disk (fdatasync(2)) at the latest, 1 ms or more; SyncAlways: before
+	// its session reads on; SyncNone: when the kernel likes. Default 1s.
+	Sync time.Duration
+	// MinFree is how many bytes are left free on the file system: with fewer, clients wait. Default 0: it may run full.
+	MinFree int64
 	// Mode is the permission bits of a file that the daemon makes. Default 0640.
 	Mode uint32
 	// MaxSize is the size in bytes that a file does not exceed: it is rotated before. 4 KiB or more, and enough for the longest
@@ -76,6 +81,12 @@ type Record struct {
 	// Events says whether the opening and closing of sessions are records too. Default true.
 	Events bool
 }
+
+// The values of Record.Sync that are no duration.
+const (
+	SyncAlways time.Duration = 0
+	SyncNone   time.Duration = -1
+)
 
 // Log is what the daemon says about itself.
 type Log struct {
@@ -110,6 +121,7 @@ func Default() Config {
 		Record: Record{
 			File:       "records.log",
 			Format:     "text",
+			Sync:       time.Second,
 			Mode:       0o640,
 			MaxSize:    100 << 20,
 			MaxBackups: 10,

@@ -49,6 +49,8 @@ func recordKeys(r *Record) []key {
 	return []key{
 		{"file", filePath(&r.File, false)},
 		{"format", word(&r.Format, "text", "json")},
+		{"sync", syncTime(&r.Sync)},
+		{"min_free", size(&r.MinFree, 0, maxMaxSize)},
 		{"mode", mode(&r.Mode)},
 		{"max_size", size(&r.MaxSize, minMaxSize, maxMaxSize)},
 		{"max_backups", number(&r.MaxBackups, 0, maxCount)},

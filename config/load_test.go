@@ -59,7 +59,7 @@ func TestLoadGood(t *testing.T) {
 		Listeners:    []Listener{main, telnet, scan},
 		DrainTimeout: 1500 * time.Millisecond,
 		Record: Record{File: "/var/log/tcpmux/all.log", Format: "json", Mode: 0o600, MaxSize: 64 << 10, MaxBackups: 0,
-			MaxAge: 30 * 24 * time.Hour, Compress: false, Events: false},
+			Sync: SyncAlways, MinFree: 16 << 20, MaxAge: 30 * 24 * time.Hour, Compress: false, Events: false},
 		Log:    Log{File: "tcpmux.log", Level: "debug"},
 		Limits: Limits{Clients: 5},
 	}

@@ -79,3 +79,25 @@ func TestMeantSize(t *testing.T) {
 		}
 	}
 }
+
+func TestSyncTimes(t *testing.T) {
+	for _, tc := range []struct {
+		text, back string
+		want       time.Duration
+	}{
+		{"always", "always", SyncAlways},
+		{"none", "none", SyncNone},
+		{"1ms", "1ms", time.Millisecond},
+		{"90s", "1m30s", 90 * time.Second},
+		{text: "0s"}, {text: "0.5ms"}, {text: "-1s"}, {text: "Always"}, {text: ""}, {text: "4000d"}, {text: "1"},
+	} {
+		d := &document{failed: map[string]bool{}}
+		got := time.Hour // as it was before
+		syncTime(&got)(tc.text, place{doc: d, name: "sync"})
+		if refused := len(d.faults) > 0; refused != (tc.back == "") {
+			t.Errorf("%q: got faults %v, want any: %v", tc.text, d.faults, tc.back == "")
+		} else if !refused && (got != tc.want || formatSync(got) != tc.back) {
+			t.Errorf("%q: got %d, written %q, want %d, %q", tc.text, got, formatSync(got), tc.want, tc.back)
+		}
+	}
+}

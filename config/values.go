@@ -129,6 +129,39 @@ func duration(dst *time.Duration, zero string) setter {
 	}
 }
 
+// The words of sync. A duration of 0 is none of them: it could mean either.
+const (
+	syncAlways = "always"
+	syncNone   = "none"
+)
+
+func syncTime(dst *time.Duration) setter {
+	return func(v any, at place) {
+		s, _ := v.(string)
+		d, ok := parseDuration(s)
+		switch {
+		case s == syncAlways:
+			*dst = SyncAlways
+		case s == syncNone:
+			*dst = SyncNone
+		case !ok || d < time.Millisecond || d > maxDuration:
+			at.want(v, `"always", "none" or a duration of 1ms or more with its unit, ms, s, m, h or d, such as "1s"`)
+		default:
+			*dst = d
+		}
+	}
+}
+
+func formatSync(d time.Duration) string {
+	switch d {
+	case SyncAlways:
+		return syncAlways
+	case SyncNone:
+		return syncNone
+	}
+	return formatDuration(d)
+}
+
 func days(dst *time.Duration) setter {
 	return func(v any, at place) {
 		s, _ := v.(string)

@@ -70,6 +70,8 @@ func (r Record) settings() []Setting {
 	return list("", "record",
 		"file", quoteTOML(r.File),
 		"format", quoteTOML(r.Format),
+		"sync", quoteTOML(formatSync(r.Sync)),
+		"min_free", quoteTOML(formatSize(r.MinFree)),
 		"mode", quoteTOML(fmt.Sprintf("%04o", r.Mode)),
 		"max_size", quoteTOML(formatSize(r.MaxSize)),
 		"max_backups", r.MaxBackups,

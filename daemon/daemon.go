@@ -34,13 +34,14 @@ type Reload func() (config.Config, error)
 
 // daemon is what Run has opened.
 type daemon struct {
-	cfg  config.Config
-	log  *logger
-	file *record.File
-	sink *record.Sink
-	lns  []*listener
-	srv  *Server
-	mute atomic.Bool // the service manager could not be told the last time
+	cfg      config.Config
+	log      *logger
+	troubles *troubles
+	file     *record.File
+	sink     *record.Sink
+	lns      []*listener
+	srv      *Server
+	mute     atomic.Bool // the service manager could not be told the last time
 }
 
 // Run serves until ctx is done, then drains. It returns nil when it has drained, also when clients had to be closed; an error
@@ -59,7 +60,8 @@ func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr i
 	}
 	defer func() { err = errors.Join(err, d.log.close()) }()
 
-	opt, err := recordOptions(cfg, d.log.Logger)
+	d.troubles = &troubles{log: d.log.Logger}
+	opt, err := recordOptions(cfg, d.troubles)
 	if err != nil {
 		return err
 	}
@@ -145,31 +147,16 @@ func openSink(opt record.FileOptions, log *slog.Logger) (*record.File, *record.S
 }
 
 // recordOptions are the options of the record file.
-func recordOptions(cfg config.Config, log *slog.Logger) (record.FileOptions, error) {
+func recordOptions(cfg config.Config, t *troubles) (record.FileOptions, error) {
 	opt := fileOptions(cfg, cfg.Record.File)
-	opt.Trouble = func(what record.Trouble, err error) { logTrouble(log, what, err) }
+	opt.Sync, opt.MinFree = cfg.Record.Sync, cfg.Record.MinFree
+	opt.Trouble = t.note
 	var err error
 	opt.Format, err = record.ParseFormat(cfg.Record.Format)
 	return opt, err
 }
 
-// logTrouble tells what is wrong with the record file beside its writing, and when it is over.
-func logTrouble(log *slog.Logger, what record.Trouble, err error) {
-	switch {
-	case what == record.TornLine:
-		log.Warn("record file did not end with a whole line", "err", err)
-	case what == record.Rotation && err != nil:
-		log.Warn("record file cannot be rotated, it grows", "err", err)
-	case what == record.Rotation:
-		log.Info("record file is rotated again")
-	case err != nil:
-		log.Warn("rotated record files cannot be kept as configured", "err", err)
-	default:
-		log.Info("rotated record files are kept as configured again")
-	}
-}
-
-// fileOptions are the options of a rotating file; a relative path is below $LOGS_DIRECTORY (systemd.exec(5)).
+// fileOptions are the options of a rotating file that the kernel has on disk when it likes; a relative path is below $LOGS_DIRECTORY (systemd.exec(5)).
 func fileOptions(cfg config.Config, path string) record.FileOptions {
 	if dir, _, _ := strings.Cut(os.Getenv("LOGS_DIRECTORY"), ":"); !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)
@@ -181,6 +168,7 @@ func fileOptions(cfg config.Config, path string) record.FileOptions {
 		MaxBackups: cfg.Record.MaxBackups,
 		MaxAge:     cfg.Record.MaxAge,
 		Compress:   cfg.Record.Compress,
+		Sync:       record.SyncNever,
 	}
 }
 

@@ -67,7 +67,7 @@ func deskWithFile(t *testing.T, change func(*config.Config)) *desk {
 		cfg.Record.File = filepath.Join(t.TempDir(), cfg.Record.File)
 	}
 	logger := slog.New(slog.NewTextHandler(log, nil))
-	opt, err := recordOptions(cfg, logger)
+	opt, err := recordOptions(cfg, &troubles{log: logger})
 	if err != nil {
 		t.Fatal(err)
 	}

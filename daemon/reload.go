@@ -114,7 +114,7 @@ func inForce(old, next config.Config) config.Config {
 // applyRecord makes the record file cfg's; one that was moved or deleted is made anew in any case. No session is between encoding and handing over meanwhile, so that a file has
 // records of one format only.
 func (d *daemon) applyRecord(ctx context.Context, cfg config.Config) error {
-	opt, err := recordOptions(cfg, d.log.Logger)
+	opt, err := recordOptions(cfg, d.troubles)
 	if err != nil {
 		return err
 	}

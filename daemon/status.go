@@ -17,7 +17,7 @@ func (d *daemon) status() string {
 	if d.sink.Failing() {
 		line += "; records cannot be written, clients wait"
 	}
-	return line
+	return line + d.troubles.String()
 }
 
 // feedWatchdog tells the service manager that we live, each time that has been proved: every accept loop has turned, and the

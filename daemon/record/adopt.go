@@ -54,9 +54,10 @@ func (f *File) mend(in *os.File) error {
 	head, piece := make([]byte, pieceSize), make([]byte, pieceSize)
 	n, _ := in.ReadAt(head, 0) // a file that is shorter has less
 	m, _ := in.ReadAt(piece, start)
-	head, piece = head[:n], piece[:m]
+	// Where the power went the file can be longer than what was written, by zeros.
+	head, piece = bytes.TrimRight(head[:n], "\x00"), bytes.TrimRight(piece[:m], "\x00")
 	// Barcodes and other numbers are lines of other programs that are replaced by us, on the same file.
-	if ours := isPiece(head) && (start > 0 || len(piece) >= len("2026-")); !ours || !isPiece(piece) {
+	if ours := isPiece(head) && (start > 0 || len(piece) >= len("2026-")); (!ours || !isPiece(piece)) && len(piece) > 0 {
 		f.tell(TornLine, f.fail("open", errors.New("its last line, which is no record, was not whole and has been ended")))
 		_, err := f.append([]byte("\n"))
 		return err

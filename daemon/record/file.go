@@ -30,11 +30,25 @@ type FileOptions struct {
 	MaxAge time.Duration
 	// Compress says whether rotated files are compressed with gzip.
 	Compress bool
+	// Sync is how long after a write fdatasync(2) follows at the latest; SyncAlways has Write wait for it, SyncNever leaves it out.
+	Sync time.Duration
+	// MinFree is how many bytes Write leaves free on the file system for others: with fewer it fails. 0 lets the disk run full.
+	MinFree int64
 	// Format is that of the lines. A file that has lines of the other format is rotated before the first is written.
 	Format Format
 	// Trouble is called when something begins to fail that is no loss yet, with the error, and with nil when it works again.
 	// It may be called with the File locked: it must not write to it. nil: nobody is told.
 	Trouble func(Trouble, error)
+
+	disk disk // nil: kernel
+}
+
+// storage is the disk that the file is on.
+func (o FileOptions) storage() disk {
+	if o.disk == nil {
+		return kernel{}
+	}
+	return o.disk
 }
 
 // Trouble is what fails while lines are still written.
@@ -45,6 +59,9 @@ const (
 	Rotation Trouble = iota
 	// Retention fails: backups are not removed or compressed as they should be.
 	Retention
+	// Syncing fails: what was written since the last sync may not survive a loss of power. Until it works again Write waits for the
+	// disk, and fails with it.
+	Syncing
 	// TornLine is told once, when the file was opened and ended in the middle of a line; the error says what was done about it.
 	TornLine
 )
@@ -63,8 +80,9 @@ type File struct {
 	rotator *lumberjack.Logger
 	keeper  *keeper
 	lock    *lock
-	f       *os.File
+	f       handle
 	size    int64
+	base    int64     // up to here the file is none of this Write's affair
 	torn    int64     // where a write that failed half-way has to be cut off; -1: nowhere
 	looked  time.Time // when the name was last compared with the descriptor
 	pruned  time.Time // when the backups were last looked at
@@ -72,6 +90,15 @@ type File struct {
 	failing bool      // the last rotation failed
 	unfit   bool      // somebody else's writing has not been made fit for ours yet
 	astray  error     // why the descriptor is that of a file which was moved aside: nothing may be written to it
+	spare   int64     // bytes that may be written until the room on the disk is looked at again
+
+	nameless bool        // the directory may not be on disk
+	unsynced time.Time   // when the first line was written that no sync has been begun for; zero: there is none
+	doubt    error       // the sync in this Write that failed
+	unsafe   bool        // the last sync failed
+	told     bool        // and it was told
+	timer    *time.Timer // calls syncNow
+	timed    bool        // it will, or does
 }
 
 // OpenFile opens the file for appending, or makes it. A symbolic link or anything but a regular file is refused: who may
@@ -106,6 +133,9 @@ func (f *File) begin() error {
 		f.keeper.stop()
 		return errors.Join(err, f.f.Close())
 	}
+	if f.opt.Sync != SyncNever {
+		_ = f.syncName() // it is owed then, and tried again with the first sync
+	}
 	f.prune()
 	return nil
 }
@@ -130,8 +160,8 @@ func (f *File) Path() string {
 	return f.opt.Path
 }
 
-// Write appends lines. It returns how many bytes are in the file for good: with an error, that is where the last line ends
-// that was written whole, and what is behind it has to be written again.
+// Write appends lines. It returns how many bytes are in the file for good, and with SyncAlways on disk: with an error, that is
+// where a line ends, and what is behind it has to be written again.
 func (f *File) Write(lines []byte) (n int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -141,19 +171,41 @@ func (f *File) Write(lines []byte) (n int, err error) {
 	if err := f.settle(); err != nil {
 		return 0, err
 	}
-	for n < len(lines) {
+	if err := f.checkRoom(len(lines)); err != nil {
+		return 0, err
+	}
+	f.base, f.doubt = f.size, nil
+	for n < len(lines) && err == nil {
 		part := f.fit(lines[n:])
 		if err := f.astray; err != nil {
 			f.astray, f.looked = nil, time.Time{}
-			return n, err
+			return n, err // all that was written is in the old file, which is on disk
 		}
-		m, err := f.append(part)
+		m := 0
+		m, err = f.append(part)
 		n += m
+	}
+	return f.secure(n, err)
+}
+
+// checkRoom says whether n bytes may be written without taking from others what MinFree leaves them. The disk is asked once a
+// second, as others write to it too, and when our own share is used up.
+func (f *File) checkRoom(n int) error {
+	if f.opt.MinFree == 0 {
+		return nil
+	}
+	if f.spare < int64(n) {
+		free, err := f.f.room()
 		if err != nil {
-			return n, err
+			return f.fail("look for room for", cause(err))
+		}
+		f.spare = free - f.opt.MinFree
+		if f.spare < int64(n) {
+			return f.fail("write", fmt.Errorf("%d bytes are free on its file system, and min_free leaves %d to others", free, f.opt.MinFree))
 		}
 	}
-	return n, nil
+	f.spare -= int64(n)
+	return nil
 }
 
 // Reopen makes opt what holds from now on: another file, if its path is another. When that cannot be opened nothing changes.
@@ -177,14 +229,22 @@ func (f *File) Reopen(opt FileOptions) error {
 	}
 	f.keeper.stop()
 	old, lock := f.f, f.lock
+	f.letGo(old)
 	f.opt, f.rotator, f.keeper, f.lock = opt, next.rotator, next.keeper, next.lock
 	f.f, f.size, f.looked, f.pruned, f.failing = next.f, next.size, next.looked, next.pruned, false
-	_, _ = old.Close(), lock.release() // what was written to the old file is written, and the new one holds
+	f.nameless, f.unsynced, f.spare = next.nameless, time.Time{}, 0
+	_ = lock.release() // the new one holds
 	return nil
 }
 
 // change makes other options of the same file hold. What can fail comes first.
 func (f *File) change(opt FileOptions) error {
+	was := f.opt.Sync
+	f.opt.Sync = opt.Sync
+	if err := f.sync(); err != nil { // what was written so far is as safe as opt has it
+		f.opt.Sync = was
+		return err
+	}
 	if opt.Mode != f.opt.Mode {
 		if err := f.f.Chmod(opt.Mode); err != nil {
 			return f.fail("change mode of", cause(err))
@@ -200,7 +260,7 @@ func (f *File) change(opt FileOptions) error {
 	return nil
 }
 
-// Close closes the file. Write fails afterwards. A second Close does nothing.
+// Close has the file on disk, unless Sync says never, and closes it. Write fails afterwards. A second Close does nothing.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -208,7 +268,10 @@ func (f *File) Close() error {
 		return nil
 	}
 	f.keeper.stop()
-	err := errors.Join(f.f.Close(), f.lock.release())
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+	err := errors.Join(f.sync(), f.f.Close(), f.lock.release())
 	f.f = nil
 	return err
 }
@@ -230,11 +293,16 @@ func (f *File) open() error {
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("is not a regular file")
 	}
+	var out handle
+	if err == nil {
+		out, err = f.opt.storage().hold(file)
+	}
 	if err != nil {
 		_ = file.Close() // nothing was written
 		return f.fail("open", cause(err))
 	}
-	f.f, f.size, f.looked = file, info.Size(), time.Now()
+	f.f, f.size, f.base, f.looked = out, info.Size(), info.Size(), time.Now()
+	f.nameless = true // it may be new, or made by a process that did not come to sync the directory
 	return nil
 }
 
@@ -264,7 +332,7 @@ func (f *File) settle() error {
 		}
 	}
 	if now := time.Now(); now.Sub(f.looked) >= time.Second || now.Before(f.looked) {
-		f.looked = now
+		f.looked, f.spare = now, 0
 		if now.Sub(f.pruned) >= pruneInterval {
 			f.prune()
 		}
@@ -318,7 +386,7 @@ func (f *File) follow() error {
 		f.looked = time.Time{} // again at the next write: nothing more goes into a file that has no name
 		return err
 	}
-	_ = old.Close() // what was written to it is written
+	f.letGo(old)
 	return f.adopt()
 }
 
@@ -334,6 +402,7 @@ func (f *File) append(lines []byte) (int, error) {
 		// Where the file ends is asked, not reckoned: an outside copytruncate may have moved it.
 		info, serr := f.f.Stat()
 		if serr != nil {
+			f.torn = f.size // cutBack asks again
 			return 0, f.fail("stat", cause(serr))
 		}
 		f.torn = info.Size() - int64(n-good)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -90,7 +91,7 @@ func (l *lock) release() error {
 }
 
 // names says whether path stands for the open file.
-func names(path string, f *os.File) bool {
+func names(path string, f interface{ Stat() (fs.FileInfo, error) }) bool {
 	ours, err := f.Stat()
 	if err != nil {
 		return false

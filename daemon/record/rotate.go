@@ -41,8 +41,12 @@ func (f *File) rotate() bool {
 	return err == nil
 }
 
-// rotateNow moves the file aside and opens a new one.
+// rotateNow moves the file aside, once it is on disk, and opens a new one.
 func (f *File) rotateNow() error {
+	if err := f.sync(); err != nil {
+		f.doubt = err
+		return err
+	}
 	// Backups are named to the millisecond: two in one, or in one that comes again as the clock was set back, would overwrite
 	// the first.
 	for time.Since(f.rotated) < 2*time.Millisecond || f.named() {
@@ -61,7 +65,7 @@ func (f *File) rotateNow() error {
 	}
 	f.prune()
 	_ = f.f.Chmod(f.opt.Mode) // lumberjack made it, under the umask; it is ours, so this works
-	_ = old.Close()           // what was written to it is written
+	f.letGo(old)
 	return nil
 }
 

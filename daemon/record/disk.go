@@ -1,0 +1,67 @@
+package record
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// disk is what File needs of the file system beyond names. Tests put one in its place that fails, is slow or loses power.
+type disk interface {
+	// hold takes over a file that was opened.
+	hold(*os.File) (handle, error)
+	// syncDir has the names in a directory on disk.
+	syncDir(name string) error
+}
+
+// handle is an open record file: *os.File's methods, and two more.
+type handle interface {
+	Write([]byte) (int, error)
+	Stat() (fs.FileInfo, error)
+	Truncate(size int64) error
+	Chmod(fs.FileMode) error
+	Close() error
+	// datasync is fdatasync(2). It may be called from any goroutine.
+	datasync() error
+	// room is how many bytes are free for everybody on the file system.
+	room() (int64, error)
+}
+
+// kernel is the disk that there is.
+type kernel struct{}
+
+func (kernel) hold(f *os.File) (handle, error) {
+	raw, err := f.SyscallConn()
+	return &openFile{f, raw}, err
+}
+
+func (kernel) syncDir(name string) error { return syncDir(name) }
+
+// openFile is a file with a descriptor that stays open while it is synced, whoever closes it meanwhile.
+type openFile struct {
+	*os.File
+	raw syscall.RawConn
+}
+
+func (f *openFile) datasync() error {
+	return f.control(func(fd int) error { return unix.Fdatasync(fd) })
+}
+
+func (f *openFile) room() (free int64, err error) {
+	var st unix.Statfs_t
+	err = f.control(func(fd int) error { return unix.Fstatfs(fd, &st) })
+	return int64(st.Bavail) * st.Frsize, err
+}
+
+// control calls a system call with the descriptor, again when a signal came between.
+func (f *openFile) control(call func(fd int) error) error {
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		if cerr := f.raw.Control(func(fd uintptr) { err = call(int(fd)) }); cerr != nil {
+			return cerr
+		}
+	}
+	return err
+}

@@ -1,0 +1,257 @@
+package record
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// faulty is a disk in front of the kernel's. It fails as a test tells it, notes what it is asked for, and knows what would be left
+// if the power went now: only what was synced, and of the rest what chance gives.
+type faulty struct {
+	mu      sync.Mutex
+	writes  func(p []byte) (int, error) // how much of p, and why not all; nil, or n < 0: all
+	syncs   func() error                // nil: it works. It is called without mu.
+	syncsOf func() error                // of directories
+	tick    func()                      // called before each write, sync and sync of a directory; nil: nothing
+	free    func() int64                // nil: as much as there is
+	looks   int                         // how often the room was asked for
+	done    []string                    // what was done, in order: "write", "sync", "close" with the file's number, "sync dir"
+	inodes  map[uint64]*inode
+	names   map[string]uint64 // that survive
+}
+
+// inode is a file, whatever its name.
+type inode struct {
+	number int
+	disk   []byte // what survives
+	size   int
+	dirty  []extent
+}
+
+// extent is what was written at one place, and not synced.
+type extent struct {
+	at   int
+	data string
+}
+
+func newFaulty() *faulty { return &faulty{inodes: map[uint64]*inode{}, names: map[string]uint64{}} }
+
+func (d *faulty) hold(f *os.File) (handle, error) {
+	h, err := kernel{}.hold(f)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	id := info.Sys().(*syscall.Stat_t).Ino
+	if d.inodes[id] == nil || info.Size() == 0 { // the number of one that was removed comes again
+		d.inodes[id] = &inode{number: len(d.inodes) + 1}
+	}
+	return &faultyHandle{h, d, d.inodes[id]}, nil
+}
+
+func (d *faulty) syncDir(name string) error {
+	d.before()
+	if d.syncsOf != nil {
+		if err := d.syncsOf(); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.done = append(d.done, "sync dir")
+	d.names = namesIn(name)
+	return nil
+}
+
+// namesIn are the record files in a directory.
+func namesIn(dir string) map[string]uint64 {
+	found := map[string]uint64{}
+	paths, _ := filepath.Glob(filepath.Join(dir, "*.log"))
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil {
+			found[filepath.Base(path)] = info.Sys().(*syscall.Stat_t).Ino
+		}
+	}
+	return found
+}
+
+// did returns what was done since the last call.
+func (d *faulty) did() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	done := d.done
+	d.done = nil
+	return done
+}
+
+// count is how often it was done.
+func (d *faulty) count(what string) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, done := range d.done {
+		if strings.HasPrefix(done, what) {
+			n++
+		}
+	}
+	return n
+}
+
+func (d *faulty) before() {
+	if d.tick != nil {
+		d.tick()
+	}
+}
+
+// losePower makes dir what is left of the directory of the files. It is for tick, when nothing changes.
+func (d *faulty) losePower(from, dir string, chance *rand.Rand) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	left := d.names
+	if chance.IntN(2) == 0 { // the kernel writes directories by itself, too
+		left = namesIn(from)
+	}
+	for name, id := range left {
+		if err := os.WriteFile(filepath.Join(dir, name), d.inodes[id].left(chance), 0o640); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// left is what of the file survives: what was synced, and a part of the rest, for which the size can be there before the bytes.
+func (i *inode) left(chance *rand.Rand) []byte {
+	if i == nil { // made, and not held yet
+		return nil
+	}
+	content := slices.Clone(i.disk)
+	for _, e := range i.dirty {
+		if e.at != len(content) {
+			break
+		}
+		n := chance.IntN(len(e.data) + 1)
+		if content = append(content, e.data[:n]...); n < len(e.data) {
+			break
+		}
+	}
+	if ahead := i.size - len(content); ahead > 0 && chance.IntN(2) == 0 {
+		content = append(content, make([]byte, chance.IntN(ahead))...)
+	}
+	return content
+}
+
+// faultyHandle is a file of a faulty disk.
+type faultyHandle struct {
+	handle
+	disk *faulty
+	file *inode
+}
+
+func (h *faultyHandle) Write(p []byte) (int, error) {
+	h.disk.before()
+	h.disk.mu.Lock()
+	defer h.disk.mu.Unlock()
+	h.note("write")
+	n, fault := -1, error(nil)
+	if h.disk.writes != nil {
+		n, fault = h.disk.writes(p)
+	}
+	if n < 0 {
+		n = len(p)
+	}
+	n, err := h.handle.Write(p[:n])
+	if err == nil {
+		err = fault
+	}
+	h.file.dirty = append(h.file.dirty, extent{h.file.size, string(p[:n])})
+	h.file.size += n
+	return n, err
+}
+
+func (h *faultyHandle) Truncate(size int64) error {
+	h.disk.mu.Lock()
+	defer h.disk.mu.Unlock()
+	var left []extent
+	for _, e := range h.file.dirty {
+		if room := int(size) - e.at; room > 0 {
+			left = append(left, extent{e.at, e.data[:min(room, len(e.data))]})
+		}
+	}
+	h.file.dirty, h.file.size = left, int(size)
+	return h.handle.Truncate(size)
+}
+
+// datasync writes what is dirty. When it fails that is forgotten, and called clean.
+func (h *faultyHandle) datasync() error {
+	h.disk.before()
+	h.disk.mu.Lock()
+	dirty, size := h.file.dirty, h.file.size // what comes meanwhile is none of ours
+	h.file.dirty = nil
+	h.disk.mu.Unlock()
+	if h.disk.syncs != nil {
+		if err := h.disk.syncs(); err != nil {
+			return err
+		}
+	}
+	h.disk.mu.Lock()
+	defer h.disk.mu.Unlock()
+	h.note("sync")
+	content := make([]byte, size)
+	copy(content, h.file.disk)
+	for _, e := range dirty {
+		copy(content[min(e.at, size):], e.data)
+	}
+	h.file.disk = content
+	return nil
+}
+
+func (h *faultyHandle) Close() error {
+	h.disk.mu.Lock()
+	defer h.disk.mu.Unlock()
+	h.note("close")
+	return h.handle.Close()
+}
+
+func (h *faultyHandle) room() (int64, error) {
+	h.disk.mu.Lock()
+	defer h.disk.mu.Unlock()
+	h.disk.looks++
+	if h.disk.free != nil {
+		return h.disk.free(), nil
+	}
+	return h.handle.room()
+}
+
+func (h *faultyHandle) note(what string) {
+	h.disk.done = append(h.disk.done, fmt.Sprintf("%s %d", what, h.file.number))
+}
+
+// onFaulty are options for a file on a faulty disk.
+func onFaulty(t *testing.T) (FileOptions, *faulty) {
+	opt, d := options(t), newFaulty()
+	opt.disk = d
+	return opt, d
+}
+
+// survives is what would be left of the file of that name if nothing but what was synced did.
+func (d *faulty) survives(path string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	id, named := d.names[filepath.Base(path)]
+	if !named {
+		return fs.ErrNotExist.Error()
+	}
+	return string(d.inodes[id].disk)
+}

@@ -1,0 +1,461 @@
+package record
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// failing returns a function that fails the first n times.
+func failing(n int, err error) func() error {
+	return func() error {
+		if n--; n >= 0 {
+			return err
+		}
+		return nil
+	}
+}
+
+func TestWriteThatSyncsAlways(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		fail   func(*faulty)
+		tries  int // until it works
+		rotate bool
+	}{
+		{"a disk in order", func(*faulty) {}, 1, false},
+		{"fdatasync fails once", func(d *faulty) { d.syncs = failing(1, unix.EIO) }, 2, false},
+		{"fdatasync fails thrice", func(d *faulty) { d.syncs = failing(3, unix.EIO) }, 4, false},
+		{"the directory cannot be synced", func(d *faulty) { d.syncsOf = failing(2, unix.EIO) }, 2, false},
+		{"a disk in order, rotation", func(*faulty) {}, 1, true},
+		{"fdatasync fails before a rotation", func(d *faulty) { d.syncs = failing(1, unix.EIO) }, 2, true},
+		{"fdatasync fails after a rotation", func(d *faulty) {
+			calls := 0
+			d.syncs = func() error {
+				if calls++; calls == 3 { // the old file twice: before it is moved and before it is closed
+					return unix.EIO
+				}
+				return nil
+			}
+		}, 2, true},
+		{"the directory cannot be synced after a rotation", func(d *faulty) {
+			calls := 0
+			d.syncsOf = func() error {
+				if calls++; calls == 2 || calls == 3 {
+					return unix.EIO
+				}
+				return nil
+			}
+		}, 2, true},
+		{"a short write", func(d *faulty) {
+			full := false
+			d.writes = func(p []byte) (int, error) {
+				if full = !full; full {
+					return len(p) / 2, unix.ENOSPC
+				}
+				return -1, nil
+			}
+		}, 2, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			opt, d := onFaulty(t)
+			if c.rotate {
+				opt.MaxSize = 24
+			}
+			c.fail(d)
+			f := open(t, opt)
+			lines := []byte("the first\nthe second\nthe third\n")
+			tries := 0
+			for left := lines; len(left) > 0; tries++ {
+				if tries > c.tries {
+					t.Fatalf("got no end after %d tries", tries)
+				}
+				n, err := f.Write(left)
+				if (err == nil) != (n == len(left)) {
+					t.Fatalf("got %d of %d bytes, %v", n, len(left), err)
+				}
+				left = left[n:]
+				done := string(lines[:len(lines)-len(left)])
+				var kept strings.Builder
+				for name := range d.names {
+					if name != filepath.Base(opt.Path) {
+						kept.WriteString(d.survives(name))
+					}
+				}
+				if done != "" {
+					kept.WriteString(d.survives(opt.Path))
+				}
+				if !strings.HasPrefix(kept.String(), done) {
+					t.Errorf("try %d: got %q if the power went, want %q, which counts as written", tries, kept.String(), done)
+				}
+			}
+			if got := whole(t, opt.Path); got != string(lines) || tries != c.tries {
+				t.Errorf("got %q after %d tries, want %q after %d", got, tries, lines, c.tries)
+			}
+		})
+	}
+}
+
+func TestOneSyncServesAllWhoWait(t *testing.T) {
+	opt, d := onFaulty(t)
+	f := open(t, opt)
+	gate, begun := make(chan struct{}), make(chan struct{}, 200)
+	d.syncs = func() error { begun <- struct{}{}; <-gate; return nil }
+	s := NewSink(f, untroubled(t))
+	var served atomic.Int32
+	var done sync.WaitGroup
+	give := func(i int) {
+		done.Go(func() {
+			if err := s.give(fmt.Appendf(nil, "%02d\n", i)); err != nil {
+				t.Error(err)
+			}
+			served.Add(1)
+		})
+	}
+	give(0)
+	<-begun
+	for i := range 99 {
+		give(i + 1)
+	}
+	for gathered := 0; gathered < 99*3; {
+		s.mu.Lock()
+		gathered = len(s.gather)
+		s.mu.Unlock()
+	}
+	if n := served.Load(); n != 0 {
+		t.Errorf("%d were served before their lines were on disk", n)
+	}
+	close(gate)
+	done.Wait()
+	if got := d.count("sync 1"); got != 2 {
+		t.Errorf("got %d fdatasyncs for 100 clients, want 2: one, then one for all that had gathered", got)
+	}
+}
+
+// aside opens a file in a bubble of time.
+func aside(t *testing.T, sync time.Duration, test func(*testing.T, *File, *faulty, *[]error)) {
+	opt, d := onFaulty(t)
+	synctest.Test(t, func(t *testing.T) {
+		var told []error
+		opt.Sync, opt.Trouble = sync, func(what Trouble, err error) {
+			if what == Syncing {
+				told = append(told, err)
+			}
+		}
+		f, err := OpenFile(opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		test(t, f, d, &told)
+	})
+}
+
+func TestSyncFollowsInTime(t *testing.T) {
+	aside(t, time.Second, func(t *testing.T, f *File, d *faulty, told *[]error) {
+		want := func(when string, syncs int, on string) {
+			t.Helper()
+			synctest.Wait()
+			if got := d.count("sync 1"); got != syncs || d.survives(f.Path()) != on {
+				t.Errorf("%s: got %d fdatasyncs and %q on disk, want %d and %q", when, got, d.survives(f.Path()), syncs, on)
+			}
+		}
+		write(t, f, "one\n")
+		time.Sleep(900 * time.Millisecond)
+		write(t, f, "two\n")
+		if got := d.count("sync 1"); got != 0 {
+			t.Errorf("got %d fdatasyncs before a second was over, want none", got)
+		}
+		time.Sleep(100 * time.Millisecond)
+		want("a second after the first", 1, "one\ntwo\n")
+		time.Sleep(time.Hour)
+		want("with nothing to sync", 1, "one\ntwo\n")
+		write(t, f, "three\n")
+		time.Sleep(time.Second)
+		want("a second after the next", 2, "one\ntwo\nthree\n")
+		write(t, f, "four\n")
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		want("closed", 3, "one\ntwo\nthree\nfour\n")
+		if len(*told) > 0 {
+			t.Errorf("told %v, want nothing", *told)
+		}
+	})
+}
+
+// TestSlowSyncHoldsUpNoWrite holds that lines are written while the disk works, and are on it in time afterwards.
+func TestSlowSyncHoldsUpNoWrite(t *testing.T) {
+	aside(t, time.Second, func(t *testing.T, f *File, d *faulty, _ *[]error) {
+		d.syncs = func() error { time.Sleep(10 * time.Second); return nil }
+		begun := time.Now()
+		for i := range 12 {
+			write(t, f, fmt.Sprintln(i))
+			time.Sleep(time.Second)
+		}
+		if took := time.Since(begun); took != 12*time.Second {
+			t.Errorf("got 12 writes in %v, want them to wait for nothing", took)
+		}
+		time.Sleep(20 * time.Second)
+		if got, want := d.survives(f.Path()), read(t, f.Path()); got != want {
+			t.Errorf("got %q on disk, want %q", got, want)
+		}
+		if got := d.count("sync 1"); got > 3 {
+			t.Errorf("got %d fdatasyncs in 32 s of 10 s each, want one after the other", got)
+		}
+	})
+}
+
+// TestSyncThatFailsLaterHasWriteWait holds that no more is at risk than what one interval brought.
+func TestSyncThatFailsLaterHasWriteWait(t *testing.T) {
+	aside(t, time.Second, func(t *testing.T, f *File, d *faulty, told *[]error) {
+		d.syncs = failing(2, unix.EIO)
+		write(t, f, "lost\n")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(*told) != 1 || !errors.Is((*told)[0], unix.EIO) {
+			t.Errorf("told %v, want the fault once", *told)
+		}
+		if n, err := f.Write([]byte("next\n")); n != 0 || !errors.Is(err, unix.EIO) {
+			t.Errorf("got %d, %v while the disk fails, want 0 and why", n, err)
+		}
+		write(t, f, "next\n")
+		if got, want := d.survives(f.Path()), "\x00\x00\x00\x00\x00next\n"; got != want {
+			t.Errorf("got %q on disk, want %q", got, want)
+		}
+		if len(*told) != 2 || (*told)[1] != nil {
+			t.Errorf("told %v, want that it works again", *told)
+		}
+		syncs := d.count("sync")
+		write(t, f, "later\n")
+		if got := d.count("sync"); got != syncs {
+			t.Error("a write waited for a disk that works again")
+		}
+	})
+}
+
+func TestSyncNever(t *testing.T) {
+	opt, d := onFaulty(t)
+	opt.Sync, opt.MaxSize = SyncNever, 8
+	f := open(t, opt)
+	for range 3 {
+		write(t, f, "a line\n")
+	}
+	f.Close()
+	if got := d.count("sync"); got != 0 {
+		t.Errorf("got %d syncs, want none: %q", got, d.did())
+	}
+}
+
+// TestFileIsOnDiskBeforeItIsLetGo holds the order in which a file that is left, its successor's name and the descriptor go.
+func TestFileIsOnDiskBeforeItIsLetGo(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		leave func(*File) error
+	}{
+		{"rotation", func(f *File) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.rotateNow()
+		}},
+		{"moved away", func(f *File) error { return errors.Join(os.Rename(f.opt.Path, f.opt.Path+".1"), f.Reopen(f.opt)) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			opt, d := onFaulty(t)
+			opt.Sync = time.Hour
+			f := open(t, opt)
+			write(t, f, "a line\n")
+			d.did()
+			if err := c.leave(f); err != nil {
+				t.Fatal(err)
+			}
+			done := d.did()
+			synced, closed := slices.Index(done, "sync 1"), slices.Index(done, "close 1")
+			named := len(done) - 1 - slices.Index(reversed(done), "sync dir")
+			if synced < 0 || closed < synced || closed < named || named == len(done) {
+				t.Errorf("got %q, want the file and then the directory on disk before it is closed", done)
+			}
+		})
+	}
+}
+
+func reversed(s []string) []string {
+	s = slices.Clone(s)
+	slices.Reverse(s)
+	return s
+}
+
+// TestReloadThatWantsSyncsHasWhatWasWritten holds that a stricter sync holds for what was written before it, too.
+func TestReloadThatWantsSyncsHasWhatWasWritten(t *testing.T) {
+	opt, d := onFaulty(t)
+	opt.Sync = SyncNever
+	f := open(t, opt)
+	write(t, f, "before\n")
+	opt.Sync = SyncAlways
+	d.syncs = failing(1, unix.EIO)
+	if err := f.Reopen(opt); !errors.Is(err, unix.EIO) {
+		t.Errorf("got %v from a disk that fails, want %v", err, unix.EIO)
+	}
+	write(t, f, "still as it was\n")
+	if err := f.Reopen(opt); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.survives(opt.Path); !strings.HasSuffix(got, "still as it was\n") {
+		t.Errorf("got %q on disk, want all that was written", got)
+	}
+}
+
+// TestPowerLossCostsNothingThatWasCommitted lets writers talk through rotations and faults and turns the power off at any moment.
+func TestPowerLossCostsNothingThatWasCommitted(t *testing.T) {
+	rounds := 40
+	if testing.Short() {
+		rounds = 10
+	}
+	for seed := range rounds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			losePowerOnce(t, rand.New(rand.NewPCG(uint64(seed), 1)))
+		})
+	}
+}
+
+func losePowerOnce(t *testing.T, chance *rand.Rand) {
+	const writers = 8
+	opt, d := onFaulty(t)
+	opt.MaxSize = 2000
+	var faults atomic.Uint64
+	fault := func() bool { return faults.Add(0x9e3779b97f4a7c15)>>32%11 == 0 } // now and then, from any goroutine
+	d.writes = func(p []byte) (int, error) {
+		if fault() {
+			return len(p) * 2 / 3, unix.ENOSPC
+		}
+		return -1, nil
+	}
+	d.syncs = func() error {
+		if fault() {
+			return unix.EIO
+		}
+		return nil
+	}
+	d.syncsOf = d.syncs
+	var committed [writers]atomic.Int64
+	var promised [writers]int64 // before the moment at which the power goes
+	left, off := t.TempDir(), make(chan struct{})
+	ticks, moment := 0, 20+chance.IntN(200)
+	d.tick = func() {
+		if ticks++; ticks != moment {
+			return
+		}
+		for w := range writers {
+			promised[w] = committed[w].Load()
+		}
+		if err := d.losePower(filepath.Dir(opt.Path), left, chance); err != nil {
+			t.Error(err)
+		}
+		close(off)
+	}
+	s := NewSink(open(t, opt), func(error) {})
+	var done sync.WaitGroup
+	for w := range writers {
+		done.Go(func() {
+			for i := 0; ; i++ {
+				if err := s.give(fmt.Appendf(nil, "2026-01-01T00:00:00.000000Z from %d: %d\n", w, i)); err != nil {
+					return
+				}
+				committed[w].Store(int64(i + 1))
+			}
+		})
+	}
+	<-off
+	s.Close()
+	done.Wait()
+	opt.Path, opt.disk = filepath.Join(left, filepath.Base(opt.Path)), nil
+	write(t, open(t, opt), "2026-01-01T00:00:00.000000Z from 0: after\n")
+	checkLedger(t, whole(t, opt.Path), promised[:])
+}
+
+// checkLedger finds each writer's lines in order and once, and no fewer than promised; every line is whole.
+func checkLedger(t *testing.T, all string, promised []int64) {
+	t.Helper()
+	next := make([]int64, len(promised))
+	for line := range bytes.Lines([]byte(strings.TrimSuffix(all, "2026-01-01T00:00:00.000000Z from 0: after\n"))) {
+		var w int
+		var i int64
+		if _, err := fmt.Sscanf(string(line), "2026-01-01T00:00:00.000000Z from %d: %d\n", &w, &i); err != nil || w >= len(next) || next[w] != i {
+			t.Fatalf("got %q (%v), want whole lines in order, writer %d is at %d", line, err, w, next[min(w, len(next)-1)])
+		}
+		next[w]++
+	}
+	for w := range next {
+		if next[w] < promised[w] {
+			t.Errorf("writer %d: got %d lines, want the %d that were committed", w, next[w], promised[w])
+		}
+	}
+}
+
+// TestMinFreeStopsBeforeTheDiskIsFull holds that what others need is left to them, and that the disk is not asked at every write.
+func TestMinFreeStopsBeforeTheDiskIsFull(t *testing.T) {
+	opt, d := onFaulty(t)
+	opt.MinFree = 1000
+	free := int64(1100)
+	d.free = func() int64 { return free }
+	f := open(t, opt)
+	line := strings.Repeat("x", 49) + "\n"
+	for range 2 {
+		f.looked = time.Now() // no second passes
+		write(t, f, line)
+	}
+	if d.looks != 1 {
+		t.Errorf("looked %d times at the room for 2 writes within a second, want once", d.looks)
+	}
+	free = 1000
+	n, err := f.Write([]byte(line))
+	if n != 0 || err == nil || !strings.Contains(err.Error(), "1000 bytes are free on its file system, and min_free leaves 1000 to others") {
+		t.Errorf("got %d, %v with the room used up, want a fault that names min_free", n, err)
+	}
+	if got := read(t, opt.Path); got != line+line {
+		t.Errorf("got %d bytes in the file, want the two lines that had room", len(got))
+	}
+	free = 1050
+	write(t, f, line)
+	opt.MinFree = 2000
+	if err := f.Reopen(opt); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := f.Write([]byte(line)); n != 0 || err == nil {
+		t.Errorf("got %d, %v after a reload that leaves more to others, want a fault", n, err)
+	}
+}
+
+// TestTheKernelIsAskedToSync holds that the system call is made: fdatasync(2) has an error of its own for a pipe.
+func TestTheKernelIsAskedToSync(t *testing.T) {
+	_, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := kernel{}.hold(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.datasync(); err != unix.EINVAL {
+		t.Errorf("got %v, want %v", err, unix.EINVAL)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.datasync(); err == nil {
+		t.Error("got a closed file synced, want an error")
+	}
+}

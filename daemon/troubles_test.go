@@ -1,0 +1,43 @@
+package daemon
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"tcpmux/daemon/record"
+)
+
+// TestTroublesAreToldInLogAndStatus holds that each kind is told when it begins and when it ends, and shown between.
+func TestTroublesAreToldInLogAndStatus(t *testing.T) {
+	for _, c := range []struct {
+		what        record.Trouble
+		level       string
+		begins, now string
+	}{
+		{record.Rotation, "WARN", "record file cannot be rotated, it grows", "; the record file cannot be rotated"},
+		{record.Retention, "WARN", "rotated record files cannot be kept as configured", "; rotated files are not kept as configured"},
+		{record.Syncing, "ERROR", "records cannot be synced", "; records cannot be synced"},
+		{record.TornLine, "WARN", "record file did not end with a whole line", ""},
+	} {
+		t.Run(c.begins, func(t *testing.T) {
+			log := &page{}
+			all := &troubles{log: slog.New(slog.NewTextHandler(log, nil))}
+			all.note(c.what, errors.New("why not"))
+			if got := all.String(); got != c.now {
+				t.Errorf("status: got %q, want %q", got, c.now)
+			}
+			if line := log.line(c.begins); !holdsAll(line, []string{"level=" + c.level, `err="why not"`}) {
+				t.Errorf("log: got %q, want it at level %s with its cause", line, c.level)
+			}
+			if c.now == "" {
+				return // it is over when it is told
+			}
+			all.note(c.what, nil)
+			if got := all.String(); got != "" || strings.Count(log.String(), "\n") != 2 {
+				t.Errorf("over: got status %q and log %s, want nothing and one line more", got, log)
+			}
+		})
+	}
+}
