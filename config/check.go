@@ -14,6 +14,7 @@ func (d *document) check(c *Config, top table, tables []table) {
 	}
 	d.checkFiles(c)
 	d.checkSizes(c, tables)
+	d.checkExec(c, tables)
 }
 
 // checkFiles keeps what clients send apart from what the daemon says.

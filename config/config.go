@@ -1,6 +1,6 @@
 // Package config reads /etc/tcpmux.toml. It promises that a Config it returns without an error can be served: every key is
 // known, in range and free of contradiction; and that a faulty file is told about whole, every fault at once with its place.
-// It imports nothing of ours and touches nothing but the file it is given.
+// It imports nothing of ours and touches nothing but the file it is given; it looks up the programs and users that this names.
 package config
 
 import "time"
@@ -54,6 +54,17 @@ type Listener struct {
 	MaxMessage int64
 	// IdleTimeout is how long a client may send nothing before it is closed: 1 ms or more. Default 0: for ever.
 	IdleTimeout time.Duration
+	// Exec is a program and its arguments, to be run for each client with the connection as its standard input and output. The
+	// program is an absolute path; when the file was read, it was a file that somebody may execute. Empty: clients are recorded, and
+	// no program is run. With a program Model is "goroutine", and Banner is "" unless the same table has one.
+	Exec []string
+	// ExecUser is the user whose program it is; "" for the daemon's own. It was known when the file was read. Default "".
+	ExecUser string
+	// ExecTimeout is how long a program may run: 1 ms or more. Default 0: for ever.
+	ExecTimeout time.Duration
+	// ExecMemory is the address space in bytes that each process of a program may have, 1 MiB or more (RLIMIT_AS, setrlimit(2)).
+	// Default 0: no limit.
+	ExecMemory int64
 }
 
 // Record is where and how what clients send is written down.

@@ -35,6 +35,10 @@ func sharedKeys(l *Listener) []key {
 		{"length_order", word(&l.LengthOrder, "big", "little")},
 		{"max_message", size(&l.MaxMessage, 1, maxMaxMessage)},
 		{"idle_timeout", idleTimeout(&l.IdleTimeout)},
+		{"exec", program(&l.Exec)},
+		{"exec_user", userName(&l.ExecUser)},
+		{"exec_timeout", duration(&l.ExecTimeout, "for none")},
+		{"exec_memory", memory(&l.ExecMemory)},
 	}
 }
 
@@ -80,6 +84,7 @@ func (d *document) config(values map[string]any) Config {
 		d.bind(place{doc: d}, *main, main.Address[0])
 	}
 	top.take(topKeys(&c, main))
+	top.settleExec(main)
 	top.read("record", recordKeys(&c.Record))
 	top.read("log", logKeys(&c.Log))
 	top.read("limits", limitsKeys(&c.Limits))
@@ -136,6 +141,7 @@ func (t table) listener(main Listener) Listener {
 	t.need("name", wantName)
 	t.need("address", wantAddress+"; it is not inherited")
 	t.take(listenerKeys(&l))
+	t.settleExec(&l)
 	return l
 }
 

@@ -49,14 +49,17 @@ func TestLoadGood(t *testing.T) {
 		Banner: "hello {client}\r\n", Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little",
 		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute,
 	}
-	telnet, scan := main, main
+	telnet, scan, program := main, main, main
 	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346"}
 	telnet.Backlog, telnet.Banner, telnet.MaxMessage, telnet.IdleTimeout = 1, "", 1000, 0
 	telnet.Framing, telnet.LengthSize, telnet.LengthOrder = "line", 4, "big"
 	scan.Name, scan.Address = "scan-2.b_", []string{"[fe80::1%eth0]:0", "127.0.0.1:0"}
+	program.Name, program.Address, program.Banner, program.IdleTimeout = "program", []string{"127.0.0.1:12347"}, "", 0
+	program.Exec, program.ExecUser = []string{"/bin/sh", "-c", "echo 'hello\t'"}, "nobody"
+	program.ExecTimeout, program.ExecMemory = 90*time.Second, 64<<20
 	want := Config{
 		Path:         "testdata/good.toml",
-		Listeners:    []Listener{main, telnet, scan},
+		Listeners:    []Listener{main, telnet, scan, program},
 		DrainTimeout: 1500 * time.Millisecond,
 		Record: Record{File: "/var/log/tcpmux/all.log", Format: "json", Mode: 0o600, MaxSize: 64 << 10, MaxBackups: 0,
 			Sync: SyncAlways, MinFree: 16 << 20, MaxAge: 30 * 24 * time.Hour, Compress: false, Events: false},

@@ -63,7 +63,11 @@ func (l Listener) shared(name string) []Setting {
 		"length_size", l.LengthSize,
 		"length_order", quoteTOML(l.LengthOrder),
 		"max_message", quoteTOML(formatSize(l.MaxMessage)),
-		"idle_timeout", quoteTOML(formatDuration(l.IdleTimeout)))
+		"idle_timeout", quoteTOML(formatDuration(l.IdleTimeout)),
+		"exec", arrayTOML(l.Exec),
+		"exec_user", quoteTOML(l.ExecUser),
+		"exec_timeout", quoteTOML(formatDuration(l.ExecTimeout)),
+		"exec_memory", quoteTOML(formatSize(l.ExecMemory)))
 }
 
 func (r Record) settings() []Setting {
@@ -141,12 +145,16 @@ func Diff(old, new Config) (changes []Change) {
 }
 
 func addressTOML(list []string) string {
-	quoted := make([]string, len(list))
-	for i, a := range list {
-		quoted[i] = quoteTOML(a)
+	if len(list) == 1 {
+		return quoteTOML(list[0])
 	}
-	if len(quoted) == 1 {
-		return quoted[0]
+	return arrayTOML(list)
+}
+
+func arrayTOML(list []string) string {
+	quoted := make([]string, len(list))
+	for i, s := range list {
+		quoted[i] = quoteTOML(s)
 	}
 	return "[" + strings.Join(quoted, ", ") + "]"
 }

@@ -38,7 +38,7 @@ func (s *session) fact(name string) string {
 	case "client":
 		return s.source.Remote
 	case "server":
-		return s.local()
+		return s.local().String()
 	case "listener":
 		return s.source.Listener
 	case "session":

@@ -55,6 +55,10 @@ func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr i
 	if err != nil {
 		return fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
+	keepDescriptors()
+	if err := checkPrograms(cfg.Listeners); err != nil {
+		return err
+	}
 	if d.log, err = openLog(cfg, stderr); err != nil {
 		return err
 	}

@@ -43,6 +43,7 @@ type listenerSettings struct {
 	config.Listener
 	banner  banner
 	framing framing.Spec
+	launch  *launch // nil: no program is run
 }
 
 func newListener(c config.Listener, file *os.File, inherited bool) *listener {
@@ -53,7 +54,7 @@ func newListener(c config.Listener, file *os.File, inherited bool) *listener {
 
 // configure makes c what holds for the listener from now on; its backlog is applied by setBacklog.
 func (ln *listener) configure(c config.Listener) {
-	ln.settings.Store(&listenerSettings{Listener: c, banner: newBanner(c.Banner), framing: framingOf(c)})
+	ln.settings.Store(&listenerSettings{Listener: c, banner: newBanner(c.Banner), framing: framingOf(c), launch: newLaunch(c)})
 }
 
 // framingOf is how the listener's clients are cut into messages.

@@ -14,14 +14,18 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == ChildName {
 		os.Exit(Child())
 	}
+	if os.Args[0] == StarterName {
+		os.Exit(Start(os.Args))
+	}
 	os.Exit(m.Run())
 }
 
 // others are the models besides the default one, each with the tests that are not for it: this table itself, which would not
-// end, and, as a hundred processes under the race detector do not start in a second, what the default configuration promises.
+// end; those of programs, which have no model; and, as a hundred processes under the race detector do not start in a second, what
+// the default configuration promises.
 var others = map[string]string{
-	"thread":  "^TestEveryModelKeepsThePromises$",
-	"process": "^(TestEveryModelKeepsThePromises|TestAHundredInOneInstantAreGreeted)$",
+	"thread":  "^(TestEveryModelKeepsThePromises|Test.*Program.*)$",
+	"process": "^(TestEveryModelKeepsThePromises|TestAHundredInOneInstantAreGreeted|Test.*Program.*)$",
 }
 
 // TestEveryModelKeepsThePromises runs the tests of this package once more for each other model.

@@ -35,6 +35,10 @@ var effects = map[string]effect{
 	"length_size":   newClients,
 	"length_order":  newClients,
 	"max_message":   newClients,
+	"exec":          newClients,
+	"exec_user":     newClients,
+	"exec_timeout":  newClients,
+	"exec_memory":   newClients,
 	"record.events": newClients,
 }
 
@@ -70,6 +74,9 @@ func (d *daemon) reload(ctx context.Context, load Reload) {
 // apply makes cfg what holds, under live clients. What can fail comes first: then nothing has changed.
 func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	changes := config.Diff(d.cfg, cfg)
+	if err := checkPrograms(cfg.Listeners); err != nil {
+		return err
+	}
 	if err := d.applyRecord(ctx, cfg); err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ type Server struct {
 	events        atomic.Bool // opening and closing are records too
 	log           *slog.Logger
 	bannerTimeout time.Duration
+	stopGrace     time.Duration // between telling a program to end and killing it
 	bell          bell
 	workers       workers
 	slots         *slots        // one taken for each client
@@ -68,6 +69,7 @@ func newServer(sink sink, encoder func() encoder, events bool, clients int, log 
 		workspaces:    newWorkspaces(encoder),
 		log:           log,
 		bannerTimeout: 10 * time.Second,
+		stopGrace:     3 * time.Second,
 		slots:         newSlots(clients),
 		workers:       workers{start: startWorker},
 		quit:          make(chan struct{}),

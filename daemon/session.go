@@ -93,10 +93,12 @@ func beginSession(srv *Server, ln *listener, source record.Source) *session {
 
 // setModel has the configured model serve the connection.
 func (s *session) setModel(fd int) (err error) {
-	switch s.settings.Model {
-	case "process":
+	switch {
+	case s.settings.launch != nil:
+		s.model = newExecution(s, fd)
+	case s.settings.Model == "process":
 		s.model = newChild(s, fd)
-	case "thread":
+	case s.settings.Model == "thread":
 		s.commit = s.server.sink.CommitNow
 		s.model, err = newThreadTalk(s, fd)
 	default:
@@ -193,14 +195,14 @@ func (s *session) fail(first int64, err error) error {
 func (s *session) idleTimeout() time.Duration { return s.listener.settings.Load().IdleTimeout }
 
 // local is our end's address.
-func (s *session) local() string {
+func (s *session) local() netip.AddrPort {
 	addr := s.listener.addr
 	s.model.control(func(fd uintptr) {
 		if sa, err := syscall.Getsockname(int(fd)); err == nil {
 			addr = addrPort(sa)
 		}
 	})
-	return addr.String()
+	return addr
 }
 
 // bootID is the first half of what the kernel calls this boot: with the cookie it names a session for good.

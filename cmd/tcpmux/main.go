@@ -17,8 +17,12 @@ import (
 )
 
 func main() {
-	// A reader that goes away is an error of the write, told or not by whoever wrote, and never the end of a daemon.
-	signal.Ignore(syscall.SIGPIPE)
+	if os.Args[0] == daemon.StarterName {
+		os.Exit(daemon.Start(os.Args))
+	}
+	// A reader that goes away is an error of the write, told or not by whoever wrote, and never the end of a daemon. Not Ignore:
+	// the programs that we start would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if os.Args[0] == daemon.ChildName {
 		os.Exit(daemon.Child())
 	}

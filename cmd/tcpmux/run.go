@@ -21,7 +21,8 @@ func runCommand(stderr io.Writer) *cobra.Command {
 		Short: "Serve: greet clients and write down what they send",
 		Long: `run is the daemon. It stays in the foreground, takes its sockets from systemd or binds its own, and logs to standard error.
 
-SIGTERM and SIGINT drain: no new clients are let in, what has arrived is recorded, and clients get drain_timeout to finish.
+SIGTERM and SIGINT drain: no new clients are let in, what has arrived is recorded, and clients get drain_timeout to finish;
+programs that serve clients (exec) too, and then SIGTERM and 3 seconds later SIGKILL.
 A second signal ends it at once, with status 1. SIGHUP reads the configuration anew, under live clients; one with a fault
 changes nothing.
 

@@ -94,7 +94,7 @@ func (p *Parser) object() {
 	case "close":
 		r.Kind = KindClose
 		in.want(`,"reason":"`)
-		r.Reason = p.word()
+		r.Reason = p.reason()
 		in.want(`","records":`)
 		r.Records = in.number()
 		in.want(`,"bytes":`)
@@ -136,7 +136,7 @@ func (p *Parser) text() {
 		remote, _ := bytes.CutSuffix(in.printable(' '), []byte(":"))
 		intern(&r.Remote, remote)
 		in.want(" ")
-		r.Reason = p.word()
+		r.Reason = p.reason()
 		in.want(", ")
 		r.Records = in.number()
 		in.want(" records, ")
@@ -214,9 +214,21 @@ func intern(s *string, b []byte) {
 	}
 }
 
-// word reads a word of ours. There are few, so each is made a string once.
-func (p *Parser) word() string {
-	b := p.in.word()
+// reason reads why a session ended: a word, and with a program its exit status or signal.
+func (p *Parser) reason() string {
+	start := p.in.at
+	p.in.word()
+	if p.in.has(" ") {
+		p.in.number()
+	}
+	return p.known(p.in.line[start:p.in.at])
+}
+
+// word reads a word of ours.
+func (p *Parser) word() string { return p.known(p.in.word()) }
+
+// known is what b says. There are few words, so each is made a string once.
+func (p *Parser) known(b []byte) string {
 	for _, w := range p.words {
 		if w == string(b) {
 			return w

@@ -18,6 +18,7 @@ func TestParseRefusesWhatTheEncoderDoesNotWrite(t *testing.T) {
 		name, line, want string // "" is no error
 	}{
 		{"open", open + `}`, ""},
+		{"close", `{"time":"` + when + `","kind":"close"` + who + `,"reason":"signal 9","records":2,"bytes":9}`, ""},
 		{"message", message + `,"data":"x"}`, ""},
 		{"message with all", message + `,"head":"2 ","data":"x","end":"\u000a","flag":"cut"}`, ""},
 		{"base64", message + `,"data_base64":"/w=="}`, ""},
@@ -57,6 +58,9 @@ func TestParseRefusesWhatTheEncoderDoesNotWrite(t *testing.T) {
 	for _, c := range []struct{ name, line, want string }{
 		{"open", when + " open from [::1]:5", ""},
 		{"close", when + " close from [::1]:5: eof, 2 records, 9 bytes", ""},
+		{"close with a number", when + " close from [::1]:5: exit 3, 2 records, 9 bytes", ""},
+		{"close with a blank and no number", when + " close from [::1]:5: exit x, 2 records, 9 bytes", "want a number"},
+		{"close with two numbers", when + " close from [::1]:5: exit 3 4, 2 records, 9 bytes", "want , "},
 		{"message", when + " from [::1]:5: a: b [c]: d", ""},
 		{"empty message", when + " from [::1]:5: ", ""},
 		{"flagged", when + ` from [::1]:5 [eof]: \\\x0a\u202eü`, ""},

@@ -113,7 +113,8 @@ func (e *Encoder) Open(dst []byte) []byte {
 	return append(append(append(append(dst, e.stamp.text[:]...), " open from "...), e.src.Remote...), '\n')
 }
 
-// Close appends the record that the session has ended: why, how many messages were recorded, and how many bytes it sent.
+// Close appends the record that the session has ended: why, in a lower-case word that may have a number behind it, how many
+// messages were recorded, and how many bytes they are.
 func (e *Encoder) Close(dst []byte, reason string, records, bytes int64) []byte {
 	if e.format == JSON {
 		dst = append(append(append(e.who(dst, "close"), `,"reason":"`...), reason...), `","records":`...)

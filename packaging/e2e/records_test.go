@@ -17,7 +17,7 @@ var (
 	addr    = `((?:\d+\.){3}\d+:\d+|\[[0-9a-f:]+\]:\d+)`
 	message = regexp.MustCompile(`^` + stamp + ` from ` + addr + `(?: \[(eof|cut|timeout)\])?: (.*)$`)
 	opening = regexp.MustCompile(`^` + stamp + ` open from ` + addr + `$`)
-	closing = regexp.MustCompile(`^` + stamp + ` close from ` + addr + `: [a-z]+, (\d+) records, \d+ bytes$`)
+	closing = regexp.MustCompile(`^` + stamp + ` close from ` + addr + `: [a-z]+(?: \d+)?, (\d+) records, \d+ bytes$`)
 )
 
 // parse takes a line apart; its kind is "" when it is no record.

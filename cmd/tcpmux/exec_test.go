@@ -1,0 +1,41 @@
+package main
+
+import (
+	"io"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestProgramsInheritNothing of the daemon, nor of whoever started it: no descriptor, no variable, no signal that is ignored.
+func TestProgramsInheritNothing(t *testing.T) {
+	script := `exec = ["/bin/sh", "-c", "ls /proc/$$/fd; env | cut -d= -f1 | sort; sed -n 's/^SigIgn:.//p' /proc/self/status"]`
+	for name, top := range map[string]string{"at once": script, "by the starter": script + "\nexec_memory = \"1GiB\""} {
+		t.Run(name, func(t *testing.T) {
+			cmd := program(t, "run", "--config", settings(t, t.TempDir(), "127.0.0.1:0", top, ""))
+			cmd.Env = append(os.Environ(), "SECRET=1")
+			cmd.ExtraFiles = []*os.File{devNull(t), devNull(t)}
+			d := converse(t, cmd, cmd.StderrPipe)
+			d.hear("msg=ready ")
+			_, rest, _ := strings.Cut(d.seen, " address=")
+			address, _, _ := strings.Cut(rest, " ")
+			got, err := io.ReadAll(dial(t, address))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := "0\n1\n2\nPATH\nPROTO\nPWD\nTCPLOCALIP\nTCPLOCALPORT\nTCPMUX_LISTENER\nTCPMUX_SESSION\nTCPREMOTEIP\nTCPREMOTEPORT\n0000000000000000\n"
+			if string(got) != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestADaemonWhoseProgramCannotRunDoesNotStart(t *testing.T) {
+	path := settings(t, t.TempDir(), "127.0.0.1:0", `exec = ["/no/such/program"]`, "")
+	status, _, stderr := outcome(t, program(t, "run", "--config", path))
+	if status != statusConfig {
+		t.Errorf("status: got %d, want %d", status, statusConfig)
+	}
+	holds(t, "stderr", stderr, `tcpmux.toml:2: exec begins with "/no/such/program", which is not there`)
+}

@@ -1,0 +1,45 @@
+package config
+
+import (
+	"reflect"
+	"testing"
+)
+
+// A program is not greeted for, unless a banner stands beside it.
+func TestBannerOfAProgram(t *testing.T) {
+	c := load(t, `banner = "top"
+[[listener]]
+name = "silent"
+address = ":1"
+exec = ["/bin/cat"]
+[[listener]]
+name = "greeted"
+address = ":2"
+exec = ["/bin/cat"]
+banner = "own"
+[[listener]]
+name = "recorded"
+address = ":3"
+exec = []
+`)
+	var got []string
+	for _, l := range c.Listeners {
+		got = append(got, l.Name+" "+l.Banner)
+	}
+	if want := []string{"tcpmux top", "silent ", "greeted own", "recorded top"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if main := load(t, `exec = ["/bin/cat"]`).Listeners[0]; main.Banner != "" {
+		t.Errorf("banner of the main listener: got %q, want none", main.Banner)
+	}
+}
+
+func TestWarningsAboutPrograms(t *testing.T) {
+	c := load(t, `idle_timeout = "5m"
+exec = ["/bin/cat"]
+`)
+	want := []string{`t.toml:1: idle_timeout is "5m" and has no effect with exec, whose program alone reads: exec_timeout limits it`}
+	if !reflect.DeepEqual(c.Warnings, want) {
+		t.Errorf("got %q, want %q", c.Warnings, want)
+	}
+}
