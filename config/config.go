@@ -65,6 +65,8 @@ type Listener struct {
 	// ExecMemory is the address space in bytes that each process of a program may have, 1 MiB or more (RLIMIT_AS, setrlimit(2)).
 	// Default 0: no limit.
 	ExecMemory int64
+	// Limits are those of this listener beside, or in place of, those of [limits].
+	Limits ListenerLimits
 }
 
 // Record is where and how what clients send is written down.
@@ -107,12 +109,6 @@ type Log struct {
 	Level string
 }
 
-// Limits bound what clients may take.
-type Limits struct {
-	// Clients is how many clients are served at once, over all listeners; the surplus waits in the kernel's backlog. 1 to 1,000,000; default 10000.
-	Clients int
-}
-
 // Default is the configuration of an empty file.
 func Default() Config {
 	return Config{
@@ -140,6 +136,6 @@ func Default() Config {
 			Events:     true,
 		},
 		Log:    Log{Level: "info"},
-		Limits: Limits{Clients: 10000},
+		Limits: Limits{Clients: 10000, SourcePrefix: SourcePrefix{32, 64}},
 	}
 }

@@ -80,7 +80,7 @@ type table struct {
 	doc    *document
 	path   string
 	name   string // before a key in a message: "record." or `listener "telnet": `
-	home   string // whose keys these are: "", "record", …, "listener"
+	home   string // whose keys these are: "", "record", …, "listener", "listener.limits"
 	values map[string]any
 }
 
@@ -113,8 +113,8 @@ func (t table) need(key, want string) {
 	}
 }
 
-// read takes the keys of the table [name], if it is there.
-func (t table) read(name string, keys []key) {
+// read takes the keys of the table [name], if it is there; home is whose they are.
+func (t table) read(name, home string, keys []key) {
 	v, ok := t.values[name]
 	if !ok {
 		return
@@ -122,10 +122,10 @@ func (t table) read(name string, keys []key) {
 	at := t.place(name)
 	switch v := v.(type) {
 	case map[string]any:
-		table{t.doc, at.path, name + ".", name, v}.take(keys)
+		table{t.doc, at.path, at.name + ".", home, v}.take(keys)
 	case []map[string]any:
-		at.want(v, fmt.Sprintf("one table: [%s] in single brackets", name))
+		at.want(v, fmt.Sprintf("one table: [%s] in single brackets", home))
 	default:
-		at.want(v, fmt.Sprintf("a table: [%s] on a line of its own", name))
+		at.want(v, fmt.Sprintf("a table: [%s] on a line of its own", home))
 	}
 }

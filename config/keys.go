@@ -46,6 +46,7 @@ func listenerKeys(l *Listener) []key {
 	return append([]key{
 		{"name", listenerName(&l.Name)},
 		{"address", addresses(l)},
+		{"limits", nil},
 	}, sharedKeys(l)...)
 }
 
@@ -71,10 +72,6 @@ func logKeys(l *Log) []key {
 	}
 }
 
-func limitsKeys(l *Limits) []key {
-	return []key{{"clients", number(&l.Clients, 1, maxCount)}}
-}
-
 // config reads all tables over the defaults.
 func (d *document) config(values map[string]any) Config {
 	c := Default()
@@ -85,9 +82,9 @@ func (d *document) config(values map[string]any) Config {
 	}
 	top.take(topKeys(&c, main))
 	top.settleExec(main)
-	top.read("record", recordKeys(&c.Record))
-	top.read("log", logKeys(&c.Log))
-	top.read("limits", limitsKeys(&c.Limits))
+	top.read("record", "record", recordKeys(&c.Record))
+	top.read("log", "log", logKeys(&c.Log))
+	top.limits(&c)
 
 	tables := append([]table{top}, d.listenerTables(top)...)
 	for _, t := range tables[1:] {
@@ -142,6 +139,7 @@ func (t table) listener(main Listener) Listener {
 	t.need("address", wantAddress+"; it is not inherited")
 	t.take(listenerKeys(&l))
 	t.settleExec(&l)
+	t.listenerLimits(&l.Limits)
 	return l
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -49,7 +50,17 @@ func TestLoadGood(t *testing.T) {
 		Banner: "hello {client}\r\n", Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little",
 		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute,
 	}
+	limits := Limits{
+		Clients: 5, SourcePrefix: SourcePrefix{24, 56}, PerSource: PerSource{3, Rate{100, time.Minute}},
+		Policy: Policy{
+			Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("10.0.0.0/8")},
+			Deny:  []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")}, Refusal: "go away\r\n",
+		},
+	}
+	main.Limits.Policy = limits.Policy
 	telnet, scan, program := main, main, main
+	telnet.Limits = ListenerLimits{Clients: 2, PerSource: PerSource{1, Rate{2, time.Hour}}, Policy: limits.Policy}
+	telnet.Limits.Allow, telnet.Limits.Refusal = nil, ""
 	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346"}
 	telnet.Backlog, telnet.Banner, telnet.MaxMessage, telnet.IdleTimeout = 1, "", 1000, 0
 	telnet.Framing, telnet.LengthSize, telnet.LengthOrder = "line", 4, "big"
@@ -64,7 +75,7 @@ func TestLoadGood(t *testing.T) {
 		Record: Record{File: "/var/log/tcpmux/all.log", Format: "json", Mode: 0o600, MaxSize: 64 << 10, MaxBackups: 0,
 			Sync: SyncAlways, MinFree: 16 << 20, MaxAge: 30 * 24 * time.Hour, Compress: false, Events: false},
 		Log:    Log{File: "tcpmux.log", Level: "debug"},
-		Limits: Limits{Clients: 5},
+		Limits: limits,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

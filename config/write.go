@@ -13,7 +13,7 @@ import (
 type Setting struct {
 	// Listener is the name of the [[listener]] that the key belongs to; "" for all other keys.
 	Listener string
-	// Table is "record", "log" or "limits"; "" for the keys at the top and those of a [[listener]].
+	// Table is "record", "log" or "limits", which a [[listener]] has too; "" for the keys at the top and the others of a [[listener]].
 	Table string
 	// Key is the key as files have it.
 	Key string
@@ -23,10 +23,15 @@ type Setting struct {
 
 // Name is the setting as people speak of it: banner, record.file, listener "telnet": banner.
 func (s Setting) Name() string {
-	switch {
-	case s.Listener != "":
-		return fmt.Sprintf("listener %q: %s", s.Listener, s.Key)
-	case s.Table != "":
+	if s.Listener != "" {
+		return fmt.Sprintf("listener %q: %s", s.Listener, s.path())
+	}
+	return s.path()
+}
+
+// path is the key with the table that it is in.
+func (s Setting) path() string {
+	if s.Table != "" {
 		return s.Table + "." + s.Key
 	}
 	return s.Key
@@ -45,10 +50,11 @@ func (c Config) Settings() []Setting {
 	all := append(main, list("", "", "drain_timeout", quoteTOML(formatDuration(c.DrainTimeout)))...)
 	all = append(all, c.Record.settings()...)
 	all = append(all, list("", "log", "file", quoteTOML(c.Log.File), "level", quoteTOML(c.Log.Level))...)
-	all = append(all, list("", "limits", "clients", c.Limits.Clients)...)
+	all = append(all, c.Limits.settings()...)
 	for _, l := range others {
 		all = append(all, list(l.Name, "", "name", quoteTOML(l.Name), "address", addressTOML(l.Address))...)
 		all = append(all, l.shared(l.Name)...)
+		all = append(all, l.Limits.settings(l.Name)...)
 	}
 	return all
 }
@@ -102,6 +108,8 @@ func (c Config) WriteTOML(w io.Writer) error {
 		switch {
 		case s.Listener != "" && s.Key == "name":
 			b.WriteString("\n[[listener]]\n")
+		case s.Listener != "" && s.Table != "":
+			s.Key = s.path()
 		case s.Table != table && s.Listener == "":
 			fmt.Fprintf(&b, "\n[%s]\n", s.Table)
 		}

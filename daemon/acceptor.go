@@ -25,6 +25,7 @@ type acceptor struct {
 	failed int
 	since  time.Time
 
+	full *slots    // the places of which there is none
 	told time.Time // when it was last told that new clients wait
 }
 
@@ -84,13 +85,13 @@ var errFull = errors.New("no slot is free")
 // not before there is one, so that a listener without clients takes no slot from another.
 func (a *acceptor) next() (fd int, peer syscall.Sockaddr, err error) {
 	rerr := a.raw.Read(func(lfd uintptr) bool {
-		if !a.server.slots.take() {
+		if a.full = a.server.takePlace(a.ln); a.full != nil {
 			err = errFull
 			return true
 		}
 		fd, peer, err = a.accept(int(lfd))
 		if err != nil {
-			a.server.slots.release()
+			a.server.releasePlace(a.ln)
 		}
 		return err != syscall.EAGAIN && err != syscall.EINTR
 	})
@@ -104,10 +105,14 @@ func (a *acceptor) next() (fd int, peer syscall.Sockaddr, err error) {
 func (a *acceptor) queue() {
 	if time.Since(a.told) >= fullInterval {
 		a.told = time.Now()
-		a.server.log.Warn("as many clients as limits.clients allows, new ones wait", "listener", a.ln.name, "clients", a.server.Clients())
+		what := "as many clients as limits.clients allows, new ones wait"
+		if a.full != a.server.slots {
+			what = "as many clients as the listener's limits.clients allows, new ones wait"
+		}
+		a.server.log.Warn(what, "listener", a.ln.name, "clients", a.server.Clients())
 	}
 	select {
-	case <-a.server.slots.freed:
+	case <-a.full.freed:
 	case r := <-a.asked:
 		close(r)
 	case <-a.server.quit:
@@ -147,7 +152,7 @@ func (a *acceptor) recovered() {
 // may have sent something. Those of systemd's socket wait for the next process.
 func (a *acceptor) leave() error {
 	for !a.ln.inherited {
-		if !a.server.slots.take() {
+		if a.server.takePlace(a.ln) != nil {
 			a.server.log.Warn("clients in the backlog are turned away: there are too many", "listener", a.ln.name)
 			return ErrServerClosed
 		}
@@ -157,7 +162,7 @@ func (a *acceptor) leave() error {
 			a.server.admit(a.ln, fd, peer)
 			continue
 		}
-		a.server.slots.release()
+		a.server.releasePlace(a.ln)
 		if errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.EPROTO) {
 			continue // that one has gone; the others have not
 		}

@@ -81,6 +81,8 @@ func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr i
 	allowThreads(cfg)
 	d.srv = newServer(d.sink, encoderOf(opt.Format), cfg.Record.Events, cfg.Limits.Clients, d.log.Logger)
 
+	d.srv.configure(cfg, d.lns)
+
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var serving sync.WaitGroup
@@ -118,6 +120,7 @@ func (d *daemon) mind(ctx context.Context, reloads <-chan Reload) {
 			d.reload(ctx, load)
 		case <-tick.C:
 		}
+		d.srv.refusals.tell(d.log.Logger, refusalInterval)
 		if line := d.status(); line != told {
 			d.notify(line)
 			told = line
@@ -192,6 +195,7 @@ func fileHint(err error) string {
 // drain lets the clients finish, then closes them.
 func (d *daemon) drain() {
 	timeout := d.cfg.DrainTimeout
+	defer d.srv.refusals.tell(d.log.Logger, 0)
 	d.log.Info("draining", "clients", d.srv.Clients(), "timeout", timeout)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -27,7 +27,8 @@ type desk struct {
 	t      *testing.T
 	srv    *Server
 	sink   *record.Sink
-	ln     *listener
+	lns    []*listener
+	ln     *listener // the first
 	log    *page
 	out    *page // what a desk of newDesk has recorded
 	path   string
@@ -92,10 +93,9 @@ func deskAt(t *testing.T, cfg config.Config, sink *record.Sink, log *page) *desk
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &desk{
-		t: t, sink: sink, ln: lns[0], log: log, served: make(chan error, 1), banner: cfg.Listeners[0].Banner,
-		srv: newServer(sink, encoderOf(format), cfg.Record.Events, cfg.Limits.Clients, logger),
-	}
+	srv := newServer(sink, encoderOf(format), cfg.Record.Events, cfg.Limits.Clients, logger)
+	srv.configure(cfg, lns)
+	return &desk{t: t, srv: srv, sink: sink, lns: lns, ln: lns[0], log: log, served: make(chan error, 1), banner: cfg.Listeners[0].Banner}
 }
 
 // open lets clients in until the test is over.

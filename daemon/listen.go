@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/config"
+	"tcpmux/daemon/admission"
 	"tcpmux/daemon/framing"
 	"tcpmux/daemon/systemd"
 )
@@ -32,6 +33,7 @@ const (
 // listener is one bound socket and the settings of those whom it lets in.
 type listener struct {
 	name      string
+	door      *door // shared with the listener's other sockets
 	settings  atomic.Pointer[listenerSettings]
 	file      *os.File // non-blocking, so that waiting costs no thread
 	addr      netip.AddrPort
@@ -44,17 +46,24 @@ type listenerSettings struct {
 	banner  banner
 	framing framing.Spec
 	launch  *launch // nil: no program is run
+	rules   *admission.Rules
 }
 
 func newListener(c config.Listener, file *os.File, inherited bool) *listener {
-	ln := &listener{name: c.Name, file: file, inherited: inherited}
+	ln := &listener{name: c.Name, door: newDoor(), file: file, inherited: inherited}
 	ln.configure(c)
 	return ln
 }
 
-// configure makes c what holds for the listener from now on; its backlog is applied by setBacklog.
+// configure makes c what holds for the listener from now on; its backlog is applied by setBacklog, its limits by the server.
 func (ln *listener) configure(c config.Listener) {
-	ln.settings.Store(&listenerSettings{Listener: c, banner: newBanner(c.Banner), framing: framingOf(c), launch: newLaunch(c)})
+	ln.settings.Store(&listenerSettings{
+		Listener: c,
+		banner:   newBanner(c.Banner),
+		framing:  framingOf(c),
+		launch:   newLaunch(c),
+		rules:    admission.NewRules(c.Limits.Allow, c.Limits.Deny),
+	})
 }
 
 // framingOf is how the listener's clients are cut into messages.
@@ -85,6 +94,7 @@ func listen(cfg []config.Listener, sockets []systemd.Socket, log *slog.Logger) (
 	if err != nil {
 		return lns, err
 	}
+	shareDoors(lns)
 	for _, ln := range lns {
 		if err := cmp.Or(ln.prepare(), ln.setBacklog()); err != nil {
 			return lns, fmt.Errorf("%v: %w", ln, err)
@@ -95,6 +105,17 @@ func listen(cfg []config.Listener, sockets []systemd.Socket, log *slog.Logger) (
 		warnOfDisagreement(c, lns, log)
 	}
 	return lns, nil
+}
+
+// shareDoors gives the sockets of one listener one door.
+func shareDoors(lns []*listener) {
+	doors := make(map[string]*door)
+	for _, ln := range lns {
+		if doors[ln.name] == nil {
+			doors[ln.name] = ln.door
+		}
+		ln.door = doors[ln.name]
+	}
 }
 
 // warnOfDisagreement says in one line when a listener is not served where the configuration has it, but where systemd's

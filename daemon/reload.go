@@ -40,6 +40,13 @@ var effects = map[string]effect{
 	"exec_timeout":  newClients,
 	"exec_memory":   newClients,
 	"record.events": newClients,
+
+	"limits.clients_per_source": newClients,
+	"limits.rate_per_source":    newClients,
+	"limits.source_prefix":      newClients,
+	"limits.allow":              newClients,
+	"limits.deny":               newClients,
+	"limits.refusal":            newClients,
 }
 
 func effectOf(s config.Setting) effect {
@@ -85,7 +92,7 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	}
 	d.applyListeners(cfg.Listeners)
 	allowThreads(cfg)
-	d.srv.slots.resize(cfg.Limits.Clients)
+	d.srv.configure(cfg, d.lns)
 	d.srv.events.Store(cfg.Record.Events)
 	d.cfg = inForce(d.cfg, cfg)
 	d.srv.nudge()

@@ -7,11 +7,11 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"tcpmux/daemon/admission"
 	"tcpmux/daemon/record"
 )
 
@@ -40,7 +40,9 @@ type Server struct {
 	stopGrace     time.Duration // between telling a program to end and killing it
 	bell          bell
 	workers       workers
-	slots         *slots        // one taken for each client
+	slots         *slots // one taken for each client
+	sources       admission.Sources
+	refusals      refusals
 	records       atomic.Int64  // messages written
 	expired       atomic.Bool   // the time to finish is over: sessions end
 	quit          chan struct{} // closed by the first Shutdown
@@ -117,20 +119,6 @@ func (s *Server) end(a *acceptor) {
 	s.gone.Broadcast()
 }
 
-// admit starts a session for a connection; a slot has been taken for it.
-func (s *Server) admit(ln *listener, fd int, peer syscall.Sockaddr) {
-	c, err := newSession(s, ln, fd, addrPort(peer))
-	if err != nil {
-		s.slots.release()
-		s.log.Error("connection cannot be served", "listener", ln.name, "err", err)
-		return
-	}
-	s.mu.Lock()
-	s.sessions[c] = struct{}{}
-	s.mu.Unlock()
-	go s.runSession(c)
-}
-
 // runSession is a session's goroutine.
 func (s *Server) runSession(c *session) {
 	c.run()
@@ -138,7 +126,8 @@ func (s *Server) runSession(c *session) {
 	delete(s.sessions, c)
 	s.gone.Broadcast()
 	s.mu.Unlock()
-	s.slots.release()
+	c.pass.Release()
+	s.releasePlace(c.listener)
 }
 
 // Clients is how many are served.

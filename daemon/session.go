@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpmux/daemon/admission"
 	"tcpmux/daemon/record"
 )
 
@@ -44,6 +45,7 @@ type session struct {
 	model    model
 	commit   func(record.Ticket) error // waits until what was handed to the sink is written
 	source   record.Source
+	pass     admission.Pass // what it counts in, until it is over
 	opened   time.Time
 	offset   int64 // bytes of the stream that messages have taken
 	records  int64

@@ -14,7 +14,7 @@ import (
 type key struct{ table, name, value string }
 
 var (
-	pairForm  = regexp.MustCompile(`^([a-z_]+) = (.+)$`)
+	pairForm  = regexp.MustCompile(`^([a-z_.]+) = (.+)$`)
 	tableForm = regexp.MustCompile(`^\[([a-z]+)\]$`)
 )
 

@@ -1,0 +1,260 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Limits are those of [limits]: they bound what clients may take.
+type Limits struct {
+	// Clients is how many clients are served at once, over all listeners; the surplus waits in the kernel's backlog. 1 to 1,000,000; default 10000.
+	Clients int
+	// SourcePrefix is what counts as one source. Default 32/64.
+	SourcePrefix SourcePrefix
+	// PerSource are over all listeners together.
+	PerSource
+	// Policy is inherited by every listener.
+	Policy
+}
+
+// ListenerLimits are those of one listener. What is counted holds beside what [limits] says.
+type ListenerLimits struct {
+	// Clients is how many clients the listener serves at once; the surplus waits in the kernel's backlog. 0 to 1,000,000; default 0: none but that of Limits.
+	Clients int
+	// PerSource are for the clients of this listener alone.
+	PerSource
+	// Policy is that of Limits where the listener says nothing else.
+	Policy
+}
+
+// PerSource bounds what the clients of one source take together.
+type PerSource struct {
+	// ClientsPerSource is how many clients a source may have at once. 0 to 1,000,000; default 0: no limit.
+	ClientsPerSource int
+	// RatePerSource is how fast new clients of a source may come. Default: no limit.
+	RatePerSource Rate
+}
+
+// Policy is who may come in.
+type Policy struct {
+	// Allow are whose clients are let in, and Deny whose are not: the longest prefix that holds an address decides. Whom none
+	// holds is let in when Allow is empty. No prefix is in both; each is masked, IPv4 is no IPv6. Default: none.
+	Allow, Deny []netip.Prefix
+	// Refusal is what a refused client is told before it is closed, as written; at most 1 KiB. Default "".
+	Refusal string
+}
+
+// SourcePrefix is how many bits of an address of each family name its source.
+type SourcePrefix struct {
+	IPv4 int // 1 to 32
+	IPv6 int // 1 to 128
+}
+
+// String is the prefix as files have it.
+func (p SourcePrefix) String() string { return fmt.Sprintf("%d/%d", p.IPv4, p.IPv6) }
+
+// Rate is so many, 1 to 1,000,000, in so much time: a second, a minute or an hour. The zero value is no limit.
+type Rate struct {
+	Count int
+	Per   time.Duration
+}
+
+// ratePer are the units of a rate.
+var ratePer = []struct {
+	name string
+	per  time.Duration
+}{{"s", time.Second}, {"m", time.Minute}, {"h", time.Hour}}
+
+// String is the rate as files have it.
+func (r Rate) String() string {
+	for _, u := range ratePer {
+		if r.Count > 0 && r.Per == u.per {
+			return fmt.Sprintf("%d/%s", r.Count, u.name)
+		}
+	}
+	return ""
+}
+
+func limitsKeys(l *Limits) []key {
+	return append([]key{
+		{"clients", number(&l.Clients, 1, maxCount)},
+		{"source_prefix", sourcePrefix(&l.SourcePrefix)},
+	}, sharedLimits(&l.PerSource, &l.Policy)...)
+}
+
+func listenerLimitsKeys(l *ListenerLimits) []key {
+	return append([]key{{"clients", number(&l.Clients, 0, maxCount)}}, sharedLimits(&l.PerSource, &l.Policy)...)
+}
+
+func sharedLimits(s *PerSource, p *Policy) []key {
+	return []key{
+		{"clients_per_source", number(&s.ClientsPerSource, 0, maxCount)},
+		{"rate_per_source", rate(&s.RatePerSource)},
+		{"allow", prefixes(&p.Allow)},
+		{"deny", prefixes(&p.Deny)},
+		{"refusal", refusal(&p.Refusal)},
+	}
+}
+
+// limits reads [limits], which the main listener inherits as any other.
+func (t table) limits(c *Config) {
+	t.read("limits", "limits", limitsKeys(&c.Limits))
+	t.checkPolicy(c.Limits.Policy)
+	c.Listeners[0].Limits.Policy = c.Limits.Policy
+}
+
+// listenerLimits reads limits of a [[listener]].
+func (t table) listenerLimits(l *ListenerLimits) {
+	t.read("limits", "listener.limits", listenerLimitsKeys(l))
+	t.checkPolicy(l.Policy)
+}
+
+// checkPolicy finds who is both allowed and denied, in a table that says something about either.
+func (t table) checkPolicy(p Policy) {
+	own, ok := t.values["limits"].(map[string]any)
+	_, allow := own["allow"]
+	_, deny := own["deny"]
+	if !ok || !allow && !deny {
+		return
+	}
+	name := "deny"
+	if !deny {
+		name = "allow"
+	}
+	at := place{t.doc, keyPath(keyPath(t.path, "limits"), name), t.name + "limits." + name}
+	for _, prefix := range p.Deny {
+		if !t.doc.failed[at.path] && slices.Contains(p.Allow, prefix) {
+			at.fault("has %q: it is both in allow and in deny, want it in one", prefix)
+		}
+	}
+}
+
+func sourcePrefix(dst *SourcePrefix) setter {
+	return func(v any, at place) {
+		s, _ := v.(string)
+		v4, v6, _ := strings.Cut(s, "/")
+		n4, err4 := strconv.ParseUint(v4, 10, 8)
+		n6, err6 := strconv.ParseUint(v6, 10, 8)
+		if err4 != nil || err6 != nil || n4 < 1 || n4 > 32 || n6 < 1 || n6 > 128 {
+			at.want(v, `the bits of an IPv4 source, 1 to 32, and those of an IPv6 source, 1 to 128, such as "32/64"`)
+			return
+		}
+		*dst = SourcePrefix{int(n4), int(n6)}
+	}
+}
+
+func rate(dst *Rate) setter {
+	return func(v any, at place) {
+		s, ok := v.(string)
+		r, fits := parseRate(s)
+		if !ok || !fits {
+			at.want(v, `1 to 1000000 in a second, minute or hour, such as "10/s", "100/m" or "1000/h", or "" for no limit`)
+			return
+		}
+		*dst = r
+	}
+}
+
+func parseRate(s string) (Rate, bool) {
+	if s == "" {
+		return Rate{}, true
+	}
+	count, unit, _ := strings.Cut(s, "/")
+	n, err := strconv.ParseUint(count, 10, 32)
+	for _, u := range ratePer {
+		if u.name == unit && err == nil && 1 <= n && n <= maxCount {
+			return Rate{int(n), u.per}, true
+		}
+	}
+	return Rate{}, false
+}
+
+// prefixes takes an array of networks and addresses.
+func prefixes(dst *[]netip.Prefix) setter {
+	return func(v any, at place) {
+		list, ok := v.([]any)
+		if !ok {
+			at.want(v, `an array such as ["192.0.2.0/24", "2001:db8::/32"]`)
+			return
+		}
+		*dst = nil
+		for i, item := range list {
+			s, _ := item.(string)
+			p, want := parsePrefix(s)
+			if want != "" {
+				at.item(i).want(item, want)
+				continue
+			}
+			*dst = append(*dst, p)
+		}
+	}
+}
+
+// parsePrefix reads a network, or an address for that address alone. IPv4 within IPv6 becomes IPv4.
+func parsePrefix(s string) (p netip.Prefix, want string) {
+	const form = `a network or an address, such as "192.0.2.0/24", "2001:db8::/32" or "192.0.2.7"`
+	p, err := netip.ParsePrefix(s)
+	if addr, aerr := netip.ParseAddr(s); aerr == nil && addr.Zone() == "" {
+		p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	if err != nil {
+		return p, form
+	}
+	if addr := p.Addr(); addr.Is4In6() {
+		if p.Bits() < 96 {
+			return p, "an IPv4 network as such: " + form
+		}
+		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-96)
+	}
+	if p != p.Masked() {
+		return p, fmt.Sprintf("no bits behind those of the network: %q", p.Masked())
+	}
+	return p, ""
+}
+
+const maxRefusal = 1 << 10
+
+// refusal takes a text that fits the send buffer of any new connection: nobody waits until a refused client has read it.
+func refusal(dst *string) setter {
+	return func(v any, at place) {
+		s, ok := v.(string)
+		if !ok || len(s) > maxRefusal {
+			at.want(v, "text in quotes of "+formatSize(maxRefusal)+" at most")
+			return
+		}
+		*dst = s
+	}
+}
+
+func (l Limits) settings() []Setting {
+	return append(list("", "limits", "clients", l.Clients, "source_prefix", quoteTOML(l.SourcePrefix.String())),
+		sharedLimitSettings("", l.PerSource, l.Policy)...)
+}
+
+func (l ListenerLimits) settings(listener string) []Setting {
+	return append(list(listener, "limits", "clients", l.Clients), sharedLimitSettings(listener, l.PerSource, l.Policy)...)
+}
+
+func sharedLimitSettings(listener string, s PerSource, p Policy) []Setting {
+	return list(listener, "limits",
+		"clients_per_source", s.ClientsPerSource,
+		"rate_per_source", quoteTOML(s.RatePerSource.String()),
+		"allow", prefixesTOML(p.Allow),
+		"deny", prefixesTOML(p.Deny),
+		"refusal", quoteTOML(p.Refusal))
+}
+
+func prefixesTOML(list []netip.Prefix) string {
+	texts := make([]string, len(list))
+	for i, p := range list {
+		texts[i] = quoteTOML(p.String())
+		if p.IsSingleIP() {
+			texts[i] = quoteTOML(p.Addr().String())
+		}
+	}
+	return "[" + strings.Join(texts, ", ") + "]"
+}

@@ -1,0 +1,98 @@
+package admission
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Limits bound what one source takes. The zero value bounds nothing.
+type Limits struct {
+	// Clients is how many a source may have at once; 0: no limit.
+	Clients int
+	// Rate is how fast new ones may come.
+	Rate Rate
+	// IPv4 and IPv6 are how many bits of an address name its source, 1 to 32 and 1 to 128.
+	IPv4, IPv6 int
+}
+
+// Rate lets Count come at once, and from then on as many in each Per. A Count of 0 is no limit.
+type Rate struct {
+	Count int
+	Per   time.Duration
+}
+
+// Sources count what each source takes. Safe for concurrent use. nil, and one that was never configured, bounds nothing.
+type Sources struct {
+	mu      sync.Mutex
+	limits  Limits
+	clients map[source]int // those that have some, so it is no longer than there are clients
+	paces   paces
+}
+
+// source is the prefix that names one: its address, and how long it is.
+type source [17]byte
+
+// Configure makes l what holds from now on. Clients that came while their number was not limited are not counted.
+func (s *Sources) Configure(l Limits) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.Rate != s.limits.Rate {
+		s.paces = newPaces(l.Rate)
+	}
+	if s.clients == nil {
+		s.clients = make(map[source]int)
+	}
+	s.limits = l
+}
+
+// enter decides on a client from addr. The place is one to leave only when its number is limited.
+func (s *Sources) enter(addr netip.Addr, now time.Time) (at place, v Verdict) {
+	if s == nil {
+		return at, Admitted
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.limits.Clients == 0 && s.limits.Rate.Count == 0 {
+		return at, Admitted
+	}
+	key := s.sourceOf(addr)
+	if s.limits.Clients > 0 && s.clients[key] >= s.limits.Clients {
+		return at, Crowded
+	}
+	if s.limits.Rate.Count > 0 && !s.paces.step(key, now) {
+		return at, Hasty
+	}
+	if s.limits.Clients == 0 {
+		return at, Admitted
+	}
+	s.clients[key]++
+	return place{s, key}, Admitted
+}
+
+func (s *Sources) leave(key source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clients[key]--; s.clients[key] <= 0 {
+		delete(s.clients, key)
+	}
+}
+
+// sourceOf is the source of a client. The zone of a link-local address is left out: its bits name it well enough.
+func (s *Sources) sourceOf(addr netip.Addr) (key source) {
+	bits := s.limits.IPv6
+	if addr.Is4() {
+		bits = s.limits.IPv4
+	}
+	prefix, err := addr.Prefix(bits)
+	if err != nil { // no address: all such are one source
+		return key
+	}
+	masked := prefix.Addr().As16()
+	copy(key[:], masked[:])
+	key[16] = byte(bits)
+	if addr.Is4() {
+		key[16] |= 0x80 // no longer prefix of IPv6 is mistaken for it
+	}
+	return key
+}

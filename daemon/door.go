@@ -1,0 +1,158 @@
+package daemon
+
+import (
+	"log/slog"
+	"math"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/config"
+	"tcpmux/daemon/admission"
+)
+
+// refusalInterval is how often it is told, at the most, that clients were refused.
+const refusalInterval = time.Minute
+
+// door is what the sockets of one listener have in common: the places and the counts of its clients.
+type door struct {
+	slots   *slots
+	sources admission.Sources
+}
+
+func newDoor() *door { return &door{slots: newSlots(math.MaxInt)} }
+
+// configure makes l what holds from now on.
+func (d *door) configure(l config.ListenerLimits, prefix config.SourcePrefix) {
+	limit := l.Clients
+	if limit == 0 {
+		limit = math.MaxInt
+	}
+	d.slots.resize(limit)
+	d.sources.Configure(sourceLimits(l.PerSource, prefix))
+}
+
+func sourceLimits(l config.PerSource, prefix config.SourcePrefix) admission.Limits {
+	return admission.Limits{
+		Clients: l.ClientsPerSource,
+		Rate:    admission.Rate{Count: l.RatePerSource.Count, Per: l.RatePerSource.Per},
+		IPv4:    prefix.IPv4,
+		IPv6:    prefix.IPv6,
+	}
+}
+
+// configure makes the limits of cfg what holds from now on, for the server and the doors of lns.
+func (s *Server) configure(cfg config.Config, lns []*listener) {
+	s.slots.resize(cfg.Limits.Clients)
+	s.sources.Configure(sourceLimits(cfg.Limits.PerSource, cfg.Limits.SourcePrefix))
+	for _, ln := range lns {
+		ln.door.configure(ln.settings.Load().Limits, cfg.Limits.SourcePrefix)
+	}
+}
+
+// gate is what a client of ln has to pass.
+func (s *Server) gate(ln *listener) admission.Gate {
+	return admission.Gate{Rules: ln.settings.Load().rules, Sources: [2]*admission.Sources{&ln.door.sources, &s.sources}}
+}
+
+// takePlace takes a place for a client of ln, or returns the places of which there is none.
+func (s *Server) takePlace(ln *listener) (full *slots) {
+	if !ln.door.slots.take() {
+		return ln.door.slots
+	}
+	if !s.slots.take() {
+		ln.door.slots.release()
+		return s.slots
+	}
+	return nil
+}
+
+func (s *Server) releasePlace(ln *listener) {
+	s.slots.release()
+	ln.door.slots.release()
+}
+
+// admit decides on a connection, and starts a session for one that is let in; a place has been taken for it.
+func (s *Server) admit(ln *listener, fd int, peer syscall.Sockaddr) {
+	remote := addrPort(peer)
+	pass, verdict := s.gate(ln).Enter(remote.Addr(), time.Now())
+	if verdict != admission.Admitted {
+		refuse(fd, ln.settings.Load().Limits.Refusal)
+		s.releasePlace(ln)
+		s.refusals.add(verdict, remote)
+		return
+	}
+	c, err := newSession(s, ln, fd, remote)
+	if err != nil {
+		pass.Release()
+		s.releasePlace(ln)
+		s.log.Error("connection cannot be served", "listener", ln.name, "err", err)
+		return
+	}
+	c.pass = pass
+	s.mu.Lock()
+	s.sessions[c] = struct{}{}
+	s.mu.Unlock()
+	go s.runSession(c)
+}
+
+// refuse closes a connection, after telling the client text if it takes it at once. What it has said is thrown away first, as a
+// close would otherwise take the text back (RFC 1122, 4.2.2.13).
+func refuse(fd int, text string) {
+	if text != "" {
+		_, _ = unix.Write(fd, []byte(text))
+		_ = unix.Shutdown(fd, unix.SHUT_WR)
+		_ = discard(uintptr(fd), unread(uintptr(fd)))
+	}
+	_ = unix.Close(fd) // nothing of it is wanted; errors are those of a client who has gone
+}
+
+// refusals count who was refused, by verdict. Safe for concurrent use.
+type refusals struct {
+	mu    sync.Mutex
+	all   [admission.Verdicts]int64
+	told  [admission.Verdicts]int64 // of these
+	last  netip.AddrPort
+	when  time.Time // it was told
+	since time.Time // the first that was not told
+}
+
+func (r *refusals) add(v admission.Verdict, remote netip.AddrPort) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.since.IsZero() {
+		r.since = time.Now()
+	}
+	r.all[v]++
+	r.last = remote
+}
+
+// tell tells in one line of those who have been refused since the last time, unless that was short of an interval ago.
+func (r *refusals) tell(log *slog.Logger, interval time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.since.IsZero() || time.Since(r.when) < interval {
+		return
+	}
+	var attrs []any
+	for v := range r.all {
+		if n := r.all[v] - r.told[v]; n > 0 {
+			attrs = append(attrs, admission.Verdict(v).String(), n)
+		}
+	}
+	log.Warn("clients refused", append(attrs, "last", r.last.String(), "duration", time.Since(r.since).Round(time.Millisecond))...)
+	r.told, r.when, r.since = r.all, time.Now(), time.Time{}
+}
+
+// count is how many were refused.
+func (r *refusals) count() (n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, v := range r.all {
+		n += v
+	}
+	return n
+}
