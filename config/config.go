@@ -54,6 +54,8 @@ type Listener struct {
 	MaxMessage int64
 	// IdleTimeout is how long a client may send nothing before it is closed: 1 ms or more. Default 0: for ever.
 	IdleTimeout time.Duration
+	// Record says whether what clients send is recorded: always without Exec, and with it when the listener's table says so.
+	Record bool
 	// Exec is a program and its arguments, to be run for each client with the connection as its standard input and output. The
 	// program is an absolute path; when the file was read, it was a file that somebody may execute. Empty: clients are recorded, and
 	// no program is run. With a program Model is "goroutine", and Banner is "" unless the same table has one.
@@ -123,6 +125,7 @@ func Default() Config {
 			LengthSize:        defaultLengthSize,
 			LengthOrder:       defaultLengthOrder,
 			MaxMessage:        64 << 10,
+			Record:            true,
 		}},
 		DrainTimeout: 10 * time.Second,
 		Record: Record{

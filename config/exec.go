@@ -107,26 +107,34 @@ func memory(dst *int64) setter {
 	}
 }
 
-// settleExec makes the banner of a listener with a program "" where its own table has none: a program speaks for itself.
+// settleExec gives a listener with a program what its own table does not say: no banner, as a program speaks for itself, and
+// nothing recorded. At the top level record is a table.
 func (t table) settleExec(l *Listener) {
 	_, greets := t.values["banner"]
 	if _, own := t.values["exec"]; own && len(l.Exec) > 0 && !greets {
 		l.Banner = ""
+	}
+	if _, says := t.values["record"].(bool); !says {
+		l.Record = len(l.Exec) == 0
 	}
 }
 
 // checkExec finds what contradicts a program, or has no effect beside one or without one.
 func (d *document) checkExec(c *Config, tables []table) {
 	for i, l := range c.Listeners {
+		t := tables[i]
 		if len(l.Exec) == 0 {
+			if !l.Record && !d.failed[t.place("exec").path] {
+				t.place("record").want(false, "true, or exec: without a program clients are recorded, or nothing would be done with them")
+			}
 			continue
 		}
-		t := tables[i]
 		if at := t.place("model"); l.Model != "goroutine" && !d.failed[at.path] {
 			at.fault(`is %s, and exec runs a program for each client: want "goroutine", or exec = []`, quote(l.Model))
 		}
-		if l.IdleTimeout > 0 {
-			t.place("idle_timeout").warn("is %q and has no effect with exec, whose program alone reads: exec_timeout limits it", formatDuration(l.IdleTimeout))
+		if l.IdleTimeout > 0 && !l.Record {
+			t.place("idle_timeout").warn("is %q and has no effect with exec unless record = true: exec_timeout limits a program",
+				formatDuration(l.IdleTimeout))
 		}
 	}
 }

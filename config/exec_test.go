@@ -37,9 +37,40 @@ exec = []
 func TestWarningsAboutPrograms(t *testing.T) {
 	c := load(t, `idle_timeout = "5m"
 exec = ["/bin/cat"]
+[[listener]]
+name = "recorded"
+address = ":1"
+record = true
 `)
-	want := []string{`t.toml:1: idle_timeout is "5m" and has no effect with exec, whose program alone reads: exec_timeout limits it`}
+	want := []string{`t.toml:1: idle_timeout is "5m" and has no effect with exec unless record = true: exec_timeout limits a program`}
 	if !reflect.DeepEqual(c.Warnings, want) {
 		t.Errorf("got %q, want %q", c.Warnings, want)
 	}
+}
+
+// What clients send is recorded where no program is run, and with one when the listener says so.
+func TestRecordOfAListener(t *testing.T) {
+	c := load(t, `exec = ["/bin/cat"]
+[record]
+file = "all.log"
+[[listener]]
+name = "silent"
+address = ":1"
+[[listener]]
+name = "recorded"
+address = ":2"
+record = true
+[[listener]]
+name = "without"
+address = ":3"
+exec = []
+`)
+	got := map[string]bool{}
+	for _, l := range c.Listeners {
+		got[l.Name] = l.Record
+	}
+	if want := map[string]bool{"tcpmux": false, "silent": false, "recorded": true, "without": true}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	roundTrip(t, c)
 }

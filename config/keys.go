@@ -46,6 +46,7 @@ func listenerKeys(l *Listener) []key {
 	return append([]key{
 		{"name", listenerName(&l.Name)},
 		{"address", addresses(l)},
+		{"record", boolean(&l.Record)},
 		{"limits", nil},
 	}, sharedKeys(l)...)
 }

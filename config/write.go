@@ -52,7 +52,7 @@ func (c Config) Settings() []Setting {
 	all = append(all, list("", "log", "file", quoteTOML(c.Log.File), "level", quoteTOML(c.Log.Level))...)
 	all = append(all, c.Limits.settings()...)
 	for _, l := range others {
-		all = append(all, list(l.Name, "", "name", quoteTOML(l.Name), "address", addressTOML(l.Address))...)
+		all = append(all, list(l.Name, "", "name", quoteTOML(l.Name), "address", addressTOML(l.Address), "record", l.Record)...)
 		all = append(all, l.shared(l.Name)...)
 		all = append(all, l.Limits.settings(l.Name)...)
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -16,19 +17,88 @@ const (
 	byTimeout reason = "timeout" // exec_timeout
 )
 
-// execution is a connection that a program of the user's serves, as its standard input and output. The daemon keeps a duplicate
-// that it does not read, nor wait for: it blocks, as programs expect, and all that happens to it is the program's affair.
-type execution struct {
+// job is the program that serves a session, from before it runs.
+type job struct {
 	*session
-	heldFD
 
 	mu      sync.Mutex
 	program *program // nil until it runs
 	stopped reason   // why it was stopped; "" while it was not
 }
 
+// start runs the program. The connection blocks from then on, as programs expect.
+func (j *job) start(control func(func(fd uintptr)), stdin *os.File) (p *program, err error) {
+	env := j.settings.launch.environ(j.session)
+	err = os.ErrClosed // by who has closed the connection before
+	control(func(fd uintptr) {
+		in := int(fd)
+		if stdin != nil {
+			in = int(stdin.Fd())
+		}
+		if err = unix.SetNonblock(int(fd), false); err == nil {
+			p, err = startProgram(j.session, env, in, int(fd))
+		}
+	})
+	return p, err
+}
+
+// run waits until the program has ended, and stops it when its time is over. It returns how it ended.
+func (j *job) run(p *program) string {
+	j.mu.Lock()
+	j.program = p
+	if j.stopped != "" {
+		p.stop()
+	}
+	j.mu.Unlock()
+	if j.server.expired.Load() { // it may have come before there was a program
+		j.stop(byDrain)
+	}
+	if limit := j.settings.ExecTimeout; limit > 0 {
+		defer time.AfterFunc(limit, func() { j.stop(byTimeout) }).Stop()
+	}
+	return p.wait()
+}
+
+// stop has the program end. The first reason stays.
+func (j *job) stop(why reason) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.stopped != "" {
+		return
+	}
+	j.stopped = why
+	if j.program != nil {
+		j.program.stop()
+	}
+}
+
+// verdict is why the session has ended whose program ended so.
+func (j *job) verdict(how string) (reason, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.stopped != "" {
+		return j.stopped, fmt.Errorf("program was stopped: %s", how)
+	}
+	return reason(how), nil
+}
+
+// leave takes leave of the client: whoever still holds the connection, having left the program's process group, has nobody to
+// talk to any more. What the client sent in vain is taken from the kernel, or closing would break off what it is still to hear
+// (RFC 2525, section 2.17).
+func leave(fd uintptr) {
+	_ = unix.Shutdown(int(fd), unix.SHUT_RDWR) // it fails when the client has gone
+	_ = discard(fd, unread(fd))                // as does this
+}
+
+// execution is a connection that a program of the user's serves, as its standard input and output. The daemon keeps a duplicate
+// that it does not read, nor wait for: all that happens to it is the program's affair.
+type execution struct {
+	job
+	heldFD
+}
+
 func newExecution(s *session, fd int) *execution {
-	return &execution{session: s, heldFD: heldFD{fd: fd}}
+	return &execution{job: job{session: s}, heldFD: heldFD{fd: fd}}
 }
 
 // serve implements model: it greets, runs the program and waits for its end.
@@ -40,12 +110,12 @@ func (x *execution) serve() (reason, error) {
 	if greeting != nil {
 		return reasonOf(greeting, byBanner), greeting
 	}
-	p, err := x.start()
+	p, err := x.start(x.control, nil)
 	if err != nil {
 		return byExec, err
 	}
 	how := x.run(p)
-	x.leave()
+	x.control(leave)
 	return x.verdict(how)
 }
 
@@ -63,67 +133,6 @@ func (x *execution) greet() (err error) {
 	return os.NewSyscallError("write", err)
 }
 
-// start runs the program with the connection as its standard input and output.
-func (x *execution) start() (p *program, err error) {
-	env := x.settings.launch.environ(x.session)
-	x.control(func(fd uintptr) {
-		if err = unix.SetNonblock(int(fd), false); err == nil {
-			p, err = startProgram(x.session, env, int(fd), int(fd))
-		}
-	})
-	return p, err
-}
-
-// run waits until the program has ended, and stops it when its time is over.
-func (x *execution) run(p *program) string {
-	x.mu.Lock()
-	x.program = p
-	if x.stopped != "" {
-		p.stop()
-	}
-	x.mu.Unlock()
-	if x.server.expired.Load() { // it may have come before there was a program
-		x.expire()
-	}
-	if limit := x.settings.ExecTimeout; limit > 0 {
-		defer time.AfterFunc(limit, func() { x.stop(byTimeout) }).Stop()
-	}
-	return p.wait()
-}
-
-// stop has the program end. The first reason stays.
-func (x *execution) stop(why reason) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.stopped != "" {
-		return
-	}
-	x.stopped = why
-	if x.program != nil {
-		x.program.stop()
-	}
-}
-
-// verdict is why the session has ended whose program ended so.
-func (x *execution) verdict(how string) (reason, error) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.stopped != "" {
-		return x.stopped, fmt.Errorf("program was stopped: %s", how)
-	}
-	return reason(how), nil
-}
-
-// leave takes leave of the client: whoever still holds the connection, having left the program's process group, has nobody to
-// talk to any more. What the client sent in vain is taken from the kernel, or closing would break off what it is still to hear
-// (RFC 2525, section 2.17).
-func (x *execution) leave() {
-	x.control(func(fd uintptr) {
-		_ = unix.Shutdown(int(fd), unix.SHUT_RDWR) // it fails when the client has gone
-		_ = discard(fd, unread(fd))                // as does this
-	})
-}
-
 // drain implements model: a program is left to finish.
 func (x *execution) drain() {}
 
@@ -132,3 +141,64 @@ func (x *execution) nudge() {}
 
 // expire implements model.
 func (x *execution) expire() { x.stop(byDrain) }
+
+// recordedExecution is a connection that a program serves, as its standard output, while the daemon records what the client says
+// before the program has it from a pipe.
+type recordedExecution struct {
+	*talk
+	job job
+}
+
+func newRecordedExecution(s *session, fd int) (*recordedExecution, error) {
+	t, err := newTalk(s, fd)
+	return &recordedExecution{talk: t, job: job{session: s}}, err
+}
+
+// serve implements model.
+func (x *recordedExecution) serve() (reason, error) {
+	if why, err := x.begin(x.greet()); why != "" {
+		return why, err
+	}
+	pipe, stdin, err := programPipe(1, "stdin")
+	if err != nil {
+		return byExec, err
+	}
+	p, err := x.job.start(x.control, stdin)
+	_ = stdin.Close() // the program has its own
+	if err != nil {
+		return byExec, errors.Join(err, pipe.Close())
+	}
+	x.relay = &relay{pipe: pipe}
+	ended := make(chan string, 1)
+	go x.attend(p, ended)
+	why, err := x.listen()
+	_ = pipe.Close() // the end of what the program can read
+	switch why {
+	case byIdle, byMalformed, bySink:
+		x.job.stop(why)
+	}
+	how := <-ended
+	x.control(leave)
+	if why == bySink {
+		return why, err
+	}
+	why, verr := x.job.verdict(how)
+	return why, errors.Join(err, verr)
+}
+
+// attend waits for the program's end, which is the session's.
+func (x *recordedExecution) attend(p *program, ended chan<- string) {
+	how := x.job.run(p)
+	x.relay.end()
+	x.wake()
+	ended <- how
+}
+
+// drain implements model: a program is left to finish.
+func (x *recordedExecution) drain() {}
+
+// expire implements model.
+func (x *recordedExecution) expire() {
+	x.job.stop(byDrain)
+	x.talk.expire()
+}

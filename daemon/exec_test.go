@@ -28,7 +28,7 @@ import (
 // running has each client served by a program.
 func running(args ...string) func(*config.Config) {
 	return func(c *config.Config) {
-		c.Listeners[0].Exec, c.Listeners[0].Banner = args, ""
+		c.Listeners[0].Exec, c.Listeners[0].Banner, c.Listeners[0].Record = args, "", false
 	}
 }
 

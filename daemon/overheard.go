@@ -3,7 +3,6 @@ package daemon
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"time"
@@ -35,15 +34,8 @@ type overheard struct {
 
 // overhear makes a pipe: theirs for a program, and what reads it.
 func overhear(s *session) (theirs *os.File, o *overheard, err error) {
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		return nil, nil, os.NewSyscallError("pipe2", err)
-	}
-	theirs = os.NewFile(uintptr(pipe[1]), "stderr")
-	if err := unix.SetNonblock(pipe[0], true); err != nil {
-		return nil, nil, errors.Join(err, theirs.Close(), unix.Close(pipe[0]))
-	}
-	return theirs, &overheard{session: s, pipe: os.NewFile(uintptr(pipe[0]), "stderr"), done: make(chan struct{})}, nil
+	ours, theirs, err := programPipe(0, "stderr")
+	return theirs, &overheard{session: s, pipe: ours, done: make(chan struct{})}, err
 }
 
 // run logs line after line, until end is called or nobody is left who could write.

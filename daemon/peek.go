@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What follows is of a connection that does not block, and waits for nothing. The calls are made directly: those of x/sys/unix
+// What follows waits for nothing, whether the connection blocks or not: a program that has it too may want it to. The calls are made directly: those of x/sys/unix
 // ask for an address too, which a connection has only one of.
 
 // peek copies into buf, which is not empty, what there is to read, and leaves it there (recv(2), MSG_PEEK). It ends at an urgent
@@ -37,7 +37,7 @@ func discard(fd uintptr, n int) error {
 
 func recv(fd uintptr, buf unsafe.Pointer, n, flags int) (int, error) {
 	for {
-		got, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(buf), uintptr(n), uintptr(flags), 0, 0)
+		got, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(buf), uintptr(n), uintptr(flags|unix.MSG_DONTWAIT), 0, 0)
 		switch errno {
 		case 0:
 			return int(got), nil

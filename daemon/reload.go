@@ -35,6 +35,7 @@ var effects = map[string]effect{
 	"length_size":   newClients,
 	"length_order":  newClients,
 	"max_message":   newClients,
+	"record":        newClients,
 	"exec":          newClients,
 	"exec_user":     newClients,
 	"exec_timeout":  newClients,

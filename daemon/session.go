@@ -96,6 +96,8 @@ func beginSession(srv *Server, ln *listener, source record.Source) *session {
 // setModel has the configured model serve the connection.
 func (s *session) setModel(fd int) (err error) {
 	switch {
+	case s.settings.launch != nil && s.settings.Record:
+		s.model, err = newRecordedExecution(s, fd)
 	case s.settings.launch != nil:
 		s.model = newExecution(s, fd)
 	case s.settings.Model == "process":

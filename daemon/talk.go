@@ -26,6 +26,7 @@ type talk struct {
 	lowat   int    // SO_RCVLOWAT of the socket; 0: never set
 	moved   []byte // the beginning of a message too long to wait in the kernel for its end; nil when there is none
 	lost    error  // not nil: the client does not keep to the framing
+	relay   *relay // hands on what is recorded; nil: to nobody
 
 	// What one look gave, between the poller's callback and receive.
 	onReadable func(fd uintptr) bool
@@ -67,12 +68,25 @@ func (t *talk) serve() (reason, error) {
 	if t.server.draining.Load() { // drain half-closes only who has been greeted by then
 		t.halfClose()
 	}
+	if why, err := t.begin(greeting); why != "" {
+		return why, err
+	}
+	return t.listen()
+}
+
+// begin records that the session begins, with a client that took its greeting or did not. A reason is that it ends already.
+func (t *talk) begin(greeting error) (reason, error) {
 	if err := t.open(); err != nil {
 		return bySink, err
 	}
 	if greeting != nil {
 		return t.ungreeted(greeting)
 	}
+	return "", nil
+}
+
+// listen records message after message.
+func (t *talk) listen() (reason, error) {
 	t.heard = time.Now() // the silence until here was ours
 	t.setDeadline()
 	for {
@@ -197,10 +211,13 @@ func (t *talk) take(saw sight, flag framing.Flag) error {
 		t.server.workspaces.put(saw.ws)
 		return t.fail(first, err)
 	}
+	recorded := len(data) - len(rest)
+	kept := t.keepRecorded(data[:recorded])
 	done := t.keep(saw, rest)
 	if err := t.hand(saw.ws, first); err != nil {
 		return err
 	}
+	done -= t.pass(kept, recorded)
 	t.control(func(fd uintptr) {
 		_ = discard(fd, done) // the next look tells
 		t.expect(fd, t.waiting+1)
@@ -285,14 +302,19 @@ func (t *talk) setDeadline() {
 		t.setReadDeadline(at)
 		t.limited = !at.IsZero()
 	}
-	if t.server.expired.Load() { // it may have come between: the server sets its deadline only once
+	if t.over() { // it may have come between: the deadline for that is set only once
 		t.wake()
 	}
 }
 
+// over says whether it is time to end: that to finish is over, or there is no program left to talk to.
+func (t *talk) over() bool {
+	return t.server.expired.Load() || t.relay != nil && t.relay.gone.Load()
+}
+
 // deadline says whether the session is over, and why, after a deadline has passed.
 func (t *talk) deadline() (why reason, over bool) {
-	if t.server.expired.Load() {
+	if t.over() {
 		return t.lastWords(byDrain, framing.Timeout), true
 	}
 	t.limited = true
