@@ -43,13 +43,12 @@ type file struct {
 func Open(names []string, withBackups bool) (*Files, error) {
 	fs := &Files{}
 	for _, name := range names {
-		if err := fs.open(name); err != nil {
-			return nil, errors.Join(err, fs.Close())
+		open := fs.open
+		if withBackups {
+			open = fs.openWithBackups
 		}
-		if withBackups { // looked for when the file is open: one that is rotated now is known
-			if err := fs.openBackups(name); err != nil {
-				return nil, errors.Join(err, fs.Close())
-			}
+		if err := open(name); err != nil {
+			return nil, errors.Join(err, fs.Close())
 		}
 	}
 	fs.sort()
@@ -76,6 +75,31 @@ func (fs *Files) open(name string) error {
 	of, at, _ := record.RotatedFrom(name)
 	fs.list = append(fs.list, &file{name: name, f: f, info: info, of: of, at: at})
 	return nil
+}
+
+// openWithBackups opens name and what it was rotated to, and starts over when it is rotated meanwhile: what was the file would
+// be among its backups too, and perhaps compressed.
+func (fs *Files) openWithBackups(name string) error {
+	for {
+		before := len(fs.list)
+		if err := fs.open(name); err != nil {
+			return err
+		}
+		if err := fs.openBackups(name); err != nil {
+			return err
+		}
+		if len(fs.list) == before || fs.list[before].name != name {
+			return nil // it was named before
+		}
+		if now, err := os.Stat(name); err == nil && os.SameFile(now, fs.list[before].info) {
+			return nil
+		}
+		again := &Files{list: fs.list[before:]}
+		fs.list = fs.list[:before]
+		if err := again.Close(); err != nil {
+			return err
+		}
+	}
 }
 
 // openBackups opens what name was rotated to. One that is compressed or removed while we look is looked for under its other

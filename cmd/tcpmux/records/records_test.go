@@ -249,6 +249,53 @@ func TestRotationMeanwhileTakesNothingAway(t *testing.T) {
 	}
 }
 
+// TestBackupsOfAFileThatIsBeingRotated: no file is read twice or left out, however often it is rotated and compressed meanwhile.
+func TestBackupsOfAFileThatIsBeingRotated(t *testing.T) {
+	dir := folder(t, map[string]string{"records.log": newPen(record.JSON, "0", "192.0.2.7:1", noon).open().close(0, 0).String()})
+	path, stop, stopped := filepath.Join(dir, "records.log"), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		rotating(dir, stop)
+	}()
+	for range 50 {
+		files, err := Open([]string{path}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, err := files.Verify(t.Context(), VerifyOptions{Fault: func(f Finding) { t.Error(f) }})
+		if err != nil || sum.Sessions != int64(len(sum.Files)) {
+			t.Errorf("got %d sessions in %d files (%v), want one in each", sum.Sessions, len(sum.Files), err)
+		}
+		_ = files.Close()
+	}
+	close(stop)
+	<-stopped
+}
+
+// rotating rotates and compresses a file, each with a session of its own, until stop is closed. Errors show in what is read.
+func rotating(dir string, stop chan struct{}) {
+	path := filepath.Join(dir, "records.log")
+	for i := 1; ; i++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		text := newPen(record.JSON, fmt.Sprint(i), "192.0.2.7:1", noon).open().close(0, 0).String()
+		backup := filepath.Join(dir, "records-"+noon.Add(time.Duration(i)*time.Millisecond).Format("2006-01-02T15-04-05.000")+".log")
+		_ = os.WriteFile(path+".new", []byte(text), 0o600)
+		_ = os.Link(path, backup)
+		_ = os.Rename(path+".new", path)
+		plain, _ := os.ReadFile(backup)
+		_ = os.WriteFile(backup+".gz.tmp", []byte(packed(string(plain))), 0o600)
+		_ = os.Rename(backup+".gz.tmp", backup+".gz")
+		_ = os.Remove(backup)
+		if i > 20 {
+			_ = os.Remove(filepath.Join(dir, "records-"+noon.Add(time.Duration(i-20)*time.Millisecond).Format("2006-01-02T15-04-05.000")+".log.gz"))
+		}
+	}
+}
+
 // TestALineThatIsJustBeingWritten is waited for.
 func TestALineThatIsJustBeingWritten(t *testing.T) {
 	line := js().open().String()
