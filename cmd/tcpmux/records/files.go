@@ -26,6 +26,8 @@ type Files struct {
 	list []*file
 	// Progress is told how many bytes of the files as they lie on disk have been read. nil: nobody is.
 	Progress func(n int64)
+	// opened is called when a file was opened, before its backups are looked for. nil but in tests.
+	opened func()
 }
 
 // file is one of them. It is held open, so that a rotation meanwhile takes nothing away.
@@ -84,6 +86,9 @@ func (fs *Files) openWithBackups(name string) error {
 		before := len(fs.list)
 		if err := fs.open(name); err != nil {
 			return err
+		}
+		if fs.opened != nil {
+			fs.opened()
 		}
 		if err := fs.openBackups(name); err != nil {
 			return err

@@ -31,11 +31,12 @@ type lines struct {
 	r    *bufio.Reader
 	buf  []byte
 	line int
+	most int  // how much of a line is kept
 	grow bool // the file may be written to at this moment
 }
 
 func newLines(r io.Reader, grow bool) *lines {
-	return &lines{r: bufio.NewReaderSize(r, 256<<10), line: 1, grow: grow}
+	return &lines{r: bufio.NewReaderSize(r, 256<<10), line: 1, most: maxLine, grow: grow}
 }
 
 // next returns the next piece, or io.EOF, or the error of reading.
@@ -65,8 +66,8 @@ func (l *lines) next() (piece, error) {
 		}
 		p.text = b[:n]
 		if len(l.buf) > 0 || !p.ended { // most come in one, and need no copy
-			p.long = p.long || len(l.buf)+n > maxLine
-			l.buf = append(l.buf, b[:min(n, maxLine-len(l.buf))]...)
+			p.long = p.long || len(l.buf)+n > l.most
+			l.buf = append(l.buf, b[:min(n, l.most-len(l.buf))]...)
 			p.text = l.buf
 		}
 		if p.ended {

@@ -86,6 +86,11 @@ func TestVerify(t *testing.T) {
 			[]string{"3: session 8f3a-2c: 4 bytes are missing"}, "sessions=1 messages=2 bytes=3 unproven=1"},
 		{"without line ends, and again", js().open().say(0, "", "", "").say(0, "", "", "").say(1, "b", "", "").say(0, "", "", "").say(1, "b", "", "").close(2, 3).String(),
 			nil, "sessions=1 messages=2 bytes=3 repeated=3 unproven=1"},
+		{"without line ends, where none can have been", js().open().say(0, "a", "", "timeout").say(2, "b", "", "eof").String(),
+			[]string{"3: session 8f3a-2c: 1 bytes are missing"}, "sessions=1 open=1 messages=2 bytes=2"},
+		{"without line ends, open", js().open().say(0, "a", "", "").say(2, "b", "", "").String(), nil, "sessions=1 open=1 messages=2 bytes=3 unproven=1"},
+		{"again, and counted anew", js().open().say(0, "a", "\n", "").say(2, "b", "\n", "").say(2, "b", "\n", "").close(1, 4).String(),
+			nil, "proven sessions=1 messages=2 bytes=4 repeated=1"},
 		{"without line ends behind what has one", js().open().say(0, "a", "\n", "").say(2, "b", "", "").say(4, "c", "\n", "").String(),
 			[]string{"4: session 8f3a-2c: 1 bytes are missing"}, "sessions=1 open=1 messages=3 bytes=5"},
 		{"an upgrade to line ends", js().open().say(0, "a", "", "").say(2, "b", "\n", "").close(2, 4).String(), nil, "sessions=1 messages=2 bytes=4 unproven=1"},
@@ -249,50 +254,32 @@ func TestRotationMeanwhileTakesNothingAway(t *testing.T) {
 	}
 }
 
-// TestBackupsOfAFileThatIsBeingRotated: no file is read twice or left out, however often it is rotated and compressed meanwhile.
-func TestBackupsOfAFileThatIsBeingRotated(t *testing.T) {
-	dir := folder(t, map[string]string{"records.log": newPen(record.JSON, "0", "192.0.2.7:1", noon).open().close(0, 0).String()})
-	path, stop, stopped := filepath.Join(dir, "records.log"), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		rotating(dir, stop)
-	}()
-	for range 50 {
-		files, err := Open([]string{path}, true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum, err := files.Verify(t.Context(), VerifyOptions{Fault: func(f Finding) { t.Error(f) }})
-		if err != nil || sum.Sessions != int64(len(sum.Files)) {
-			t.Errorf("got %d sessions in %d files (%v), want one in each", sum.Sessions, len(sum.Files), err)
-		}
-		_ = files.Close()
+// TestAFileThatIsRotatedWhileItIsOpened, and compressed, is not read twice, nor is the new one left out.
+func TestAFileThatIsRotatedWhileItIsOpened(t *testing.T) {
+	one := func(session string) string {
+		return newPen(record.JSON, session, "192.0.2.7:1", noon).open().close(0, 0).String()
 	}
-	close(stop)
-	<-stopped
-}
-
-// rotating rotates and compresses a file, each with a session of its own, until stop is closed. Errors show in what is read.
-func rotating(dir string, stop chan struct{}) {
-	path := filepath.Join(dir, "records.log")
-	for i := 1; ; i++ {
-		select {
-		case <-stop:
+	dir := folder(t, map[string]string{"records.log": one("1")})
+	path, times := filepath.Join(dir, "records.log"), 0
+	files := &Files{}
+	files.opened = func() {
+		if times++; times > 2 {
 			return
-		default:
 		}
-		text := newPen(record.JSON, fmt.Sprint(i), "192.0.2.7:1", noon).open().close(0, 0).String()
-		backup := filepath.Join(dir, "records-"+noon.Add(time.Duration(i)*time.Millisecond).Format("2006-01-02T15-04-05.000")+".log")
-		_ = os.WriteFile(path+".new", []byte(text), 0o600)
-		_ = os.Link(path, backup)
-		_ = os.Rename(path+".new", path)
-		plain, _ := os.ReadFile(backup)
-		_ = os.WriteFile(backup+".gz.tmp", []byte(packed(string(plain))), 0o600)
-		_ = os.Rename(backup+".gz.tmp", backup+".gz")
-		_ = os.Remove(backup)
-		if i > 20 {
-			_ = os.Remove(filepath.Join(dir, "records-"+noon.Add(time.Duration(i-20)*time.Millisecond).Format("2006-01-02T15-04-05.000")+".log.gz"))
+		text, err := os.ReadFile(path)
+		backup := fmt.Sprintf("%s/records-2026-11-22T13-05-41.%03d.log.gz", dir, times)
+		if err := errors.Join(err, os.WriteFile(backup, []byte(packed(string(text))), 0o600), os.Remove(path), os.WriteFile(path, []byte(one(fmt.Sprint(times+1))), 0o600)); err != nil {
+			t.Error(err)
 		}
+	}
+	if err := files.openWithBackups(path); err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	files.sort()
+	sum, err := files.Verify(t.Context(), VerifyOptions{Fault: func(f Finding) { t.Error(f) }})
+	if err != nil || sum.Sessions != 3 || len(sum.Files) != 3 {
+		t.Errorf("got %+v (%v), want three sessions in three files", sum, err)
 	}
 }
 
@@ -357,5 +344,17 @@ func TestFindingIsOneSafeLine(t *testing.T) {
 		if got := c.f.String(); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)
 		}
+	}
+}
+
+func TestLongLinesAreNotKept(t *testing.T) {
+	l := newLines(strings.NewReader(strings.Repeat("x", 1<<20)+"\nshort\n"), false)
+	l.most = 1000
+	p, err := l.next()
+	if err != nil || !p.long || len(p.text) != l.most || cap(l.buf) > 4*l.most {
+		t.Errorf("got %d bytes in %d, long: %v (%v), want %d", len(p.text), cap(l.buf), p.long, err, l.most)
+	}
+	if p, err = l.next(); err != nil || p.long || string(p.text) != "short" || p.line != 2 {
+		t.Errorf("got %+v (%v), want the short line", p, err)
 	}
 }
