@@ -1,0 +1,128 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"io"
+	"os"
+	"strings"
+	"testing"
+)
+
+// The listeners of the tests here: what a program sees of itself, an echo that is recorded, and a program that does not end.
+const programs = `
+[[listener]]
+name = "self"
+address = "127.0.0.1:12346"
+exec = ["/bin/sh", "-c", """
+id -un; ulimit -v; ls /proc/$$/fd; sed -n 's/^\\(CapEff\\|CapBnd\\|NoNewPrivs\\|SigIgn\\):.//p' /proc/self/status
+touch /etc/e2e 2>/dev/null || echo confined
+echo complaint >&2; exit 3"""]
+exec_memory = "64MiB"
+#exec_user = "nobody"
+
+[[listener]]
+name = "echo"
+address = "127.0.0.1:12347"
+exec = ["/bin/cat"]
+record = true
+
+[[listener]]
+name = "stays"
+address = "127.0.0.1:12348"
+exec = ["/bin/sh", "-c", "setsid sleep 100001 & trap '' TERM; echo here; while :; do sleep 100002; done"]
+`
+
+// withPrograms boots a machine whose daemon serves programs.
+func withPrograms(t *testing.T) *rig {
+	t.Helper()
+	r := installed(t)
+	r.write(toml, `drain_timeout = "1s"`+"\n"+r.read(toml)+programs)
+	r.edit(toml, `drain_timeout = "10s"`+"\n", "")
+	r.resocket()
+	return r
+}
+
+// hearAll is what a port says until it closes.
+func (r *rig) hearAll(addr string) string {
+	r.t.Helper()
+	conn, err := r.net.dial(addr)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer conn.Close()
+	said, err := io.ReadAll(conn)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(said)
+}
+
+func TestProgramsOfThePackagedService(t *testing.T) {
+	r := withPrograms(t)
+	const clean = "\n65536\n0\n1\n2\n0000000000000000\n0000000000000000\n"
+	if got, want := r.hearAll("127.0.0.1:12346"), "tcpmux"+clean+"0000000000000000\n1\nconfined\n"; got != want {
+		t.Errorf("a program says %q, want %q", got, want)
+	}
+	r.await("its end in the record", func() bool { return strings.Contains(r.read(records), ": exit 3, 0 records, 0 bytes\n") })
+	r.await("its complaint in the journal", func() bool { return r.count("line=complaint") == 1 })
+
+	k, err := r.dial("127.0.0.1:12347")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.say(3); err != nil {
+		t.Error(err)
+	}
+	if err := k.greeted(k.name + " 1\n" + k.name + " 2\n" + k.name + " 3\n"); err != nil { // by its own words
+		t.Error(err)
+	}
+	if err := k.bye(); err != nil {
+		t.Error(err)
+	}
+	r.visitAt(port, banner)
+}
+
+// Another user's program needs a drop-in: without it a reload changes nothing and says what to do, with it the program has the
+// other user's rights and nothing of the daemon's.
+func TestProgramsOfAnotherUser(t *testing.T) {
+	r := withPrograms(t)
+	r.visitAt(port, banner)
+	r.edit(toml, `#exec_user = "nobody"`, `exec_user = "nobody"`)
+	r.explain(`configuration not reloaded.*exec_user`)
+	_, _ = r.try("systemctl", "reload", "tcpmux.service")
+	r.await("the refusal", func() bool { return r.count("/usr/share/doc/tcpmux/examples/exec-user.conf") > 0 })
+	r.visitAt(port, banner)
+
+	dropIn, err := os.ReadFile("../../contrib/exec-user.conf") // the rig installs no documentation
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.write("/etc/systemd/system/tcpmux.service.d/exec-user.conf", string(dropIn))
+	r.run("systemctl", "daemon-reload")
+	r.run("systemctl", "restart", "tcpmux.service")
+	got := r.hearAll("127.0.0.1:12346")
+	if !strings.HasPrefix(got, "nobody\n65536\n0\n1\n2\n0000000000000000\n0000000000000000\n") || !strings.HasSuffix(got, "\n1\nconfined\n") {
+		t.Errorf("a program says %q, want that it is nobody's and has no power", got)
+	}
+	if out, err := r.try("systemd-analyze", "security", "--no-pager", "--threshold=30", "tcpmux.service"); err != nil {
+		t.Errorf("systemd-analyze security with the drop-in: got %v, want at most 3.0\n%s", err, out)
+	}
+}
+
+// Neither a program that ignores that it should end, nor what has left its process group, outlives the service.
+func TestProgramsEndWithTheService(t *testing.T) {
+	r := withPrograms(t)
+	k, err := r.call("127.0.0.1:12348", "here\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.run("systemctl", "stop", "tcpmux.socket", "tcpmux.service")
+	k.tear()
+	if out, err := r.try("pgrep", "-f", "sleep 10000"); err == nil {
+		t.Errorf("got processes %s, want none", out)
+	}
+	if !strings.Contains(r.read(records), ": drain, 0 records, 0 bytes\n") {
+		t.Errorf("records: got %q, want the program's end", r.read(records))
+	}
+}
