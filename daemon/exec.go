@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -182,8 +183,11 @@ func (x *recordedExecution) serve() (reason, error) {
 	if why == bySink {
 		return why, err
 	}
-	why, verr := x.job.verdict(how)
-	return why, errors.Join(err, verr)
+	why, stopped := x.job.verdict(how)
+	if err != nil && stopped != nil {
+		return why, fmt.Errorf("%w; %w", err, stopped)
+	}
+	return why, cmp.Or(err, stopped)
 }
 
 // attend waits for the program's end, which is the session's.
