@@ -13,7 +13,7 @@ import (
 
 // StarterName is the argv[0] of a process that is about to become a program of the user's: whoever is started under it calls
 // Start and nothing else. Limits must be set in the process itself before the program's own code runs, and Go starts processes
-// without a place for that. It costs a millisecond, so programs without a limit are started without it.
+// without a place for that. It costs two milliseconds, so programs without a limit are started without it.
 const StarterName = "tcpmux: exec"
 
 // probeWord stands for the limit when it shall only be looked whether the program could be started.
