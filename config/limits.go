@@ -39,13 +39,21 @@ type PerSource struct {
 	RatePerSource Rate
 }
 
-// Policy is who may come in.
+// Policy is who may come in, and how long a client may stay.
 type Policy struct {
 	// Allow are whose clients are let in, and Deny whose are not: the longest prefix that holds an address decides. Whom none
 	// holds is let in when Allow is empty. No prefix is in both; each is masked, IPv4 is no IPv6. Default: none.
 	Allow, Deny []netip.Prefix
 	// Refusal is what a refused client is told before it is closed, as written; at most 1 KiB. Default "".
 	Refusal string
+	// AccessTimes are when clients are let in. Default: always.
+	AccessTimes []Window
+	// MaxSession is how long a client may stay: 1 ms or more. Default 0: for ever.
+	MaxSession time.Duration
+	// MaxSessionBytes is how many bytes a client may send, up to 1 PiB. Default 0: no limit.
+	MaxSessionBytes int64
+	// MessageTimeout is how long a message, or a piece of one, may take to come whole: 1 ms or more. Default 0: for ever.
+	MessageTimeout time.Duration
 }
 
 // SourcePrefix is how many bits of an address of each family name its source.
@@ -97,6 +105,10 @@ func sharedLimits(s *PerSource, p *Policy) []key {
 		{"allow", prefixes(&p.Allow)},
 		{"deny", prefixes(&p.Deny)},
 		{"refusal", refusal(&p.Refusal)},
+		{"access_times", windows(&p.AccessTimes)},
+		{"max_session", duration(&p.MaxSession, "for none")},
+		{"max_session_bytes", size(&p.MaxSessionBytes, 0, maxMaxSize)},
+		{"message_timeout", duration(&p.MessageTimeout, "for none")},
 	}
 }
 
@@ -245,7 +257,11 @@ func sharedLimitSettings(listener string, s PerSource, p Policy) []Setting {
 		"rate_per_source", quoteTOML(s.RatePerSource.String()),
 		"allow", prefixesTOML(p.Allow),
 		"deny", prefixesTOML(p.Deny),
-		"refusal", quoteTOML(p.Refusal))
+		"refusal", quoteTOML(p.Refusal),
+		"access_times", windowsTOML(p.AccessTimes),
+		"max_session", quoteTOML(formatDuration(p.MaxSession)),
+		"max_session_bytes", quoteTOML(formatSize(p.MaxSessionBytes)),
+		"message_timeout", quoteTOML(formatDuration(p.MessageTimeout)))
 }
 
 func prefixesTOML(list []netip.Prefix) string {

@@ -55,12 +55,15 @@ func TestLoadGood(t *testing.T) {
 		Policy: Policy{
 			Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("10.0.0.0/8")},
 			Deny:  []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")}, Refusal: "go away\r\n",
+			AccessTimes: []Window{{everyDay, 0, 1440}, {[7]bool{true, true, true, true, true, false, true}, 1320, 390}},
+			MaxSession:  90 * time.Minute, MaxSessionBytes: 1 << 30, MessageTimeout: 5 * time.Second,
 		},
 	}
 	main.Limits.Policy = limits.Policy
 	telnet, scan, program := main, main, main
 	telnet.Limits = ListenerLimits{Clients: 2, PerSource: PerSource{1, Rate{2, time.Hour}}, Policy: limits.Policy}
-	telnet.Limits.Allow, telnet.Limits.Refusal = nil, ""
+	telnet.Limits.Allow, telnet.Limits.Refusal, telnet.Limits.AccessTimes = nil, "", nil
+	telnet.Limits.MaxSession, telnet.Limits.MaxSessionBytes, telnet.Limits.MessageTimeout = 0, 0, time.Millisecond
 	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346"}
 	telnet.Backlog, telnet.Banner, telnet.MaxMessage, telnet.IdleTimeout = 1, "", 1000, 0
 	telnet.Framing, telnet.LengthSize, telnet.LengthOrder = "line", 4, "big"

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"os"
 	"os/signal"
 	"syscall"
@@ -33,7 +32,8 @@ const (
 // hello is what a child has to know of its client.
 type hello struct {
 	framing       framing.Spec
-	idleTimeout   time.Duration
+	bounds        bounds
+	age           time.Duration // of the session
 	bannerTimeout time.Duration
 	draining      bool
 	banner        string // placeholders filled in
@@ -41,11 +41,11 @@ type hello struct {
 
 func (h hello) appendTo(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.framing.Max))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(h.idleTimeout))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.age))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.bannerTimeout))
 	dst = append(dst, bit(h.draining), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.banner)))
-	return append(dst, h.banner...)
+	return append(h.bounds.appendTo(dst), h.banner...)
 }
 
 func bit(b bool) byte {
@@ -61,10 +61,13 @@ func readHello(in io.Reader) (h hello, err error) {
 		return h, err
 	}
 	h.framing.Max = int(binary.BigEndian.Uint64(head[:]))
-	h.idleTimeout = time.Duration(binary.BigEndian.Uint64(head[8:]))
+	h.age = time.Duration(binary.BigEndian.Uint64(head[8:]))
 	h.bannerTimeout = time.Duration(binary.BigEndian.Uint64(head[16:]))
 	h.draining = head[24] == 1
 	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[25]), int(head[26]), head[27] == 1
+	if h.bounds, err = readBounds(in); err != nil {
+		return h, err
+	}
 	banner := make([]byte, binary.BigEndian.Uint32(head[28:]))
 	_, err = io.ReadFull(in, banner)
 	h.banner = string(banner)
@@ -137,14 +140,12 @@ func (c *clerk) obey() error {
 		case orderExpire:
 			c.server.expired.Store(true)
 			c.session.model.expire()
-		case orderIdle:
-			var nanoseconds [8]byte
-			if _, err := io.ReadFull(c.orders, nanoseconds[:]); err != nil {
+		case orderBind:
+			b, err := readBounds(c.orders)
+			if err != nil {
 				return fmt.Errorf("read orders: %w", err)
 			}
-			l := c.listener.settings.Load().Listener
-			l.IdleTimeout = time.Duration(min(binary.BigEndian.Uint64(nanoseconds[:]), math.MaxInt64))
-			c.listener.configure(l)
+			c.bind(b)
 			c.session.model.nudge()
 		default:
 			return errParcel
@@ -165,9 +166,10 @@ func (c *clerk) hello() error {
 	c.server.bannerTimeout = h.bannerTimeout
 	c.server.draining.Store(h.draining)
 	c.server.expired.Store(false)
-	c.listener.configure(config.Listener{IdleTimeout: h.idleTimeout})
+	c.bind(h.bounds)
 	c.listener.settings.Load().banner, c.listener.settings.Load().framing = banner{text: h.banner}, h.framing
 	c.session = beginSession(c.server, c.listener, record.Source{})
+	c.session.opened = c.session.opened.Add(-h.age)
 	if err := c.session.setModel(fd); err != nil {
 		return err
 	}

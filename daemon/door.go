@@ -53,9 +53,18 @@ func (s *Server) configure(cfg config.Config, lns []*listener) {
 	}
 }
 
+// hoursOf are when a listener lets clients in.
+func hoursOf(list []config.Window) (h admission.Hours) {
+	for _, w := range list {
+		h = append(h, admission.Window{Days: w.Days, From: w.From, To: w.To})
+	}
+	return h
+}
+
 // gate is what a client of ln has to pass.
 func (s *Server) gate(ln *listener) admission.Gate {
-	return admission.Gate{Rules: ln.settings.Load().rules, Sources: [2]*admission.Sources{&ln.door.sources, &s.sources}}
+	settings := ln.settings.Load()
+	return admission.Gate{Rules: settings.rules, Hours: settings.hours, Sources: [2]*admission.Sources{&ln.door.sources, &s.sources}}
 }
 
 // takePlace takes a place for a client of ln, or returns the places of which there is none.

@@ -43,6 +43,9 @@ func TestTheRefusedAreToldAndCounted(t *testing.T) {
 		{"by address", func(_ *config.Limits, own *config.ListenerLimits) {
 			own.Deny = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
 		}, "denied=1"},
+		{"outside the hours", func(_ *config.Limits, own *config.ListenerLimits) {
+			own.AccessTimes = []config.Window{{From: 0, To: 1440}} // on no day
+		}, "hours=1"},
 		{"for a source's clients", func(all *config.Limits, _ *config.ListenerLimits) { all.ClientsPerSource = 1 }, "source=1"},
 		{"for a source's clients at this listener", func(_ *config.Limits, own *config.ListenerLimits) { own.ClientsPerSource = 1 }, "source=1"},
 		{"for a source's rate", func(all *config.Limits, _ *config.ListenerLimits) {
@@ -57,15 +60,14 @@ func TestTheRefusedAreToldAndCounted(t *testing.T) {
 				own.Refusal = text
 				c.change(all, own)
 			})).open()
-			if strings.HasPrefix(c.reason, "denied") {
-				d.from("127.0.0.1").hear(d.banner)
-			} else {
+			if strings.HasPrefix(c.reason, "source") || strings.HasPrefix(c.reason, "rate") {
 				d.from("127.0.0.2").hear(d.banner)
 			}
 			again := d.from("127.0.0.2")
 			again.refused(text)
-			d.from("127.0.0.3").hear(d.banner)
-			d.awaitClients(2)
+			if !strings.HasPrefix(c.reason, "hours") {
+				d.from("127.0.0.3").hear(d.banner)
+			}
 			if n := d.srv.refusals.count(); n != 1 {
 				t.Errorf("refused: got %d, want 1", n)
 			}

@@ -54,6 +54,10 @@ func (j *job) run(p *program) string {
 	if j.server.expired.Load() { // it may have come before there was a program
 		j.stop(byDrain)
 	}
+	if limit := j.settings.Limits.MaxSession; limit > 0 {
+		end := time.AfterFunc(time.Until(j.opened.Add(limit)), func() { j.stop(byAge) })
+		defer end.Stop()
+	}
 	if limit := j.settings.ExecTimeout; limit > 0 {
 		defer time.AfterFunc(limit, func() { j.stop(byTimeout) }).Stop()
 	}
@@ -175,7 +179,7 @@ func (x *recordedExecution) serve() (reason, error) {
 	why, err := x.listen()
 	_ = pipe.Close() // the end of what the program can read
 	switch why {
-	case byIdle, byMalformed, bySink:
+	case byIdle, byAge, byVolume, bySlow, byMalformed, bySink:
 		x.job.stop(why)
 	}
 	how := <-ended

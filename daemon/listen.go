@@ -47,6 +47,7 @@ type listenerSettings struct {
 	framing framing.Spec
 	launch  *launch // nil: no program is run
 	rules   *admission.Rules
+	hours   admission.Hours
 }
 
 func newListener(c config.Listener, file *os.File, inherited bool) *listener {
@@ -63,6 +64,7 @@ func (ln *listener) configure(c config.Listener) {
 		framing:  framingOf(c),
 		launch:   newLaunch(c),
 		rules:    admission.NewRules(c.Limits.Allow, c.Limits.Deny),
+		hours:    hoursOf(c.Limits.AccessTimes),
 	})
 }
 

@@ -18,7 +18,7 @@ import (
 const (
 	orderHello  = 'h' // and a hello
 	orderAck    = 'a' // the messages of one parcel are written
-	orderIdle   = 'i' // and eight bytes: idle_timeout in nanoseconds, in force from now on
+	orderBind   = 'b' // and bounds, in force from now on
 	orderDrain  = 'd' // say no more to the client
 	orderExpire = 'x' // the time to finish is over
 	parcelData  = 'm' // messages, each acknowledged by one orderAck for the parcel
@@ -107,7 +107,7 @@ func parseEnding(b []byte) (e ending, err error) {
 	e.offset = int64(binary.BigEndian.Uint64(b))
 	e.why, e.err = reason(b[9:9+int(b[8])]), string(b[9+int(b[8]):])
 	switch e.why {
-	case byEOF, byReset, byLoss, byIdle, byDrain, byBanner, byMalformed, bySink, byError:
+	case byEOF, byReset, byLoss, byIdle, byAge, byVolume, bySlow, byDrain, byBanner, byMalformed, bySink, byError:
 		return e, nil
 	}
 	return e, errParcel

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -81,7 +80,7 @@ func (c *child) drain() { c.order(orderDrain) }
 
 // nudge implements model.
 func (c *child) nudge() {
-	c.order(binary.BigEndian.AppendUint64([]byte{orderIdle}, uint64(c.idleTimeout()))...)
+	c.order(c.bounds().appendTo([]byte{orderBind})...)
 }
 
 // expire gives the worker workerGrace to end.
@@ -156,7 +155,8 @@ func (c *child) serve() (reason, error) {
 func (c *child) hello() hello {
 	return hello{
 		framing:       c.settings.framing,
-		idleTimeout:   c.idleTimeout(),
+		bounds:        c.bounds(),
+		age:           time.Since(c.opened),
 		bannerTimeout: c.server.bannerTimeout,
 		draining:      c.server.draining.Load(),
 		banner:        string(c.settings.banner.appendTo(nil, c.session)),

@@ -48,6 +48,7 @@ var effects = map[string]effect{
 	"limits.allow":              newClients,
 	"limits.deny":               newClients,
 	"limits.refusal":            newClients,
+	"limits.access_times":       newClients,
 }
 
 func effectOf(s config.Setting) effect {

@@ -26,6 +26,9 @@ const (
 	byReset  reason = "reset"  // the client broke the connection off
 	byLoss   reason = "lost"   // the client has vanished: keepalive, or an unreachable network
 	byIdle   reason = "idle"   // idle_timeout
+	byAge    reason = "age"    // max_session
+	byVolume reason = "volume" // max_session_bytes
+	bySlow   reason = "slow"   // message_timeout
 	byDrain  reason = "drain"  // the daemon stopped and drain_timeout was over
 	byBanner reason = "banner" // the client would not take its greeting
 	bySink   reason = "sink"   // the daemon stopped while records could not be written
@@ -194,9 +197,6 @@ func (s *session) fail(first int64, err error) error {
 	s.records = first
 	return err
 }
-
-// idleTimeout is the one in force now, also for sessions that began under another.
-func (s *session) idleTimeout() time.Duration { return s.listener.settings.Load().IdleTimeout }
 
 // local is our end's address.
 func (s *session) local() netip.AddrPort {

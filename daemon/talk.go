@@ -18,15 +18,16 @@ import (
 type talk struct {
 	*session
 	stream
-	framing framing.Framer
-	heard   time.Time // when the client last sent something
-	greeted atomic.Bool
-	limited bool   // a read deadline is set
-	waiting int    // bytes at the head of the socket that were seen and are no whole message yet
-	lowat   int    // SO_RCVLOWAT of the socket; 0: never set
-	moved   []byte // the beginning of a message too long to wait in the kernel for its end; nil when there is none
-	lost    error  // not nil: the client does not keep to the framing
-	relay   *relay // hands on what is recorded; nil: to nobody
+	framing  framing.Framer
+	heard    time.Time // when the client last sent something
+	greeted  atomic.Bool
+	begun    time.Time // when the first byte of the message came that is under way; zero: none is
+	deadline time.Time // the read deadline that is set; zero: none
+	waiting  int       // bytes at the head of the socket that were seen and are no whole message yet
+	lowat    int       // SO_RCVLOWAT of the socket; 0: never set
+	moved    []byte    // the beginning of a message too long to wait in the kernel for its end; nil when there is none
+	lost     error     // not nil: the client does not keep to the framing
+	relay    *relay    // hands on what is recorded; nil: to nobody
 
 	// What one look gave, between the poller's callback and receive.
 	onReadable func(fd uintptr) bool
@@ -40,6 +41,7 @@ type sight struct {
 	n    int        // how many bytes that are
 	move bool       // what is no whole message has to leave the kernel, or nothing behind it could be seen
 	last bool       // no more will come
+	full bool       // nor may it: so many bytes are one session's
 }
 
 // moveSize is how long the beginning of a message may be to wait in the kernel for its end. It is far below the least receive
@@ -93,11 +95,16 @@ func (t *talk) listen() (reason, error) {
 		saw, err := t.receive()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if why, over := t.deadline(); over {
+			if why, over := t.woken(); over {
 				return why, nil
 			}
 		case err != nil:
 			return t.finish(reasonOf(err, byError), err)
+		case saw.full:
+			if err := t.take(saw, framing.Timeout); err != nil {
+				return bySink, err
+			}
+			return byVolume, t.lost
 		case saw.n == 0:
 			t.server.workspaces.put(saw.ws)
 			return t.finish(byEOF, nil)
@@ -175,13 +182,19 @@ func (t *talk) look(fd uintptr) bool {
 		}
 	}
 	ws := t.server.workspaces.get()
-	n, err := peek(fd, ws.in)
+	room := t.room(len(ws.in))
+	if room == 0 {
+		t.got, t.errno = sight{ws: ws, last: true, full: true}, nil
+		return true
+	}
+	n, err := peek(fd, ws.in[:room])
 	if err == unix.EAGAIN {
 		t.server.workspaces.put(ws)
 		return false
 	}
-	last := over && n == unread(fd) // bytes may have come before the end did
-	t.got = sight{ws: ws, n: max(n, 0), move: n == t.waiting && !last, last: last}
+	full := n == room && room < len(ws.in)
+	last := full || over && n == unread(fd) // bytes may have come before the end did
+	t.got = sight{ws: ws, n: max(n, 0), move: n == t.waiting && !last, last: last, full: full}
 	t.errno = err
 	return true
 }
@@ -213,6 +226,7 @@ func (t *talk) take(saw sight, flag framing.Flag) error {
 	}
 	recorded := len(data) - len(rest)
 	kept := t.keepRecorded(data[:recorded])
+	began := len(rest) > 0 && (t.begun.IsZero() || t.records > first)
 	done := t.keep(saw, rest)
 	if err := t.hand(saw.ws, first); err != nil {
 		return err
@@ -222,8 +236,15 @@ func (t *talk) take(saw sight, flag framing.Flag) error {
 		_ = discard(fd, done) // the next look tells
 		t.expect(fd, t.waiting+1)
 	})
-	if t.limited {
+	if !t.deadline.IsZero() {
 		t.heard = time.Now() // while the sink had us wait, the silence was ours
+	}
+	switch {
+	case len(rest) == 0:
+		t.begun = time.Time{}
+	case began:
+		t.begun = t.heard
+		t.hasten()
 	}
 	return nil
 }
@@ -290,48 +311,15 @@ func (t *talk) finish(why reason, err error) (reason, error) {
 	return why, err
 }
 
-// setDeadline makes receive return when the client has been silent for idle_timeout, or, while the server drains, when that
-// is over. It is called again when a deadline came too early, not at every read: a deadline costs more than the look at the
-// clock that tells.
-func (t *talk) setDeadline() {
-	var at time.Time // none
-	if idle := t.idleTimeout(); idle > 0 {
-		at = t.heard.Add(idle)
-	}
-	if !at.IsZero() || t.limited {
-		t.setReadDeadline(at)
-		t.limited = !at.IsZero()
-	}
-	if t.over() { // it may have come between: the deadline for that is set only once
-		t.wake()
-	}
-}
-
 // over says whether it is time to end: that to finish is over, or there is no program left to talk to.
 func (t *talk) over() bool {
 	return t.server.expired.Load() || t.relay != nil && t.relay.gone.Load()
 }
 
-// deadline says whether the session is over, and why, after a deadline has passed.
-func (t *talk) deadline() (why reason, over bool) {
-	if t.over() {
-		return t.lastWords(byDrain, framing.Timeout), true
-	}
-	t.limited = true
-	if t.unread() > t.waiting {
-		t.heard = time.Now() // it came just now
-	}
-	if idle := t.idleTimeout(); idle > 0 && time.Since(t.heard) >= idle {
-		return t.lastWords(byIdle, framing.Timeout), true
-	}
-	t.setDeadline()
-	return "", false
-}
-
 // lastWords records what has arrived by now, and no more, when the time to finish is over: with flag what is no whole message.
 // It returns why, unless the sink fails.
 func (t *talk) lastWords(why reason, flag framing.Flag) reason {
-	for left := t.unread(); left > 0 || len(t.moved) > 0; {
+	for left := t.room(t.unread()); left > 0 || len(t.moved) > 0; {
 		saw := sight{ws: t.server.workspaces.get(), move: true} // before control, which others wait for
 		t.control(func(fd uintptr) { saw.n, _ = peek(fd, saw.ws.in) })
 		saw.n = min(max(saw.n, 0), left)

@@ -15,6 +15,8 @@ const (
 	Admitted Verdict = iota
 	// Denied is for an address that the rules do not let in.
 	Denied
+	// Untimely is for who comes outside the hours.
+	Untimely
 	// Crowded is for a source that has as many clients as it may.
 	Crowded
 	// Hasty is for a source whose clients come faster than they may.
@@ -23,13 +25,17 @@ const (
 	Verdicts = iota
 )
 
-// String is the word that logs show: "admitted", "denied", "source" or "rate".
-func (v Verdict) String() string { return [...]string{"admitted", "denied", "source", "rate"}[v] }
+// String is the word that logs show: "admitted", "denied", "hours", "source" or "rate".
+func (v Verdict) String() string {
+	return [...]string{"admitted", "denied", "hours", "source", "rate"}[v]
+}
 
 // Gate is what a client has to pass; all of it must let it in. Safe for concurrent use while its fields do not change.
 type Gate struct {
 	// Rules are about addresses; nil lets everybody in.
 	Rules *Rules
+	// Hours are when they come in.
+	Hours Hours
 	// Sources are about what a source takes: each counts for itself. A client counts in all of them or in none.
 	Sources [2]*Sources
 }
@@ -39,6 +45,9 @@ func (g Gate) Enter(addr netip.Addr, now time.Time) (p Pass, v Verdict) {
 	addr = addr.Unmap()
 	if !g.Rules.Admit(addr) {
 		return p, Denied
+	}
+	if !g.Hours.Open(now) {
+		return p, Untimely
 	}
 	for i, s := range g.Sources {
 		if p[i], v = s.enter(addr, now); v != Admitted {
