@@ -14,6 +14,7 @@ type document struct {
 	bare     map[string]string // numbers as they are written, by path
 	failed   map[string]bool   // paths with a fault: what depends on them is not judged
 	names    map[string]bool   // of the listeners so far
+	early    bool              // programs and users are not looked up
 	bound    []bound           // every address of every listener, in order
 	faults   Faults
 	warnings Faults

@@ -62,6 +62,9 @@ func runnable(path string, at place) bool {
 	if !filepath.IsAbs(path) {
 		return fault("which is no absolute path", "all of it, such as /usr/local/bin/handler")
 	}
+	if at.doc.early {
+		return true
+	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -86,7 +89,7 @@ func userName(dst *string) setter {
 			at.want(v, `the name of a user in quotes, or "" for the daemon's own`)
 			return
 		}
-		if s != "" {
+		if s != "" && !at.doc.early {
 			if _, err := user.Lookup(s); err != nil {
 				at.want(v, "a user that this machine has: adduser --system makes one")
 				return

@@ -74,3 +74,20 @@ exec = []
 	}
 	roundTrip(t, c)
 }
+
+// TestLoadEarly: before file systems are mounted a program may not be there yet; all else is looked at.
+func TestLoadEarly(t *testing.T) {
+	const text = `exec = ["/not/yet/mounted"]
+exec_user = "not-yet"
+`
+	if _, err := parse("t.toml", []byte(text), false); err == nil {
+		t.Error("got no error, want two")
+	}
+	c, err := parse("t.toml", []byte(text), true)
+	if err != nil || len(c.Listeners[0].Exec) != 1 || c.Listeners[0].ExecUser != "not-yet" {
+		t.Errorf("early: got %+v, %v, want the listener", c.Listeners, err)
+	}
+	if _, err := parse("t.toml", []byte(`exec = ["relative"]`), true); err == nil {
+		t.Error("a relative path, early: got no error, want one")
+	}
+}

@@ -25,7 +25,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("listener=[{name='a',address=':1'},5]\nlog.file=''"))
 	f.Add([]byte("a={\n#]\nb.c=[1,\n'''\n'''],}\r\n[[d.e]]\n[d.e.f]\n[[d.e]]"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, err := parse("f.toml", text)
+		c, err := parse("f.toml", text, false)
 		if err == nil {
 			roundTrip(t, c)
 		} else {

@@ -19,12 +19,18 @@ const maxFile = 1 << 20
 // Load reads the file at path over Default. Its error is ErrInvalid in the sense of errors.Is, and one of two kinds: the file
 // could not be read (then also the cause, such as fs.ErrNotExist), or Faults, which holds all that is wrong with the file.
 // With an error nothing of the Config is set but Warnings. Load blocks on nothing but the disk: what is no regular file is refused.
-func Load(path string) (Config, error) {
+func Load(path string) (Config, error) { return loadFile(path, false) }
+
+// LoadEarly is Load for who runs before file systems are mounted (systemd.generator(7)): whether the programs and users that the
+// file names are there is not looked at.
+func LoadEarly(path string) (Config, error) { return loadFile(path, true) }
+
+func loadFile(path string, early bool) (Config, error) {
 	text, err := readFile(path)
 	if err != nil {
 		return Config{}, &unreadable{path, err}
 	}
-	return parse(path, text)
+	return parse(path, text, early)
 }
 
 // readFile reads a regular file of at most maxFile bytes.
@@ -72,8 +78,8 @@ func kind(m fs.FileMode) string {
 }
 
 // parse is Load for a text already read.
-func parse(path string, text []byte) (Config, error) {
-	d := &document{file: path, names: map[string]bool{}, failed: map[string]bool{}}
+func parse(path string, text []byte, early bool) (Config, error) {
+	d := &document{file: path, early: early, names: map[string]bool{}, failed: map[string]bool{}}
 	values, fault := d.decode(text)
 	if fault != nil {
 		return Config{}, Faults{*fault}

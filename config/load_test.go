@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write testdata/bad/*.want anew")
 // load is parse for a text in the test itself.
 func load(t *testing.T, text string) Config {
 	t.Helper()
-	c, err := parse("t.toml", []byte(text))
+	c, err := parse("t.toml", []byte(text), false)
 	if err != nil {
 		t.Fatalf("got %v, want no error for:\n%s", err, text)
 	}
@@ -183,7 +183,7 @@ func TestTexts(t *testing.T) {
 		{"long key", strings.Repeat("k", 70) + "=1", `t.toml:1: "` + strings.Repeat("k", 60) + `"… is no key here`},
 		{"key that drives a terminal", `"\e[2J" = 1`, `t.toml:1: "\x1b[2J" is no key here`},
 	} {
-		_, err := parse("t.toml", []byte(tc.text))
+		_, err := parse("t.toml", []byte(tc.text), false)
 		if err == nil || err.Error() != tc.want {
 			t.Errorf("%s: got %v, want %s", tc.name, err, tc.want)
 		}
@@ -258,7 +258,7 @@ func TestPlaceholders(t *testing.T) {
 }
 
 func TestAFaultyFileHasItsWarningsToo(t *testing.T) {
-	c, err := parse("t.toml", []byte("banner = '{clent}'\nbacklog = -1\n"))
+	c, err := parse("t.toml", []byte("banner = '{clent}'\nbacklog = -1\n"), false)
 	if err == nil || len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], `t.toml:1: banner has "{clent}"`) {
 		t.Errorf("got %v and warnings %q, want a fault and a warning", err, c.Warnings)
 	}
@@ -282,7 +282,7 @@ func TestSyntax(t *testing.T) {
 		{"two on a line", "backlog = 1 model = 'x'\n", "t.toml:1: not TOML: a line is one KEY = VALUE or [TABLE]"},
 		{"a word that begins like a number", "level = info\n", "text stands in quotes, such as \"info\""},
 	} {
-		_, err := parse("t.toml", []byte(tc.text))
+		_, err := parse("t.toml", []byte(tc.text), false)
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: got %v, want %s", tc.name, err, tc.want)
 		}
@@ -290,7 +290,7 @@ func TestSyntax(t *testing.T) {
 }
 
 func TestFaultNamesAnOddFileSafely(t *testing.T) {
-	_, err := parse("a\n\x1b.toml", []byte("backlog = 0"))
+	_, err := parse("a\n\x1b.toml", []byte("backlog = 0"), false)
 	if want := `"a\n\x1b.toml":1: backlog is 0, want 1 or more`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

@@ -27,7 +27,7 @@ func roundTrip(t *testing.T, c Config) {
 	if i := strings.IndexFunc(text, func(r rune) bool { return r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 }); i >= 0 {
 		t.Errorf("got control character %q, want none in:\n%s", text[i], text)
 	}
-	back, err := parse(c.Path, []byte(text))
+	back, err := parse(c.Path, []byte(text), false)
 	if err != nil {
 		t.Fatalf("got %v, want no error for:\n%s", err, text)
 	}

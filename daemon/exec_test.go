@@ -164,7 +164,14 @@ func TestAProgramsEndIsInTheRecord(t *testing.T) {
 			k := d.client()
 			k.hearEnd()
 			d.closes(k, c.want)
-			d.log.await(t, c.log)
+			d.log.await(t, c.log, "session closed")
+			level := "level=INFO"
+			if c.want == "exec" {
+				level = "level=WARN"
+			}
+			if line := d.log.line("session closed"); !strings.Contains(line, level) {
+				t.Errorf("got %s, want %s", line, level)
+			}
 		})
 	}
 }

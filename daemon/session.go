@@ -133,8 +133,11 @@ func (s *session) run() {
 // source line that nobody asked for, which at thousands of visits a second is felt.
 func (s *session) log(why reason, err error) {
 	level, ctx := slog.LevelInfo, context.Background()
-	if s.lost > 0 {
+	switch {
+	case s.lost > 0:
 		level = slog.LevelError
+	case why == byExec:
+		level = slog.LevelWarn // the client was not served at all
 	}
 	h := s.server.log.Handler()
 	if !h.Enabled(ctx, level) {

@@ -28,6 +28,11 @@ exec = ["/bin/cat"]
 record = true
 
 [[listener]]
+name = "powers"
+address = "127.0.0.1:12349"
+exec = ["/bin/sed", "-n", "s/^Cap[EPA][a-z]*:.//p", "/proc/self/status"]
+
+[[listener]]
 name = "stays"
 address = "127.0.0.1:12348"
 exec = ["/bin/sh", "-c", "setsid sleep 100001 & trap '' TERM; echo here; while :; do sleep 100002; done"]
@@ -104,6 +109,10 @@ func TestProgramsOfAnotherUser(t *testing.T) {
 	got := r.hearAll("127.0.0.1:12346")
 	if !strings.HasPrefix(got, "nobody\n65536\n0\n1\n2\n0000000000000000\n0000000000000000\n") || !strings.HasSuffix(got, "\n1\nconfined\n") {
 		t.Errorf("a program says %q, want that it is nobody's and has no power", got)
+	}
+	const none = "0000000000000000\n"
+	if got := r.hearAll("127.0.0.1:12349"); got != none+none+none {
+		t.Errorf("a program of the daemon's own user has the powers %q, want none", got)
 	}
 	if out, err := r.try("systemd-analyze", "security", "--no-pager", "--threshold=30", "tcpmux.service"); err != nil {
 		t.Errorf("systemd-analyze security with the drop-in: got %v, want at most 3.0\n%s", err, out)

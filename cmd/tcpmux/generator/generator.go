@@ -17,7 +17,7 @@ import (
 // that is not there asks for nothing. With an error from the file nothing has been written, so the shipped units stay in force;
 // its text has a line for each fault. Any other error, none of which is config.ErrInvalid, comes from writing.
 func Run(path, dir string) error {
-	cfg, err := config.Load(path)
+	cfg, err := config.LoadEarly(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

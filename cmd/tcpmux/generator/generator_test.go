@@ -191,3 +191,16 @@ func TestTellLater(t *testing.T) {
 		}
 	}
 }
+
+// At boot the file system that a program lies on may not be mounted yet: its port is opened all the same.
+func TestAProgramThatIsNotThereYetKeepsNoPortClosed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tcpmux.toml")
+	text := "[[listener]]\nname = \"later\"\naddress = \":12347\"\nexec = [\"/not/yet/mounted\"]\nexec_user = \"not-yet\"\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := generate(t, path)
+	if err != nil || !strings.Contains(got, "12347") {
+		t.Errorf("got %q, %v, want a socket on port 12347", got, err)
+	}
+}
