@@ -1,6 +1,7 @@
 // Package config reads /etc/tcpmux.toml. It promises that a Config it returns without an error can be served: every key is
 // known, in range and free of contradiction; and that a faulty file is told about whole, every fault at once with its place.
-// It imports nothing of ours and touches nothing but the file it is given; it looks up the programs and users that this names, unless it is asked early.
+// It imports nothing of ours and touches nothing but the file it is given; it looks up the programs and users that this names, and
+// reads its rules, unless it is asked early.
 package config
 
 import "time"

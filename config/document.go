@@ -60,10 +60,20 @@ func (p place) warn(format string, args ...any) {
 	d.warnings = append(d.warnings, Fault{d.file, d.lines[p.path], p.name + " " + fmt.Sprintf(format, args...)})
 }
 
-// sorted puts faults in the order of their lines and drops those that say the same.
+// sorted puts faults in the order of their lines, those of other files last, and drops those that say the same.
 func (d *document) sorted(f Faults) Faults {
-	slices.SortStableFunc(f, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
+	slices.SortStableFunc(f, func(a, b Fault) int {
+		return cmp.Or(cmp.Compare(d.rank(a), d.rank(b)), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
 	return slices.Compact(f)
+}
+
+// rank is 0 for a fault of the configuration itself, 1 for one of a file that it names.
+func (d *document) rank(f Fault) int {
+	if f.File == d.file {
+		return 0
+	}
+	return 1
 }
 
 // key is one key of a table: how its value is taken.

@@ -49,13 +49,14 @@ func (f Faults) Is(target error) bool { return target == ErrInvalid }
 
 // unreadable is the error of Load for a file that could not be read at all.
 type unreadable struct {
+	what  string // that it is
 	path  string
 	cause error
 }
 
 // Error names the file and why it cannot be read.
 func (u *unreadable) Error() string {
-	return fmt.Sprintf("read configuration %q: %v", u.path, u.cause)
+	return fmt.Sprintf("read %s %q: %v", u.what, u.path, u.cause)
 }
 
 func (u *unreadable) Unwrap() []error { return []error{ErrInvalid, u.cause} }

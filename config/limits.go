@@ -44,6 +44,8 @@ type Policy struct {
 	// Allow are whose clients are let in, and Deny whose are not: the longest prefix that holds an address decides. Whom none
 	// holds is let in when Allow is empty. No prefix is in both; each is masked, IPv4 is no IPv6. Default: none.
 	Allow, Deny []netip.Prefix
+	// Rules is the path of a file with more of both, which LoadRules could read: what it denies, Allow does not allow. Default "": none.
+	Rules string
 	// Refusal is what a refused client is told before it is closed, as written; at most 1 KiB. Default "".
 	Refusal string
 	// AccessTimes are when clients are let in. Default: always.
@@ -104,6 +106,7 @@ func sharedLimits(s *PerSource, p *Policy) []key {
 		{"rate_per_source", rate(&s.RatePerSource)},
 		{"allow", prefixes(&p.Allow)},
 		{"deny", prefixes(&p.Deny)},
+		{"rules", rulesFile(&p.Rules)},
 		{"refusal", refusal(&p.Refusal)},
 		{"access_times", windows(&p.AccessTimes)},
 		{"max_session", duration(&p.MaxSession, "for none")},
@@ -257,6 +260,7 @@ func sharedLimitSettings(listener string, s PerSource, p Policy) []Setting {
 		"rate_per_source", quoteTOML(s.RatePerSource.String()),
 		"allow", prefixesTOML(p.Allow),
 		"deny", prefixesTOML(p.Deny),
+		"rules", quoteTOML(p.Rules),
 		"refusal", quoteTOML(p.Refusal),
 		"access_times", windowsTOML(p.AccessTimes),
 		"max_session", quoteTOML(formatDuration(p.MaxSession)),

@@ -22,19 +22,19 @@ const maxFile = 1 << 20
 func Load(path string) (Config, error) { return loadFile(path, false) }
 
 // LoadEarly is Load for who runs before file systems are mounted (systemd.generator(7)): whether the programs and users that the
-// file names are there is not looked at.
+// file names are there is not looked at, nor are its rules.
 func LoadEarly(path string) (Config, error) { return loadFile(path, true) }
 
 func loadFile(path string, early bool) (Config, error) {
-	text, err := readFile(path)
+	text, err := readFile(path, maxFile)
 	if err != nil {
-		return Config{}, &unreadable{path, err}
+		return Config{}, &unreadable{"configuration", path, err}
 	}
 	return parse(path, text, early)
 }
 
-// readFile reads a regular file of at most maxFile bytes.
-func readFile(path string) ([]byte, error) {
+// readFile reads a regular file of at most so many bytes.
+func readFile(path string, most int64) ([]byte, error) {
 	// O_NONBLOCK: opening a fifo would otherwise wait for a writer before we could see that it is one.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -48,12 +48,12 @@ func readFile(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s, want a regular file", kind(info.Mode()))
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return nil, cause(err)
 	}
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("longer than %s", formatSize(maxFile))
+	if int64(len(text)) > most {
+		return nil, fmt.Errorf("longer than %s", formatSize(most))
 	}
 	return text, nil
 }

@@ -41,6 +41,7 @@ type daemon struct {
 	sink     *record.Sink
 	lns      []*listener
 	srv      *Server
+	rules    rulesFiles  // of the goroutine that reloads
 	mute     atomic.Bool // the service manager could not be told the last time
 }
 
@@ -57,6 +58,9 @@ func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr i
 	}
 	keepDescriptors()
 	if err := checkPrograms(cfg.Listeners); err != nil {
+		return err
+	}
+	if d.rules, err = openRules(cfg.Listeners); err != nil {
 		return err
 	}
 	if d.log, err = openLog(cfg, stderr); err != nil {
@@ -80,8 +84,7 @@ func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr i
 	}
 	allowThreads(cfg)
 	d.srv = newServer(d.sink, encoderOf(opt.Format), cfg.Record.Events, cfg.Limits.Clients, d.log.Logger)
-
-	d.srv.configure(cfg, d.lns)
+	d.srv.configure(cfg, d.lns, d.rules)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -120,6 +123,7 @@ func (d *daemon) mind(ctx context.Context, reloads <-chan Reload) {
 			d.reload(ctx, load)
 		case <-tick.C:
 		}
+		d.rules.refresh(d.lns, d.log.Logger)
 		d.srv.refusals.tell(d.log.Logger, refusalInterval)
 		if line := d.status(); line != told {
 			d.notify(line)

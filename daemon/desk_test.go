@@ -94,7 +94,11 @@ func deskAt(t *testing.T, cfg config.Config, sink *record.Sink, log *page) *desk
 		t.Fatal(err)
 	}
 	srv := newServer(sink, encoderOf(format), cfg.Record.Events, cfg.Limits.Clients, logger)
-	srv.configure(cfg, lns)
+	rules, err := openRules(cfg.Listeners)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.configure(cfg, lns, rules)
 	return &desk{t: t, srv: srv, sink: sink, lns: lns, ln: lns[0], log: log, served: make(chan error, 1), banner: cfg.Listeners[0].Banner}
 }
 

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,6 +22,7 @@ const refusalInterval = time.Minute
 type door struct {
 	slots   *slots
 	sources admission.Sources
+	rules   atomic.Pointer[admission.Rules]
 }
 
 func newDoor() *door { return &door{slots: newSlots(math.MaxInt)} }
@@ -44,12 +46,14 @@ func sourceLimits(l config.PerSource, prefix config.SourcePrefix) admission.Limi
 	}
 }
 
-// configure makes the limits of cfg what holds from now on, for the server and the doors of lns.
-func (s *Server) configure(cfg config.Config, lns []*listener) {
+// configure makes the limits of cfg what holds from now on, for the server and the doors of lns, with the rules that they name.
+func (s *Server) configure(cfg config.Config, lns []*listener, files rulesFiles) {
 	s.slots.resize(cfg.Limits.Clients)
 	s.sources.Configure(sourceLimits(cfg.Limits.PerSource, cfg.Limits.SourcePrefix))
 	for _, ln := range lns {
-		ln.door.configure(ln.settings.Load().Limits, cfg.Limits.SourcePrefix)
+		limits := ln.settings.Load().Limits
+		ln.door.configure(limits, cfg.Limits.SourcePrefix)
+		ln.door.rules.Store(files.of(limits.Policy))
 	}
 }
 
@@ -63,8 +67,7 @@ func hoursOf(list []config.Window) (h admission.Hours) {
 
 // gate is what a client of ln has to pass.
 func (s *Server) gate(ln *listener) admission.Gate {
-	settings := ln.settings.Load()
-	return admission.Gate{Rules: settings.rules, Hours: settings.hours, Sources: [2]*admission.Sources{&ln.door.sources, &s.sources}}
+	return admission.Gate{Rules: ln.door.rules.Load(), Hours: ln.settings.Load().hours, Sources: [2]*admission.Sources{&ln.door.sources, &s.sources}}
 }
 
 // takePlace takes a place for a client of ln, or returns the places of which there is none.

@@ -19,6 +19,13 @@ func limiting(change func(all *config.Limits, own *config.ListenerLimits)) func(
 
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
 
+func parsePrefixes(texts ...string) (list []netip.Prefix) {
+	for _, text := range texts {
+		list = append(list, netip.MustParsePrefix(text))
+	}
+	return list
+}
+
 // from connects from an address of this machine.
 func (d *desk) from(address string) *client {
 	d.t.Helper()
@@ -41,7 +48,7 @@ func TestTheRefusedAreToldAndCounted(t *testing.T) {
 		reason string
 	}{
 		{"by address", func(_ *config.Limits, own *config.ListenerLimits) {
-			own.Deny = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
+			own.Deny = parsePrefixes("127.0.0.2/32")
 		}, "denied=1"},
 		{"outside the hours", func(_ *config.Limits, own *config.ListenerLimits) {
 			own.AccessTimes = []config.Window{{From: 0, To: 1440}} // on no day

@@ -46,7 +46,6 @@ type listenerSettings struct {
 	banner  banner
 	framing framing.Spec
 	launch  *launch // nil: no program is run
-	rules   *admission.Rules
 	hours   admission.Hours
 }
 
@@ -63,7 +62,6 @@ func (ln *listener) configure(c config.Listener) {
 		banner:   newBanner(c.Banner),
 		framing:  framingOf(c),
 		launch:   newLaunch(c),
-		rules:    admission.NewRules(c.Limits.Allow, c.Limits.Deny),
 		hours:    hoursOf(c.Limits.AccessTimes),
 	})
 }

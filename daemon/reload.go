@@ -47,6 +47,7 @@ var effects = map[string]effect{
 	"limits.source_prefix":      newClients,
 	"limits.allow":              newClients,
 	"limits.deny":               newClients,
+	"limits.rules":              newClients,
 	"limits.refusal":            newClients,
 	"limits.access_times":       newClients,
 }
@@ -83,6 +84,10 @@ func (d *daemon) reload(ctx context.Context, load Reload) {
 // apply makes cfg what holds, under live clients. What can fail comes first: then nothing has changed.
 func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	changes := config.Diff(d.cfg, cfg)
+	rules, err := openRules(cfg.Listeners)
+	if err != nil {
+		return err
+	}
 	if err := checkPrograms(cfg.Listeners); err != nil {
 		return err
 	}
@@ -94,7 +99,9 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	}
 	d.applyListeners(cfg.Listeners)
 	allowThreads(cfg)
-	d.srv.configure(cfg, d.lns)
+	rules.keep(d.rules, d.lns)
+	d.rules = rules
+	d.srv.configure(cfg, d.lns, d.rules)
 	d.srv.events.Store(cfg.Record.Events)
 	d.cfg = inForce(d.cfg, cfg)
 	d.srv.nudge()

@@ -20,6 +20,9 @@ func (d *daemon) status() string {
 	if d.sink.Failing() {
 		line += "; records cannot be written, clients wait"
 	}
+	if d.rules.faulty() {
+		line += "; rules are not those of their file"
+	}
 	return line + d.troubles.String()
 }
 

@@ -1,0 +1,86 @@
+package config
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestRules(t *testing.T) {
+	good, faults := parseRules("r", "# a comment\r\n\n allow 192.0.2.0/24 2001:db8::/32 # and another\r\ndeny\t192.0.2.7\nallow ::ffff:10.0.0.0/104\nallow 192.0.2.0/24")
+	want := Rules{parsed(t, "192.0.2.0/24", "2001:db8::/32", "10.0.0.0/8", "192.0.2.0/24"), parsed(t, "192.0.2.7")}
+	if len(faults) > 0 || !reflect.DeepEqual(good, want) {
+		t.Errorf("got %+v and %v, want %+v", good, faults, want)
+	}
+	for _, tc := range []struct{ name, text, want string }{
+		{"no word of ours", "permit 10.0.0.0/8", `r:1: "permit 10.0.0.0/8" is no rule, want "allow" or "deny" and behind it networks or addresses`},
+		{"nobody", "\nallow # 10.0.0.0/8", `r:2: "allow" is no rule, want`},
+		{"no network", "deny 10.0.0.0/8 example.org 10.0.0.1/8", `r:1: deny "example.org", want a network or an address, such as`},
+		{"bits to spare", "deny 10.0.0.1/8", `r:1: deny "10.0.0.1/8", want no bits behind those of the network: "10.0.0.0/8"`},
+		{"both", "deny 10.0.0.0/8\nallow 10.0.0.0/8", `r:2: allow "10.0.0.0/8": it is both allowed and denied, want one`},
+		{"what drives a terminal", "\x1b[2J", `r:1: "\x1b[2J" is no rule`},
+		{"many", strings.Repeat("x\n", 1000), "r:21: further faults are not told"},
+	} {
+		_, faults := parseRules("r", tc.text)
+		if got := faults.Error(); !strings.Contains(got, tc.want) || len(faults) > maxRuleFaults+1 {
+			t.Errorf("%s: got %s, want %s", tc.name, got, tc.want)
+		}
+	}
+}
+
+func parsed(t *testing.T, texts ...string) []netip.Prefix {
+	t.Helper()
+	var list []netip.Prefix
+	for _, text := range texts {
+		p, want := parsePrefix(text)
+		if want != "" {
+			t.Fatalf("%q: want %s", text, want)
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// TestFaultsOfRulesAreThoseOfTheConfiguration, behind its own.
+func TestFaultsOfRulesAreThoseOfTheConfiguration(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rules")
+	if err := os.WriteFile(path, []byte("\ndeny all\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := parse("t.toml", []byte("\n\nbacklog = -1\nlimits.rules = "+quoteTOML(path)+"\n"), false)
+	want := "t.toml:3: backlog is -1, want 1 or more\n" + path + `:2: deny "all", want a network`
+	if !errors.Is(err, ErrInvalid) || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if err := os.WriteFile(path, []byte("deny 10.0.0.0/8\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := load(t, "limits.rules = "+quoteTOML(path)+"\n[[listener]]\nname = 'a'\naddress = ':1'")
+	for _, l := range c.Listeners {
+		if l.Limits.Rules != path {
+			t.Errorf("listener %q: got rules %q, want %q", l.Name, l.Limits.Rules, path)
+		}
+	}
+	roundTrip(t, c)
+}
+
+func FuzzRules(f *testing.F) {
+	f.Add("allow 192.0.2.0/24 2001:db8::/32 # comment\ndeny 192.0.2.7")
+	f.Fuzz(func(t *testing.T, text string) {
+		r, faults := parseRules("r", text)
+		for _, p := range append(r.Allow, r.Deny...) {
+			if p != p.Masked() || p.Addr().Is4In6() {
+				t.Errorf("got %v, want it masked and IPv4 unwrapped", p)
+			}
+		}
+		for _, fault := range faults {
+			if s := fault.String(); printable(s) != s {
+				t.Errorf("got %q, want a line that can be printed", s)
+			}
+		}
+	})
+}
