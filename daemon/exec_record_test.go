@@ -111,7 +111,6 @@ func TestAProgramThatDoesNotReadHoldsNothing(t *testing.T) {
 	})
 	free := func() int { return len(d.srv.workspaces.free) + len(d.srv.workspaces.unmade) }
 	eventually(t, func() bool { return free() == maxWorkspaces }, func() { t.Errorf("free workspaces: got %d, want all %d", free(), maxWorkspaces) })
-	d.srv.stopGrace = 0 // what was started keeps its own
 	d.close()
 	d.awaitClients(0)
 }
