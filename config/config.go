@@ -55,6 +55,12 @@ type Listener struct {
 	MaxMessage int64
 	// IdleTimeout is how long a client may send nothing before it is closed: 1 ms or more. Default 0: for ever.
 	IdleTimeout time.Duration
+	// Ack is sent to a client for each of its messages once that is recorded, and with Sync SyncAlways on disk; placeholders are
+	// filled in, at most 1 KiB. Default "": none.
+	Ack string
+	// AckTimeout is how long a client may take no acknowledgement that waits for it before it is closed: 1 ms or more; 0: for ever.
+	// Default 30 s.
+	AckTimeout time.Duration
 	// Record says whether what clients send is recorded: always without Exec, and with it when the listener's table says so.
 	Record bool
 	// Exec is a program and its arguments, to be run for each client with the connection as its standard input and output. The
@@ -126,6 +132,7 @@ func Default() Config {
 			LengthSize:        defaultLengthSize,
 			LengthOrder:       defaultLengthOrder,
 			MaxMessage:        64 << 10,
+			AckTimeout:        30 * time.Second,
 			Record:            true,
 		}},
 		DrainTimeout: 10 * time.Second,

@@ -27,7 +27,7 @@ func topKeys(c *Config, l *Listener) []key {
 func sharedKeys(l *Listener) []key {
 	return []key{
 		{"backlog", number(&l.Backlog, 1, maxCount)},
-		{"banner", banner(&l.Banner)},
+		{"banner", template(&l.Banner, maxBanner, placeholders)},
 		{"model", word(&l.Model, "goroutine", "thread", "process")},
 		{"clients_per_process", number(&l.ClientsPerProcess, 1, maxCount)},
 		{"framing", word(&l.Framing, "line", "nul", "chunk", "octet-counted", lengthPrefixed)},
@@ -35,6 +35,8 @@ func sharedKeys(l *Listener) []key {
 		{"length_order", word(&l.LengthOrder, "big", "little")},
 		{"max_message", size(&l.MaxMessage, 1, maxMaxMessage)},
 		{"idle_timeout", idleTimeout(&l.IdleTimeout)},
+		{"ack", template(&l.Ack, maxAck, append(placeholders, "offset"))},
+		{"ack_timeout", duration(&l.AckTimeout, "for none")},
 		{"exec", program(&l.Exec)},
 		{"exec_user", userName(&l.ExecUser)},
 		{"exec_timeout", duration(&l.ExecTimeout, "for none")},

@@ -48,7 +48,7 @@ func TestLoadGood(t *testing.T) {
 	main := Listener{
 		Name: MainListener, Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
 		Banner: "hello {client}\r\n", Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little",
-		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, Record: true,
+		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, Ack: "{offset}\n", AckTimeout: time.Minute, Record: true,
 	}
 	limits := Limits{
 		Clients: 5, SourcePrefix: SourcePrefix{24, 56}, PerSource: PerSource{3, Rate{100, time.Minute}},
@@ -70,7 +70,7 @@ func TestLoadGood(t *testing.T) {
 	scan.Name, scan.Address = "scan-2.b_", []string{"[fe80::1%eth0]:0", "127.0.0.1:0"}
 	program.Name, program.Address, program.Banner, program.IdleTimeout = "program", []string{"127.0.0.1:12347"}, "", 0
 	program.Exec, program.ExecUser = []string{"/bin/sh", "-c", "echo 'hello\t'"}, "nobody"
-	program.ExecTimeout, program.ExecMemory, program.Record = 90*time.Second, 64<<20, false
+	program.Ack, program.ExecTimeout, program.ExecMemory, program.Record = "", 90*time.Second, 64<<20, false
 	want := Config{
 		Path:         "testdata/good.toml",
 		Listeners:    []Listener{main, telnet, scan, program},

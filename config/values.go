@@ -247,21 +247,25 @@ func isDirectory(s string) bool {
 	return s != "" && (base == "" || base == "." || base == "..")
 }
 
-const maxBanner = 4 << 10
+const (
+	maxBanner = 4 << 10
+	maxAck    = 1 << 10
+)
 
 // placeholders are the words that a banner has filled in.
 var placeholders = []string{"client", "server", "listener", "session", "time", "hostname"}
 
-func banner(dst *string) setter {
+// template takes text in which the words, in braces, are filled in.
+func template(dst *string, most int, words []string) setter {
 	return func(v any, at place) {
 		s, ok := v.(string)
-		if !ok || len(s) > maxBanner {
-			at.want(v, "text in quotes of "+formatSize(maxBanner)+" at most")
+		if !ok || len(s) > most {
+			at.want(v, "text in quotes of "+formatSize(int64(most))+" at most")
 			return
 		}
 		*dst = s
 		for _, found := range placeholderForm().FindAllString(s, -1) {
-			warnOfPlaceholder(found, at)
+			warnOfPlaceholder(found, words, at)
 		}
 	}
 }
@@ -270,12 +274,12 @@ func banner(dst *string) setter {
 var placeholderForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{+ *[a-zA-Z_]+(?: *\}+)?`) })
 
 // warnOfPlaceholder tells what would be sent otherwise than its author expects.
-func warnOfPlaceholder(found string, at place) {
+func warnOfPlaceholder(found string, words []string, at place) {
 	word := strings.Trim(found, "{ }")
-	known := slices.Contains(placeholders, word)
+	known := slices.Contains(words, word)
 	switch {
 	case found == "{"+word+"}" && !known:
-		at.warn("has %s, which is sent as written: only {%s} are filled in", quote(found), strings.Join(placeholders, "}, {"))
+		at.warn("has %s, which is sent as written: only {%s} are filled in", quote(found), strings.Join(words, "}, {"))
 	case found != "{"+word+"}" && known:
 		at.warn("has %s: did you mean {%s}?", quote(found), word)
 	}

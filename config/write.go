@@ -70,6 +70,8 @@ func (l Listener) shared(name string) []Setting {
 		"length_order", quoteTOML(l.LengthOrder),
 		"max_message", quoteTOML(formatSize(l.MaxMessage)),
 		"idle_timeout", quoteTOML(formatDuration(l.IdleTimeout)),
+		"ack", quoteTOML(l.Ack),
+		"ack_timeout", quoteTOML(formatDuration(l.AckTimeout)),
 		"exec", arrayTOML(l.Exec),
 		"exec_user", quoteTOML(l.ExecUser),
 		"exec_timeout", quoteTOML(formatDuration(l.ExecTimeout)),

@@ -92,6 +92,7 @@ func (t *talk) woken() (why reason, over bool) {
 		return t.lastWords(byDrain, framing.Timeout), true
 	}
 	t.deadline = longAgo
+	t.takeLeave()
 	if t.unread() > t.waiting {
 		t.heard = time.Now() // it came just now
 	}

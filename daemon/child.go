@@ -36,16 +36,20 @@ type hello struct {
 	age           time.Duration // of the session
 	bannerTimeout time.Duration
 	draining      bool
+	ackTimeout    time.Duration
 	banner        string // placeholders filled in
+	ack           string // placeholders filled in, but for those that each message fills in
 }
 
 func (h hello) appendTo(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.framing.Max))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.age))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.bannerTimeout))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.ackTimeout))
 	dst = append(dst, bit(h.draining), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.banner)))
-	return append(h.bounds.appendTo(dst), h.banner...)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.ack)))
+	return append(append(h.bounds.appendTo(dst), h.banner...), h.ack...)
 }
 
 func bit(b bool) byte {
@@ -56,21 +60,23 @@ func bit(b bool) byte {
 }
 
 func readHello(in io.Reader) (h hello, err error) {
-	var head [8 + 8 + 8 + 1 + 3 + 4]byte
+	var head [8 + 8 + 8 + 8 + 1 + 3 + 4 + 4]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return h, err
 	}
 	h.framing.Max = int(binary.BigEndian.Uint64(head[:]))
 	h.age = time.Duration(binary.BigEndian.Uint64(head[8:]))
 	h.bannerTimeout = time.Duration(binary.BigEndian.Uint64(head[16:]))
-	h.draining = head[24] == 1
-	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[25]), int(head[26]), head[27] == 1
+	h.ackTimeout = time.Duration(binary.BigEndian.Uint64(head[24:]))
+	h.draining = head[32] == 1
+	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[33]), int(head[34]), head[35] == 1
 	if h.bounds, err = readBounds(in); err != nil {
 		return h, err
 	}
-	banner := make([]byte, binary.BigEndian.Uint32(head[28:]))
-	_, err = io.ReadFull(in, banner)
-	h.banner = string(banner)
+	banner := binary.BigEndian.Uint32(head[36:])
+	texts := make([]byte, banner+binary.BigEndian.Uint32(head[40:]))
+	_, err = io.ReadFull(in, texts)
+	h.banner, h.ack = string(texts[:banner]), string(texts[banner:])
 	return h, err
 }
 
@@ -167,7 +173,8 @@ func (c *clerk) hello() error {
 	c.server.draining.Store(h.draining)
 	c.server.expired.Store(false)
 	c.bind(h.bounds)
-	c.listener.settings.Load().banner, c.listener.settings.Load().framing = banner{text: h.banner}, h.framing
+	l := c.listener.settings.Load()
+	l.banner, l.ack, l.AckTimeout, l.framing = template{text: h.banner}, newAck(h.ack), h.ackTimeout, h.framing
 	c.session = beginSession(c.server, c.listener, record.Source{})
 	c.session.opened = c.session.opened.Add(-h.age)
 	if err := c.session.setModel(fd); err != nil {

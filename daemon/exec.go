@@ -129,7 +129,7 @@ func (x *execution) greet() (err error) {
 	if x.settings.banner.text == "" {
 		return nil
 	}
-	text := x.settings.banner.appendTo(nil, x.session)
+	text := x.settings.banner.appendTo(nil, x.session, 0)
 	n := 0
 	x.control(func(fd uintptr) { n, err = unix.Write(int(fd), text) })
 	if err == nil && n < len(text) {

@@ -43,7 +43,8 @@ type listener struct {
 // listenerSettings are what a reload may change about a listener. They are replaced whole, never changed.
 type listenerSettings struct {
 	config.Listener
-	banner  banner
+	banner  template
+	ack     template
 	framing framing.Spec
 	launch  *launch // nil: no program is run
 	hours   admission.Hours
@@ -60,6 +61,7 @@ func (ln *listener) configure(c config.Listener) {
 	ln.settings.Store(&listenerSettings{
 		Listener: c,
 		banner:   newBanner(c.Banner),
+		ack:      newAck(c.Ack),
 		framing:  framingOf(c),
 		launch:   newLaunch(c),
 		hours:    hoursOf(c.Limits.AccessTimes),

@@ -107,7 +107,7 @@ func parseEnding(b []byte) (e ending, err error) {
 	e.offset = int64(binary.BigEndian.Uint64(b))
 	e.why, e.err = reason(b[9:9+int(b[8])]), string(b[9+int(b[8]):])
 	switch e.why {
-	case byEOF, byReset, byLoss, byIdle, byAge, byVolume, bySlow, byDrain, byBanner, byMalformed, bySink, byError:
+	case byEOF, byReset, byLoss, byIdle, byAge, byVolume, bySlow, byDrain, byBanner, byAck, byMalformed, bySink, byError:
 		return e, nil
 	}
 	return e, errParcel

@@ -159,7 +159,9 @@ func (c *child) hello() hello {
 		age:           time.Since(c.opened),
 		bannerTimeout: c.server.bannerTimeout,
 		draining:      c.server.draining.Load(),
-		banner:        string(c.settings.banner.appendTo(nil, c.session)),
+		banner:        string(c.settings.banner.appendTo(nil, c.session, 0)),
+		ack:           c.settings.ack.bind(c.session).text,
+		ackTimeout:    c.settings.AckTimeout,
 	}
 }
 

@@ -31,6 +31,8 @@ var effects = map[string]effect{
 	"name":          needRestart,
 	"banner":        newClients,
 	"model":         newClients,
+	"ack":           newClients,
+	"ack_timeout":   newClients,
 	"framing":       newClients,
 	"length_size":   newClients,
 	"length_order":  newClients,

@@ -207,6 +207,7 @@ func (s *Server) drain() {
 	for c := range s.sessions {
 		c.model.drain()
 	}
+	s.ring()
 }
 
 // reportWorkers tells when processes for clients cannot be started any more, and when they can again.

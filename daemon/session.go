@@ -31,6 +31,7 @@ const (
 	bySlow   reason = "slow"   // message_timeout
 	byDrain  reason = "drain"  // the daemon stopped and drain_timeout was over
 	byBanner reason = "banner" // the client would not take its greeting
+	byAck    reason = "ack"    // the client would not take its acknowledgements
 	bySink   reason = "sink"   // the daemon stopped while records could not be written
 	byError  reason = "error"  // any other error of the connection
 
@@ -98,6 +99,10 @@ func beginSession(srv *Server, ln *listener, source record.Source) *session {
 
 // setModel has the configured model serve the connection.
 func (s *session) setModel(fd int) (err error) {
+	if s.settings.ack.text != "" {
+		// An acknowledgement does not wait until the client has the one before.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // it is only slower then
+	}
 	switch {
 	case s.settings.launch != nil && s.settings.Record:
 		s.model, err = newRecordedExecution(s, fd)

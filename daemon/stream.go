@@ -16,8 +16,10 @@ type stream interface {
 	// read calls try when there may be something to read, until it says that there was; or it returns
 	// os.ErrDeadlineExceeded.
 	read(try func(fd uintptr) bool) error
-	// write sends all of b, or fails when it could not by then.
-	write(b []byte, by time.Time) error
+	// write sends all of b, or returns os.ErrDeadlineExceeded.
+	write(b []byte) error
+	// setWriteDeadline is for writes that wait; the zero time is none.
+	setWriteDeadline(time.Time)
 	// setReadDeadline is for reads that wait; the zero time is none.
 	setReadDeadline(time.Time)
 	// wake makes a read that waits, or the next one, return os.ErrDeadlineExceeded. A threaded one looks when the bell is rung.
@@ -49,19 +51,17 @@ func newPolled(fd int) (*polled, error) {
 
 func (c *polled) read(try func(fd uintptr) bool) error { return c.raw.Read(try) }
 
-func (c *polled) write(b []byte, by time.Time) error {
-	if err := c.file.SetWriteDeadline(by); err != nil {
-		return err
-	}
+func (c *polled) write(b []byte) error {
 	_, err := c.file.Write(b)
 	return err
 }
 
 // A socket takes deadlines: these fail only when it has been closed, and then nobody waits.
 
-func (c *polled) setReadDeadline(t time.Time) { _ = c.file.SetReadDeadline(t) }
-func (c *polled) wake()                       { _ = c.file.SetReadDeadline(longAgo) }
-func (c *polled) expire()                     { _ = c.file.SetDeadline(longAgo) }
+func (c *polled) setReadDeadline(t time.Time)  { _ = c.file.SetReadDeadline(t) }
+func (c *polled) setWriteDeadline(t time.Time) { _ = c.file.SetWriteDeadline(t) }
+func (c *polled) wake()                        { _ = c.file.SetReadDeadline(longAgo) }
+func (c *polled) expire()                      { _ = c.file.SetDeadline(longAgo) }
 
 func (c *polled) control(f func(fd uintptr)) { _ = c.raw.Control(f) } // it fails only when closed
 

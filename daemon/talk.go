@@ -29,6 +29,12 @@ type talk struct {
 	lost     error     // not nil: the client does not keep to the framing
 	relay    *relay    // hands on what is recorded; nil: to nobody
 
+	ack   template // bound to the session
+	owed  *acks    // for messages that are not recorded yet; nil: none
+	piece int      // bytes of a message whose last piece has not come
+	mute  bool     // the client has been told that we will say no more, so no acknowledgement either
+	deaf  error    // not nil: the client does not take its acknowledgements
+
 	// What one look gave, between the poller's callback and receive.
 	onReadable func(fd uintptr) bool
 	got        sight
@@ -66,9 +72,10 @@ func talkOver(s *session, st stream) *talk {
 // serve implements model: it greets, then records message after message.
 func (t *talk) serve() (reason, error) {
 	greeting := t.greet()
+	t.ack = t.settings.ack.bind(t.session)
 	t.greeted.Store(true)
-	if t.server.draining.Load() { // drain half-closes only who has been greeted by then
-		t.halfClose()
+	if t.server.draining.Load() { // drain tells only who has been greeted by then
+		t.drain()
 	}
 	if why, err := t.begin(greeting); why != "" {
 		return why, err
@@ -82,7 +89,7 @@ func (t *talk) begin(greeting error) (reason, error) {
 		return bySink, err
 	}
 	if greeting != nil {
-		return t.ungreeted(greeting)
+		return t.deafTo(greeting, byBanner)
 	}
 	return "", nil
 }
@@ -98,6 +105,9 @@ func (t *talk) listen() (reason, error) {
 			if why, over := t.woken(); over {
 				return why, nil
 			}
+			if t.deaf != nil {
+				return t.unheard()
+			}
 		case err != nil:
 			return t.finish(reasonOf(err, byError), err)
 		case saw.full:
@@ -112,18 +122,23 @@ func (t *talk) listen() (reason, error) {
 			if err := t.take(saw, framing.EOF); err != nil {
 				return bySink, err
 			}
+			if t.deaf != nil {
+				return t.unheard()
+			}
 			if t.lost != nil {
 				return t.lastWords(byMalformed, framing.Malformed), t.lost
 			}
+			t.takeLeave()
 		}
 	}
 }
 
-// ungreeted ends a session whose client did not take the banner; what it has said by now is recorded all the same.
-func (t *talk) ungreeted(err error) (reason, error) {
-	why, flag := reasonOf(err, byBanner), framing.EOF
-	if why == byBanner {
-		flag = framing.Timeout
+// deafTo ends a session whose client did not take what it was sent; what it has said by now is recorded all the same. why is the
+// reason unless the client has gone.
+func (t *talk) deafTo(err error, why reason) (reason, error) {
+	flag := framing.Timeout
+	if gone := reasonOf(err, why); gone != why {
+		why, flag = gone, framing.EOF
 	}
 	return t.lastWords(why, flag), err
 }
@@ -135,7 +150,11 @@ func (t *talk) greet() error {
 		return nil
 	}
 	var small [64]byte
-	text := t.settings.banner.appendTo(small[:0], t.session)
+	return t.say(t.settings.banner.appendTo(small[:0], t.session, 0), t.server.bannerTimeout)
+}
+
+// say sends text: at once what fits the kernel's buffer, and the rest as the client takes it, within so long; 0: for ever.
+func (t *talk) say(text []byte, within time.Duration) error {
 	var n int
 	var err error
 	t.control(func(fd uintptr) { n, err = unix.Write(int(fd), text) })
@@ -143,18 +162,21 @@ func (t *talk) greet() error {
 	case n == len(text):
 		return nil
 	case err == nil || err == unix.EAGAIN || err == unix.EINTR:
-		return t.greetSlowly(text[max(n, 0):])
+		return t.saySlowly(text[max(n, 0):], within)
 	}
 	return os.NewSyscallError("write", err)
 }
 
-// greetSlowly sends what is left of the banner as the client takes it.
-func (t *talk) greetSlowly(text []byte) error {
-	by := time.Now().Add(t.server.bannerTimeout)
-	if t.server.expired.Load() {
-		by = longAgo
+func (t *talk) saySlowly(text []byte, within time.Duration) error {
+	var by time.Time // never
+	if within > 0 {
+		by = time.Now().Add(within)
 	}
-	return cause(t.write(text, by))
+	t.setWriteDeadline(by)
+	if t.server.expired.Load() { // it may have come between: the server sets its deadline only once
+		t.expire()
+	}
+	return cause(t.write(text))
 }
 
 // receive waits until the client has sent something, and looks at it. It sees no bytes at the end of the stream. With an error
@@ -231,6 +253,7 @@ func (t *talk) take(saw sight, flag framing.Flag) error {
 	if err := t.hand(saw.ws, first); err != nil {
 		return err
 	}
+	t.acknowledge() // before they leave the kernel: a client that outlives us is acknowledged rather twice than never
 	done -= t.pass(kept, recorded)
 	t.control(func(fd uintptr) {
 		_ = discard(fd, done) // the next look tells
@@ -296,6 +319,9 @@ func (t *talk) encode(ws *workspace, m framing.Message) {
 	ws.out = ws.encoder.Message(ws.out, record.Message{
 		Offset: t.offset, Head: m.Head, Data: m.Data, End: m.End, Flag: m.Flag.String(),
 	})
+	if t.acks() {
+		t.owe(m)
+	}
 	t.offset += int64(m.Len())
 	t.records++
 }
@@ -342,7 +368,11 @@ func (t *talk) unread() (n int) {
 
 // drain implements model.
 func (t *talk) drain() {
-	if t.greeted.Load() { // else serve does it
+	switch {
+	case !t.greeted.Load(): // serve does it then
+	case t.acks():
+		t.wake() // it takes leave once there is nothing to acknowledge
+	default:
 		t.halfClose()
 	}
 }

@@ -48,8 +48,7 @@ func (c *threaded) read(try func(fd uintptr) bool) error {
 	}
 }
 
-func (c *threaded) write(b []byte, by time.Time) error {
-	c.writeBy.Store(by.UnixNano())
+func (c *threaded) write(b []byte) error {
 	for len(b) > 0 {
 		if err := c.wait(unix.POLLOUT, &c.writeBy); err != nil {
 			return err
@@ -87,12 +86,15 @@ func (c *threaded) wait(events int16, deadline *atomic.Int64) error {
 	}
 }
 
-func (c *threaded) setReadDeadline(t time.Time) {
+func (c *threaded) setReadDeadline(t time.Time)  { setDeadline(&c.readBy, t) }
+func (c *threaded) setWriteDeadline(t time.Time) { setDeadline(&c.writeBy, t) }
+
+func setDeadline(at *atomic.Int64, t time.Time) {
 	if t.IsZero() {
-		c.readBy.Store(0)
+		at.Store(0)
 		return
 	}
-	c.readBy.Store(t.UnixNano())
+	at.Store(t.UnixNano())
 }
 
 func (c *threaded) wake() { c.readBy.Store(longAgo.UnixNano()) }

@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"encoding/binary"
+	"sync"
+
+	"tcpmux/daemon/framing"
+)
+
+const (
+	// ackChunk is about how many bytes of acknowledgements are sent at once.
+	ackChunk = 1 << 10
+	// ackKeep is how large a list of acknowledgements may be to be used again.
+	ackKeep = 4 << 10
+)
+
+// acks are the acknowledgements that a client is due, for messages that stand one behind the other in its stream. What they say
+// is made only when it is sent: so a client that does not take them costs about a byte for each message.
+type acks struct {
+	offset  int64  // where the first message begins
+	lengths []byte // how long each is, as a uvarint
+	text    []byte // what is being sent
+}
+
+// ackLists are lists that are not in use.
+var ackLists = sync.Pool{New: func() any { return new(acks) }}
+
+// owe notes that a message, or a piece of one, which begins at t.offset, is to be acknowledged once it is recorded. A message whose end
+// was not waited for, or is none, is not: its client would take it for whole.
+func (t *talk) owe(m framing.Message) {
+	t.piece += m.Len()
+	if m.More {
+		return
+	}
+	n := t.piece
+	t.piece = 0
+	if m.Flag == framing.Timeout || m.Flag == framing.Malformed || t.mute || t.deaf != nil {
+		return
+	}
+	if t.owed == nil {
+		t.owed = ackLists.Get().(*acks)
+		t.owed.offset = t.offset + int64(m.Len()-n)
+	}
+	t.owed.lengths = binary.AppendUvarint(t.owed.lengths, uint64(n))
+}
+
+// acknowledge sends the client what it is due, in order. Until it has taken that it is read no further; when it does not in time, or
+// has gone, t.deaf says so.
+func (t *talk) acknowledge() {
+	due := t.owed
+	if due == nil {
+		return
+	}
+	t.owed = nil
+	for left := due.lengths; len(left) > 0 && t.deaf == nil; {
+		due.text = due.text[:0]
+		for len(left) > 0 && len(due.text) < ackChunk {
+			n, size := binary.Uvarint(left)
+			due.text = t.ack.appendTo(due.text, t.session, due.offset)
+			due.offset += int64(n)
+			left = left[size:]
+		}
+		t.deaf = t.say(due.text, t.settings.AckTimeout)
+	}
+	if due.lengths = due.lengths[:0]; cap(due.lengths) <= ackKeep {
+		ackLists.Put(due)
+	}
+}
+
+// takeLeave half-closes, while the server drains, the connection of a client that waits for acknowledgements, once it has all that it
+// is due: from then on what it sends is recorded and not acknowledged. Other clients are told at once.
+func (t *talk) takeLeave() {
+	if t.acks() && !t.mute && t.server.draining.Load() && t.unread() <= t.waiting {
+		t.mute = true
+		t.halfClose()
+	}
+}
+
+// acks says whether the client is sent acknowledgements: where a program serves it, nobody but that speaks.
+func (t *talk) acks() bool { return t.ack.text != "" }
+
+// unheard ends a session whose client does not take its acknowledgements, or has gone; what it has said by now is recorded all the
+// same.
+func (t *talk) unheard() (reason, error) {
+	why := byAck
+	if t.over() {
+		why = byDrain
+	}
+	return t.deafTo(t.deaf, why)
+}

@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// template is text that is sent to clients, cut at its placeholders. Safe for concurrent use.
+type template struct {
+	text   string
+	places [][]int // where the placeholders stand in text
+}
+
+// placeholder is what is filled in; all else is sent as written.
+var placeholder = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\{(?:client|server|listener|session|time|hostname|offset)\}`)
+})
+
+// newBanner makes a template in which {offset} is no placeholder.
+func newBanner(text string) template {
+	t := newAck(text)
+	var places [][]int
+	for _, p := range t.places {
+		if t.name(p) != "offset" {
+			places = append(places, p)
+		}
+	}
+	return template{text, places}
+}
+
+// newAck makes a template of an acknowledgement.
+func newAck(text string) template {
+	if !strings.Contains(text, "{") { // most are so short
+		return template{text: text}
+	}
+	return template{text, placeholder().FindAllStringIndex(text, -1)}
+}
+
+func (t template) name(place []int) string { return t.text[place[0]+1 : place[1]-1] }
+
+// appendTo appends the text for a session and, where it is an acknowledgement, the offset of its message.
+func (t template) appendTo(dst []byte, s *session, offset int64) []byte {
+	from := 0
+	for _, p := range t.places {
+		dst = append(dst, t.text[from:p[0]]...)
+		if name := t.name(p); name == "offset" {
+			dst = strconv.AppendInt(dst, offset, 10)
+		} else {
+			dst = s.appendFact(dst, name)
+		}
+		from = p[1]
+	}
+	return append(dst, t.text[from:]...)
+}
+
+// bind fills in what does not change during a session: what is left takes no system call and no allocation.
+func (t template) bind(s *session) template {
+	var bound []byte
+	var places [][]int
+	from := 0
+	for _, p := range t.places {
+		bound = append(bound, t.text[from:p[0]]...)
+		from = p[1]
+		if name := t.name(p); name == "offset" || name == "time" {
+			start := len(bound)
+			bound = append(bound, t.text[p[0]:p[1]]...)
+			places = append(places, []int{start, len(bound)})
+		} else {
+			bound = s.appendFact(bound, name)
+		}
+	}
+	if len(places) == len(t.places) {
+		return t
+	}
+	return template{string(append(bound, t.text[from:]...)), places}
+}
+
+// appendFact appends what stands for a placeholder.
+func (s *session) appendFact(dst []byte, name string) []byte {
+	switch name {
+	case "client":
+		return append(dst, s.source.Remote...)
+	case "server":
+		return s.local().AppendTo(dst)
+	case "listener":
+		return append(dst, s.source.Listener...)
+	case "session":
+		return append(dst, s.source.Session...)
+	case "time":
+		return time.Now().UTC().AppendFormat(dst, time.RFC3339)
+	}
+	host, _ := os.Hostname() // the kernel's; it cannot fail where /proc or uname(2) is there
+	return append(dst, host...)
+}
