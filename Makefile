@@ -25,7 +25,7 @@ run: build ## serve on 127.0.0.1:12345 and show the records as they come; Ctrl-C
 	@packaging/run build/tcpmux
 
 test: ## vet, and all tests under the race detector (as root it installs what they need)
-	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3
+	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race ./...
 
@@ -57,7 +57,7 @@ e2e: ## the package on a systemd booted in namespaces, that of Debian SUITE=book
 	RIG_SUITE=$(SUITE) $(GO) test -tags e2e -count 1 -parallel 6 ./packaging/e2e
 
 bench: build ## contrib/bench/RESULTS.md: tcpmux, the floor and its peers; RUNS=5, ONLY=tcpmux,socat, WHAT="greet lines"
-	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3
+	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2
 	packaging/need tcpserver:ucspi-tcp socat:socat ncat:ncat /usr/sbin/xinetd:xinetd /usr/sbin/rsyslogd:rsyslog || echo "those are left out" >&2
 	contrib/bench/bench.py --bin build/tcpmux --runs $(or $(RUNS),5) $(if $(ONLY),--only "$(ONLY)") --json build/bench.json \
 		$(if $(ONLY)$(WHAT),,--markdown contrib/bench/RESULTS.md) $(WHAT)
@@ -66,7 +66,7 @@ bench-go: ## framing, encoding and sink by themselves, with their allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./daemon/framing ./daemon/record
 
 bench-smoke: build ## a second of each measurement: no client may fail, no record may be lost
-	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3
+	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2
 	contrib/bench/bench.py --bin build/tcpmux --smoke --only tcpmux --runs 1 --scale 0.02
 
 install: build ## the binary alone, into DESTDIR and PREFIX=/usr/local

@@ -55,6 +55,9 @@ type Listener struct {
 	MaxMessage int64
 	// IdleTimeout is how long a client may send nothing before it is closed: 1 ms or more. Default 0: for ever.
 	IdleTimeout time.Duration
+	// LostTimeout is how long a client that has vanished is kept, 10 s to 2 h: one of which there is no sign, not even that of its
+	// TCP. Default 2m.
+	LostTimeout time.Duration
 	// Ack is sent to a client for each of its messages once that is recorded, and with Sync SyncAlways on disk; placeholders are
 	// filled in, at most 1 KiB. Default "": none.
 	Ack string
@@ -132,6 +135,7 @@ func Default() Config {
 			LengthSize:        defaultLengthSize,
 			LengthOrder:       defaultLengthOrder,
 			MaxMessage:        64 << 10,
+			LostTimeout:       2 * time.Minute,
 			AckTimeout:        30 * time.Second,
 			Record:            true,
 		}},

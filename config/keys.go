@@ -35,6 +35,7 @@ func sharedKeys(l *Listener) []key {
 		{"length_order", word(&l.LengthOrder, "big", "little")},
 		{"max_message", size(&l.MaxMessage, 1, maxMaxMessage)},
 		{"idle_timeout", idleTimeout(&l.IdleTimeout)},
+		{"lost_timeout", lostTimeout(&l.LostTimeout)},
 		{"ack", template(&l.Ack, maxAck, append(placeholders, "offset"))},
 		{"ack_timeout", duration(&l.AckTimeout, "for none")},
 		{"exec", program(&l.Exec)},
@@ -175,6 +176,21 @@ func drainTimeout(dst *time.Duration) setter {
 		if *dst >= 90*time.Second {
 			at.warn("is %s: systemd kills the service after TimeoutStopSec=, 90s unless the unit says more", show(v))
 		}
+	}
+}
+
+const minLost, maxLost = 10 * time.Second, 2 * time.Hour
+
+// lostTimeout takes whole seconds: the kernel does not count keepalive in smaller ones.
+func lostTimeout(dst *time.Duration) setter {
+	return func(v any, at place) {
+		s, _ := v.(string)
+		d, ok := parseDuration(s)
+		if !ok || d < minLost || d > maxLost || d%time.Second != 0 {
+			at.want(v, fmt.Sprintf("whole seconds from %q to %q", formatDuration(minLost), formatDuration(maxLost)))
+			return
+		}
+		*dst = d
 	}
 }
 

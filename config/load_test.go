@@ -48,7 +48,7 @@ func TestLoadGood(t *testing.T) {
 	main := Listener{
 		Name: MainListener, Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
 		Banner: "hello {client}\r\n", Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little",
-		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, Ack: "{offset}\n", AckTimeout: time.Minute, Record: true,
+		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, LostTimeout: 30 * time.Second, Ack: "{offset}\n", AckTimeout: time.Minute, Record: true,
 	}
 	limits := Limits{
 		Clients: 5, SourcePrefix: SourcePrefix{24, 56}, PerSource: PerSource{3, Rate{100, time.Minute}},
@@ -65,7 +65,7 @@ func TestLoadGood(t *testing.T) {
 	telnet.Limits.Allow, telnet.Limits.Refusal, telnet.Limits.AccessTimes = nil, "", nil
 	telnet.Limits.MaxSession, telnet.Limits.MaxSessionBytes, telnet.Limits.MessageTimeout = 0, 0, time.Millisecond
 	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346"}
-	telnet.Backlog, telnet.Banner, telnet.MaxMessage, telnet.IdleTimeout = 1, "", 1000, 0
+	telnet.Backlog, telnet.Banner, telnet.MaxMessage, telnet.IdleTimeout, telnet.LostTimeout = 1, "", 1000, 0, 2*time.Hour
 	telnet.Framing, telnet.LengthSize, telnet.LengthOrder = "line", 4, "big"
 	scan.Name, scan.Address = "scan-2.b_", []string{"[fe80::1%eth0]:0", "127.0.0.1:0"}
 	program.Name, program.Address, program.Banner, program.IdleTimeout = "program", []string{"127.0.0.1:12347"}, "", 0

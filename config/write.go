@@ -70,6 +70,7 @@ func (l Listener) shared(name string) []Setting {
 		"length_order", quoteTOML(l.LengthOrder),
 		"max_message", quoteTOML(formatSize(l.MaxMessage)),
 		"idle_timeout", quoteTOML(formatDuration(l.IdleTimeout)),
+		"lost_timeout", quoteTOML(formatDuration(l.LostTimeout)),
 		"ack", quoteTOML(l.Ack),
 		"ack_timeout", quoteTOML(formatDuration(l.AckTimeout)),
 		"exec", arrayTOML(l.Exec),

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,14 +21,6 @@ import (
 	"tcpmux/daemon/admission"
 	"tcpmux/daemon/framing"
 	"tcpmux/daemon/systemd"
-)
-
-// Keepalive finds a peer that has vanished after a quarter of an hour without a word from it: 10 minutes of silence, then
-// ten probes 30 seconds apart (tcp(7)).
-const (
-	keepaliveIdle     = 600
-	keepaliveInterval = 30
-	keepaliveProbes   = 10
 )
 
 // listener is one bound socket and the settings of those whom it lets in.
@@ -232,16 +225,29 @@ func (ln *listener) control(f func(fd int) error) error {
 	return ferr
 }
 
-// prepare sets what the listener's connections inherit, so that accepting one costs no further system calls.
+// option is one of a socket.
+type option struct{ level, name, value int }
+
+// vigilance are the options by which a peer that has vanished is found after a time without a sign of it: by probes in the last
+// half of it when there is nothing to send, and by what it does not acknowledge (tcp(7)).
+func vigilance(lost time.Duration) []option {
+	seconds := int(lost / time.Second)
+	idle := seconds / 2
+	interval := max((seconds-idle)/4, 1)
+	return []option{
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, idle},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, interval},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, min((seconds-idle)/interval, 127)},
+		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(lost / time.Millisecond)},
+	}
+}
+
+// prepare sets what the listener's connections inherit, so that accepting one costs no further system calls. It may be called
+// again, for those to come.
 func (ln *listener) prepare() error {
 	return ln.control(func(fd int) error {
-		for _, o := range []struct{ level, name, value int }{
-			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepaliveIdle},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepaliveInterval},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepaliveProbes},
-			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-		} {
+		for _, o := range append(vigilance(ln.settings.Load().LostTimeout), option{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}) {
 			err := unix.SetsockoptInt(fd, o.level, o.name, o.value)
 			if err != nil && err != unix.EOPNOTSUPP && err != unix.ENOPROTOOPT { // MPTCP (SocketProtocol=mptcp) lacks some
 				return os.NewSyscallError("setsockopt", err)

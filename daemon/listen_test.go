@@ -221,9 +221,10 @@ func TestConnectionsInheritWhatTheyNeed(t *testing.T) {
 			want         int
 		}{
 			{"keepalive", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-			{"keepalive idle", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 600},
-			{"keepalive interval", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 30},
-			{"keepalive probes", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 10},
+			{"keepalive idle", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
+			{"keepalive interval", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
+			{"keepalive probes", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
+			{"user timeout", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 120_000},
 			{"no delay", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 		} {
 			if got, err := unix.GetsockoptInt(conn, o.level, o.which); err != nil || got != o.want {

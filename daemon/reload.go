@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,7 @@ var effects = map[string]effect{
 	"length_size":   newClients,
 	"length_order":  newClients,
 	"max_message":   newClients,
+	"lost_timeout":  newClients,
 	"record":        newClients,
 	"exec":          newClients,
 	"exec_user":     newClients,
@@ -172,8 +174,8 @@ func (d *daemon) applyListeners(cfg []config.Listener) {
 				continue
 			}
 			ln.configure(c)
-			if err := ln.setBacklog(); err != nil {
-				d.log.Warn("backlog cannot be changed", "listener", ln.name, "err", err)
+			if err := cmp.Or(ln.prepare(), ln.setBacklog()); err != nil {
+				d.log.Warn("backlog or lost_timeout cannot be changed", "listener", ln.name, "err", err)
 			}
 		}
 	}
