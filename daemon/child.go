@@ -84,7 +84,7 @@ func readHello(in io.Reader) (h hello, err error) {
 // daemon's.
 func Child() int {
 	// They are for the daemon, which gives its orders; a terminal or a service manager may signal the whole group.
-	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1)
 	if err := serveChild(); err != nil {
 		fmt.Fprintf(os.Stderr, "tcpmux: session process: %v\n", err)
 		return 1

@@ -32,6 +32,14 @@ const sinkGrace = 5 * time.Second
 // told that the daemon reloads.
 type Reload func() (config.Config, error)
 
+// Wishes are what a running daemon is asked to do. A channel that is nil asks for nothing.
+type Wishes struct {
+	// Reload brings new configurations, which are taken over under live clients.
+	Reload <-chan Reload
+	// Reopen has the daemon let go of a record or log file that was moved away or deleted, and make it anew.
+	Reopen <-chan struct{}
+}
+
 // daemon is what Run has opened.
 type daemon struct {
 	cfg      config.Config
@@ -47,10 +55,10 @@ type daemon struct {
 
 // Run serves until ctx is done, then drains. It returns nil when it has drained, also when clients had to be closed; an error
 // that wraps config.ErrInvalid when the configuration does not fit the sockets that systemd passed in; and any other error
-// when it could not start or go on. What comes through reloads, which may be nil, is taken over under live clients. The
+// when it could not start or go on. Wishes come while it serves. The
 // daemon's own log goes to stderr unless the configuration names a file. Run may be called once in a process: systemd's
 // sockets are handed out once.
-func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr io.Writer) (err error) {
+func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer) (err error) {
 	d := &daemon{cfg: cfg}
 	sockets, err := systemd.Sockets()
 	if err != nil {
@@ -100,7 +108,7 @@ func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr i
 
 	d.notify("READY=1", d.status())
 	d.log.Info("ready", "records", d.file.Path())
-	d.mind(ctx, reloads)
+	d.mind(ctx, wishes)
 	d.notify("STOPPING=1", "STATUS=draining")
 	d.drain()
 	serving.Wait()
@@ -110,8 +118,8 @@ func Run(ctx context.Context, cfg config.Config, reloads <-chan Reload, stderr i
 	return nil
 }
 
-// mind keeps the service manager's status line up to date and reloads, until ctx is done.
-func (d *daemon) mind(ctx context.Context, reloads <-chan Reload) {
+// mind keeps the service manager's status line up to date and does what is wished, until ctx is done.
+func (d *daemon) mind(ctx context.Context, wishes Wishes) {
 	tick := time.NewTicker(statusInterval)
 	defer tick.Stop()
 	told := ""
@@ -119,8 +127,10 @@ func (d *daemon) mind(ctx context.Context, reloads <-chan Reload) {
 		select {
 		case <-ctx.Done():
 			return
-		case load := <-reloads:
+		case load := <-wishes.Reload:
 			d.reload(ctx, load)
+		case <-wishes.Reopen:
+			d.reopen()
 		case <-tick.C:
 		}
 		d.rules.refresh(d.lns, d.log.Logger)

@@ -180,3 +180,17 @@ func (d *daemon) applyListeners(cfg []config.Listener) {
 		}
 	}
 }
+
+// reopen lets go of files that were moved away. The record file is followed within a second in any case; whoever moved it and wants to
+// compress it need not guess.
+func (d *daemon) reopen() {
+	err := d.file.Follow()
+	if d.log.file != nil {
+		err = errors.Join(err, d.log.file.Follow())
+	}
+	if err != nil {
+		d.log.Error("files not reopened", "err", fmt.Errorf("%w%s", err, fileHint(err)))
+		return
+	}
+	d.log.Info("files reopened")
+}

@@ -24,6 +24,7 @@ type reloadable struct {
 	dir     string
 	cfg     config.Config
 	reloads chan Reload
+	reopens chan struct{}
 	log     *safeBuffer
 }
 
@@ -50,7 +51,7 @@ func runReloadable(t *testing.T, change ...func(*config.Config)) *reloadable {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &reloadable{t: t, dir: t.TempDir(), cfg: config.Default(), reloads: make(chan Reload), log: new(safeBuffer)}
+	r := &reloadable{t: t, dir: t.TempDir(), cfg: config.Default(), reloads: make(chan Reload), reopens: make(chan struct{}), log: new(safeBuffer)}
 	r.cfg.Listeners[0].Address = []string{free.Addr().String()}
 	r.cfg.Record.File = filepath.Join(r.dir, "records.log")
 	r.cfg.Record.Compress, r.cfg.Record.MaxBackups = false, 0
@@ -64,7 +65,7 @@ func runReloadable(t *testing.T, change ...func(*config.Config)) *reloadable {
 	free.Close()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Run(ctx, r.cfg, r.reloads, r.log) }()
+	go func() { ended <- Run(ctx, r.cfg, Wishes{Reload: r.reloads, Reopen: r.reopens}, r.log) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -331,4 +332,36 @@ func message(t *testing.T, line []byte) string {
 		return ""
 	}
 	return data
+}
+
+// TestReopenLetsGoOfFilesThatWereMoved holds what logrotate relies on: once it is done, nothing goes into the old files.
+func TestReopenLetsGoOfFilesThatWereMoved(t *testing.T) {
+	var logPath string
+	r := runReloadable(t, func(cfg *config.Config) {
+		logPath = filepath.Join(filepath.Dir(cfg.Record.File), "tcpmux.log")
+		cfg.Log.File = logPath
+	})
+	path := r.cfg.Record.File
+	eventually(t, func() bool { return strings.Contains(readFile(logPath), "msg=ready ") }, func() { t.Error("not ready") })
+	c := dial(t, r.cfg.Listeners[0].Address[0], nil)
+	c.say("before\n")
+	eventually(t, func() bool { return strings.Contains(readFile(path), ": before\n") }, func() { t.Error("not recorded") })
+	for _, p := range []string{path, logPath} {
+		if err := os.Rename(p, p+".1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.reopens <- struct{}{}
+	eventually(t, func() bool { return strings.Contains(readFile(logPath), "files reopened") }, func() { t.Errorf("log: got %q", readFile(logPath)) })
+	old := readFile(path + ".1")
+	c.say("after\n")
+	eventually(t, func() bool { return strings.Contains(readFile(path), ": after\n") }, func() { t.Error("not recorded in the new file") })
+	if got := readFile(path + ".1"); got != old || !strings.Contains(got, ": before\n") {
+		t.Errorf("got %q in the old file, want %q still", got, old)
+	}
+}
+
+func readFile(path string) string {
+	b, _ := os.ReadFile(path) // none is an empty one
+	return string(b)
 }

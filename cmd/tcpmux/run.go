@@ -24,7 +24,7 @@ func runCommand(stderr io.Writer) *cobra.Command {
 SIGTERM and SIGINT drain: no new clients are let in, what has arrived is recorded, and clients get drain_timeout to finish;
 programs that serve clients (exec) too, and then SIGTERM and 3 seconds later SIGKILL.
 A second signal ends it at once, with status 1. SIGHUP reads the configuration anew, under live clients; one with a fault
-changes nothing.
+changes nothing. SIGUSR1 has it let go of record and log files that were moved away, and make them anew, as logrotate(8) needs.
 
 Exit status: 0 when drained, 1 when it could not serve, 78 when the configuration is not right: "tcpmux check" tells more.`,
 		Example: `  tcpmux run                              # as in /etc/tcpmux.toml
@@ -48,7 +48,7 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 	}
 	ctx, stop := untilSignal(ctx, impatient, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	reloads, end := onHangup(func() (config.Config, error) { return load(path, asked, io.Discard) })
+	wishes, end := onSignals(func() (config.Config, error) { return load(path, asked, io.Discard) })
 	defer end()
 	cfg, err := load(path, asked, stderr)
 	if err != nil {
@@ -57,30 +57,44 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 	if cfg.Path == "" {
 		fmt.Fprintf(stderr, "%s: there is no such file; the built-in defaults hold\n", path)
 	}
-	return daemon.Run(ctx, cfg, reloads, stderr)
+	return daemon.Run(ctx, cfg, wishes, stderr)
 }
 
-// onHangup turns each SIGHUP into a reload, until end is called. Those that come while one is under way are one.
-func onHangup(reload daemon.Reload) (reloads <-chan daemon.Reload, end func()) {
-	hangups, wanted := make(chan os.Signal, 1), make(chan daemon.Reload)
-	signal.Notify(hangups, syscall.SIGHUP)
+// onSignals turns each SIGHUP into a reload and each SIGUSR1 into a reopening, until end is called. Those of a kind that come while
+// one is under way are one.
+func onSignals(reload daemon.Reload) (wishes daemon.Wishes, end func()) {
+	reloads, reopens := make(chan daemon.Reload), make(chan struct{})
 	stopped := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case <-hangups:
-			case <-stopped:
-				return
-			}
-			select {
-			case wanted <- reload:
-			case <-stopped:
-				return
-			}
-		}
-	}()
-	return wanted, func() {
-		signal.Stop(hangups)
+	hangups, stopHangups := notified(syscall.SIGHUP)
+	usr1, stopUSR1 := notified(syscall.SIGUSR1)
+	go pass(hangups, reloads, reload, stopped)
+	go pass(usr1, reopens, struct{}{}, stopped)
+	return daemon.Wishes{Reload: reloads, Reopen: reopens}, func() {
+		stopHangups()
+		stopUSR1()
 		close(stopped)
+	}
+}
+
+// notified returns a channel that holds one signal of the kind.
+func notified(kind os.Signal) (signals chan os.Signal, stop func()) {
+	signals = make(chan os.Signal, 1)
+	signal.Notify(signals, kind)
+	return signals, func() { signal.Stop(signals) }
+}
+
+// pass sends the wish on for each signal.
+func pass[W any](signals <-chan os.Signal, to chan<- W, wish W, stopped <-chan struct{}) {
+	for {
+		select {
+		case <-signals:
+		case <-stopped:
+			return
+		}
+		select {
+		case to <- wish:
+		case <-stopped:
+			return
+		}
 	}
 }

@@ -237,6 +237,18 @@ func (f *File) Reopen(opt FileOptions) error {
 	return nil
 }
 
+// Follow makes the file anew when it was moved or deleted, as Write does within a second. When it returns without an error nothing
+// more is written to the old one, and that is on disk unless Sync says never.
+func (f *File) Follow() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.f == nil {
+		return f.fail("reopen", fs.ErrClosed)
+	}
+	f.looked = time.Time{}
+	return f.settle()
+}
+
 // change makes other options of the same file hold. What can fail comes first.
 func (f *File) change(opt FileOptions) error {
 	was := f.opt.Sync

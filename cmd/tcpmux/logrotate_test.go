@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestLogrotateByTheSample runs logrotate with what contrib/ has for it, on this daemon, while a client talks on.
+func TestLogrotateByTheSample(t *testing.T) {
+	logrotate, err := exec.LookPath("logrotate")
+	if err != nil {
+		logrotate = "/usr/sbin/logrotate"
+	}
+	if _, err := os.Stat(logrotate); err != nil {
+		lacks(t, err.Error(), "apt-get install logrotate")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil { // logrotate wants no group that writes
+		t.Fatal(err)
+	}
+	d, address := daemonOf(t, settings(t, dir, "127.0.0.1:0", "", `max_size = "1TiB"`+"\nmax_backups = 0"))
+	sample, err := os.ReadFile("../../contrib/logrotate/tcpmux")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const path, signal = "/var/log/tcpmux/*.log", "systemctl kill --kill-whom=main --signal=USR1 tcpmux.service"
+	if !bytes.Contains(sample, []byte(path)) || !bytes.Contains(sample, []byte(signal)) {
+		t.Fatalf("got another sample than this test knows:\n%s", sample)
+	}
+	here := strings.NewReplacer(path, filepath.Join(dir, "*.log"), signal, fmt.Sprintf("kill -USR1 %d", d.cmd.Process.Pid)).Replace(string(sample))
+	recipe := write(t, "logrotate", here)
+	if err := os.Chmod(recipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	conn := greeted(t, address)
+	records := filepath.Join(dir, "records.log")
+	for day := range 3 {
+		say(t, conn, fmt.Sprintf("day %d\n", day))
+		recorded(t, dir, fmt.Sprintf(": day %d\n", day))
+		out, err := exec.Command(logrotate, "--force", "--state", filepath.Join(dir, "state"), recipe).CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Fatalf("logrotate: %v\n%s", err, out)
+		}
+		eventually(t, func() bool { _, err := os.Stat(records); return err == nil }, func() { t.Error("got no new file after SIGUSR1") })
+	}
+	names, _ := filepath.Glob(records + "*")
+	if len(names) != 4 {
+		t.Errorf("got %q, want the file, one that was rotated and two that are compressed", names)
+	}
+	if status, stdout, stderr := outcome(t, program(t, "cat", records+".1")); status != 0 || stdout != "day 2\n" {
+		t.Errorf("tcpmux cat: got %d, %q, %q, want the last day", status, stdout, stderr)
+	}
+}
