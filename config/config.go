@@ -21,6 +21,12 @@ type Config struct {
 	Listeners []Listener
 	// DrainTimeout is how long clients may go on after SIGTERM before they are closed: 1 ms or more. Default 10s; 0 closes them at once.
 	DrainTimeout time.Duration
+	// Survive says whether clients that are connected go on with the next process after a restart, an upgrade or a crash. It
+	// needs a service manager that stores descriptors. Default true.
+	Survive bool
+	// SurviveAfter is how long a client has been there before it survives a crash, 1 ms or more; 0: from the first moment.
+	// Default 1s.
+	SurviveAfter time.Duration
 	Record       Record
 	Log          Log
 	Limits       Limits
@@ -140,6 +146,8 @@ func Default() Config {
 			Record:            true,
 		}},
 		DrainTimeout: 10 * time.Second,
+		Survive:      true,
+		SurviveAfter: time.Second,
 		Record: Record{
 			File:       "records.log",
 			Format:     "text",

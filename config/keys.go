@@ -20,6 +20,8 @@ const (
 func topKeys(c *Config, l *Listener) []key {
 	return append(append([]key{{"address", mainAddress(c)}}, sharedKeys(l)...),
 		key{"drain_timeout", drainTimeout(&c.DrainTimeout)},
+		key{"survive", boolean(&c.Survive)},
+		key{"survive_after", duration(&c.SurviveAfter, "from the first moment")},
 		key{"record", nil}, key{"log", nil}, key{"limits", nil}, key{"listener", nil})
 }
 

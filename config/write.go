@@ -47,7 +47,10 @@ func (c Config) Settings() []Setting {
 	} else {
 		main = list("", "", "address", "[]")
 	}
-	all := append(main, list("", "", "drain_timeout", quoteTOML(formatDuration(c.DrainTimeout)))...)
+	all := append(main, list("", "",
+		"drain_timeout", quoteTOML(formatDuration(c.DrainTimeout)),
+		"survive", c.Survive,
+		"survive_after", quoteTOML(formatDuration(c.SurviveAfter)))...)
 	all = append(all, c.Record.settings()...)
 	all = append(all, list("", "log", "file", quoteTOML(c.Log.File), "level", quoteTOML(c.Log.Level))...)
 	all = append(all, c.Limits.settings()...)

@@ -70,7 +70,7 @@ func (t *talk) acknowledge() {
 // takeLeave half-closes, while the server drains, the connection of a client that waits for acknowledgements, once it has all that it
 // is due: from then on what it sends is recorded and not acknowledged. Other clients are told at once.
 func (t *talk) takeLeave() {
-	if t.acks() && !t.mute && t.server.draining.Load() && t.unread() <= t.waiting {
+	if t.acks() && !t.mute && !t.leaving.Load() && t.server.draining.Load() && t.unread() <= t.waiting {
 		t.mute = true
 		t.halfClose()
 	}

@@ -74,7 +74,7 @@ func (t *talk) setDeadline() {
 		t.setReadDeadline(at)
 		t.deadline = at
 	}
-	if t.over() { // it may have come between: the deadline for that is set only once
+	if t.over() || t.leaving.Load() { // it may have come between: the deadline for that is set only once
 		t.wake()
 	}
 }
@@ -88,6 +88,9 @@ func (t *talk) hasten() {
 
 // woken says whether the session is over, and why, after a deadline has passed or somebody has woken it.
 func (t *talk) woken() (why reason, over bool) {
+	if t.leaving.Load() {
+		return t.depart(), true
+	}
 	if t.over() {
 		return t.lastWords(byDrain, framing.Timeout), true
 	}

@@ -37,6 +37,9 @@ type hello struct {
 	bannerTimeout time.Duration
 	draining      bool
 	ackTimeout    time.Duration
+	offset        int64 // where in the client's stream it goes on
+	memory        int64 // what the framing has to know there
+	silence       time.Duration
 	banner        string // placeholders filled in
 	ack           string // placeholders filled in, but for those that each message fills in
 }
@@ -46,6 +49,9 @@ func (h hello) appendTo(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.age))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.bannerTimeout))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.ackTimeout))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.offset))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.memory))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.silence))
 	dst = append(dst, bit(h.draining), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.banner)))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.ack)))
@@ -60,7 +66,7 @@ func bit(b bool) byte {
 }
 
 func readHello(in io.Reader) (h hello, err error) {
-	var head [8 + 8 + 8 + 8 + 1 + 3 + 4 + 4]byte
+	var head [7*8 + 1 + 3 + 4 + 4]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return h, err
 	}
@@ -68,13 +74,16 @@ func readHello(in io.Reader) (h hello, err error) {
 	h.age = time.Duration(binary.BigEndian.Uint64(head[8:]))
 	h.bannerTimeout = time.Duration(binary.BigEndian.Uint64(head[16:]))
 	h.ackTimeout = time.Duration(binary.BigEndian.Uint64(head[24:]))
-	h.draining = head[32] == 1
-	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[33]), int(head[34]), head[35] == 1
+	h.offset = int64(binary.BigEndian.Uint64(head[32:]))
+	h.memory = int64(binary.BigEndian.Uint64(head[40:]))
+	h.silence = time.Duration(binary.BigEndian.Uint64(head[48:]))
+	h.draining = head[56] == 1
+	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[57]), int(head[58]), head[59] == 1
 	if h.bounds, err = readBounds(in); err != nil {
 		return h, err
 	}
-	banner := binary.BigEndian.Uint32(head[36:])
-	texts := make([]byte, banner+binary.BigEndian.Uint32(head[40:]))
+	banner := binary.BigEndian.Uint32(head[60:])
+	texts := make([]byte, banner+binary.BigEndian.Uint32(head[64:]))
 	_, err = io.ReadFull(in, texts)
 	h.banner, h.ack = string(texts[:banner]), string(texts[banner:])
 	return h, err
@@ -143,6 +152,9 @@ func (c *clerk) obey() error {
 		case orderDrain:
 			c.server.draining.Store(true)
 			c.session.model.drain()
+		case orderLeave:
+			c.session.leaving.Store(true)
+			c.session.model.handOver()
 		case orderExpire:
 			c.server.expired.Store(true)
 			c.session.model.expire()
@@ -177,6 +189,11 @@ func (c *clerk) hello() error {
 	l.banner, l.ack, l.AckTimeout, l.framing = template{text: h.banner}, newAck(h.ack), h.ackTimeout, h.framing
 	c.session = beginSession(c.server, c.listener, record.Source{})
 	c.session.opened = c.session.opened.Add(-h.age)
+	c.session.offset = h.offset
+	c.session.past.framing = h.memory
+	if h.silence > 0 {
+		c.session.past.heard = time.Now().Add(-h.silence)
+	}
 	if err := c.session.setModel(fd); err != nil {
 		return err
 	}
@@ -188,7 +205,7 @@ func (c *clerk) hello() error {
 func (c *clerk) serve(s *session) {
 	why, err := s.model.serve()
 	s.model.close()
-	e := ending{offset: s.offset, why: why}
+	e := ending{offset: s.offset, framing: s.past.framing, why: why}
 	if err != nil {
 		e.err = err.Error()
 	}

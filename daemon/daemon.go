@@ -51,6 +51,7 @@ type daemon struct {
 	srv      *Server
 	rules    rulesFiles  // of the goroutine that reloads
 	mute     atomic.Bool // the service manager could not be told the last time
+	kept     atomic.Bool // the service manager stores what it is given
 }
 
 // Run serves until ctx is done, then drains. It returns nil when it has drained, also when clients had to be closed; an error
@@ -60,7 +61,7 @@ type daemon struct {
 // sockets are handed out once.
 func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer) (err error) {
 	d := &daemon{cfg: cfg}
-	sockets, err := systemd.Sockets()
+	sockets, stored, err := systemd.Sockets()
 	if err != nil {
 		return fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
@@ -96,6 +97,7 @@ func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer d.outlive(ctx, stored)()
 	var serving sync.WaitGroup
 	for _, ln := range d.lns {
 		serving.Go(func() {
@@ -109,8 +111,7 @@ func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer
 	d.notify("READY=1", d.status())
 	d.log.Info("ready", "records", d.file.Path())
 	d.mind(ctx, wishes)
-	d.notify("STOPPING=1", "STATUS=draining")
-	d.drain()
+	d.end(errors.Is(context.Cause(ctx), ErrRestart))
 	serving.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
@@ -206,21 +207,26 @@ func fileHint(err error) string {
 	return ""
 }
 
-// drain lets the clients finish, then closes them.
-func (d *daemon) drain() {
+// end lets the clients finish, then closes them; or leaves them to the next process, if one follows.
+func (d *daemon) end(restart bool) {
+	finish, doing, done := d.srv.Shutdown, "draining", "drained"
+	if restart && d.survives() {
+		finish, doing, done = d.srv.Leave, "leaving clients to the next process", "left clients to the next process"
+	}
+	d.notify("STOPPING=1", "STATUS="+doing)
 	timeout := d.cfg.DrainTimeout
 	defer d.srv.refusals.tell(d.log.Logger, 0)
-	d.log.Info("draining", "clients", d.srv.Clients(), "timeout", timeout)
+	d.log.Info(doing, "clients", d.srv.Clients(), "timeout", timeout)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	drained := make(chan struct{})
-	defer close(drained)
-	go d.giveUp(timeout, drained)
-	if err := d.srv.Shutdown(ctx); err != nil {
-		d.log.Warn("drained", "err", err, "records", d.srv.Records())
+	ended := make(chan struct{})
+	defer close(ended)
+	go d.giveUp(timeout, ended)
+	if err := finish(ctx); err != nil {
+		d.log.Warn(done, "err", err, "records", d.srv.Records())
 		return
 	}
-	d.log.Info("drained", "records", d.srv.Records())
+	d.log.Info(done, "records", d.srv.Records())
 }
 
 // giveUp closes a sink that fails, or stands still, when the clients are over: their sessions could not end otherwise. What it

@@ -105,10 +105,14 @@ func (s *Server) admit(ln *listener, fd int, peer syscall.Sockaddr) {
 		return
 	}
 	c.pass = pass
-	s.mu.Lock()
-	s.sessions[c] = struct{}{}
-	s.mu.Unlock()
-	go s.runSession(c)
+	s.start(c)
+}
+
+// readmit takes a place for a client of the process before and counts it, whatever the limits say now.
+func (s *Server) readmit(c *session, addr netip.Addr) {
+	s.slots.seat()
+	c.listener.door.slots.seat()
+	c.pass = s.gate(c.listener).Return(addr)
 }
 
 // refuse closes a connection, after telling the client text if it takes it at once. What it has said is thrown away first, as a

@@ -138,6 +138,9 @@ func (x *execution) greet() (err error) {
 	return os.NewSyscallError("write", err)
 }
 
+// handOver implements model: it is never called, as no ring holds what a program serves.
+func (x *execution) handOver() {}
+
 // drain implements model: a program is left to finish.
 func (x *execution) drain() {}
 

@@ -20,6 +20,7 @@ const (
 	orderAck    = 'a' // the messages of one parcel are written
 	orderBind   = 'b' // and bounds, in force from now on
 	orderDrain  = 'd' // say no more to the client
+	orderLeave  = 'l' // leave the client to the next process
 	orderExpire = 'x' // the time to finish is over
 	parcelData  = 'm' // messages, each acknowledged by one orderAck for the parcel
 	parcelEnd   = 'e' // the session is over: an ending
@@ -89,25 +90,29 @@ func unpackBytes(b []byte) (part, rest []byte, err error) {
 
 // ending is how a child's session went.
 type ending struct {
-	offset int64
-	why    reason
-	err    string
+	offset  int64
+	framing int64 // what the framing has to know there
+	why     reason
+	err     string
 }
 
 func (e ending) appendTo(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.offset))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(e.framing))
 	return append(append(append(dst, byte(len(e.why))), e.why...), e.err...)
 }
 
 // parseEnding reads an ending. Only the reasons that there are pass: records show them.
 func parseEnding(b []byte) (e ending, err error) {
-	if len(b) < 9 || len(b) < 9+int(b[8]) {
+	const head = 8 + 8 + 1
+	if len(b) < head || len(b) < head+int(b[head-1]) {
 		return e, errParcel
 	}
-	e.offset = int64(binary.BigEndian.Uint64(b))
-	e.why, e.err = reason(b[9:9+int(b[8])]), string(b[9+int(b[8]):])
+	e.offset, e.framing = int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:]))
+	words := b[head:]
+	e.why, e.err = reason(words[:b[head-1]]), string(words[b[head-1]:])
 	switch e.why {
-	case byEOF, byReset, byLoss, byIdle, byAge, byVolume, bySlow, byDrain, byBanner, byAck, byMalformed, bySink, byError:
+	case byLeave, byEOF, byReset, byLoss, byIdle, byAge, byVolume, bySlow, byDrain, byBanner, byAck, byMalformed, bySink, byError:
 		return e, nil
 	}
 	return e, errParcel

@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"tcpmux/daemon/state"
 )
 
 // child is a connection that a process serves, one that has no other client meanwhile. The daemon keeps a duplicate, so that it
@@ -83,6 +85,9 @@ func (c *child) nudge() {
 	c.order(c.bounds().appendTo([]byte{orderBind})...)
 }
 
+// handOver implements model.
+func (c *child) handOver() { c.order(orderLeave) }
+
 // expire gives the worker workerGrace to end.
 func (c *child) expire() {
 	c.mu.Lock()
@@ -117,7 +122,10 @@ func (c *child) serve() (reason, error) {
 	if err := c.engage(); err != nil {
 		return byChild, err
 	}
-	if c.server.draining.Load() { // as in serve
+	switch { // as in serve
+	case c.leaving.Load():
+		c.handOver()
+	case c.server.draining.Load():
 		c.order(orderDrain)
 	}
 	if c.server.expired.Load() {
@@ -158,11 +166,30 @@ func (c *child) hello() hello {
 		bounds:        c.bounds(),
 		age:           time.Since(c.opened),
 		bannerTimeout: c.server.bannerTimeout,
-		draining:      c.server.draining.Load(),
-		banner:        string(c.settings.banner.appendTo(nil, c.session, 0)),
+		draining:      c.server.draining.Load() && !c.leaving.Load(),
+		offset:        c.offset,
+		memory:        c.past.framing,
+		silence:       c.silence(),
+		banner:        c.banner(),
 		ack:           c.settings.ack.bind(c.session).text,
 		ackTimeout:    c.settings.AckTimeout,
 	}
+}
+
+// silence is how long the client has sent nothing, as the process before saw it.
+func (c *child) silence() time.Duration {
+	if c.past.heard.IsZero() {
+		return 0
+	}
+	return time.Since(c.past.heard)
+}
+
+// banner is what the child greets its client with; "" when the process before has.
+func (c *child) banner() string {
+	if c.past.greeted {
+		return ""
+	}
+	return string(c.settings.banner.appendTo(nil, c.session, 0))
 }
 
 // errOrphan is that a child died within a parcel.
@@ -187,12 +214,15 @@ func (c *child) record(n int) error {
 			c.server.workspaces.put(ws)
 			return c.fail(first, err)
 		}
-		ws.out = ws.encoder.Message(ws.out, m)
+		c.message(ws, m)
 		c.offset = m.Offset + int64(m.Len())
-		c.records++
 		parcel = rest
 	}
-	return c.hand(ws, first)
+	if err := c.hand(ws, first); err != nil {
+		return err
+	}
+	c.slot.Count(state.Tally{Offset: c.offset, Records: c.records})
+	return nil
 }
 
 // end takes over how the child's session went.
@@ -207,6 +237,9 @@ func (c *child) end(n int) (reason, error) {
 		return c.orphaned(err)
 	}
 	c.offset = e.offset
+	if e.why == byLeave {
+		c.slot.Count(state.Tally{Offset: c.offset, Records: c.records, Framing: e.framing})
+	}
 	c.release()
 	if e.err != "" {
 		err = errors.New(e.err)

@@ -45,6 +45,7 @@ var effects = map[string]effect{
 	"exec_timeout":  newClients,
 	"exec_memory":   newClients,
 	"record.events": newClients,
+	"survive":       needRestart,
 
 	"limits.clients_per_source": newClients,
 	"limits.rate_per_source":    newClients,
@@ -107,6 +108,9 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	d.rules = rules
 	d.srv.configure(cfg, d.lns, d.rules)
 	d.srv.events.Store(cfg.Record.Events)
+	if v := d.srv.survival; v != nil {
+		v.ring.SetAge(cfg.SurviveAfter)
+	}
 	d.cfg = inForce(d.cfg, cfg)
 	d.srv.nudge()
 	for _, w := range cfg.Warnings {
@@ -127,7 +131,7 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 // reload tells again what waits for one.
 func inForce(old, next config.Config) config.Config {
 	wanted := next.Listeners
-	next.Listeners = slices.Clone(old.Listeners)
+	next.Listeners, next.Survive = slices.Clone(old.Listeners), old.Survive
 	for i, ln := range next.Listeners {
 		for _, w := range wanted {
 			if w.Name == ln.Name {

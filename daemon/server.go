@@ -40,7 +40,8 @@ type Server struct {
 	stopGrace     time.Duration // between telling a program to end and killing it
 	bell          bell
 	workers       workers
-	slots         *slots // one taken for each client
+	survival      *survival // nil: clients end with the process
+	slots         *slots    // one taken for each client
 	sources       admission.Sources
 	refusals      refusals
 	records       atomic.Int64  // messages written
@@ -52,6 +53,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	draining atomic.Bool // changed under mu
+	stopped  bool        // no more clients are accepted
 	loops    map[*acceptor]struct{}
 	sessions map[*session]struct{}
 	gone     *sync.Cond // signals that a session or an accept loop has ended; its lock is mu
@@ -104,7 +106,7 @@ func (s *Server) Serve(ln *listener) error {
 func (s *Server) begin(a *acceptor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining.Load() {
+	if s.stopped {
 		return false
 	}
 	s.loops[a] = struct{}{}
@@ -117,6 +119,14 @@ func (s *Server) end(a *acceptor) {
 	close(a.done)
 	delete(s.loops, a)
 	s.gone.Broadcast()
+}
+
+// start runs a session; a place has been taken for it.
+func (s *Server) start(c *session) {
+	s.mu.Lock()
+	s.sessions[c] = struct{}{}
+	s.mu.Unlock()
+	go s.runSession(c)
 }
 
 // runSession is a session's goroutine.
@@ -161,6 +171,11 @@ func (s *Server) Ping(ctx context.Context) error {
 // that a failing sink holds up go on until that is closed. It may be called several times.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.drain()
+	return s.awaitSessions(ctx)
+}
+
+// awaitSessions returns when all have ended, as Shutdown does.
+func (s *Server) awaitSessions(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, s.expire)
 	defer stop()
 	s.mu.Lock()
@@ -199,15 +214,24 @@ func (s *Server) drain() {
 		return
 	}
 	s.draining.Store(true)
+	s.stopAccepting()
+	for c := range s.sessions {
+		c.model.drain()
+	}
+	s.ring()
+}
+
+// stopAccepting has the accept loops end. It is called with mu held.
+func (s *Server) stopAccepting() {
+	if s.stopped {
+		return
+	}
+	s.stopped = true
 	close(s.quit)
 	go s.workers.close() // it may wait for processes to end
 	for a := range s.loops {
 		a.wake()
 	}
-	for c := range s.sessions {
-		c.model.drain()
-	}
-	s.ring()
 }
 
 // reportWorkers tells when processes for clients cannot be started any more, and when they can again.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 
 	"tcpmux/daemon/admission"
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/ring"
+	"tcpmux/daemon/state"
 )
 
 // reason is why a session has ended, as logs and close records show it.
@@ -37,6 +40,9 @@ const (
 
 	byMalformed reason = "malformed" // the client does not keep to the listener's framing
 	byChild     reason = "process"   // the process that served the client has died
+	bySuspect   reason = "suspect"   // process after process has died over it
+
+	byLeave reason = "leave" // it has not ended: the next process goes on with it
 )
 
 // session is our dealings with one connection: whose it is, what serves it, and what became of it. Its goroutine owns it; the
@@ -54,6 +60,11 @@ type session struct {
 	offset   int64 // bytes of the stream that messages have taken
 	records  int64
 	lost     int64 // records that the sink did not take
+
+	slot    *state.Slot // what the next process will know; nil: nothing
+	entry   ring.Entry
+	leaving atomic.Bool // it goes on with the next process
+	past    past
 }
 
 // model is what serves a client: the goroutine, thread or process of configuration's model. Only serve, which is called once, and
@@ -67,6 +78,8 @@ type model interface {
 	nudge()
 	// expire ends serve, after what has arrived was recorded. A thread looks when the server's bell is rung; so with nudge.
 	expire()
+	// handOver has serve return byLeave, all that was not recorded left in the socket. A thread looks when the server's bell is rung.
+	handOver()
 	// control calls f with the connection's descriptor, unless it has been closed.
 	control(f func(fd uintptr))
 	close()
@@ -81,7 +94,11 @@ func newSession(srv *Server, ln *listener, fd int, remote netip.AddrPort) (*sess
 	}
 	name := bootID() + "-" + strconv.FormatUint(cookie, 16)
 	s := beginSession(srv, ln, record.Source{Listener: ln.name, Session: name, Remote: remote.String()})
-	return s, s.setModel(fd)
+	if err := s.setModel(fd); err != nil {
+		return nil, err
+	}
+	srv.survival.add(s, fd, cookie)
+	return s, nil
 }
 
 // beginSession makes a session that has no model yet.
@@ -104,6 +121,8 @@ func (s *session) setModel(fd int) (err error) {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // it is only slower then
 	}
 	switch {
+	case s.settings.launch != nil && s.past.resumed: // no program begins in the middle of a stream
+		s.model, err = newTalk(s, fd)
 	case s.settings.launch != nil && s.settings.Record:
 		s.model, err = newRecordedExecution(s, fd)
 	case s.settings.launch != nil:
@@ -122,7 +141,20 @@ func (s *session) setModel(fd int) (err error) {
 // run serves the client to the end. When it returns all that the client sent is written, unless the sink, or the process that
 // served it, has failed.
 func (s *session) run() {
+	if s.past.suspect {
+		s.end(bySuspect, nil)
+		return
+	}
 	why, err := s.model.serve()
+	if s.leaving.Load() && (why == byLeave || why == bySink) { // what the sink did not take is still in the socket
+		s.model.close()
+		return
+	}
+	s.end(why, err)
+}
+
+// end ends a session that has been served: it is recorded, the peer is told, and it is logged.
+func (s *session) end(why reason, err error) {
 	if s.events {
 		if err := s.event(func(e encoder, dst []byte) []byte {
 			return e.Close(dst, string(why), s.records, s.offset)
@@ -130,6 +162,7 @@ func (s *session) run() {
 			why = bySink
 		}
 	}
+	s.server.survival.retire(s)
 	s.model.close()
 	s.log(why, err)
 }
@@ -170,10 +203,13 @@ func (s *session) log(why reason, err error) {
 
 // open appends the record that the client has connected.
 func (s *session) open() error {
-	if !s.events {
-		return nil
+	if s.events && !s.past.opened {
+		if err := s.event(encoder.Open); err != nil {
+			return err
+		}
 	}
-	return s.event(encoder.Open)
+	s.slot.Open(s.opened)
+	return nil
 }
 
 // event appends one record that says something about the session.

@@ -315,7 +315,7 @@ func TestASinkThatFailsToTheEndIsGivenUp(t *testing.T) {
 	eventually(t, d.sink.Failing, func() { t.Error("the sink does not fail") })
 	log := slog.New(slog.NewTextHandler(d.log, nil))
 	began := time.Now()
-	(&daemon{cfg: config.Config{DrainTimeout: 10 * time.Millisecond}, log: &logger{Logger: log}, sink: d.sink, srv: d.srv}).drain()
+	(&daemon{cfg: config.Config{DrainTimeout: 10 * time.Millisecond}, log: &logger{Logger: log}, sink: d.sink, srv: d.srv}).end(false)
 	if took := time.Since(began); took < sinkGrace {
 		t.Errorf("gave up after %v, want no sooner than %v", took, sinkGrace)
 	}

@@ -27,6 +27,13 @@ func (s *slots) take() bool {
 	return true
 }
 
+// seat takes a place though there may be none: whoever is there already is not sent away.
+func (s *slots) seat() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken++
+}
+
 // release gives a place back.
 func (s *slots) release() {
 	s.mu.Lock()

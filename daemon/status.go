@@ -17,6 +17,7 @@ func (d *daemon) status() string {
 	if n := d.srv.refusals.count(); n > 0 {
 		line += fmt.Sprintf(", %d refused", n)
 	}
+	line += d.srv.survival.describe()
 	if d.sink.Failing() {
 		line += "; records cannot be written, clients wait"
 	}

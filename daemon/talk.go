@@ -11,6 +11,7 @@ import (
 
 	"tcpmux/daemon/framing"
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/state"
 )
 
 // talk serves a client by a goroutine: it looks at what the client says, cuts it into messages, records them, and only then
@@ -74,7 +75,7 @@ func (t *talk) serve() (reason, error) {
 	greeting := t.greet()
 	t.ack = t.settings.ack.bind(t.session)
 	t.greeted.Store(true)
-	if t.server.draining.Load() { // drain tells only who has been greeted by then
+	if t.server.draining.Load() && !t.leaving.Load() { // drain tells only who has been greeted by then
 		t.drain()
 	}
 	if why, err := t.begin(greeting); why != "" {
@@ -97,6 +98,10 @@ func (t *talk) begin(greeting error) (reason, error) {
 // listen records message after message.
 func (t *talk) listen() (reason, error) {
 	t.heard = time.Now() // the silence until here was ours
+	if !t.past.heard.IsZero() {
+		t.heard = t.past.heard
+	}
+	t.framing.Recall(t.past.framing)
 	t.setDeadline()
 	for {
 		saw, err := t.receive()
@@ -146,7 +151,7 @@ func (t *talk) deafTo(err error, why reason) (reason, error) {
 // greet sends the banner. It almost always fits the kernel's buffer at once; a client whose buffer it does not fit has
 // bannerTimeout to read.
 func (t *talk) greet() error {
-	if t.settings.banner.text == "" {
+	if t.settings.banner.text == "" || t.past.greeted {
 		return nil
 	}
 	var small [64]byte
@@ -209,7 +214,7 @@ func (t *talk) look(fd uintptr) bool {
 		t.got, t.errno = sight{ws: ws, last: true, full: true}, nil
 		return true
 	}
-	n, err := peek(fd, ws.in[:room])
+	n, err := peek(fd, t.view(ws.in[:room]))
 	if err == unix.EAGAIN {
 		t.server.workspaces.put(ws)
 		return false
@@ -219,6 +224,15 @@ func (t *talk) look(fd uintptr) bool {
 	t.got = sight{ws: ws, n: max(n, 0), move: n == t.waiting && !last, last: last, full: full}
 	t.errno = err
 	return true
+}
+
+// view is how much of buf a look may fill. One that ends where the process before stopped writing finds its messages again, also if
+// they are what one read gave.
+func (t *talk) view(buf []byte) []byte {
+	if left := t.past.written - t.offset - int64(len(t.moved)); left > 0 {
+		return buf[:min(left, int64(len(buf)))]
+	}
+	return buf
 }
 
 // expect has the kernel call the socket readable when it holds n bytes. It also does when it has no room for more.
@@ -241,7 +255,9 @@ func (t *talk) take(saw sight, flag framing.Flag) error {
 		t.moved = append(t.moved, data...)
 		data = t.moved
 	}
+	t.slot.SetBusy(true)
 	rest, err := t.cut(saw, data, flag)
+	t.slot.SetBusy(false)
 	if err != nil {
 		t.server.workspaces.put(saw.ws)
 		return t.fail(first, err)
@@ -255,6 +271,9 @@ func (t *talk) take(saw sight, flag framing.Flag) error {
 	}
 	t.acknowledge() // before they leave the kernel: a client that outlives us is acknowledged rather twice than never
 	done -= t.pass(kept, recorded)
+	if t.records > first {
+		t.slot.Count(t.tally())
+	}
 	t.control(func(fd uintptr) {
 		_ = discard(fd, done) // the next look tells
 		t.expect(fd, t.waiting+1)
@@ -270,6 +289,11 @@ func (t *talk) take(saw sight, flag framing.Flag) error {
 		t.hasten()
 	}
 	return nil
+}
+
+// tally is how far the session has come.
+func (t *talk) tally() state.Tally {
+	return state.Tally{Offset: t.offset, Records: t.records, Framing: t.framing.Memory()}
 }
 
 // cut encodes the messages in data and returns what is none yet. Output that has become long goes to the sink.
@@ -316,14 +340,11 @@ func (t *talk) encode(ws *workspace, m framing.Message) {
 	if m.Flag == framing.Malformed && t.lost == nil {
 		t.lost = fmt.Errorf("no %s message begins at byte %d", t.settings.framing.Kind, t.offset)
 	}
-	ws.out = ws.encoder.Message(ws.out, record.Message{
-		Offset: t.offset, Head: m.Head, Data: m.Data, End: m.End, Flag: m.Flag.String(),
-	})
+	t.message(ws, record.Message{Offset: t.offset, Head: m.Head, Data: m.Data, End: m.End, Flag: m.Flag.String()})
 	if t.acks() {
 		t.owe(m)
 	}
 	t.offset += int64(m.Len())
-	t.records++
 }
 
 // finish records what was moved out of a socket that has nothing more to give. why stays the reason unless the sink fails.
@@ -380,6 +401,29 @@ func (t *talk) drain() {
 // halfClose tells the client that we will say no more.
 func (t *talk) halfClose() {
 	t.control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }) // a peer that has gone need not be told
+}
+
+// handOver implements model.
+func (t *talk) handOver() { t.wake() }
+
+// depart leaves the client to the next process. The beginning of a message that is out of the kernel would be lost with us: it is
+// recorded as a piece.
+func (t *talk) depart() reason {
+	if len(t.moved) > 0 {
+		ws, first := t.server.workspaces.get(), t.records
+		ws.encoder.Begin(&t.source, time.Now())
+		for len(t.moved) > 0 {
+			m := t.framing.Part(t.moved)
+			t.encode(ws, m)
+			t.moved = t.moved[m.Len():]
+		}
+		if err := t.hand(ws, first); err != nil {
+			return bySink
+		}
+		t.slot.Count(t.tally())
+	}
+	t.past.framing = t.framing.Memory()
+	return byLeave
 }
 
 // nudge implements model.

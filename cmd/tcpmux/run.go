@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon"
+	"tcpmux/daemon/systemd"
 )
 
 func runCommand(stderr io.Writer) *cobra.Command {
@@ -22,11 +24,13 @@ func runCommand(stderr io.Writer) *cobra.Command {
 		Long: `run is the daemon. It stays in the foreground, takes its sockets from systemd or binds its own, and logs to standard error.
 
 SIGTERM and SIGINT drain: no new clients are let in, what has arrived is recorded, and clients get drain_timeout to finish;
-programs that serve clients (exec) too, and then SIGTERM and 3 seconds later SIGKILL.
+programs that serve clients (exec) too, and then SIGTERM and 3 seconds later SIGKILL. SIGTERM after SIGWINCH, which the unit
+sends at a restart, leaves clients to the next process instead (survive), where systemd stores them for it.
 A second signal ends it at once, with status 1. SIGHUP reads the configuration anew, under live clients; one with a fault
 changes nothing. SIGUSR1 has it let go of record and log files that were moved away, and make them anew, as logrotate(8) needs.
 
-Exit status: 0 when drained, 1 when it could not serve, 78 when the configuration is not right: "tcpmux check" tells more.`,
+Exit status: 0 when drained, 1 when it could not serve, 78 when the configuration is not right: "tcpmux check" tells more. That
+is 1 too while clients of the process before wait, as systemd would drop them after 78.`,
 		Example: `  tcpmux run                              # as in /etc/tcpmux.toml
   tcpmux run --config ./tcpmux.toml       # records go where [record] file says
   systemctl start tcpmux.socket           # what the package does instead`,
@@ -46,11 +50,17 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 		fmt.Fprintf(stderr, "tcpmux: second signal (%v): not drained\n", s)
 		os.Exit(statusFailed)
 	}
+	restart := announced()
 	ctx, stop := untilSignal(ctx, impatient, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	wishes, end := onSignals(func() (config.Config, error) { return load(path, asked, io.Discard) })
+	ctx, end := restart.asCause(ctx)
 	defer end()
+	wishes, unhook := onSignals(func() (config.Config, error) { return load(path, asked, io.Discard) })
+	defer unhook()
 	cfg, err := load(path, asked, stderr)
+	if err != nil && systemd.Waiting() {
+		return errors.Join(err, errClientsWait)
+	}
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,9 @@ const (
 // usageError is a command line that asks for what there is not.
 type usageError struct{ error }
 
+// errClientsWait is that it is tried again, for the sake of clients that are connected, what would otherwise be given up.
+var errClientsWait = errors.New("tcpmux: clients are connected and wait: the file is tried again")
+
 // errOutputGone is the error of a command whose output nobody reads any longer.
 var errOutputGone = errors.New("standard output is closed")
 
@@ -52,6 +55,9 @@ func report(stderr io.Writer, path string, err error) int {
 		return statusUsage
 	case errors.As(err, new(config.Faults)):
 		fmt.Fprintln(stderr, err) // a line each, with file and line in front, as editors and people look for them
+		if errors.Is(err, errClientsWait) {
+			return statusFailed
+		}
 		return statusConfig
 	}
 	fmt.Fprintf(stderr, "tcpmux: %v\n", err)

@@ -58,6 +58,14 @@ func (g Gate) Enter(addr netip.Addr, now time.Time) (p Pass, v Verdict) {
 	return p, Admitted
 }
 
+// Return counts a client from addr that was let in before, by another gate, whatever this one says.
+func (g Gate) Return(addr netip.Addr) (p Pass) {
+	for i, s := range g.Sources {
+		p[i] = s.count(addr.Unmap())
+	}
+	return p
+}
+
 // Pass is an admitted client's. The zero value is one of nobody.
 type Pass [2]place
 

@@ -70,6 +70,21 @@ func (s *Sources) enter(addr netip.Addr, now time.Time) (at place, v Verdict) {
 	return place{s, key}, Admitted
 }
 
+// count takes a place for a client from addr, whatever the limits.
+func (s *Sources) count(addr netip.Addr) (at place) {
+	if s == nil {
+		return at
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.limits.Clients == 0 {
+		return at
+	}
+	key := s.sourceOf(addr)
+	s.clients[key]++
+	return place{s, key}
+}
+
 func (s *Sources) leave(key source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

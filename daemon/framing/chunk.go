@@ -16,5 +16,14 @@ func (c *chunk) Next(b []byte) Message {
 	return m
 }
 
+// Part implements Framer.
+func (c *chunk) Part(b []byte) Message { return part(b, 0, c.max) }
+
+// Memory implements Framer: nothing goes on over two reads.
+func (c *chunk) Memory() int64 { return 0 }
+
+// Recall implements Framer.
+func (c *chunk) Recall(int64) {}
+
 // Rest has nothing to do: Next keeps nothing.
 func (c *chunk) Rest(b []byte, why Flag) Message { return remainder(b, 0, c.max, why) }

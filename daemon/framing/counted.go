@@ -28,6 +28,19 @@ func (c *counted) cut(b []byte, head int, n int64) Message {
 	return Message{Head: b[:head], Data: data[:n], Flag: flag}
 }
 
+// part is Part for a message of which n bytes are left, behind head bytes of framing.
+func (c *counted) part(b []byte, head int, n int64) Message {
+	m := part(b, head, c.max)
+	c.left = n - int64(len(m.Data))
+	return m
+}
+
+// Memory implements Framer: it is how much is left of a message.
+func (c *counted) Memory() int64 { return c.left }
+
+// Recall implements Framer.
+func (c *counted) Recall(m int64) { c.left = max(m, 0) }
+
 // lengthPrefixed has a binary number before each message.
 type lengthPrefixed struct {
 	counted
@@ -50,6 +63,17 @@ func (l *lengthPrefixed) Rest(b []byte, why Flag) Message {
 		return remainder(b, 0, l.max, why)
 	}
 	return remainder(b, l.size, l.max, why)
+}
+
+// Part implements Framer. A length that is not whole stays: it is not long.
+func (l *lengthPrefixed) Part(b []byte) Message {
+	switch {
+	case l.left > 0:
+		return l.part(b, 0, l.left)
+	case len(b) <= l.size:
+		return part(b, 0, l.max)
+	}
+	return l.part(b, l.size, l.length(b))
 }
 
 func (l *lengthPrefixed) length(b []byte) int64 {

@@ -33,6 +33,23 @@ func (d *delimited) Next(b []byte) Message {
 
 func (d *delimited) Rest(b []byte, why Flag) Message { return remainder(b, 0, d.max, why) }
 
+// Part implements Framer.
+func (d *delimited) Part(b []byte) Message {
+	d.cutting, d.seen = d.cutting || len(b) > 0, 0
+	return part(b, 0, d.max)
+}
+
+// Memory implements Framer: it is 1 between the first and the last piece of a message.
+func (d *delimited) Memory() int64 {
+	if d.cutting {
+		return 1
+	}
+	return 0
+}
+
+// Recall implements Framer.
+func (d *delimited) Recall(m int64) { d.cutting = m == 1 }
+
 // last ends the message under way and returns the flag of its last piece.
 func (d *delimited) last() Flag {
 	if d.cutting {

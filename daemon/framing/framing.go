@@ -55,6 +55,14 @@ type Framer interface {
 	// Rest returns what Next left in b when no more will come, the last of it flagged with why. Call it until the length is 0,
 	// and Next no more.
 	Rest(b []byte, why Flag) Message
+	// Part cuts off all of b, which Next has left, as pieces of a message whose end another framer is to find. Call it until the
+	// length is 0, and then Memory.
+	Part(b []byte) Message
+	// Memory is what a framer has to know beside the bytes that Next has left, for another to go on where this one is.
+	Memory() int64
+	// Recall has a new framer of the same Spec go on where another was when its Memory was m. Of an m that none has had, what
+	// becomes of the message under way is undefined.
+	Recall(m int64)
 }
 
 // Kind is a way to tell where a message ends.
@@ -111,6 +119,15 @@ func (s Spec) New() Framer {
 		return &lengthPrefixed{counted: counted{max: s.Max}, size: s.LengthSize, little: s.LittleEndian}
 	}
 	return &delimited{max: s.Max, end: '\n', cr: true}
+}
+
+// part returns what is cut off b, head bytes of framing included, as a piece that more will follow.
+func part(b []byte, head, max int) Message {
+	if len(b) == 0 {
+		return Message{}
+	}
+	n := min(len(b), head+max)
+	return Message{Head: b[:head], Data: b[head:n], Flag: Cut, More: true}
 }
 
 // remainder returns what is left when no more will come: head bytes of framing, and data that goes in pieces if it must.

@@ -40,6 +40,34 @@ func (o *octetCounted) Rest(b []byte, why Flag) Message {
 	return remainder(b, head, o.max, why)
 }
 
+// Part implements Framer.
+func (o *octetCounted) Part(b []byte) Message {
+	head, n := octetCount(b)
+	switch {
+	case len(b) == 0 || o.lost:
+		return part(b, 0, o.max)
+	case o.left > 0:
+		return o.part(b, 0, o.left)
+	case o.line.cutting || b[0] == '<' || head == 0:
+		return o.line.Part(b)
+	}
+	return o.part(b, head, n)
+}
+
+// Memory implements Framer: it is how much is left of a message, below 0 in the middle of a line.
+func (o *octetCounted) Memory() int64 {
+	if o.line.cutting {
+		return -1
+	}
+	return o.left
+}
+
+// Recall implements Framer.
+func (o *octetCounted) Recall(m int64) {
+	o.counted.Recall(m)
+	o.line.cutting = m < 0
+}
+
 func (o *octetCounted) malformed(b []byte) Message {
 	m := remainder(b, 0, o.max, Malformed)
 	m.Flag = Malformed

@@ -22,23 +22,27 @@ type Socket struct {
 	File *os.File
 }
 
-// Sockets returns the descriptors that were passed in, in order (sd_listen_fds_with_names(3)). It hands them out once; the
-// environment no longer names them afterwards, so that a child is not misled. Call it before anything else is opened: an
-// environment that promises descriptors which are not there is an error, and those that are there are not touched.
-func Sockets() ([]Socket, error) {
+// Sockets returns the descriptors that were passed in, in order (sd_listen_fds_with_names(3)), those that Store has put away apart
+// from the others. It hands them out once; the environment no longer names them afterwards, so that a child is not misled. Call it
+// before anything else is opened: an environment that promises descriptors which are not there is an error, and those that are
+// there are not touched.
+func Sockets() (sockets, stored []Socket, err error) {
 	if err := promised(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	named := os.Getenv("LISTEN_FDNAMES") != ""
-	var sockets []Socket
 	for _, f := range activation.Files(true) {
 		s := Socket{File: f}
 		if named {
 			s.Name = f.Name()
 		}
-		sockets = append(sockets, s)
+		if strings.HasPrefix(s.Name, storePrefix) {
+			stored = append(stored, s)
+		} else {
+			sockets = append(sockets, s)
+		}
 	}
-	return sockets, nil
+	return sockets, stored, nil
 }
 
 // firstPassed is the first descriptor that is passed in (SD_LISTEN_FDS_START).

@@ -66,6 +66,7 @@ func TestWatchdogRestartsAHungDaemon(t *testing.T) {
 // However often the daemon dies, the port takes clients and the next daemon serves them.
 func TestManyKillsLeaveThePort(t *testing.T) {
 	r := serving(t)
+	r.killed = true
 	r.mustVisit()
 	for range 8 {
 		talking := r.mustCall()
@@ -104,6 +105,7 @@ func (r *rig) size(file string) int64 {
 // A kill in the middle of a torrent leaves whole lines, without gaps, as far as they go.
 func TestKillUnderLoad(t *testing.T) {
 	r := serving(t)
+	r.killed = true
 	for range 2 {
 		var torrent sync.WaitGroup
 		size := r.size(records)

@@ -45,6 +45,10 @@ type rig struct {
 	net       *dialer
 	explained []*regexp.Regexp // errors in the journal that the test is about
 
+	throng *throng // when not nil, records are in JSON and all of its clients'
+
+	killed bool // a line of text that was written and not taken from its socket is written again
+
 	mu      sync.Mutex
 	talkers []*talker
 }
@@ -120,7 +124,11 @@ func (r *rig) judge() {
 	if _, err := r.try("systemctl", "cat", "tcpmux.service"); err == nil {
 		r.run("systemctl", "stop", "tcpmux.socket", "tcpmux.service")
 	}
-	r.checkRecords()
+	if r.throng != nil {
+		r.throng.check()
+	} else {
+		r.checkRecords()
+	}
 	r.checkJournal()
 }
 

@@ -98,6 +98,7 @@ func TestFullDisk(t *testing.T) {
 // A kill when the last line is half on the disk: the next daemon starts once it can, and mends the file first.
 func TestKillOnAFullDisk(t *testing.T) {
 	r := onSmallDisk(t, "256k")
+	r.killed = true
 	r.explain("no space left on device", "Failed to start tcpmux")
 	var all []*talker
 	for range 20 {
@@ -175,6 +176,7 @@ func TestDirectoryDeleted(t *testing.T) {
 	r := installed(t)
 	r.explain("records cannot be written, clients wait", "reason=sink .* lost=")
 	r.edit(toml, `drain_timeout = "10s"`, `drain_timeout = "1s"`)
+	r.edit(toml, `survive = true`, `survive = false`) // or the client would go on in the file that is made anew
 	r.run("systemctl", "start", "tcpmux.socket")
 	r.mustVisit()
 	r.run("rm", "-r", logDir)

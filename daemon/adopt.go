@@ -1,0 +1,194 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/record"
+	"tcpmux/daemon/ring"
+)
+
+// maxCrashes is how many processes in a row may end while they are busy with the same bytes of a client.
+const maxCrashes = 3
+
+// adopt goes on with a connection of the process before; nil when there is nothing to go on with. It is ring.Adopt's take.
+func (s *Server) adopt(lns []*listener, written func(session string) int64) func(fd int, cookie uint64) *ring.Entry {
+	return func(fd int, cookie uint64) *ring.Entry {
+		c, err := s.resume(lns, fd, cookie, written)
+		if err != nil {
+			s.log.Error("connection cannot be served on", "err", err)
+		}
+		if c == nil {
+			return nil
+		}
+		s.start(c)
+		return &c.entry
+	}
+}
+
+// resume makes a session of a connection of the process before. The descriptor is the session's from now on; it is closed when
+// there is none.
+func (s *Server) resume(lns []*listener, fd int, cookie uint64, written func(session string) int64) (*session, error) {
+	slot := s.survival.state.Find(cookie)
+	known, err := knowledge(fd)
+	if err != nil || slot.Closed() || slot == nil && known.over {
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // its end was recorded, or it is no connection
+		slot.Free()
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	ln := listenerOf(lns, known.local)
+	name := bootID() + "-" + strconv.FormatUint(cookie, 16)
+	c := beginSession(s, ln, record.Source{Listener: ln.name, Session: name, Remote: known.remote.String()})
+	c.slot = slot
+	c.restore(known, written(name))
+	if slot.Crashed() >= maxCrashes {
+		c.past.suspect = true
+	}
+	if err := c.setModel(fd); err != nil {
+		return nil, err
+	}
+	s.readmit(c, known.remote.Addr())
+	return c, nil
+}
+
+// restore has a session begin where that of the process before was.
+func (c *session) restore(k known, written int64) {
+	tally := c.slot.Tally()
+	c.offset, c.records = k.consumed, tally.Records
+	if k.reset && tally.Offset == k.consumed-1 {
+		c.offset = tally.Offset // what was counted last is the end of the stream, not a byte
+	}
+	if at := c.slot.Opened(); !at.IsZero() {
+		c.opened = at
+	}
+	c.past = past{
+		resumed: true,
+		greeted: k.greeted,
+		opened:  !c.slot.Opened().IsZero() || c.slot == nil,
+		heard:   k.heard,
+		written: written,
+		framing: tally.Framing,
+	}
+	if written > 0 {
+		c.past.counted = tally.Offset
+	}
+}
+
+// known is what the kernel knows of a connection.
+type known struct {
+	local, remote netip.AddrPort
+	consumed      int64     // bytes of the stream that were taken from the socket
+	greeted       bool      // something was sent
+	heard         time.Time // when something last arrived
+	over          bool      // both directions have ended, and there is nothing to read
+	reset         bool      // it was broken off
+}
+
+// States of a connection (include/net/tcp_states.h).
+const (
+	tcpEstablished = 1
+	tcpTimeWait    = 6
+	tcpClose       = 7
+	tcpCloseWait   = 8
+	tcpLastAck     = 9
+	tcpClosing     = 11
+)
+
+// knowledge asks the kernel about a connection (tcp(7), TCP_INFO). Bytes may arrive meanwhile: it asks until nothing has.
+func knowledge(fd int) (k known, err error) {
+	var info, again *unix.TCPInfo
+	waiting := 0
+	for {
+		if info, err = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil {
+			return k, os.NewSyscallError("getsockopt", err)
+		}
+		waiting = unread(uintptr(fd))
+		if again, err = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil {
+			return k, os.NewSyscallError("getsockopt", err)
+		}
+		if info.Bytes_received == again.Bytes_received && info.State == again.State {
+			break
+		}
+	}
+	k.consumed = int64(info.Bytes_received) - int64(waiting)
+	switch info.State {
+	case tcpTimeWait, tcpCloseWait, tcpLastAck, tcpClosing:
+		k.consumed-- // the end of the stream counts as a byte
+	}
+	k.reset = info.State == tcpClose
+	k.over = info.State != tcpEstablished && info.State != tcpCloseWait && waiting == 0
+	unsent, _ := unix.IoctlGetInt(fd, unix.SIOCOUTQ) // on an error none
+	k.greeted = info.Bytes_acked > 0 || unsent > 0
+	k.heard = time.Now().Add(-time.Duration(info.Last_data_recv) * time.Millisecond)
+	if k.remote, err = peerName(fd); err != nil {
+		return k, err
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		return k, os.NewSyscallError("getsockname", err)
+	}
+	k.local = addrPort(name)
+	// A thread would wait for as many bytes as the process before did.
+	return k, os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1))
+}
+
+// peerName is the peer's address, also once the connection is broken off, when getpeername(2) has forgotten it.
+func peerName(fd int) (netip.AddrPort, error) {
+	var in4 unix.RawSockaddrInet4
+	if err := getPeerName(fd, unsafe.Pointer(&in4), unix.SizeofSockaddrInet4); err != nil {
+		return netip.AddrPort{}, err
+	}
+	if in4.Family == unix.AF_INET {
+		return addrPort(&syscall.SockaddrInet4{Port: networkOrder(in4.Port), Addr: in4.Addr}), nil
+	}
+	var in6 unix.RawSockaddrInet6
+	if err := getPeerName(fd, unsafe.Pointer(&in6), unix.SizeofSockaddrInet6); err != nil {
+		return netip.AddrPort{}, err
+	}
+	return addrPort(&syscall.SockaddrInet6{Port: networkOrder(in6.Port), Addr: in6.Addr, ZoneId: in6.Scope_id}), nil
+}
+
+// getPeerName reads as much of the peer's address, which must not be shorter.
+func getPeerName(fd int, to unsafe.Pointer, size uint32) error {
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERNAME, uintptr(to), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return fmt.Errorf("peer's address: %w", os.NewSyscallError("getsockopt", errno))
+	}
+	return nil
+}
+
+// networkOrder is a port as it lies in an address.
+func networkOrder(port uint16) int {
+	b := (*[2]byte)(unsafe.Pointer(&port))
+	return int(b[0])<<8 | int(b[1])
+}
+
+// listenerOf is the listener that a connection came through: that of its address, else that of its port, else, as it is there no
+// longer, the first.
+func listenerOf(lns []*listener, local netip.AddrPort) *listener {
+	best, score := lns[0], 0
+	for _, ln := range lns {
+		now := 0
+		switch {
+		case ln.addr.Port() != local.Port():
+		case ln.addr.Addr() == local.Addr():
+			now = 3
+		case ln.addr.Addr().IsUnspecified() && ln.addr.Addr().Is4() == local.Addr().Is4():
+			now = 2
+		default:
+			now = 1
+		}
+		if now > score {
+			best, score = ln, now
+		}
+	}
+	return best
+}

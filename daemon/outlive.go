@@ -1,0 +1,203 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/config"
+	"tcpmux/daemon/record"
+	"tcpmux/daemon/ring"
+	"tcpmux/daemon/state"
+	"tcpmux/daemon/systemd"
+)
+
+const (
+	// storeTimeout is how long the service manager may take to say whether it stores descriptors.
+	storeTimeout = 10 * time.Second
+	// overlap is how many bytes at the end of the record file may be of messages that a process has written and not yet taken from
+	// their sockets when it was killed.
+	overlap = 8 << 20
+)
+
+// outlive goes on with the clients of the process before, and has ours outlive us where somebody keeps what they need. What can
+// fail costs this and nothing else. The function that it returns is called at the end.
+func (d *daemon) outlive(ctx context.Context, stored []systemd.Socket) (end func()) {
+	v, err := d.survival(stored)
+	if err != nil {
+		d.log.Warn("clients do not outlive the daemon", "err", err)
+	}
+	if v == nil {
+		return func() {}
+	}
+	d.srv.survival = v
+	began, before := time.Now(), d.srv.Clients()
+	if err := v.ring.Adopt(d.srv.adopt(d.lns, d.written())); err != nil {
+		d.log.Error("clients of the process before are lost", "err", err)
+	}
+	if v.state != nil {
+		v.state.Forget()
+	}
+	if n := d.srv.Clients() - before; n > 0 {
+		d.log.Info("goes on with the clients of the process before", "clients", n, "duration", time.Since(began).Round(time.Millisecond))
+	}
+	go v.tend(ctx, d.cfg.SurviveAfter, d.ringTrouble())
+	if v.keep && !d.kept.Load() {
+		go d.tryStore()
+	}
+	return v.ring.Close
+}
+
+// survival opens what the process before has left, or makes it new; nil when there is nothing and nothing is wanted.
+func (d *daemon) survival(stored []systemd.Socket) (*survival, error) {
+	defer func() {
+		for _, s := range stored {
+			_ = s.File.Close() // what is used is a duplicate
+		}
+	}()
+	ends, files := pick(stored, systemd.RingName), pick(stored, systemd.StateName)
+	v := &survival{keep: d.cfg.Survive && systemd.Notified()}
+	var err error
+	switch {
+	case len(ends) == 2:
+		v.ring, err = openRing(ends, d.cfg.SurviveAfter)
+		d.kept.Store(err == nil)
+	case v.keep:
+		v.ring, err = d.newRing()
+	default:
+		if d.cfg.Survive {
+			d.log.Info("clients do not outlive the daemon", "reason", "it was not started by a service manager that keeps them")
+		}
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n, bound := v.ring.Capacity(); v.keep && n < d.cfg.Limits.Clients {
+		d.log.Warn("not as many clients can outlive the daemon as there may be",
+			"clients", d.cfg.Limits.Clients, "outlive", n, "bound", bound, "needed", fmt.Sprintf("LimitNOFILE=%d", config.SurvivalFiles(d.cfg.Limits.Clients)))
+	}
+	if v.state, err = d.openState(files); err != nil {
+		d.log.Warn("the next process will know less of clients", "err", err)
+	}
+	return v, nil
+}
+
+// pick are the stored descriptors of that name.
+func pick(stored []systemd.Socket, name string) (files []*os.File) {
+	for _, s := range stored {
+		if s.Name == name {
+			files = append(files, s.File)
+		}
+	}
+	return files
+}
+
+// duplicate is a descriptor of our own of a file.
+func duplicate(f *os.File) (dup int, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	cerr := raw.Control(func(fd uintptr) { dup, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	return dup, errors.Join(cerr, os.NewSyscallError("fcntl", err))
+}
+
+func openRing(ends []*os.File, age time.Duration) (*ring.Ring, error) {
+	a, err := duplicate(ends[0])
+	if err != nil {
+		return nil, err
+	}
+	b, err := duplicate(ends[1])
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(a))
+	}
+	return ring.Open(a, b, age)
+}
+
+// newRing makes a ring and has it stored.
+func (d *daemon) newRing() (*ring.Ring, error) {
+	r, err := ring.New(d.cfg.SurviveAfter)
+	if err != nil {
+		return nil, err
+	}
+	a, b := r.Ends()
+	if err := systemd.Store(systemd.RingName, a, b); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("store descriptors: %w", err)
+	}
+	return r, nil
+}
+
+// openState opens the file that the process before has left, or makes one and has it stored.
+func (d *daemon) openState(files []*os.File) (*state.File, error) {
+	if len(files) == 1 {
+		fd, err := duplicate(files[0])
+		if err != nil {
+			return nil, err
+		}
+		f, err := state.Open(fd)
+		if err == nil {
+			return f, nil
+		}
+		d.log.Warn("of the clients of the process before only the kernel tells", "err", err)
+	}
+	if len(files) > 0 {
+		if err := systemd.Unstore(systemd.StateName); err != nil {
+			return nil, fmt.Errorf("store descriptors: %w", err)
+		}
+	}
+	f, err := state.New(2*d.cfg.Limits.Clients + 1000)
+	if err != nil {
+		return nil, err
+	}
+	if err := systemd.Store(systemd.StateName, f.FD()); err != nil {
+		return nil, errors.Join(fmt.Errorf("store descriptors: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+// written says how far the process before has written what a session's client sent. Text records do not name their session.
+func (d *daemon) written() func(session string) int64 {
+	if d.cfg.Record.Format != "json" {
+		return func(string) int64 { return 0 }
+	}
+	ends, err := record.Ends(d.file.Path(), overlap)
+	if err != nil {
+		d.log.Warn("messages may be recorded twice", "err", err)
+	}
+	return func(session string) int64 { return ends[session] }
+}
+
+// ringTrouble tells when connections find no room in the ring, and when they do again.
+func (d *daemon) ringTrouble() func(error) {
+	failing := false
+	return func(err error) {
+		switch {
+		case err != nil && !failing:
+			d.log.Warn("clients are there that would end with the daemon", "err", err)
+		case err == nil && failing:
+			d.log.Info("all clients outlive the daemon again")
+		}
+		failing = err != nil
+	}
+}
+
+// tryStore finds out whether the service manager stores what it is given.
+func (d *daemon) tryStore() {
+	if err := systemd.StoreWorks(storeTimeout); err != nil {
+		d.log.Warn("clients do not outlive the daemon", "err", err)
+		return
+	}
+	d.kept.Store(true)
+}
+
+// survives says whether clients outlive us.
+func (d *daemon) survives() bool {
+	v := d.srv.survival
+	return v != nil && v.keep && d.kept.Load()
+}

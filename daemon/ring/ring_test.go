@@ -1,0 +1,438 @@
+package ring
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// store is who holds the pair when its process dies.
+type store struct {
+	t    *testing.T
+	a, b int
+}
+
+// keep duplicates a ring's ends, as a service manager does.
+func keep(t *testing.T, r *Ring) *store {
+	t.Helper()
+	s := &store{t: t}
+	a, b := r.Ends()
+	s.a, s.b = dup(t, a), dup(t, b)
+	t.Cleanup(func() { _, _ = unix.Close(s.a), unix.Close(s.b) })
+	return s
+}
+
+// open is the ring of the next process, with the ends swapped at random.
+func (s *store) open(age time.Duration) *Ring {
+	s.t.Helper()
+	a, b := dup(s.t, s.a), dup(s.t, s.b)
+	if rand.IntN(2) == 0 {
+		a, b = b, a
+	}
+	r, err := Open(a, b, age)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+func dup(t *testing.T, fd int) int {
+	t.Helper()
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func newRing(t *testing.T, age time.Duration) *Ring {
+	t.Helper()
+	r, err := New(age)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// conn is one of our ends of a connection; any socket has a cookie.
+type conn struct {
+	Entry
+	fd     int
+	cookie uint64
+}
+
+// newConn makes a socket. Its peer is not needed here.
+func newConn(t *testing.T) *conn {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &conn{fd: fd, cookie: cookieOf(t, fd)}
+}
+
+func cookieOf(t *testing.T, fd int) uint64 {
+	t.Helper()
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cookie
+}
+
+// adopt has the ring adopt all.
+func adopt(t *testing.T, r *Ring) (all map[uint64]*conn) {
+	t.Helper()
+	all = make(map[uint64]*conn)
+	err := r.Adopt(func(fd int, cookie uint64) *Entry {
+		if got := cookieOf(t, fd); got != cookie || all[cookie] != nil {
+			t.Errorf("adopted: got cookie %d for %d, again: %v", cookie, got, all[cookie] != nil)
+		}
+		c := &conn{fd: fd, cookie: cookie}
+		all[cookie] = c
+		return &c.Entry
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// die closes what a process had open.
+func die(r *Ring, conns map[uint64]*conn) {
+	r.Close()
+	for _, c := range conns {
+		_ = unix.Close(c.fd)
+	}
+}
+
+func TestWhoIsEnlistedIsAdopted(t *testing.T) {
+	for _, n := range []int{0, 1, perMessage, perMessage + 1, 3000} {
+		r := newRing(t, 0)
+		s := keep(t, r)
+		all := map[uint64]*conn{}
+		for range n {
+			c := newConn(t)
+			all[c.cookie] = c
+			r.Add(&c.Entry, c.fd, time.Now())
+		}
+		if err := r.EnlistAll(); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Stats(); got.Living != n || got.Young != 0 || got.InFlight != n || got.Messages != (n+perMessage-1)/perMessage {
+			t.Errorf("%d: got %+v", n, got)
+		}
+		die(r, all)
+		for range 3 { // to adopt changes nothing
+			r = s.open(0)
+			got := adopt(t, r)
+			if len(got) != n {
+				t.Errorf("adopted: got %d, want %d", len(got), n)
+			}
+			if stats := r.Stats(); stats.Living != n || stats.InFlight != n {
+				t.Errorf("%d: got %+v after adoption", n, stats)
+			}
+			die(r, got)
+		}
+	}
+}
+
+func TestOnlyWhoIsOldEnoughIsEnlisted(t *testing.T) {
+	r := newRing(t, time.Minute)
+	defer r.Close()
+	now := time.Now()
+	old, young := newConn(t), newConn(t)
+	defer die(r, map[uint64]*conn{1: old, 2: young})
+	r.Add(&old.Entry, old.fd, now.Add(-2*time.Minute))
+	r.Add(&young.Entry, young.fd, now)
+	if err := r.Tend(now); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := r.Enlisted(&old.Entry), r.Enlisted(&young.Entry); !a || b {
+		t.Errorf("enlisted: got old %v, young %v", a, b)
+	}
+	r.Retire(&young.Entry)
+	r.Retire(&young.Entry)
+	if got := r.Stats(); got.Young != 0 || got.Living != 1 {
+		t.Errorf("got %+v, want nobody young and 1 living", got)
+	}
+}
+
+// errKilled is the end of a process in the middle of a call.
+var errKilled = errors.New("killed")
+
+// TestKilledAtRandom holds the promise: whoever is enlisted and not retired is adopted, whenever the process dies; and whoever is
+// retired leaves the queue.
+func TestKilledAtRandom(t *testing.T) {
+	seed := [2]uint64{rand.Uint64(), rand.Uint64()}
+	t.Logf("seed %#x", seed)
+	rnd := rand.New(rand.NewPCG(seed[0], seed[1]))
+	r := newRing(t, 0)
+	s := keep(t, r)
+	living := map[uint64]*conn{}
+	for life := range 60 {
+		live(t, rnd, r, living)
+		enlisted := map[uint64]bool{}
+		for cookie, c := range living {
+			if r.Enlisted(&c.Entry) {
+				enlisted[cookie] = true
+			}
+		}
+		was := living
+		die(r, was)
+		r = s.open(0)
+		living = adopt(t, r)
+		for cookie := range enlisted {
+			if living[cookie] == nil {
+				t.Fatalf("life %d: connection %d was enlisted and is lost", life, cookie)
+			}
+		}
+		for cookie, c := range living { // what a killed process had retired may come back, and is retired again
+			if was[cookie] == nil {
+				r.Retire(&c.Entry)
+				_ = unix.Close(c.fd)
+				delete(living, cookie)
+			}
+		}
+		if got := r.Stats(); got.Living != len(living) {
+			t.Fatalf("life %d: got %+v, want %d living", life, got, len(living))
+		}
+		bounded(t, r)
+	}
+	for _, c := range living {
+		r.Retire(&c.Entry)
+	}
+	if got := r.Stats(); got.Messages != 0 || got.InFlight != 0 {
+		t.Errorf("with all retired: got %+v, want an empty queue", got)
+	}
+	die(r, living)
+}
+
+// live has a process enlist, retire and tend until it dies, which it may do in the middle of a call.
+func live(t *testing.T, rnd *rand.Rand, r *Ring, living map[uint64]*conn) {
+	t.Helper()
+	left := rnd.IntN(40)
+	r.sendmsg = func(fd int, oob []byte) error {
+		if left--; left < 0 {
+			if rnd.IntN(2) == 0 { // just before the call, or just after it
+				_ = sendRights(fd, oob)
+			}
+			return errKilled
+		}
+		return sendRights(fd, oob)
+	}
+	now := time.Now()
+	for range 200 {
+		switch rnd.IntN(3) {
+		case 0:
+			for range rnd.IntN(100) {
+				c := newConn(t)
+				living[c.cookie] = c
+				r.Add(&c.Entry, c.fd, now)
+			}
+		case 1:
+			for cookie, c := range living { // in random order
+				if len(living) < rnd.IntN(600) {
+					break
+				}
+				r.Retire(&c.Entry)
+				_ = unix.Close(c.fd)
+				delete(living, cookie)
+			}
+		case 2:
+			now = now.Add(time.Duration(rnd.IntN(3000)) * time.Millisecond)
+			err := r.Tend(now)
+			if errors.Is(err, errKilled) {
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			bounded(t, r)
+		}
+	}
+}
+
+// bounded fails when the queue is out of proportion.
+func bounded(t *testing.T, r *Ring) {
+	t.Helper()
+	if err := r.Tend(time.Now()); err != nil && !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	} else if err != nil {
+		return
+	}
+	if got := r.Stats(); got.InFlight > 2*got.Living+slack || got.Messages > got.Room {
+		t.Errorf("got %+v, want at most %d in flight and %d messages", got, 2*got.Living+slack, got.Room)
+	}
+}
+
+// TestTheDeadLeaveInTime: a connection that is retired in the middle of the queue is let go of though nothing else happens.
+func TestTheDeadLeaveInTime(t *testing.T) {
+	r := newRing(t, 0)
+	all := map[uint64]*conn{}
+	var order []*conn
+	for range 2*perMessage + 1 {
+		c := newConn(t)
+		all[c.cookie] = c
+		order = append(order, c)
+		r.Add(&c.Entry, c.fd, time.Now())
+	}
+	defer die(r, all)
+	if err := r.EnlistAll(); err != nil {
+		t.Fatal(err)
+	}
+	r.Retire(&order[perMessage].Entry)
+	if err := r.Tend(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Stats(); got.InFlight != len(order) {
+		t.Errorf("at once: got %+v, want %d in flight still", got, len(order))
+	}
+	if err := r.Tend(time.Now().Add(2 * deadAge)); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Stats(); got.InFlight != len(order)-1 || got.Living != len(order)-1 {
+		t.Errorf("in time: got %+v, want %d in flight", got, len(order)-1)
+	}
+}
+
+// TestWithoutRoomNothingIsLost: what the kernel refuses is not enlisted, and is later.
+func TestWithoutRoomNothingIsLost(t *testing.T) {
+	for _, refusal := range []unix.Errno{unix.EAGAIN, unix.ETOOMANYREFS} {
+		r := newRing(t, 0)
+		s := keep(t, r)
+		first, second := newConn(t), newConn(t)
+		r.Add(&first.Entry, first.fd, time.Now())
+		if err := r.EnlistAll(); err != nil {
+			t.Fatal(err)
+		}
+		r.Add(&second.Entry, second.fd, time.Now())
+		r.sendmsg = func(int, []byte) error { return refusal }
+		if err := r.EnlistAll(); !errors.Is(err, ErrFull) || !errors.Is(err, refusal) {
+			t.Errorf("got %v, want %v and %v", err, ErrFull, refusal)
+		}
+		if !r.Enlisted(&first.Entry) || r.Enlisted(&second.Entry) {
+			t.Errorf("%v: got first %v, second %v, want only the first enlisted", refusal, r.Enlisted(&first.Entry), r.Enlisted(&second.Entry))
+		}
+		r.sendmsg = sendRights
+		if err := r.EnlistAll(); err != nil || !r.Enlisted(&second.Entry) {
+			t.Errorf("again: got %v, want it enlisted", err)
+		}
+		die(r, map[uint64]*conn{1: first, 2: second})
+		next := s.open(0)
+		got := adopt(t, next)
+		if len(got) != 2 || got[first.cookie] == nil || got[second.cookie] == nil {
+			t.Errorf("adopted: got %d, want both", len(got))
+		}
+		die(next, got)
+	}
+}
+
+// TestSinglesArePackedTogether before the queue is full of messages that have one connection each.
+func TestSinglesArePackedTogether(t *testing.T) {
+	r := newRing(t, 0)
+	if err := unix.SetsockoptInt(r.in, unix.SOL_SOCKET, unix.SO_SNDBUF, 100<<10); err != nil {
+		t.Fatal(err)
+	}
+	size, err := unix.GetsockoptInt(r.in, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.room = size / messageSize
+	all := map[uint64]*conn{}
+	defer func() { die(r, all) }()
+	for range 2 * r.Stats().Room {
+		c := newConn(t)
+		all[c.cookie] = c
+		r.Add(&c.Entry, c.fd, time.Now())
+		if err := r.Tend(time.Now()); err != nil {
+			t.Fatalf("%v at %+v", err, r.Stats())
+		}
+	}
+	if got := r.Stats(); got.Living != len(all) || got.Messages > got.Room {
+		t.Errorf("got %+v, want %d living", got, len(all))
+	}
+}
+
+func TestTooManyInFlightIsRefusedBeforeTheKernelDoes(t *testing.T) {
+	r := newRing(t, 0)
+	r.most = 3*slack + 10
+	all := map[uint64]*conn{}
+	defer func() { die(r, all) }()
+	for range r.most {
+		c := newConn(t)
+		all[c.cookie] = c
+		r.Add(&c.Entry, c.fd, time.Now())
+	}
+	if err := r.EnlistAll(); !errors.Is(err, ErrFull) {
+		t.Errorf("got %v, want %v", err, ErrFull)
+	}
+	if got := r.Stats(); got.InFlight > r.most-slack || got.Living == 0 || got.Young == 0 {
+		t.Errorf("got %+v, want some enlisted and at most %d in flight", got, r.most-slack)
+	}
+}
+
+func TestAnEndOfAnotherKindIsNoRing(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(pair[0], pair[1], 0); !errors.Is(err, unix.ESOCKTNOSUPPORT) {
+		t.Errorf("got %v, want %v", err, unix.ESOCKTNOSUPPORT)
+	}
+}
+
+// TestWhoIsNotWantedIsLetGo: take keeps the descriptor or closes it, and the queue forgets the connection.
+func TestWhoIsNotWantedIsLetGo(t *testing.T) {
+	r := newRing(t, 0)
+	s := keep(t, r)
+	all := map[uint64]*conn{}
+	for range 10 {
+		c := newConn(t)
+		all[c.cookie] = c
+		r.Add(&c.Entry, c.fd, time.Now())
+		if err := r.Tend(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	die(r, all)
+	r = s.open(0)
+	defer r.Close()
+	var wanted []uint64
+	err := r.Adopt(func(fd int, cookie uint64) *Entry {
+		if len(wanted) >= 5 {
+			_ = unix.Close(fd)
+			return nil
+		}
+		wanted = append(wanted, cookie)
+		return &Entry{}
+	})
+	if got := r.Stats(); err != nil || got.Living != 5 || got.InFlight != 10 {
+		t.Errorf("got %+v, %v, want 5 living of 10", got, err)
+	}
+	if !slices.IsSorted(wanted) {
+		t.Errorf("got %v, want them in the order in which they were enlisted", wanted)
+	}
+}
+
+func TestCapacityNamesItsBound(t *testing.T) {
+	r := newRing(t, 0)
+	defer r.Close()
+	for _, c := range []struct {
+		most, room, want int
+		bound            string
+	}{
+		{65536 - slack, 555, (65536 - 2*slack) / 2, "LimitNOFILE="},
+		{1 << 20, 100, (100 - headroom) / 2 * perMessage, "net.core.wmem_max"},
+		{100, 555, 0, "LimitNOFILE="},
+	} {
+		r.most, r.room = c.most, c.room
+		if n, bound := r.Capacity(); n != c.want || bound != c.bound {
+			t.Errorf("%d in flight, %d messages: got %d, %q, want %d, %q", c.most, c.room, n, bound, c.want, c.bound)
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package state
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// next is the file as the next process opens it; the first has been killed.
+func next(t *testing.T, f *File) *File {
+	t.Helper()
+	fd, err := unix.FcntlInt(uintptr(f.FD()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := Open(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = g.Close() })
+	return g
+}
+
+func newFile(t *testing.T, slots int) *File {
+	t.Helper()
+	f, err := New(slots)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+func TestTheNextProcessReadsWhatOneHasWritten(t *testing.T) {
+	f := newFile(t, 10)
+	opened := time.Unix(1700000000, 5)
+	a, b := f.Take(7), f.Take(8)
+	a.Open(opened)
+	a.Count(Tally{1, 2, 3})
+	a.Count(Tally{100, 20, 1})
+	b.SetClosed()
+	g := next(t, f)
+	if s := g.Find(7); !s.Opened().Equal(opened) || s.Tally() != (Tally{100, 20, 1}) || s.Closed() {
+		t.Errorf("got %v, %+v, closed %v", s.Opened(), s.Tally(), s.Closed())
+	}
+	if s := g.Find(8); !s.Opened().IsZero() || !s.Closed() || s.Tally() != (Tally{}) {
+		t.Errorf("got %v, %+v, closed %v", s.Opened(), s.Tally(), s.Closed())
+	}
+	if s := g.Find(7); s != nil {
+		t.Error("found a second time")
+	}
+	if s := g.Find(9); s != nil {
+		t.Error("found one that nobody has left")
+	}
+}
+
+func TestSlotsAreUsedAgain(t *testing.T) {
+	f := newFile(t, 2)
+	a, b, c := f.Take(1), f.Take(2), f.Take(3)
+	if a == nil || b == nil || c != nil {
+		t.Fatalf("got %v, %v, %v, want two slots and no third", a, b, c)
+	}
+	a.Open(time.Now())
+	a.Count(Tally{1, 1, 1})
+	a.SetClosed()
+	a.Free()
+	if c = f.Take(3); c == nil || !c.Opened().IsZero() || c.Tally() != (Tally{}) || c.Closed() {
+		t.Errorf("got %+v, want an empty slot", c)
+	}
+	g := next(t, f)
+	g.Find(2)
+	g.Forget() // that of 3
+	if g.Take(4) == nil || g.Take(5) != nil {
+		t.Error("want one slot free, that of a connection which nobody asked for")
+	}
+}
+
+// TestSuspects are those whom process after process was busy with when it ended, without any progress.
+func TestSuspects(t *testing.T) {
+	f := newFile(t, 2)
+	s := f.Take(1)
+	s.Count(Tally{})
+	var got []int
+	for _, progress := range []bool{false, false, true, false} {
+		s.SetBusy(true)
+		if progress {
+			s.SetBusy(false)
+			s.Count(Tally{1, 1, 0})
+			s.SetBusy(true)
+		}
+		f = next(t, f)
+		s = f.Find(1)
+		got = append(got, s.Crashed())
+	}
+	if want := []int{1, 2, 1, 2}; !slices.Equal(got, want) {
+		t.Errorf("crashes: got %v, want %v", got, want)
+	}
+	f = next(t, f)
+	if got := f.Find(1).Crashed(); got != 0 {
+		t.Errorf("when nobody was busy with it: got %d, want 0", got)
+	}
+}
+
+func TestWithoutASlotNothingIsKept(t *testing.T) {
+	var f *File
+	s := f.Take(1)
+	s.Open(time.Now())
+	s.Count(Tally{1, 2, 3})
+	s.SetBusy(true)
+	s.SetClosed()
+	if s.Closed() || !s.Opened().IsZero() || s.Tally() != (Tally{}) || s.Crashed() != 0 || f.Find(1) != nil {
+		t.Error("got something, want nothing")
+	}
+	s.Free()
+}
+
+func TestADamagedFileIsRefused(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		damage func(f *File)
+		want   bool // that it opens
+	}{
+		{"none", func(*File) {}, true},
+		{"another file", func(f *File) { f.header().magic++ }, false},
+		{"slots of another size", func(f *File) { f.header().slotSize *= 2 }, false},
+		{"more slots than there are", func(f *File) { f.header().slots++ }, false},
+		{"a newer version", func(f *File) { f.header().version++ }, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFile(t, 3)
+			c.damage(f)
+			fd, err := unix.FcntlInt(uintptr(f.FD()), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := Open(fd)
+			if err == nil {
+				_ = g.Close()
+			}
+			if (err == nil) != c.want || err != nil && !errors.Is(err, errDamaged) {
+				t.Errorf("got %v, want it to open: %v", err, c.want)
+			}
+		})
+	}
+}
+
+// TestATwinIsNotTrusted: no kill leaves two slots of one connection.
+func TestATwinIsNotTrusted(t *testing.T) {
+	f := newFile(t, 3)
+	f.Take(1)
+	f.Take(1)
+	g := next(t, f)
+	if g.Find(1) == nil || g.Find(1) != nil || len(g.free) != 1 {
+		t.Errorf("got %d free, want one slot of the connection and the other one free", len(g.free))
+	}
+}
+
+func TestANewSlotCostsNoMemoryBeforeItIsUsed(t *testing.T) {
+	f := newFile(t, 1<<20)
+	f.Take(1)
+	var st unix.Stat_t
+	if err := unix.Fstat(f.FD(), &st); err != nil {
+		t.Fatal(err)
+	}
+	if got := st.Blocks * 512; got > 2*pageSize {
+		t.Errorf("got %d bytes, want a page for the header and one for the slot", got)
+	}
+}

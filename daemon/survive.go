@@ -1,0 +1,138 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tcpmux/daemon/record"
+	"tcpmux/daemon/ring"
+	"tcpmux/daemon/state"
+)
+
+// ErrRestart is, as the cause of Run's context, that another process follows: it goes on with the clients of this one.
+var ErrRestart = errors.New("restart")
+
+// survival has connections outlive the process: those that have lived a moment lie in a ring, which somebody else holds too, and
+// what the kernel does not know of them in a file in memory. Of a nil one, none does.
+type survival struct {
+	ring  *ring.Ring
+	state *state.File // nil when there is none: then only what the kernel knows is kept
+	keep  bool        // false: the clients of the process before are served to their end, and no more are added
+}
+
+// past is what a session has of the process before.
+type past struct {
+	resumed bool // there was one
+	greeted bool
+	opened  bool
+	heard   time.Time // when the client last sent something; zero: just now
+	written int64     // messages before this offset are in the file
+	counted int64     // of those in the file, messages before this offset are counted
+	framing int64     // a framing.Framer's Memory
+	suspect bool      // process after process has died over it
+}
+
+// add takes note of an accepted connection.
+func (v *survival) add(s *session, fd int, cookie uint64) {
+	if v == nil || !v.keep || s.settings.launch != nil { // a program lives no longer than we
+		return
+	}
+	s.slot = v.state.Take(cookie)
+	v.ring.Add(&s.entry, fd, s.opened)
+}
+
+// retire has a session whose end is recorded leave the ring, and its peer told. What still arrives is nobody's any longer: unread, it
+// would break the connection off when the ring lets go of it.
+func (v *survival) retire(s *session) {
+	if v == nil {
+		return
+	}
+	s.slot.SetClosed()
+	if v.ring.Retire(&s.entry) {
+		s.model.control(leave)
+	}
+	s.slot.Free()
+}
+
+// tendInterval is how often the ring is tended.
+func tendInterval(age time.Duration) time.Duration {
+	return min(max(age/4, 20*time.Millisecond), time.Second)
+}
+
+// tend keeps the ring until ctx is done.
+func (v *survival) tend(ctx context.Context, age time.Duration, trouble func(error)) {
+	tick := time.NewTicker(tendInterval(age))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			trouble(v.ring.Tend(now))
+		}
+	}
+}
+
+// message appends the record of a message, unless the process before has written it.
+func (s *session) message(ws *workspace, m record.Message) {
+	if m.Offset+int64(m.Len()) > s.past.written {
+		ws.out = ws.encoder.Message(ws.out, m)
+	}
+	if m.Offset >= s.past.counted {
+		s.records++
+	}
+}
+
+// Leave accepts no more clients, and has those that the ring holds go on with the next process: all that they have sent and that
+// is not recorded stays in their sockets. Those that it does not hold are drained as by Shutdown, until ctx is done. It returns nil
+// when nobody had to be closed, else how many. A listener of our own is closed, and who waits in its backlog with it.
+func (s *Server) Leave(ctx context.Context) error {
+	s.endLoops()
+	err := s.survival.ring.EnlistAll()
+	if err != nil {
+		s.log.Warn("clients end with the daemon", "err", err)
+	}
+	s.part()
+	return s.awaitSessions(ctx)
+}
+
+// endLoops ends the accept loops, and returns when they have.
+func (s *Server) endLoops() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopAccepting()
+	for len(s.loops) > 0 {
+		s.gone.Wait()
+	}
+}
+
+// part has each session leave that can, and drains the others.
+func (s *Server) part() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.sessions {
+		c.leaving.Store(s.survival.ring.Enlisted(&c.entry))
+	}
+	s.draining.Store(true)
+	for c := range s.sessions {
+		if c.leaving.Load() {
+			c.model.handOver()
+		} else {
+			c.model.drain()
+		}
+	}
+	s.ring()
+}
+
+// describe says in a few words how things stand; "" when there is nothing to say.
+func (v *survival) describe() string {
+	if v == nil || !v.keep {
+		return ""
+	}
+	if n := v.ring.Stats().Overdue; n > 0 {
+		return fmt.Sprintf("; %d of them would end with the daemon", n)
+	}
+	return ""
+}

@@ -1,0 +1,325 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/config"
+	"tcpmux/daemon/ring"
+	"tcpmux/daemon/state"
+)
+
+// estate is what a service manager keeps of a daemon: the ends of its ring, and its state.
+type estate struct {
+	t             *testing.T
+	ends          [2]int
+	state         int
+	withoutMemory bool // the state is lost on the way
+}
+
+// surviving is a desk whose clients outlive it, and its estate.
+func surviving(t *testing.T, change func(*config.Config)) (*desk, *estate) {
+	t.Helper()
+	d := newDesk(t, change)
+	r, err := ring.New(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := state.New(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := r.Ends()
+	e := &estate{t: t, ends: [2]int{dup(t, a), dup(t, b)}, state: dup(t, f.FD())}
+	t.Cleanup(func() { _, _, _ = unix.Close(e.ends[0]), unix.Close(e.ends[1]), unix.Close(e.state) })
+	d.outlived(r, f)
+	return d, e
+}
+
+func dup(t *testing.T, fd int) int {
+	t.Helper()
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (d *desk) outlived(r *ring.Ring, f *state.File) {
+	d.srv.survival = &survival{ring: r, state: f, keep: true}
+	d.t.Cleanup(r.Close)
+}
+
+// heir is the next daemon: it goes on with the clients of the estate. written says how far messages are in the file.
+func (e *estate) heir(change func(*config.Config), written int64) *desk {
+	e.t.Helper()
+	d := newDesk(e.t, change)
+	r, err := ring.Open(dup(e.t, e.ends[0]), dup(e.t, e.ends[1]), 0)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	var f *state.File
+	if !e.withoutMemory {
+		if f, err = state.Open(dup(e.t, e.state)); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+	d.outlived(r, f)
+	if err := r.Adopt(d.srv.adopt([]*listener{d.ln}, func(string) int64 { return written })); err != nil {
+		e.t.Fatal(err)
+	}
+	return d.open()
+}
+
+// leave has a desk leave its clients.
+func (d *desk) leave() {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := d.srv.Leave(ctx); err != nil {
+		d.t.Errorf("leave: got %v, want nil", err)
+	}
+}
+
+// asJSON writes records that tell all.
+func asJSON(c *config.Config) { c.Record.Format = "json" }
+
+// sessionIn is the name of the session of a page's only client, as all of its records have it.
+func sessionIn(t *testing.T, page string) (name string) {
+	t.Helper()
+	for line := range strings.Lines(page) {
+		_, rest, _ := strings.Cut(line, `"session":"`)
+		now, _, _ := strings.Cut(rest, `"`)
+		if name != "" && now != name {
+			t.Errorf("session: got %q and %q, want one", name, now)
+		}
+		name = now
+	}
+	return name
+}
+
+func TestClientsGoOnWithTheNextDaemon(t *testing.T) {
+	d, e := surviving(t, asJSON)
+	d.open()
+	conn := d.greeted()
+	conn.say("one\nhalf")
+	first := d.records(`"data":"one"`)
+	d.leave()
+	conn.say(" a line\n") // nobody runs
+	next := e.heir(asJSON, 0)
+	conn.say("last\n")
+	next.records(`"offset":4,"data":"half a line"`, `"offset":16,"data":"last"`)
+	_ = conn.CloseWrite()
+	second := next.records(`"kind":"close"`, `"reason":"eof","records":3,"bytes":21`)
+	if rest := conn.hearEnd(); rest != "" {
+		t.Errorf("heard %q, want no second banner", rest)
+	}
+	if a, b := sessionIn(t, first), sessionIn(t, second); a != b {
+		t.Errorf("session: got %q, want %q as before", b, a)
+	}
+	if strings.Contains(d.out.String(), `"kind":"close"`) {
+		t.Errorf("first daemon: got %q, want nobody closed", d.out)
+	}
+	if strings.Contains(next.out.String(), `"kind":"open"`) {
+		t.Errorf("second daemon: got %q, want nobody opened again", next.out)
+	}
+	next.awaitClients(0)
+}
+
+// TestWhatHappensWhileNobodyRunsIsRecorded, with the client's address, which the kernel has forgotten by then.
+func TestWhatHappensWhileNobodyRunsIsRecorded(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  func(*client)
+		want []string
+	}{
+		{"it says something and closes", func(c *client) { c.say(" a line\nlast"); _ = c.Close() },
+			[]string{": half a line\n", " [eof]: last\n", ": eof, 3 records, 20 bytes\n"}},
+		{"it says something and breaks off", func(c *client) { c.say(" a line\nlast"); _ = c.SetLinger(0); _ = c.Close() },
+			[]string{": half a line\n", " [eof]: last\n", ": reset, 3 records, 20 bytes\n"}},
+		{"it closes", func(c *client) { _ = c.Close() }, []string{" [eof]: half\n", ": eof, 2 records, 8 bytes\n"}},
+		{"it breaks off", func(c *client) { _ = c.SetLinger(0); _ = c.Close() }, []string{" [eof]: half\n", ": reset, 2 records, 8 bytes\n"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, e := surviving(t, nil)
+			d.open()
+			conn := d.greeted()
+			conn.say("one\nhalf")
+			d.records(": one\n")
+			addr := conn.addr()
+			d.leave()
+			c.end(conn)
+			next := e.heir(nil, 0)
+			for _, want := range append(c.want, "close from "+addr) {
+				next.records(want)
+			}
+		})
+	}
+}
+
+// TestNothingIsRecordedTwice: the first daemon has written one message and dies before it has taken anything from the socket.
+func TestNothingIsRecordedTwice(t *testing.T) {
+	d, e := surviving(t, asJSON)
+	d.open()
+	conn := d.greeted()
+	d.records(`"kind":"open"`)
+	d.out.fail(errDisk)
+	writes := d.out.begun()
+	conn.say("one\ntwo\nhalf")
+	eventually(t, func() bool { return d.out.begun() > writes }, func() { t.Error("got no write, want one") })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	left := make(chan error, 1)
+	go func() { left <- d.srv.Leave(ctx) }()
+	eventually(t, d.srv.draining.Load, func() { t.Error("the first daemon does not leave") })
+	d.sink.Close()
+	if err := <-left; err != nil {
+		t.Fatal(err)
+	}
+	next := e.heir(asJSON, int64(len("one\n")))
+	conn.say("\n")
+	_ = conn.CloseWrite()
+	got := next.records(`"offset":4,"data":"two"`, `"offset":8,"data":"half"`, `"records":3,"bytes":13`)
+	if strings.Contains(got, `"one"`) {
+		t.Errorf("got %q, want no message that the first daemon has written", got)
+	}
+}
+
+// TestWithoutStateConnectionsGoOn: a damaged file costs what only it knows.
+func TestWithoutStateConnectionsGoOn(t *testing.T) {
+	d, e := surviving(t, asJSON)
+	d.open()
+	conn := d.greeted()
+	conn.say("one\nhalf")
+	d.records(`"data":"one"`)
+	d.leave()
+	e.withoutMemory = true
+	next := e.heir(asJSON, 0)
+	conn.say(" a line\n")
+	_ = conn.CloseWrite()
+	next.records(`"offset":4,"data":"half a line"`, `"records":1,"bytes":16`)
+}
+
+// TestALongMessageIsInPiecesWhenItsDaemonLeaves: what is out of the kernel would be lost otherwise.
+func TestALongMessageIsInPiecesWhenItsDaemonLeaves(t *testing.T) {
+	d, e := surviving(t, nil)
+	d.open()
+	conn := d.greeted()
+	long := strings.Repeat("x", moveSize+1)
+	conn.say(long)
+	d.kernelHolds(0)
+	d.leave()
+	d.records(" [cut]: " + long + "\n")
+	next := e.heir(nil, 0)
+	conn.say("rest\nnext\n")
+	next.records(" [cut]: rest\n", ": next\n")
+}
+
+// TestWhoWasSilentBeforeIsSilentStill: silence counts from the last byte, whoever was there to hear it.
+func TestWhoWasSilentBeforeIsSilentStill(t *testing.T) {
+	d, e := surviving(t, nil)
+	d.open()
+	d.greeted().say("one\n")
+	d.records(": one\n")
+	time.Sleep(100 * time.Millisecond) // a silence
+	d.leave()
+	next := e.heir(nil, 0)
+	if heard := next.onlySession().past.heard; time.Since(heard) < 90*time.Millisecond {
+		t.Errorf("last heard: got %v ago, want 100 ms or more", time.Since(heard))
+	}
+}
+
+// TestSuspectsAreClosed: daemon after daemon has died over the same bytes.
+func TestSuspectsAreClosed(t *testing.T) {
+	d, e := surviving(t, nil)
+	d.open()
+	conn := d.greeted()
+	conn.say("one\nhalf")
+	d.records(": one\n")
+	for crash := 1; ; crash++ {
+		s := d.onlySession()
+		d.leave()
+		s.slot.SetBusy(true) // as if it had died
+		d = e.heir(nil, 0)
+		if crash == maxCrashes {
+			break
+		}
+		d.onlySession()
+	}
+	d.records("close from "+conn.addr(), ": suspect, 1 records, 4 bytes\n")
+	d.awaitClients(0)
+}
+
+func TestProgressClearsASuspect(t *testing.T) {
+	d, e := surviving(t, nil)
+	d.open()
+	conn := d.greeted()
+	for i := range 2 * maxCrashes {
+		conn.say(fmt.Sprintf("%d\n", i))
+		d.records(fmt.Sprintf(": %d\n", i))
+		d.kernelHolds(0)
+		s := d.onlySession()
+		d.leave()
+		s.slot.SetBusy(true) // as if it had died
+		d = e.heir(nil, 0)
+	}
+	conn.say("last\n")
+	d.records(": last\n")
+}
+
+// TestTheEndOfASessionIsHeardAtOnce although its connection still lies in the ring.
+func TestTheEndOfASessionIsHeardAtOnce(t *testing.T) {
+	d, e := surviving(t, idling(50*time.Millisecond))
+	d.open()
+	conn := d.greeted()
+	other := d.greeted() // in the same message of the ring, so that this one stays
+	if err := d.srv.survival.ring.EnlistAll(); err != nil {
+		t.Fatal(err)
+	}
+	_ = other
+	if rest := conn.hearEnd(); rest != "" {
+		t.Errorf("heard %q, want the end", rest)
+	}
+	d.awaitClients(0)
+	next := e.heir(nil, 0)
+	if n := next.srv.Clients(); n != 0 {
+		t.Errorf("clients of the next: got %d, want none", n)
+	}
+}
+
+// TestWhoFindsNoRoomIsDrained, and the others go on.
+func TestWhoFindsNoRoomIsDrained(t *testing.T) {
+	d, e := surviving(t, nil)
+	d.open()
+	stays := d.greeted()
+	stays.say("stays\n")
+	d.records(": stays\n")
+	if err := d.srv.survival.ring.EnlistAll(); err != nil {
+		t.Fatal(err)
+	}
+	goes := d.greeted()
+	goes.say("goes\n")
+	d.records(": goes\n")
+	d.srv.survival.ring.Refuse(unix.ETOOMANYREFS)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d.leave()
+	}()
+	if rest := goes.hearEnd(); rest != "" { // half-closed
+		t.Errorf("heard %q, want the end", rest)
+	}
+	goes.say("last\n")
+	_ = goes.Close()
+	<-done
+	d.records(goes.addr()+": last\n", "close from "+goes.addr()+": eof, 2 records")
+	d.log.await(t, "clients end with the daemon")
+	next := e.heir(nil, 0)
+	stays.say("on\n")
+	next.records(stays.addr() + ": on\n")
+}

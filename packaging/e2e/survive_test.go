@@ -1,0 +1,494 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// throng are clients that say numbered lines in random segments, all the time, and stay connected whatever happens to the daemon.
+type throng struct {
+	r       *rig
+	members []*member
+	over    chan struct{}
+	talking sync.WaitGroup
+}
+
+// member is one of them.
+type member struct {
+	conn *net.TCPConn
+	name string
+	said bytes.Buffer // all of its stream
+	rnd  *rand.Rand
+	rest []byte // of the line under way
+	line int
+	err  error
+}
+
+// jsonRecords boots a machine that records JSON, with what else an edit of the configuration brings: pairs of old and new text.
+func jsonRecords(t *testing.T, pairs ...string) *rig {
+	t.Helper()
+	r := installed(t)
+	r.asJSON(pairs...)
+	r.run("systemctl", "start", "tcpmux.socket")
+	return r
+}
+
+func (r *rig) asJSON(pairs ...string) {
+	r.t.Helper()
+	r.edit(toml, `format = "text"`, `format = "json"`)
+	for i := 0; i < len(pairs); i += 2 {
+		r.edit(toml, pairs[i], pairs[i+1])
+	}
+	r.throng = &throng{r: r, over: make(chan struct{})}
+}
+
+// join connects n more clients, which have the banner, and returns them. They say nothing by themselves.
+func (c *throng) join(n int) []*member {
+	c.r.t.Helper()
+	for range n {
+		m := &member{name: fmt.Sprintf("m%d", len(c.members)), rnd: rand.New(rand.NewPCG(rand.Uint64(), 1))}
+		var err error
+		if m.conn, err = c.r.net.dial(port); err != nil {
+			c.r.t.Fatal(err)
+		}
+		if err := m.conn.SetDeadline(time.Now().Add(5 * patience)); err != nil {
+			c.r.t.Fatal(err)
+		}
+		got := make([]byte, len(banner))
+		if _, err := io.ReadFull(m.conn, got); err != nil || string(got) != banner {
+			c.r.t.Fatalf("%s: banner: got %q, %v", m.name, got, err)
+		}
+		c.members = append(c.members, m)
+	}
+	return c.members[len(c.members)-n:]
+}
+
+// talk has all members talk, each about as often as every says, until hush.
+func (c *throng) talk(every time.Duration) {
+	for _, m := range c.members {
+		c.talking.Go(func() {
+			for {
+				select {
+				case <-c.over:
+					return
+				case <-time.After(time.Duration(m.rnd.Int64N(int64(2 * every)))):
+				}
+				if m.err = m.segment(); m.err != nil {
+					return
+				}
+			}
+		})
+	}
+}
+
+// segment sends some of the member's next bytes.
+func (m *member) segment() error {
+	for len(m.rest) == 0 || m.rnd.IntN(4) == 0 {
+		m.line++
+		m.rest = fmt.Appendf(m.rest, "%s %d %s\n", m.name, m.line, strings.Repeat("x", m.rnd.IntN(60)))
+	}
+	n := 1 + m.rnd.IntN(len(m.rest))
+	return m.say(m.take(n))
+}
+
+func (m *member) take(n int) string {
+	text := string(m.rest[:n])
+	m.rest = m.rest[n:]
+	return text
+}
+
+// say sends text.
+func (m *member) say(text string) error {
+	if _, err := io.WriteString(m.conn, text); err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	m.said.WriteString(text)
+	return nil
+}
+
+// hush ends all the talking; who has heard anything but the end of what they said themselves has not been left in peace.
+func (c *throng) hush() {
+	c.r.t.Helper()
+	close(c.over)
+	c.talking.Wait()
+	failed := 0
+	for _, m := range c.members {
+		if err := m.bye(); err != nil && failed < 5 {
+			failed++
+			c.r.t.Error(err)
+		}
+	}
+}
+
+// bye says the rest and leaves.
+func (m *member) bye() error {
+	if m.err != nil {
+		return m.err
+	}
+	defer m.conn.Close()
+	if err := m.say(m.take(len(m.rest))); err != nil {
+		return err
+	}
+	if err := m.conn.CloseWrite(); err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	if rest, err := io.ReadAll(m.conn); err != nil || len(rest) > 0 {
+		return fmt.Errorf("%s: got %q, %v, want the end of the stream", m.name, rest, err)
+	}
+	return nil
+}
+
+// object is one record.
+type object struct {
+	Kind, Session, Remote, Reason, Flag string
+	Offset, Records, Bytes              int64
+	Data, End                           string
+}
+
+// heard is what the records say of one client.
+type heard struct {
+	stream                  strings.Builder
+	messages, opens, closes int
+	session, reason         string
+	last                    object
+}
+
+// check holds the records against what was said: each byte once and in its place, one opening and one end to each session.
+func (c *throng) check() {
+	heards := c.read()
+	faults := 0
+	for _, m := range c.members {
+		h := heards[m.conn.LocalAddr().String()]
+		var fault string
+		switch {
+		case h == nil:
+			fault = "got nothing"
+		case h.stream.String() != m.said.String():
+			fault = fmt.Sprintf("got %d bytes that differ from the %d said, at %d", h.stream.Len(), m.said.Len(), differ(h.stream.String(), m.said.String()))
+		case h.opens != 1 || h.closes != 1:
+			fault = fmt.Sprintf("got %d openings and %d ends, want one each", h.opens, h.closes)
+		case h.last.Records != int64(h.messages) || h.last.Bytes != int64(m.said.Len()):
+			fault = fmt.Sprintf("got %d records and %d bytes at its end, want %d and %d", h.last.Records, h.last.Bytes, h.messages, m.said.Len())
+		default:
+			continue
+		}
+		if faults++; faults <= 5 {
+			c.r.t.Errorf("%s (%v): %s", m.name, m.conn.LocalAddr(), fault)
+		}
+	}
+}
+
+func differ(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}
+
+// read reads the records; each offset must follow from the one before.
+func (c *throng) read() map[string]*heard {
+	heards := make(map[string]*heard)
+	text := c.r.read(records)
+	faults := 0
+	for line := range strings.Lines(text) {
+		var o object
+		if err := json.Unmarshal([]byte(line), &o); err != nil {
+			c.r.t.Errorf("%s: got %q, want a record", records, line)
+			continue
+		}
+		h := heards[o.Remote]
+		if h == nil {
+			h = &heard{session: o.Session}
+			heards[o.Remote] = h
+		}
+		fault := h.add(o)
+		if fault != "" && faults < 5 {
+			faults++
+			c.r.t.Errorf("%s: %s: %s", records, o.Remote, fault)
+		}
+	}
+	return heards
+}
+
+// add adds a record and says what is wrong with it.
+func (h *heard) add(o object) (fault string) {
+	if o.Session != h.session {
+		fault = fmt.Sprintf("got session %s, want %s", o.Session, h.session)
+	}
+	switch o.Kind {
+	case "open":
+		h.opens++
+	case "close":
+		h.closes++
+		h.last = o
+	case "message":
+		if o.Offset != int64(h.stream.Len()) {
+			fault = fmt.Sprintf("got offset %d, want %d", o.Offset, h.stream.Len())
+		}
+		h.messages++
+		h.stream.WriteString(o.Data + o.End)
+	}
+	return fault
+}
+
+// kill ends the daemon without a warning and returns when another runs, maybe not ready yet.
+func (r *rig) kill() {
+	r.t.Helper()
+	was := r.mainPID()
+	if was == "0" {
+		return
+	}
+	_, _ = r.try("kill", "-KILL", was) // it may have been killed in the same moment
+}
+
+// settled waits for clients to have lived long enough to outlive a crash.
+func (c *throng) settled() {
+	c.r.t.Helper()
+	time.Sleep(2 * time.Second) // twice survive_after, and nothing tells when it is over
+}
+
+// outlive has clients of a model talk while the daemon is ended in some way: they stay, and no byte is lost, doubled or out of place.
+func outlive(t *testing.T, model string, clients int, end func(r *rig)) {
+	r := jsonRecords(t, `model = "goroutine"`, `model = "`+model+`"`)
+	r.throng.join(clients)
+	r.throng.settled()
+	r.throng.talk(300 * time.Millisecond)
+	end(r)
+	r.awaitProperty("tcpmux.service", "SubState", "running")
+	r.throng.hush()
+}
+
+func TestClientsOutliveRestarts(t *testing.T) {
+	outlive(t, "goroutine", 1000, func(r *rig) {
+		for range 10 {
+			r.run("systemctl", "restart", "tcpmux.service")
+		}
+	})
+}
+
+func TestClientsOutliveKills(t *testing.T) {
+	outlive(t, "goroutine", 1000, func(r *rig) {
+		r.explain(`Failed to start tcpmux`) // killed before it was ready
+		for range 25 {
+			time.Sleep(time.Duration(rand.IntN(700)) * time.Millisecond) // a random moment, also of a start
+			r.kill()
+		}
+	})
+}
+
+func TestClientsOutliveAnUpgradeAndADowngrade(t *testing.T) {
+	outlive(t, "goroutine", 1000, func(r *rig) {
+		r.install(oldDeb)
+		r.install(newDeb)
+	})
+}
+
+func TestClientsOfThreadsOutliveTheDaemon(t *testing.T)   { outlive(t, "thread", 200, mixed) }
+func TestClientsOfProcessesOutliveTheDaemon(t *testing.T) { outlive(t, "process", 30, mixed) }
+
+// mixed ends the daemon by turns.
+func mixed(r *rig) {
+	r.explain(`Failed to start tcpmux`) // killed before it was ready
+	for range 5 {
+		r.run("systemctl", "restart", "tcpmux.service")
+		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond) // a random moment
+		r.kill()
+		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
+	}
+}
+
+// slowly has a pause between a crash and the next start.
+func (r *rig) slowly() {
+	r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nRestartSec=2s\n")
+	r.run("systemctl", "daemon-reload")
+}
+
+// What clients say and do while no daemon runs is recorded by the next.
+func TestWhatIsSaidWhileNoDaemonRuns(t *testing.T) {
+	r := jsonRecords(t)
+	r.slowly()
+	all := r.throng.join(4)
+	half, resets, leaves, stays := all[0], all[1], all[2], all[3]
+	for _, m := range all {
+		if err := m.say("one\nhal"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.throng.settled()
+	was := r.mainPID()
+	r.kill()
+	r.await("the daemon's end", func() bool { return r.mainPID() == "0" })
+	for _, m := range all[:3] {
+		if err := m.say("f a line\nlast words"); err != nil {
+			t.Error(err)
+		}
+	}
+	_ = resets.conn.SetLinger(0)
+	_, _ = resets.conn.Close(), leaves.conn.Close()
+	r.awaitOther(was)
+	if err := half.say(" of a client\n"); err != nil {
+		t.Error(err)
+	}
+	for _, m := range []*member{half, stays} {
+		if err := m.bye(); err != nil {
+			t.Error(err)
+		}
+	}
+	r.await("four ends", func() bool { return strings.Count(r.read(records), `"kind":"close"`) == 4 })
+	heards := r.throng.read()
+	for m, want := range map[*member]string{half: "eof", resets: "reset", leaves: "eof", stays: "eof"} {
+		if got := heards[m.conn.LocalAddr().String()]; got == nil || got.last.Reason != want {
+			t.Errorf("%s: got %+v, want its end by %s", m.name, got, want)
+		}
+	}
+}
+
+// Clients wait for the first daemon that can start.
+func TestClientsWaitForADaemonThatStarts(t *testing.T) {
+	r := jsonRecords(t)
+	r.explain(`Failed to start tcpmux`)
+	r.throng.join(100)
+	r.throng.settled()
+	r.throng.talk(100 * time.Millisecond)
+	r.run("sh", "-c", "mv /usr/bin/tcpmux /usr/bin/good && printf '#!/bin/sh\\nexit 1\\n' >/usr/bin/tcpmux && chmod +x /usr/bin/tcpmux")
+	_, _ = r.try("systemctl", "restart", "tcpmux.service")
+	r.await("three starts that fail", func() bool { return r.show("tcpmux.service", "NRestarts") >= "3" })
+	r.run("mv", "/usr/bin/good", "/usr/bin/tcpmux")
+	r.awaitProperty("tcpmux.service", "SubState", "running")
+	r.throng.hush()
+}
+
+// Clients wait for a configuration that can be served.
+func TestClientsWaitForAGoodConfiguration(t *testing.T) {
+	r := jsonRecords(t)
+	r.explain(`Failed to start tcpmux`, `tcpmux\.toml`, `clients are connected and wait`)
+	r.throng.join(20)
+	r.throng.settled()
+	r.throng.talk(100 * time.Millisecond)
+	r.edit(toml, `backlog = 4096`, `backlog = -1`)
+	_, _ = r.try("systemctl", "restart", "tcpmux.service")
+	r.await("two starts that fail", func() bool { return r.show("tcpmux.service", "NRestarts") >= "2" })
+	r.edit(toml, `backlog = -1`, `backlog = 4096`)
+	r.awaitProperty("tcpmux.service", "SubState", "running")
+	r.throng.hush()
+}
+
+// Where nothing is stored clients are drained, and the journal says why.
+func TestWithoutAStoreClientsAreDrained(t *testing.T) {
+	r := installed(t)
+	r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nFileDescriptorStoreMax=0\n")
+	r.run("systemctl", "daemon-reload")
+	r.run("systemctl", "start", "tcpmux.socket")
+	r.drainedAtRestart()
+	if out := r.run("journalctl", "-q", "-u", "tcpmux.service", "-o", "cat"); !strings.Contains(out, "FileDescriptorStoreMax=") {
+		t.Error("journal: got no word of FileDescriptorStoreMax=")
+	}
+}
+
+func TestWithSurviveFalseClientsAreDrained(t *testing.T) {
+	r := installed(t)
+	r.edit(toml, "survive = true", "survive = false")
+	r.run("systemctl", "start", "tcpmux.socket")
+	r.drainedAtRestart()
+}
+
+// drainedAtRestart fails unless a client hears the end at a restart, and is recorded to its own.
+func (r *rig) drainedAtRestart() {
+	r.t.Helper()
+	k := r.mustCall()
+	if err := k.say(3); err != nil {
+		r.t.Fatal(err)
+	}
+	var restarting sync.WaitGroup
+	restarting.Go(func() { _, _ = r.try("systemctl", "restart", "tcpmux.service") })
+	if rest, err := io.ReadAll(k.conn); err != nil || len(rest) > 0 {
+		r.t.Errorf("got %q, %v, want the end", rest, err)
+	}
+	if err := k.say(1); err != nil { // it may finish
+		r.t.Error(err)
+	}
+	_ = k.conn.Close()
+	restarting.Wait()
+	r.mustVisit()
+}
+
+// A stop is an end: clients are told, what they say is recorded, and the next start knows nothing of them.
+func TestAStopEndsClients(t *testing.T) {
+	r := serving(t)
+	k := r.mustCall()
+	if err := k.say(3); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Second) // it has lived long enough to outlive a crash
+	var stopping sync.WaitGroup
+	stopping.Go(func() { _, _ = r.try("systemctl", "stop", "tcpmux.service") })
+	if rest, err := io.ReadAll(k.conn); err != nil || len(rest) > 0 {
+		t.Errorf("got %q, %v, want the end", rest, err)
+	}
+	if err := k.say(1); err != nil {
+		t.Error(err)
+	}
+	_ = k.conn.Close()
+	stopping.Wait()
+	r.mustVisit()
+}
+
+// Short visits beside clients that stay leave nothing behind: no descriptor, nothing in the queue, nothing with systemd.
+func TestVisitsLeaveNothingBehind(t *testing.T) {
+	r := serving(t)
+	stay := &throng{r: r}
+	stay.join(500)
+	stay.settled()
+	var visits atomic.Int64
+	visit := func() {
+		var visiting sync.WaitGroup
+		for range 8 {
+			visiting.Go(func() {
+				for end := time.Now().Add(5 * time.Second); time.Now().Before(end); visits.Add(1) {
+					if conn, err := r.net.dial(port); err == nil {
+						_, _ = io.ReadFull(conn, make([]byte, len(banner)))
+						_ = conn.Close()
+					}
+				}
+			})
+		}
+		visiting.Wait()
+	}
+	visit()
+	before, stored := r.descriptors(), r.show("tcpmux.service", "NFileDescriptorStore")
+	visit()
+	r.await("no more descriptors than before", func() bool { return r.descriptors() <= before })
+	if got := r.show("tcpmux.service", "NFileDescriptorStore"); got != stored || got != "3" {
+		t.Errorf("stored descriptors: got %s, want %s as before, and 3", got, stored)
+	}
+	t.Logf("%d visits", visits.Load())
+	for _, m := range stay.members {
+		if err := m.bye(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// descriptors is how many the daemon has open.
+func (r *rig) descriptors() int {
+	r.t.Helper()
+	names, err := os.ReadDir(r.path("/proc/" + r.mainPID() + "/fd"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return len(names)
+}
