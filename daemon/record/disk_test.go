@@ -20,6 +20,7 @@ type faulty struct {
 	writes  func(p []byte) (int, error) // how much of p, and why not all; nil, or n < 0: all
 	syncs   func() error                // nil: it works. It is called without mu.
 	syncsOf func() error                // of directories
+	cuts    func() error                // nil: truncating works
 	tick    func()                      // called before each write, sync and sync of a directory; nil: nothing
 	free    func() int64                // nil: as much as there is
 	looks   int                         // how often the room was asked for
@@ -183,6 +184,11 @@ func (h *faultyHandle) Write(p []byte) (int, error) {
 func (h *faultyHandle) Truncate(size int64) error {
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
+	if h.disk.cuts != nil {
+		if err := h.disk.cuts(); err != nil {
+			return err
+		}
+	}
 	var left []extent
 	for _, e := range h.file.dirty {
 		if room := int(size) - e.at; room > 0 {

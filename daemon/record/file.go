@@ -185,7 +185,11 @@ func (f *File) Write(lines []byte) (n int, err error) {
 		m, err = f.append(part)
 		n += m
 	}
-	return f.secure(n, err)
+	n, err = f.secure(n, err)
+	if f.torn >= 0 {
+		_ = f.cutBack() // else before the next write
+	}
+	return n, err
 }
 
 // checkRoom says whether n bytes may be written without taking from others what MinFree leaves them. The disk is asked once a

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -264,4 +265,34 @@ func BenchmarkSink(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkSinkOnDisk is what group commit is worth: records a second that are on disk, by how many clients wait for theirs. Give it
+// a disk with TMPDIR=.
+func BenchmarkSinkOnDisk(b *testing.B) {
+	for _, clients := range []int{1, 16, 256} {
+		b.Run(fmt.Sprint(clients), func(b *testing.B) {
+			f, err := OpenFile(FileOptions{Path: b.TempDir() + "/r.log", Mode: 0o600, MaxSize: 1 << 30, Sync: SyncAlways})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer f.Close()
+			s := NewSink(f, func(err error) { b.Error(err) })
+			line := append(bytes.Repeat([]byte("x"), 127), '\n')
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			var done sync.WaitGroup
+			for range clients {
+				done.Go(func() {
+					for left.Add(-1) >= 0 {
+						if err := s.give(line); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			done.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
 }
