@@ -248,7 +248,7 @@ type discard struct{}
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func BenchmarkSink(b *testing.B) {
-	f, err := OpenFile(FileOptions{Path: b.TempDir() + "/r.log", Mode: 0o600, MaxSize: 1 << 30, MaxBackups: 1})
+	f, err := OpenFile(FileOptions{Path: b.TempDir() + "/r.log", Mode: 0o600, MaxSize: 1 << 30, MaxBackups: 1, Sync: time.Second})
 	if err != nil {
 		b.Fatal(err)
 	}
