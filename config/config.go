@@ -159,6 +159,6 @@ func Default() Config {
 			Events:     true,
 		},
 		Log:    Log{Level: "info"},
-		Limits: Limits{Clients: 10000, SourcePrefix: SourcePrefix{32, 64}},
+		Limits: Limits{Clients: 10000, Memory: 256 << 20, SourcePrefix: SourcePrefix{32, 64}},
 	}
 }

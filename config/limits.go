@@ -13,6 +13,9 @@ import (
 type Limits struct {
 	// Clients is how many clients are served at once, over all listeners; the surplus waits in the kernel's backlog. 1 to 1,000,000; default 10000.
 	Clients int
+	// Memory is how many bytes the beginnings of messages that have not come whole may take together, 1 MiB to 1 TiB: those too
+	// long to wait in the kernel. Above it they are recorded in pieces. Default 256 MiB.
+	Memory int64
 	// SourcePrefix is what counts as one source. Default 32/64.
 	SourcePrefix SourcePrefix
 	// PerSource are over all listeners together.
@@ -89,9 +92,12 @@ func (r Rate) String() string {
 	return ""
 }
 
+const minPartials, maxPartials = 1 << 20, 1 << 40
+
 func limitsKeys(l *Limits) []key {
 	return append([]key{
 		{"clients", number(&l.Clients, 1, maxCount)},
+		{"memory", size(&l.Memory, minPartials, maxPartials)},
 		{"source_prefix", sourcePrefix(&l.SourcePrefix)},
 	}, sharedLimits(&l.PerSource, &l.Policy)...)
 }
@@ -246,7 +252,9 @@ func refusal(dst *string) setter {
 }
 
 func (l Limits) settings() []Setting {
-	return append(list("", "limits", "clients", l.Clients, "source_prefix", quoteTOML(l.SourcePrefix.String())),
+	return append(list("", "limits", "clients", l.Clients,
+		"memory", quoteTOML(formatSize(l.Memory)),
+		"source_prefix", quoteTOML(l.SourcePrefix.String())),
 		sharedLimitSettings("", l.PerSource, l.Policy)...)
 }
 

@@ -51,7 +51,7 @@ func TestLoadGood(t *testing.T) {
 		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, LostTimeout: 30 * time.Second, Ack: "{offset}\n", AckTimeout: time.Minute, Record: true,
 	}
 	limits := Limits{
-		Clients: 5, SourcePrefix: SourcePrefix{24, 56}, PerSource: PerSource{3, Rate{100, time.Minute}},
+		Clients: 5, Memory: 1 << 30, SourcePrefix: SourcePrefix{24, 56}, PerSource: PerSource{3, Rate{100, time.Minute}},
 		Policy: Policy{
 			Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("10.0.0.0/8")},
 			Deny:  []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")}, Refusal: "go away\r\n",

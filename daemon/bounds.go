@@ -74,7 +74,7 @@ func (t *talk) setDeadline() {
 		t.setReadDeadline(at)
 		t.deadline = at
 	}
-	if t.over() || t.leaving.Load() { // it may have come between: the deadline for that is set only once
+	if t.over() || t.leaving.Load() || t.pressed.Load() { // it may have come between: the deadline for these is set only once
 		t.wake()
 	}
 }
@@ -95,6 +95,11 @@ func (t *talk) woken() (why reason, over bool) {
 		return t.lastWords(byDrain, framing.Timeout), true
 	}
 	t.deadline = longAgo
+	if t.pressed.Swap(false) {
+		if err := t.yield(); err != nil {
+			return bySink, true
+		}
+	}
 	t.takeLeave()
 	if t.unread() > t.waiting {
 		t.heard = time.Now() // it came just now

@@ -44,6 +44,7 @@ type Server struct {
 	slots         *slots    // one taken for each client
 	sources       admission.Sources
 	refusals      refusals
+	partials      *partials
 	records       atomic.Int64  // messages written
 	expired       atomic.Bool   // the time to finish is over: sessions end
 	quit          chan struct{} // closed by the first Shutdown
@@ -75,6 +76,7 @@ func newServer(sink sink, encoder func() encoder, events bool, clients int, log 
 		bannerTimeout: 10 * time.Second,
 		stopGrace:     3 * time.Second,
 		slots:         newSlots(clients),
+		partials:      newPartials(),
 		workers:       workers{start: startWorker},
 		quit:          make(chan struct{}),
 		over:          make(chan struct{}),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -22,13 +23,15 @@ type talk struct {
 	framing  framing.Framer
 	heard    time.Time // when the client last sent something
 	greeted  atomic.Bool
-	begun    time.Time // when the first byte of the message came that is under way; zero: none is
-	deadline time.Time // the read deadline that is set; zero: none
-	waiting  int       // bytes at the head of the socket that were seen and are no whole message yet
-	lowat    int       // SO_RCVLOWAT of the socket; 0: never set
-	moved    []byte    // the beginning of a message too long to wait in the kernel for its end; nil when there is none
-	lost     error     // not nil: the client does not keep to the framing
-	relay    *relay    // hands on what is recorded; nil: to nobody
+	begun    time.Time   // when the first byte of the message came that is under way; zero: none is
+	deadline time.Time   // the read deadline that is set; zero: none
+	waiting  int         // bytes at the head of the socket that were seen and are no whole message yet
+	lowat    int         // SO_RCVLOWAT of the socket; 0: never set
+	moved    []byte      // the beginning of a message too long to wait in the kernel for its end; nil when there is none
+	held     int         // how much of the server's memory for partial messages that takes
+	pressed  atomic.Bool // it takes too much of it
+	lost     error       // not nil: the client does not keep to the framing
+	relay    *relay      // hands on what is recorded; nil: to nobody
 
 	ack   template // bound to the session
 	owed  *acks    // for messages that are not recorded yet; nil: none
@@ -49,6 +52,7 @@ type sight struct {
 	move bool       // what is no whole message has to leave the kernel, or nothing behind it could be seen
 	last bool       // no more will come
 	full bool       // nor may it: so many bytes are one session's
+	cut  bool       // what is no whole message is recorded as a piece of one
 }
 
 // moveSize is how long the beginning of a message may be to wait in the kernel for its end. It is far below the least receive
@@ -97,6 +101,7 @@ func (t *talk) begin(greeting error) (reason, error) {
 
 // listen records message after message.
 func (t *talk) listen() (reason, error) {
+	defer t.server.partials.hold(t, 0)
 	t.heard = time.Now() // the silence until here was ours
 	if !t.past.heard.IsZero() {
 		t.heard = t.past.heard
@@ -307,6 +312,9 @@ func (t *talk) cut(saw sight, data []byte, flag framing.Flag) (rest []byte, err 
 		if ended {
 			m = t.framing.Rest(data, flag)
 		}
+		if m.Len() == 0 && !ended && len(data) > minPiece && !t.fits(saw, data) {
+			m = t.framing.Part(data[:len(data)-1]) // a byte is left to say how the message ended
+		}
 		if m.Len() == 0 {
 			return data, nil
 		}
@@ -324,15 +332,23 @@ func (t *talk) cut(saw sight, data []byte, flag framing.Flag) (rest []byte, err 
 // keep sees to rest, the end of what is seen, and returns how many bytes the socket is done with. rest waits in the socket, but
 // for what has been moved before, is long, or is in the way.
 func (t *talk) keep(saw sight, rest []byte) (done int) {
-	if len(rest) <= min(saw.n, moveSize) && !saw.move {
-		t.moved, t.waiting = nil, len(rest)
-		return saw.n - len(rest)
+	switch {
+	case t.stays(saw, rest):
+		t.moved, t.waiting, done = nil, len(rest), saw.n-len(rest)
+	case len(rest) == len(t.moved): // it is there already
+		t.waiting, done = 0, saw.n
+	case len(rest) < cap(t.moved)/2:
+		t.moved, t.waiting, done = slices.Clone(rest), 0, saw.n
+	default:
+		t.moved, t.waiting, done = append(t.moved[:0], rest...), 0, saw.n
 	}
-	if len(rest) != len(t.moved) { // else it is there already
-		t.moved = append(t.moved[:0], rest...)
-	}
-	t.waiting = 0
-	return saw.n
+	t.server.partials.hold(t, cap(t.moved))
+	return done
+}
+
+// stays says whether rest may wait in the socket, where all of it still is.
+func (t *talk) stays(saw sight, rest []byte) bool {
+	return len(rest) <= min(saw.n, moveSize) && !saw.move
 }
 
 // encode appends one message to the workspace's output.

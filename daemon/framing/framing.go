@@ -55,8 +55,8 @@ type Framer interface {
 	// Rest returns what Next left in b when no more will come, the last of it flagged with why. Call it until the length is 0,
 	// and Next no more.
 	Rest(b []byte, why Flag) Message
-	// Part cuts off all of b, which Next has left, as pieces of a message whose end another framer is to find. Call it until the
-	// length is 0, and then Memory.
+	// Part cuts off all of b, which Next has left, as pieces of a message whose end is still to be found, by Next or another framer.
+	// Call it until the length is 0, and then Memory. b may lack the end of what Next has left, but not what frames the message.
 	Part(b []byte) Message
 	// Memory is what a framer has to know beside the bytes that Next has left, for another to go on where this one is.
 	Memory() int64

@@ -1,0 +1,77 @@
+package framing
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// frameInPieces is frame, and has what Next left cut off as a piece now and then.
+func frameInPieces(t rapid.TB, s Spec, stream, sizes []byte, now func() bool) (out []cut) {
+	t.Helper()
+	f, held := s.New(), []byte(nil)
+	for rest := stream; len(rest) > 0; {
+		var n int
+		n, sizes = segment(rest, sizes)
+		held, rest = append(held, rest[:n]...), rest[n:]
+		for m := f.Next(held); m.Len() > 0; m = f.Next(held) {
+			out, held = append(out, seen(t, m, held)), held[m.Len():]
+		}
+		if len(held) <= maxHead || !now() {
+			continue
+		}
+		last := len(held) - 1
+		for m := f.Part(held[:last]); m.Len() > 0; m = f.Part(held[:last]) {
+			out, held, last = append(out, seen(t, m, held)), held[m.Len():], last-m.Len()
+		}
+		if len(held) != 1 {
+			t.Fatalf("got %q left, want the last byte", held)
+		}
+	}
+	for m := f.Rest(held, EOF); m.Len() > 0; m = f.Rest(held, EOF) {
+		out, held = append(out, seen(t, m, held)), held[m.Len():]
+	}
+	return out
+}
+
+// whole puts the pieces of each message together.
+func whole(all []cut) (out []cut) {
+	under := false
+	for _, c := range all {
+		if c.flag == Cut {
+			c.flag = Whole
+		}
+		if last := len(out) - 1; under {
+			c.head, c.data = out[last].head+c.head, out[last].data+c.data
+			out = out[:last]
+		}
+		under = c.more
+		out = append(out, c)
+	}
+	return out
+}
+
+// TestPiecesAreTheMessage, whenever they are cut off.
+func TestPiecesAreTheMessage(t *testing.T) {
+	for _, s := range specs {
+		t.Run(s.name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				spec := s.spec
+				spec.Max = rapid.IntRange(1, 40).Draw(t, "max")
+				var stream []byte
+				for range rapid.IntRange(1, 4).Draw(t, "messages") {
+					data := rapid.SliceOfN(rapid.SampledFrom([]byte("a1 <\n\r\x00\x02\xff")), 0, 60).Draw(t, "data")
+					stream = append(stream, s.wrap(data)...)
+				}
+				stream = stream[:rapid.IntRange(0, len(stream)).Draw(t, "broken off at")]
+				sizes := rapid.SliceOf(rapid.Map(rapid.IntRange(0, 10), func(n int) byte { return byte(n) })).Draw(t, "sizes")
+				got := whole(joined(frameInPieces(t, spec, stream, sizes, func() bool { return rapid.Bool().Draw(t, "piece") })))
+				want := whole(joined(frame(t, spec, stream, sizes, EOF)))
+				if !slices.Equal(got, want) {
+					t.Errorf("%+v, segments %v of %q: got %v, want %v", spec, sizes, stream, got, want)
+				}
+			})
+		})
+	}
+}
