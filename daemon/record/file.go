@@ -205,7 +205,7 @@ func (f *File) checkRoom(n int) error {
 		}
 		f.spare = free - f.opt.MinFree
 		if f.spare < int64(n) {
-			return f.fail("write", fmt.Errorf("%d bytes are free on its file system, and min_free leaves %d to others", free, f.opt.MinFree))
+			return f.fail("write", fmt.Errorf("%d bytes are free on its file system, too few for %d more with the %d that min_free leaves to others", free, n, f.opt.MinFree))
 		}
 	}
 	f.spare -= int64(n)

@@ -422,7 +422,7 @@ func TestMinFreeStopsBeforeTheDiskIsFull(t *testing.T) {
 	}
 	free = 1000
 	n, err := f.Write([]byte(line))
-	if n != 0 || err == nil || !strings.Contains(err.Error(), "1000 bytes are free on its file system, and min_free leaves 1000 to others") {
+	if n != 0 || err == nil || !strings.Contains(err.Error(), "1000 bytes are free on its file system, too few for 50 more with the 1000 that min_free leaves to others") {
 		t.Errorf("got %d, %v with the room used up, want a fault that names min_free", n, err)
 	}
 	if got := read(t, opt.Path); got != line+line {
