@@ -17,8 +17,9 @@ type delimited struct {
 
 func (d *delimited) Next(b []byte) Message {
 	window := b[:min(len(b), d.max+2)] // the longest message and CRLF
-	if i := bytes.IndexByte(window[d.seen:], d.end); i >= 0 {
-		i += d.seen
+	seen := min(d.seen, len(window)) // who has waited for more may have to do with less
+	if i := bytes.IndexByte(window[seen:], d.end); i >= 0 {
+		i += seen
 		if n := d.trim(b, i); n <= d.max {
 			d.seen = 0
 			return Message{Data: b[:n], End: b[n : i+1], Flag: d.last()}

@@ -268,3 +268,20 @@ func BenchmarkNext(b *testing.B) {
 		})
 	}
 }
+
+// TestAFramerThatIsShownLessThanBefore, as when a bound on the session has been lowered meanwhile, takes that for all there is.
+func TestAFramerThatIsShownLessThanBefore(t *testing.T) {
+	for _, kind := range []Kind{Line, NUL, OctetCounted} {
+		f := Spec{Kind: kind, Max: 100}.New()
+		long := []byte("<a line without its end")
+		if m := f.Next(long); m.Len() != 0 {
+			t.Fatalf("%v: got %q, want nothing yet", kind, m.Data)
+		}
+		if m := f.Next(long[:5]); m.Len() != 0 {
+			t.Errorf("%v: got %q of five bytes, want nothing yet", kind, m.Data)
+		}
+		if m := f.Rest(long[:5], Timeout); string(m.Data) != "<a li" || m.Flag != Timeout {
+			t.Errorf("%v: rest: got %q %v, want the five bytes, flagged", kind, m.Data, m.Flag)
+		}
+	}
+}
