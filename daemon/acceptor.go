@@ -126,6 +126,9 @@ func (a *acceptor) pause(err error) {
 		a.server.log.Warn("accept fails, new clients wait", "listener", a.ln.name, "err", os.NewSyscallError("accept", err))
 	}
 	a.failed++
+	if exhausted(err) && time.Since(a.since) >= shedAfter {
+		a.shed()
+	}
 	timer := time.NewTimer(min(acceptRetryMin<<min(a.failed-1, 20), acceptRetryMax))
 	defer timer.Stop()
 	for {

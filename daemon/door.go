@@ -48,7 +48,8 @@ func sourceLimits(l config.PerSource, prefix config.SourcePrefix) admission.Limi
 
 // configure makes the limits of cfg what holds from now on, for the server and the doors of lns, with the rules that they name.
 func (s *Server) configure(cfg config.Config, lns []*listener, files rulesFiles) {
-	s.slots.resize(cfg.Limits.Clients)
+	s.slots.resize(s.affordable(cfg))
+	s.spare.keep()
 	s.partials.resize(cfg.Limits.Memory)
 	s.sources.Configure(sourceLimits(cfg.Limits.PerSource, cfg.Limits.SourcePrefix))
 	for _, ln := range lns {

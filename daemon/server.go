@@ -44,6 +44,7 @@ type Server struct {
 	slots         *slots    // one taken for each client
 	sources       admission.Sources
 	refusals      refusals
+	spare         spare
 	partials      *partials
 	records       atomic.Int64  // messages written
 	expired       atomic.Bool   // the time to finish is over: sessions end

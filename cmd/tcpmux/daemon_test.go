@@ -286,27 +286,32 @@ func appendTo(t *testing.T, path, text string) {
 
 func tail(s string) string { return s[max(0, len(s)-500):] }
 
-// TestTooFewDescriptorsKeepClientsWaiting: accept fails, for real, until somebody leaves.
+// TestTooFewDescriptorsKeepClientsWaiting until somebody leaves; meanwhile nothing spins.
 func TestTooFewDescriptorsKeepClientsWaiting(t *testing.T) {
-	const clients = 40
+	const clients = 500
 	dir := t.TempDir()
 	config := settings(t, dir, "127.0.0.1:0", "", "")
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n 24; exec "$0" "$@"`, built, "run", "--config", config)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n 64; exec "$0" "$@"`, built, "run", "--config", config)
 	d := converse(t, cmd, cmd.StderrPipe)
 	d.hear("msg=ready ")
+	holds(t, "log", d.seen, `msg="there are too few descriptors for limits.clients: the surplus waits" clients=10000 served=`)
 	_, rest, _ := strings.Cut(d.seen, " address=")
 	address, _, _ := strings.Cut(rest, " ")
 	var conns []*net.TCPConn
 	for range clients {
 		conns = append(conns, dial(t, address))
 	}
-	d.hear("accept fails, new clients wait")
+	d.hear("as many clients as limits.clients allows, new ones wait")
+	before := cpuTime(t, cmd.Process.Pid)
+	time.Sleep(time.Second) // a time in which nothing happens
+	if used := cpuTime(t, cmd.Process.Pid) - before; used > 200*time.Millisecond {
+		t.Errorf("it took %v of CPU time while its clients waited for a second, want no spinning", used)
+	}
 	for _, conn := range conns { // as each leaves, another's turn comes
 		hear(t, conn, "Welcome connect!\r\n")
 		say(t, conn, "hello\n")
 		_ = conn.Close()
 	}
-	d.hear("accept works again")
 	var records []byte
 	eventually(t, func() bool {
 		records, _ = os.ReadFile(filepath.Join(dir, "records.log")) // it is there: clients have been greeted
@@ -316,6 +321,20 @@ func TestTooFewDescriptorsKeepClientsWaiting(t *testing.T) {
 	if used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(); used > 5*time.Second {
 		t.Errorf("it took %v of CPU time, want no spinning", used)
 	}
+}
+
+// cpuTime is how long a process has been at work (proc(5), /proc/PID/stat): a clock tick is a hundredth of a second.
+func cpuTime(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, behind, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(behind)
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 func TestClientBytesAreNeverInTheLogFile(t *testing.T) {

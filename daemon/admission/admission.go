@@ -21,13 +21,15 @@ const (
 	Crowded
 	// Hasty is for a source whose clients come faster than they may.
 	Hasty
+	// Exhausted is for who comes when there is no descriptor left; no gate says so.
+	Exhausted
 	// Verdicts is how many there are.
 	Verdicts = iota
 )
 
-// String is the word that logs show: "admitted", "denied", "hours", "source" or "rate".
+// String is the word that logs show: "admitted", "denied", "hours", "source", "rate" or "descriptors".
 func (v Verdict) String() string {
-	return [...]string{"admitted", "denied", "hours", "source", "rate"}[v]
+	return [...]string{"admitted", "denied", "hours", "source", "rate", "descriptors"}[v]
 }
 
 // Gate is what a client has to pass; all of it must let it in. Safe for concurrent use while its fields do not change.

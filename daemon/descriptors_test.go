@@ -1,0 +1,76 @@
+package daemon
+
+import (
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/config"
+)
+
+// TestWithoutDescriptorsThoseWhoWaitAreRefused after a while, by the one that was kept for that; later ones are served again.
+func TestWithoutDescriptorsThoseWhoWaitAreRefused(t *testing.T) {
+	t.Parallel()
+	var none atomic.Bool
+	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Limits.Refusal = "not now\r\n" })
+	d.accept = func(fd int) (int, syscall.Sockaddr, error) {
+		if none.Load() && d.srv.spare.file != nil {
+			return -1, nil, unix.EMFILE
+		}
+		return accept4(fd)
+	}
+	d.open()
+	served := d.greeted()
+	none.Store(true)
+	first, second := d.client(), d.client()
+	first.refused("not now\r\n")
+	second.refused("not now\r\n")
+	if n := d.srv.refusals.count(); n != 2 {
+		t.Errorf("refused: got %d, want 2", n)
+	}
+	none.Store(false)
+	d.greeted()
+	d.log.await(t, "accept works again")
+	d.srv.refusals.tell(d.srv.log, 0)
+	d.log.await(t, " descriptors=2 ")
+	d.srv.spare.mu.Lock()
+	if d.srv.spare.file == nil {
+		t.Error("no descriptor is kept for the next time")
+	}
+	d.srv.spare.mu.Unlock()
+	served.say("still here\n")
+	d.records(": still here\n")
+}
+
+func TestDescriptorsAreCountedAgainstClients(t *testing.T) {
+	d := newDesk(t, nil)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*config.Config)
+		each   int
+	}{
+		{"goroutine", func(cfg *config.Config) { cfg.Listeners[0].Model = "goroutine" }, 1},
+		{"process", func(cfg *config.Config) { cfg.Listeners[0].Model = "process" }, 3},
+		{"program", func(cfg *config.Config) { cfg.Listeners[0].Exec = []string{"/bin/true"} }, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := defaults(c.change)
+			cfg.Limits.Clients = int(limit.Cur) // which is too much: some are ours
+			got := d.srv.affordable(cfg)
+			if most := (int(limit.Cur) - sparedDescriptors) / c.each; got > most || got < most/2 {
+				t.Errorf("%d descriptors: got %d clients, want not quite %d", limit.Cur, got, most)
+			}
+			d.log.await(t, "there are too few descriptors for limits.clients")
+			cfg.Limits.Clients = 3
+			if got := d.srv.affordable(cfg); got != 3 {
+				t.Errorf("got %d clients, want the 3 of the configuration", got)
+			}
+		})
+	}
+}
