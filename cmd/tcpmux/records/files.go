@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"tcpmux/daemon/record"
@@ -58,7 +59,7 @@ func Open(names []string, withBackups bool) (*Files, error) {
 }
 
 func (fs *Files) open(name string) error {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // the latter so that a FIFO cannot hold us up
 	if err != nil {
 		return fmt.Errorf("open record file %q: %w", name, reason(err))
 	}

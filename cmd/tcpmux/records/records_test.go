@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -299,6 +300,32 @@ func TestALineThatIsJustBeingWritten(t *testing.T) {
 	}
 	if sum, err := files.Verify(t.Context(), VerifyOptions{}); err != nil || !sum.Whole || sum.Sessions != 1 {
 		t.Errorf("got %+v, %v, want a session and no fault", sum, err)
+	}
+}
+
+// TestOpenRefuses what is no file, at once: a FIFO without a writer would not be opened for ever.
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	for name, err := range map[string]error{
+		"directory": os.Mkdir(dir+"/directory", 0o700),
+		"fifo":      syscall.Mkfifo(dir+"/fifo", 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened := make(chan error, 1)
+		go func() {
+			_, err := Open([]string{filepath.Join(dir, name)}, false)
+			opened <- err
+		}()
+		select {
+		case err := <-opened:
+			if err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+				t.Errorf("%s: got %v, want that it is not a regular file", name, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: got nothing, want an error", name)
+		}
 	}
 }
 
