@@ -144,11 +144,17 @@ func inForce(old, next config.Config) config.Config {
 
 // applyRecord makes the record file cfg's; one that was moved or deleted is made anew in any case. No session is between encoding and handing over meanwhile, so that a file has
 // records of one format only.
-func (d *daemon) applyRecord(ctx context.Context, cfg config.Config) error {
+func (d *daemon) applyRecord(ctx context.Context, cfg config.Config) (err error) {
 	opt, err := recordOptions(cfg, d.troubles)
 	if err != nil {
 		return err
 	}
+	undo := d.file.LowerMinFree(opt.MinFree) // or clients that wait for room would keep the reload from giving it
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, recordPause)
 	defer cancel()
 	resume := d.srv.workspaces.pause(ctx)
@@ -167,7 +173,7 @@ func (d *daemon) applyRecord(ctx context.Context, cfg config.Config) error {
 }
 
 // errBusy is why a reload does not wait for a sink for ever.
-var errBusy = errors.New("records cannot be written at the moment: reload when they can")
+var errBusy = errors.New("records cannot be written: make room or mend the disk, and reload again")
 
 // applyListeners gives the listeners that there are their new settings. Those that have come, gone or moved wait for a
 // restart.

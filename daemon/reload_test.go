@@ -204,6 +204,30 @@ func TestReloadWithAFaultChangesNothing(t *testing.T) {
 	}
 }
 
+// TestReloadLowersMinFreeForThoseWhoWait holds that a min_free which is too much can be corrected while clients wait for it, and that
+// a reload which does not is refused, and changes nothing.
+func TestReloadLowersMinFreeForThoseWhoWait(t *testing.T) {
+	const tooMuch = 1 << 60
+	r := runReloadable(t, func(c *config.Config) { c.Record.MinFree, c.DrainTimeout = tooMuch, time.Second })
+	conn := r.dial()
+	fmt.Fprint(conn, "waiting\n")
+	eventually(t, func() bool { return strings.Contains(r.log.String(), "records cannot be written, clients wait") },
+		func() { t.Fatalf("nobody waits for room:\n%s", r.log) })
+	r.reload(func(c *config.Config) error { c.Record.MinFree = tooMuch - 1; return nil })
+	if want := "records cannot be written: make room"; !strings.Contains(r.log.String(), want) {
+		t.Errorf("the log lacks %q:\n%s", want, r.log)
+	}
+	r.reload(func(c *config.Config) error { c.Record.MinFree = 0; return nil })
+	if want := `key=record.min_free from="\"1048576TiB\"" to="\"0B\"" effect=now`; !strings.Contains(r.log.String(), want) {
+		t.Errorf("the log lacks %s:\n%s", want, r.log)
+	}
+	var b []byte
+	eventually(t, func() bool {
+		b, _ = os.ReadFile(filepath.Join(r.dir, "records.log"))
+		return strings.Contains(string(b), "from "+conn.LocalAddr().String()+": waiting\n")
+	}, func() { t.Errorf("got %q recorded, want what waited", b) })
+}
+
 func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 	r := runReloadable(t)
 	before := r.cfg

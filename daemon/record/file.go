@@ -241,6 +241,23 @@ func (f *File) Reopen(opt FileOptions) error {
 	return nil
 }
 
+// LowerMinFree makes least hold as MinFree at once, where more does, and a Write that found too little room can go on: Reopen is
+// called when nobody writes any more, and so could never help those who wait. undo makes hold what did.
+func (f *File) LowerMinFree(least int64) (undo func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.opt.MinFree
+	if least >= was {
+		return func() {}
+	}
+	f.opt.MinFree, f.spare = least, 0
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.opt.MinFree, f.spare = was, 0
+	}
+}
+
 // Follow makes the file anew when it was moved or deleted, as Write does within a second. When it returns without an error nothing
 // more is written to the old one, and that is on disk unless Sync says never.
 func (f *File) Follow() error {

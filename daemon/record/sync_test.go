@@ -459,3 +459,29 @@ func TestTheKernelIsAskedToSync(t *testing.T) {
 		t.Error("got a closed file synced, want an error")
 	}
 }
+
+// TestMinFreeIsLoweredUnderAWriter holds that a write which waits for room can be helped, that nothing is raised so, and that it can
+// be taken back.
+func TestMinFreeIsLoweredUnderAWriter(t *testing.T) {
+	opt, d := onFaulty(t)
+	opt.MinFree = 1000
+	d.free = func() int64 { return 900 }
+	f := open(t, opt)
+	const line = "a line\n"
+	refused := func(when string) {
+		t.Helper()
+		if n, err := f.Write([]byte(line)); n != 0 || err == nil {
+			t.Errorf("got %d, %v %s, want a fault for want of room", n, err, when)
+		}
+	}
+	refused("at first")
+	undo := f.LowerMinFree(800)
+	write(t, f, line)
+	undo()
+	refused("after undo")
+	undo = f.LowerMinFree(2000)
+	d.free = func() int64 { return 1500 }
+	write(t, f, line)
+	undo()
+	write(t, f, line)
+}
