@@ -17,7 +17,7 @@ type delimited struct {
 
 func (d *delimited) Next(b []byte) Message {
 	window := b[:min(len(b), d.max+2)] // the longest message and CRLF
-	seen := min(d.seen, len(window)) // who has waited for more may have to do with less
+	seen := min(d.seen, len(window))   // who has waited for more may have to do with less
 	if i := bytes.IndexByte(window[seen:], d.end); i >= 0 {
 		i += seen
 		if n := d.trim(b, i); n <= d.max {
