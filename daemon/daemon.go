@@ -36,6 +36,8 @@ type Reload func() (config.Config, error)
 type Wishes struct {
 	// Reload brings new configurations, which are taken over under live clients.
 	Reload <-chan Reload
+	// Upgrade has the daemon end for the sake of another program, if that can take its place: see Bequest.
+	Upgrade <-chan Upgrade
 	// Reopen has the daemon let go of a record or log file that was moved away or deleted, and make it anew.
 	Reopen <-chan struct{}
 }
@@ -110,8 +112,12 @@ func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer
 
 	d.notify("READY=1", d.status())
 	d.log.Info("ready", "records", d.file.Path())
-	d.mind(ctx, wishes)
-	d.end(errors.Is(context.Cause(ctx), ErrRestart))
+	if upgrade := d.mind(ctx, wishes); upgrade {
+		err := d.bequeath()
+		serving.Wait()
+		return err
+	}
+	d.end(errors.Is(context.Cause(ctx), ErrRestart) && d.survives())
 	serving.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
@@ -119,17 +125,22 @@ func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer
 	return nil
 }
 
-// mind keeps the service manager's status line up to date and does what is wished, until ctx is done.
-func (d *daemon) mind(ctx context.Context, wishes Wishes) {
+// mind keeps the service manager's status line up to date and does what is wished, until ctx is done, or another program is to take
+// our place.
+func (d *daemon) mind(ctx context.Context, wishes Wishes) (upgrade bool) {
 	tick := time.NewTicker(statusInterval)
 	defer tick.Stop()
 	told := ""
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case load := <-wishes.Reload:
 			d.reload(ctx, load)
+		case try := <-wishes.Upgrade:
+			if d.upgrade(try) {
+				return true
+			}
 		case <-wishes.Reopen:
 			d.reopen()
 		case <-tick.C:
@@ -208,9 +219,9 @@ func fileHint(err error) string {
 }
 
 // end lets the clients finish, then closes them; or leaves them to the next process, if one follows.
-func (d *daemon) end(restart bool) {
+func (d *daemon) end(leave bool) {
 	finish, doing, done := d.srv.Shutdown, "draining", "drained"
-	if restart && d.survives() {
+	if leave {
 		finish, doing, done = d.srv.Leave, "leaving clients to the next process", "left clients to the next process"
 	}
 	d.notify("STOPPING=1", "STATUS="+doing)

@@ -20,6 +20,7 @@ type passed struct {
 	name string
 	file *os.File
 	addr netip.AddrPort
+	ours bool // nobody else holds it
 }
 
 func (p *passed) String() string { return fmt.Sprintf("socket %q (%s)", p.name, p.addr) }
@@ -49,7 +50,7 @@ func inherit(cfg []config.Listener, sockets []systemd.Socket) (lns []*listener, 
 	}
 	for _, c := range cfg {
 		for _, p := range sockOf[c.Name] {
-			lns = append(lns, newListener(c, p.file, true))
+			lns = append(lns, newListener(c, p.file, !p.ours))
 		}
 	}
 	return lns, nil
@@ -61,7 +62,7 @@ func examine(s systemd.Socket) (*passed, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &passed{name: s.Name}
+	p := &passed{name: s.Name, ours: s.Ours}
 	cerr := raw.Control(func(fd uintptr) {
 		if p.addr, err = tcpListener(int(fd)); err != nil {
 			return

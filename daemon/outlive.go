@@ -45,8 +45,10 @@ func (d *daemon) outlive(ctx context.Context, stored []systemd.Socket) (end func
 	if n := d.srv.Clients() - before; n > 0 {
 		d.log.Info("goes on with the clients of the process before", "clients", n, "duration", time.Since(began).Round(time.Millisecond))
 	}
-	go v.tend(ctx, d.cfg.SurviveAfter, d.ringTrouble())
-	if v.keep && !d.kept.Load() {
+	if v.stored || v.ring.Stats().Living > 0 {
+		go v.tend(ctx, d.cfg.SurviveAfter, d.ringTrouble())
+	}
+	if v.keep && v.stored && !d.kept.Load() {
 		go d.tryStore()
 	}
 	return v.ring.Close
@@ -60,24 +62,26 @@ func (d *daemon) survival(stored []systemd.Socket) (*survival, error) {
 		}
 	}()
 	ends, files := pick(stored, systemd.RingName), pick(stored, systemd.StateName)
-	v := &survival{keep: d.cfg.Survive && systemd.Notified()}
+	v := &survival{keep: d.cfg.Survive}
 	var err error
 	switch {
 	case len(ends) == 2:
 		v.ring, err = openRing(ends, d.cfg.SurviveAfter)
-		d.kept.Store(err == nil)
-	case v.keep:
+		v.stored = systemd.Notified()
+		d.kept.Store(err == nil && v.stored && !stored[0].Ours)
+	case v.keep && systemd.Notified():
 		v.ring, err = d.newRing()
+		v.stored = true
+	case d.cfg.Survive:
+		d.log.Info("clients outlive an upgrade by SIGUSR2, and no end of the process", "reason", "there is no service manager to keep them")
+		return d.private()
 	default:
-		if d.cfg.Survive {
-			d.log.Info("clients do not outlive the daemon", "reason", "it was not started by a service manager that keeps them")
-		}
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if n, bound := v.ring.Capacity(); v.keep && n < d.cfg.Limits.Clients {
+	if n, bound := v.ring.Capacity(); v.keep && v.stored && n < d.cfg.Limits.Clients {
 		d.log.Warn("not as many clients can outlive the daemon as there may be",
 			"clients", d.cfg.Limits.Clients, "outlive", n, "bound", bound, "needed", fmt.Sprintf("LimitNOFILE=%d", config.SurvivalFiles(d.cfg.Limits.Clients)))
 	}

@@ -40,8 +40,9 @@ type Server struct {
 	stopGrace     time.Duration // between telling a program to end and killing it
 	bell          bell
 	workers       workers
-	survival      *survival // nil: clients end with the process
-	slots         *slots    // one taken for each client
+	dismissing    sync.WaitGroup // of the workers, at the end
+	survival      *survival      // nil: clients end with the process
+	slots         *slots         // one taken for each client
 	sources       admission.Sources
 	refusals      refusals
 	spare         spare
@@ -231,7 +232,7 @@ func (s *Server) stopAccepting() {
 	}
 	s.stopped = true
 	close(s.quit)
-	go s.workers.close() // it may wait for processes to end
+	s.dismissing.Go(s.workers.close) // it may wait for processes to end
 	for a := range s.loops {
 		a.wake()
 	}

@@ -17,9 +17,10 @@ var ErrRestart = errors.New("restart")
 // survival has connections outlive the process: those that have lived a moment lie in a ring, which somebody else holds too, and
 // what the kernel does not know of them in a file in memory. Of a nil one, none does.
 type survival struct {
-	ring  *ring.Ring
-	state *state.File // nil when there is none: then only what the kernel knows is kept
-	keep  bool        // false: the clients of the process before are served to their end, and no more are added
+	ring   *ring.Ring
+	state  *state.File // nil when there is none: then only what the kernel knows is kept
+	stored bool        // the service manager holds it too; false: it is for an upgrade in our own place
+	keep   bool        // false: the clients of the process before are served to their end, and no more are added
 }
 
 // past is what a session has of the process before.

@@ -30,6 +30,12 @@ func daemonOf(t *testing.T, config string, env ...string) (d *dialogue, address 
 	t.Helper()
 	cmd := program(t, "run", "--config", config)
 	cmd.Env = append(os.Environ(), env...)
+	return started(t, cmd)
+}
+
+// started starts a daemon, and returns when it is ready.
+func started(t *testing.T, cmd *exec.Cmd) (d *dialogue, address string) {
+	t.Helper()
 	d = converse(t, cmd, cmd.StderrPipe)
 	d.hear("msg=ready ")
 	_, rest, _ := strings.Cut(d.seen, " address=")

@@ -29,6 +29,10 @@ sends at a restart, leaves clients to the next process instead (survive), where 
 A second signal ends it at once, with status 1. SIGHUP reads the configuration anew, under live clients; one with a fault
 changes nothing. SIGUSR1 has it let go of record and log files that were moved away, and make them anew, as logrotate(8) needs.
 
+SIGUSR2 is for those who run it without systemd: the program that is now installed takes the place of this one, as the same
+process, and goes on with listeners and clients (survive). It has to take the configuration first ("tcpmux check"); one that does
+not, or does not answer within 10 seconds, changes nothing.
+
 Exit status: 0 when drained, 1 when it could not serve, 78 when the configuration is not right: "tcpmux check" tells more. That
 is 1 too while clients of the process before wait, as systemd would drop them after 78.`,
 		Example: `  tcpmux run                              # as in /etc/tcpmux.toml
@@ -55,7 +59,18 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 	defer stop()
 	ctx, end := restart.asCause(ctx)
 	defer end()
-	wishes, unhook := onSignals(func() (config.Config, error) { return load(path, asked, io.Discard) })
+	stopIfAsked()
+	again := func() (config.Config, error) { return load(path, asked, io.Discard) }
+	program, err := os.Executable() // before it is replaced
+	if err != nil {
+		return err
+	}
+	wishes, unhook := onSignals(again, func() (config.Config, error) {
+		if err := rehearse(program, path, asked); err != nil {
+			return config.Config{}, err
+		}
+		return again()
+	})
 	defer unhook()
 	cfg, err := load(path, asked, stderr)
 	if err != nil && systemd.Waiting() {
@@ -67,21 +82,28 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 	if cfg.Path == "" {
 		fmt.Fprintf(stderr, "%s: there is no such file; the built-in defaults hold\n", path)
 	}
-	return daemon.Run(ctx, cfg, wishes, stderr)
+	err = daemon.Run(ctx, cfg, wishes, stderr)
+	if b, ok := errors.AsType[*daemon.Bequest](err); ok {
+		return succeed(ctx, b, program)
+	}
+	return err
 }
 
-// onSignals turns each SIGHUP into a reload and each SIGUSR1 into a reopening, until end is called. Those of a kind that come while
-// one is under way are one.
-func onSignals(reload daemon.Reload) (wishes daemon.Wishes, end func()) {
-	reloads, reopens := make(chan daemon.Reload), make(chan struct{})
+// onSignals turns each SIGHUP into a reload, each SIGUSR1 into a reopening and each SIGUSR2 into an upgrade, until end is called. Those
+// of a kind that come while one is under way are one.
+func onSignals(reload daemon.Reload, upgrade daemon.Upgrade) (wishes daemon.Wishes, end func()) {
+	reloads, reopens, upgrades := make(chan daemon.Reload), make(chan struct{}), make(chan daemon.Upgrade)
 	stopped := make(chan struct{})
 	hangups, stopHangups := notified(syscall.SIGHUP)
 	usr1, stopUSR1 := notified(syscall.SIGUSR1)
 	go pass(hangups, reloads, reload, stopped)
+	usr2, stopUSR2 := notified(syscall.SIGUSR2)
 	go pass(usr1, reopens, struct{}{}, stopped)
-	return daemon.Wishes{Reload: reloads, Reopen: reopens}, func() {
+	go pass(usr2, upgrades, upgrade, stopped)
+	return daemon.Wishes{Reload: reloads, Reopen: reopens, Upgrade: upgrades}, func() {
 		stopHangups()
 		stopUSR1()
+		stopUSR2()
 		close(stopped)
 	}
 }

@@ -20,13 +20,19 @@ type Socket struct {
 	Name string
 	// File is the descriptor; it is the caller's to close.
 	File *os.File
+	// Ours says that it comes from the process before by Bequeath, and not from the service manager.
+	Ours bool
 }
 
 // Sockets returns the descriptors that were passed in, in order (sd_listen_fds_with_names(3)), those that Store has put away apart
 // from the others. It hands them out once; the environment no longer names them afterwards, so that a child is not misled. Call it
 // before anything else is opened: an environment that promises descriptors which are not there is an error, and those that are
-// there are not touched.
+// there are not touched. What Bequeath has left is had in the same way.
 func Sockets() (sockets, stored []Socket, err error) {
+	all, err := inherited()
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := promised(); err != nil {
 		return nil, nil, err
 	}
@@ -36,6 +42,9 @@ func Sockets() (sockets, stored []Socket, err error) {
 		if named {
 			s.Name = f.Name()
 		}
+		all = append(all, s)
+	}
+	for _, s := range all {
 		if strings.HasPrefix(s.Name, storePrefix) {
 			stored = append(stored, s)
 		} else {

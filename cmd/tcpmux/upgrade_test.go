@@ -1,0 +1,133 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// installed copies the program to a place of its own, where it can be replaced.
+func installed(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "tcpmux")
+	replace(t, path, read(t, built))
+	return path
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// replace puts a program in place of another that may run, as a package manager does.
+func replace(t *testing.T, path string, program []byte) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAnUpgradeWithoutSystemdKeepsClients, in every model: connections, half a line, session and offsets, and the port.
+func TestAnUpgradeWithoutSystemdKeepsClients(t *testing.T) {
+	for _, model := range []string{"goroutine", "thread", "process"} {
+		t.Run(model, func(t *testing.T) {
+			t.Parallel()
+			dir, path := t.TempDir(), installed(t)
+			cmd := program(t, "run", "--config", settings(t, dir, "127.0.0.1:0", `model = "`+model+`"`, `format = "json"`))
+			cmd.Path = path
+			d, address := started(t, cmd)
+			conn := greeted(t, address)
+			for _, round := range []struct{ say, recorded string }{
+				{"one\nhalf", `"offset":0,"data":"one"`},
+				{" a line\nhalf", `"offset":4,"data":"half a line"`},
+				{" a line\nlast", `"offset":16,"data":"half a line"`},
+			} {
+				if _, err := io.WriteString(conn, round.say); err != nil {
+					t.Fatal(err)
+				}
+				recorded(t, dir, round.recorded)
+				replace(t, path, read(t, built))
+				d.seen = ""
+				if err := cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+					t.Fatal(err)
+				}
+				d.hear("msg=ready ")
+				late := greeted(t, address)
+				_ = late.Close()
+			}
+			if _, err := io.WriteString(conn, " words\n"); err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.CloseWrite()
+			if rest, err := io.ReadAll(conn); err != nil || len(rest) > 0 {
+				t.Errorf("heard %q, %v, want the end", rest, err)
+			}
+			recorded(t, dir, `"offset":28,"data":"last words"`)
+			recorded(t, dir, `"reason":"eof","records":4,"bytes":39`)
+			d.stops(dir)
+		})
+	}
+}
+
+// TestAnUpgradeThatCannotBeChangesNothing: clients notice nothing, and the log says why.
+func TestAnUpgradeThatCannotBeChangesNothing(t *testing.T) {
+	for _, c := range []struct {
+		name, program string
+		address       string // that the file has by then
+		want          string
+	}{
+		{"no program", "nothing", "", "exec format error"},
+		{"one that fails", "#!/bin/sh\necho no >&2\nexit 3\n", "", "exit status 3: no"},
+		{"another address", "", "127.0.0.1:1", "other addresses"},
+		{"a faulty file", "", "nowhere", "nowhere"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir, path := t.TempDir(), installed(t)
+			config := settings(t, dir, "127.0.0.1:0", "", "")
+			cmd := program(t, "run", "--config", config)
+			cmd.Path = path
+			d, address := started(t, cmd)
+			conn := greeted(t, address)
+			if c.program != "" {
+				replace(t, path, []byte(c.program))
+			}
+			if c.address != "" {
+				text := strings.Replace(string(read(t, config)), "127.0.0.1:0", c.address, 1)
+				if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+				t.Fatal(err)
+			}
+			d.hear("not upgraded")
+			d.hear(c.want)
+			if _, err := io.WriteString(conn, "on\n"); err != nil {
+				t.Fatal(err)
+			}
+			recorded(t, dir, ": on\n")
+		})
+	}
+}
+
+// TestAStopInTheMomentOfAnUpgradeIsObeyed by the program that takes over.
+func TestAStopInTheMomentOfAnUpgradeIsObeyed(t *testing.T) {
+	dir := t.TempDir()
+	cmd := program(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "", ""))
+	cmd.Env = append(os.Environ(), stopVariable+"=1")
+	d := converse(t, cmd, cmd.StderrPipe)
+	if status := d.ends(); status != 0 || !strings.Contains(d.seen, "msg=drained") {
+		t.Errorf("got status %d, %q, want it drained", status, d.seen)
+	}
+}
