@@ -137,6 +137,10 @@ func (t table) read(name, home string, keys []key) {
 	case []map[string]any:
 		at.want(v, fmt.Sprintf("one table: [%s] in single brackets", home))
 	default:
-		at.want(v, fmt.Sprintf("a table: [%s] on a line of its own", home))
+		want := fmt.Sprintf("a table: [%s] on a line of its own", home)
+		if _, ok := v.(bool); ok && home == "record" {
+			want += "; whether clients are recorded stands in a [[listener]]"
+		}
+		at.want(v, want)
 	}
 }
