@@ -30,6 +30,7 @@ type rule struct {
 	most     int    // 0: all
 	age      time.Duration
 	compress bool
+	minFree  int64 // bytes that compression leaves free on the file system
 }
 
 // keeper keeps backups by a rule, in the background and one file at a time. lumberjack could count, age and compress them; but
@@ -117,7 +118,7 @@ func (r rule) apply(over func() bool) error {
 		case r.most > 0 && i >= r.most, r.age > 0 && time.Since(b.at) > r.age:
 			errs = append(errs, b.remove())
 		case r.compress && b.plain:
-			errs = append(errs, pack(b.name, over))
+			errs = append(errs, r.pack(b.name, over))
 		}
 	}
 	return errors.Join(append(errs, err)...)
@@ -173,7 +174,7 @@ func (b backup) remove() error {
 var errOver = errors.New("stopped")
 
 // pack compresses the file. The compressed one is complete and on disk before it gets its name, and only then the file goes.
-func pack(name string, over func() bool) error {
+func (r rule) pack(name string, over func() bool) error {
 	in, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
@@ -188,7 +189,7 @@ func pack(name string, over func() bool) error {
 	if err != nil {
 		return err
 	}
-	if err := fill(out, in, info.Mode().Perm(), over); err != nil {
+	if err := fill(out, in, info.Mode().Perm(), func() error { return r.mayPack(out, over) }); err != nil {
 		err = errors.Join(err, out.Close(), os.Remove(temp))
 		if errors.Is(err, errOver) {
 			return nil
@@ -201,18 +202,38 @@ func pack(name string, over func() bool) error {
 	return os.Remove(name)
 }
 
-// fill writes in, compressed, to out, and has it on disk.
-func fill(out, in *os.File, mode fs.FileMode, over func() bool) error {
+// packStep is how much is compressed until it is looked again whether that may go on.
+const packStep = 1 << 20
+
+// mayPack says why compression should end early, if it should.
+func (r rule) mayPack(out *os.File, over func() bool) error {
+	if over() {
+		return errOver
+	}
+	if r.minFree == 0 {
+		return nil
+	}
+	h, err := kernel{}.hold(out)
+	if err != nil {
+		return err
+	}
+	free, err := h.room()
+	if err == nil && free < r.minFree+packStep {
+		err = fmt.Errorf("%d bytes are free on its file system, too few beside the %d that min_free leaves to others", free, r.minFree)
+	}
+	return err
+}
+
+// fill writes in, compressed, to out, and has it on disk, as long as mayGoOn has no error.
+func fill(out, in *os.File, mode fs.FileMode, mayGoOn func() error) error {
 	z := gzip.NewWriter(out)
 	for {
-		n, err := io.CopyN(z, in, 1<<20)
-		if over() {
-			return errOver
+		if err := mayGoOn(); err != nil {
+			return err
 		}
-		if n == 0 || err != nil && err != io.EOF {
-			if err == io.EOF {
-				break
-			}
+		if _, err := io.CopyN(z, in, packStep); err == io.EOF {
+			break
+		} else if err != nil {
 			return err
 		}
 	}

@@ -32,7 +32,8 @@ type FileOptions struct {
 	Compress bool
 	// Sync is how long after a write fdatasync(2) follows at the latest; SyncAlways has Write wait for it, SyncNever leaves it out.
 	Sync time.Duration
-	// MinFree is how many bytes Write leaves free on the file system for others: with fewer it fails. 0 lets the disk run full.
+	// MinFree is how many bytes Write leaves free on the file system for others: with fewer it fails. Compression leaves them too,
+	// and is tried again after the next rotation, or an hour. 0 lets the disk run full.
 	MinFree int64
 	// Format is that of the lines. A file that has lines of the other format is rotated before the first is written.
 	Format Format
@@ -143,7 +144,7 @@ func (f *File) begin() error {
 // prune has the backups looked at.
 func (f *File) prune() {
 	f.pruned = time.Now()
-	f.keeper.keep(rule{path: f.opt.Path, most: f.opt.MaxBackups, age: f.opt.MaxAge, compress: f.opt.Compress})
+	f.keeper.keep(rule{path: f.opt.Path, most: f.opt.MaxBackups, age: f.opt.MaxAge, compress: f.opt.Compress, minFree: f.opt.MinFree})
 }
 
 // tell tells whoever wants to know.

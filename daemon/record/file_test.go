@@ -517,6 +517,35 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// TestCompressionLeavesMinFree holds that what others are left is not taken to compress, either.
+func TestCompressionLeavesMinFree(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		minFree int64
+		want    string // what is left of the backup
+		err     string
+	}{
+		{"nothing is left to others", 0, "r-2026-01-01T00-00-00.000.log.gz", ""},
+		{"there is room", 1, "r-2026-01-01T00-00-00.000.log.gz", ""},
+		{"there is none", 1 << 60, "r-2026-01-01T00-00-00.000.log", "too few beside the 1152921504606846976 that min_free leaves to others"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "r-2026-01-01T00-00-00.000.log"), []byte("line\n"), 0o640); err != nil {
+				t.Fatal(err)
+			}
+			err := rule{path: filepath.Join(dir, "r.log"), compress: true, minFree: c.minFree}.apply(func() bool { return false })
+			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("got %v, want %q", err, c.err)
+			}
+			left, _ := os.ReadDir(dir)
+			if len(left) != 1 || left[0].Name() != c.want {
+				t.Errorf("got %v left, want %q", left, c.want)
+			}
+		})
+	}
+}
+
 func TestRetentionThatFailsIsToldOnce(t *testing.T) {
 	var told []error
 	k := newKeeper(func(err error) { told = append(told, err) })
