@@ -24,8 +24,8 @@ func runCommand(stderr io.Writer) *cobra.Command {
 		Long: `run is the daemon. It stays in the foreground, takes its sockets from systemd or binds its own, and logs to standard error.
 
 SIGTERM and SIGINT drain: no new clients are let in, what has arrived is recorded, and clients get drain_timeout to finish;
-programs that serve clients (exec) too, and then SIGTERM and 3 seconds later SIGKILL. SIGTERM after SIGWINCH, which the unit
-sends at a restart, leaves clients to the next process instead (survive), where systemd stores them for it.
+programs that serve clients (exec) too, and then SIGTERM and 3 seconds later SIGKILL. Under systemd SIGINT, which the unit has it
+send at a restart, leaves clients to the next process instead (survive), where systemd stores them for it.
 A second signal ends it at once, with status 1. SIGHUP reads the configuration anew, under live clients; one with a fault
 changes nothing. SIGUSR1 has it let go of record and log files that were moved away, and make them anew, as logrotate(8) needs.
 
@@ -54,11 +54,8 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 		fmt.Fprintf(stderr, "tcpmux: second signal (%v): not drained\n", s)
 		os.Exit(statusFailed)
 	}
-	restart := announced()
 	ctx, stop := untilSignal(ctx, impatient, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	ctx, end := restart.asCause(ctx)
-	defer end()
 	stopIfAsked()
 	again := func() (config.Config, error) { return load(path, asked, io.Discard) }
 	program, err := os.Executable() // before it is replaced

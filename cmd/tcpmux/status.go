@@ -10,6 +10,8 @@ import (
 
 	"tcpmux/cmd/tcpmux/client"
 	"tcpmux/config"
+	"tcpmux/daemon"
+	"tcpmux/daemon/systemd"
 )
 
 // The exit statuses besides 0. 64 and 78 are those of sysexits.h; the unit does not restart after them. Go's panics use 2.
@@ -36,7 +38,13 @@ type signalError struct{ syscall.Signal }
 func (s signalError) Error() string { return s.String() }
 
 // Is makes it a cancellation, which is all that a signal is to whoever ends in order at one.
-func (s signalError) Is(target error) bool { return target == context.Canceled }
+func (s signalError) Is(target error) bool {
+	return target == context.Canceled || target == daemon.ErrRestart && s.restarts()
+}
+
+// restarts says whether another process follows, as far as the signal tells: the unit has systemd send SIGINT then, in place of
+// SIGTERM (RestartKillSignal=), whatever either is doing at that moment. At a terminal SIGINT is no more than Ctrl-C.
+func (s signalError) restarts() bool { return s.Signal == syscall.SIGINT && systemd.Notified() }
 
 // report tells err, which the command at path returned, and returns the exit status. It is the one place where errors are
 // told.

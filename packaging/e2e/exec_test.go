@@ -5,6 +5,7 @@ package e2e
 import (
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -60,8 +61,11 @@ func (r *rig) hearAll(addr string) string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return string(said)
+	return internalSignals.ReplaceAllString(string(said), "\n0000000000000000\n")
 }
+
+// internalSignals are masks of signals with the C library's own, 32 and 33, which whoever started systemd here may have passed on.
+var internalSignals = regexp.MustCompile(`\n0{7}[01][08]0{7}\n`)
 
 func TestProgramsOfThePackagedService(t *testing.T) {
 	r := withPrograms(t)

@@ -280,6 +280,22 @@ func TestClientsOutliveRestarts(t *testing.T) {
 	})
 }
 
+// A restart may come while systemd still takes the service for one that starts: then it runs no ExecStop=, and the signal alone
+// tells that another process follows.
+func TestClientsOutliveARestartDuringAStart(t *testing.T) {
+	outlive(t, "goroutine", 100, func(r *rig) {
+		r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nExecStartPost=/bin/sleep 3\n")
+		r.run("systemctl", "daemon-reload")
+		for range 3 {
+			r.run("systemctl", "restart", "--no-block", "tcpmux.service")
+			r.awaitProperty("tcpmux.service", "SubState", "start-post")
+			was := r.mainPID()
+			r.run("systemctl", "restart", "--no-block", "tcpmux.service")
+			r.awaitOther(was)
+		}
+	})
+}
+
 func TestClientsOutliveKills(t *testing.T) {
 	outlive(t, "goroutine", 1000, func(r *rig) {
 		r.explain(`Failed to start tcpmux`) // killed before it was ready
