@@ -43,7 +43,7 @@ func accept4(fd int) (int, syscall.Sockaddr, error) {
 func (a *acceptor) run() error {
 	for {
 		if a.attend() {
-			return a.leave()
+			return a.takeBacklog()
 		}
 		fd, peer, err := a.next()
 		switch {
@@ -151,9 +151,9 @@ func (a *acceptor) recovered() {
 	}
 }
 
-// leave takes in those who wait in the backlog of a socket that is closed with us, as they have connected in good faith and
+// takeBacklog takes in those who wait in the backlog of a socket that is closed with us, as they have connected in good faith and
 // may have sent something. Those of systemd's socket wait for the next process.
-func (a *acceptor) leave() error {
+func (a *acceptor) takeBacklog() error {
 	for !a.ln.inherited {
 		if a.server.takePlace(a.ln) != nil {
 			a.server.log.Warn("clients in the backlog are turned away: there are too many", "listener", a.ln.name)

@@ -67,9 +67,9 @@ func (t *talk) acknowledge() {
 	}
 }
 
-// takeLeave half-closes, while the server drains, the connection of a client that waits for acknowledgements, once it has all that it
+// sayNoMore half-closes, while the server drains, the connection of a client that waits for acknowledgements, once it has all that it
 // is due: from then on what it sends is recorded and not acknowledged. Other clients are told at once.
-func (t *talk) takeLeave() {
+func (t *talk) sayNoMore() {
 	if t.acks() && !t.mute && !t.leaving.Load() && t.server.draining.Load() && t.unread() <= t.waiting {
 		t.mute = true
 		t.halfClose()

@@ -100,7 +100,7 @@ func (t *talk) woken() (why reason, over bool) {
 			return bySink, true
 		}
 	}
-	t.takeLeave()
+	t.sayNoMore()
 	if t.unread() > t.waiting {
 		t.heard = time.Now() // it came just now
 	}

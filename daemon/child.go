@@ -147,8 +147,8 @@ func (c *clerk) obey() error {
 			if err := c.hello(); err != nil {
 				return err
 			}
-		case orderAck:
-			c.post.ack()
+		case orderWritten:
+			c.post.written()
 		case orderDrain:
 			c.server.draining.Store(true)
 			c.session.model.drain()

@@ -87,10 +87,10 @@ func (j *job) verdict(how string) (reason, error) {
 	return reason(how), nil
 }
 
-// leave takes leave of the client: whoever still holds the connection, having left the program's process group, has nobody to
+// hangUp ends the connection for the client: whoever still holds the connection, having left the program's process group, has nobody to
 // talk to any more. What the client sent in vain is taken from the kernel, or closing would break off what it is still to hear
 // (RFC 2525, section 2.17).
-func leave(fd uintptr) {
+func hangUp(fd uintptr) {
 	_ = unix.Shutdown(int(fd), unix.SHUT_RDWR) // it fails when the client has gone
 	_ = discard(fd, unread(fd))                // as does this
 }
@@ -120,7 +120,7 @@ func (x *execution) serve() (reason, error) {
 		return byExec, err
 	}
 	how := x.run(p)
-	x.control(leave)
+	x.control(hangUp)
 	return x.verdict(how)
 }
 
@@ -186,7 +186,7 @@ func (x *recordedExecution) serve() (reason, error) {
 		x.job.stop(why)
 	}
 	how := <-ended
-	x.control(leave)
+	x.control(hangUp)
 	if why == bySink {
 		return why, err
 	}

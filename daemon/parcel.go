@@ -16,14 +16,14 @@ import (
 // first is the hello, which brings the connection as ancillary data. From it come parcels: a byte that says what it is, four
 // that say how long it is, and that.
 const (
-	orderHello  = 'h' // and a hello
-	orderAck    = 'a' // the messages of one parcel are written
-	orderBind   = 'b' // and bounds, in force from now on
-	orderDrain  = 'd' // say no more to the client
-	orderLeave  = 'l' // leave the client to the next process
-	orderExpire = 'x' // the time to finish is over
-	parcelData  = 'm' // messages, each acknowledged by one orderAck for the parcel
-	parcelEnd   = 'e' // the session is over: an ending
+	orderHello   = 'h' // and a hello
+	orderWritten = 'w' // the messages of one parcel are written
+	orderBind    = 'b' // and bounds, in force from now on
+	orderDrain   = 'd' // say no more to the client
+	orderLeave   = 'l' // leave the client to the next process
+	orderExpire  = 'x' // the time to finish is over
+	parcelData   = 'm' // messages; one orderWritten answers them all
+	parcelEnd    = 'e' // the session is over: an ending
 )
 
 // parcelHead is how long the head of a parcel is.
@@ -122,10 +122,10 @@ func parseEnding(b []byte) (e ending, err error) {
 type post struct {
 	out io.Writer
 
-	mu    sync.Mutex
-	sent  uint64 // parcels
-	acked uint64
-	come  sync.Cond
+	mu   sync.Mutex
+	sent uint64 // parcels
+	done uint64 // of these, written
+	come sync.Cond
 }
 
 func newPost(out io.Writer) *post {
@@ -153,7 +153,7 @@ func (p *post) Gather(messages []byte) (record.Ticket, error) {
 func (p *post) Commit(t record.Ticket) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.acked < uint64(t) {
+	for p.done < uint64(t) {
 		p.come.Wait()
 	}
 	return nil
@@ -162,11 +162,11 @@ func (p *post) Commit(t record.Ticket) error {
 // CommitNow implements sink.
 func (p *post) CommitNow(t record.Ticket) error { return p.Commit(t) }
 
-// ack notes that one more parcel is written.
-func (p *post) ack() {
+// written notes that one more parcel is written.
+func (p *post) written() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.acked++
+	p.done++
 	p.come.Broadcast()
 }
 

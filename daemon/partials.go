@@ -85,7 +85,7 @@ func (p *partials) largest() *talk {
 func (t *talk) press() {
 	t.pressed.Store(true)
 	t.wake()
-	t.server.ring()
+	t.server.ringBell()
 }
 
 // yield records what is held of a message as a piece of it.

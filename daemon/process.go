@@ -150,7 +150,7 @@ func (c *child) serve() (reason, error) {
 			if c.server.expired.Load() { // while it waited for the sink its time stood still
 				c.worker.allow(workerGrace)
 			}
-			c.order(orderAck)
+			c.order(orderWritten)
 		case parcelEnd:
 			return c.end(n)
 		default:

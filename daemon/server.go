@@ -200,11 +200,11 @@ func (s *Server) nudge() {
 	for c := range s.sessions {
 		c.model.nudge()
 	}
-	s.ring()
+	s.ringBell()
 }
 
-// ring makes the threads look at the deadlines that were set for them.
-func (s *Server) ring() {
+// ringBell makes the threads look at the deadlines that were set for them.
+func (s *Server) ringBell() {
 	if err := s.bell.ring(); err != nil {
 		s.log.Error("threads cannot be woken", "err", err)
 	}
@@ -222,7 +222,7 @@ func (s *Server) drain() {
 	for c := range s.sessions {
 		c.model.drain()
 	}
-	s.ring()
+	s.ringBell()
 }
 
 // stopAccepting has the accept loops end. It is called with mu held.
@@ -260,7 +260,7 @@ func (s *Server) expire() {
 	for c := range s.sessions {
 		c.model.expire()
 	}
-	s.ring()
+	s.ringBell()
 }
 
 // passing says whether an error of accept is one that goes by, or one of a single connection (accept(2)): the loop goes on.

@@ -52,7 +52,7 @@ func (v *survival) retire(s *session) {
 	}
 	s.slot.SetClosed()
 	if v.ring.Retire(&s.entry) {
-		s.model.control(leave)
+		s.model.control(hangUp)
 	}
 	s.slot.Free()
 }
@@ -124,7 +124,7 @@ func (s *Server) part() {
 			c.model.drain()
 		}
 	}
-	s.ring()
+	s.ringBell()
 }
 
 // describe says in a few words how things stand; "" when there is nothing to say.

@@ -20,18 +20,18 @@ import (
 type talk struct {
 	*session
 	stream
-	framing  framing.Framer
-	heard    time.Time // when the client last sent something
-	greeted  atomic.Bool
-	begun    time.Time   // when the first byte of the message came that is under way; zero: none is
-	deadline time.Time   // the read deadline that is set; zero: none
-	waiting  int         // bytes at the head of the socket that were seen and are no whole message yet
-	lowat    int         // SO_RCVLOWAT of the socket; 0: never set
-	moved    []byte      // the beginning of a message too long to wait in the kernel for its end; nil when there is none
-	held     int         // how much of the server's memory for partial messages that takes
-	pressed  atomic.Bool // it takes too much of it
-	lost     error       // not nil: the client does not keep to the framing
-	relay    *relay      // hands on what is recorded; nil: to nobody
+	framing   framing.Framer
+	heard     time.Time // when the client last sent something
+	greeted   atomic.Bool
+	begun     time.Time   // when the first byte of the message came that is under way; zero: none is
+	deadline  time.Time   // the read deadline that is set; zero: none
+	waiting   int         // bytes at the head of the socket that were seen and are no whole message yet
+	lowat     int         // SO_RCVLOWAT of the socket; 0: never set
+	moved     []byte      // the beginning of a message too long to wait in the kernel for its end; nil when there is none
+	held      int         // how much of the server's memory for partial messages that takes
+	pressed   atomic.Bool // it takes too much of it
+	malformed error       // not nil: the client does not keep to the framing
+	relay     *relay      // hands on what is recorded; nil: to nobody
 
 	ack   template // bound to the session
 	owed  *acks    // for messages that are not recorded yet; nil: none
@@ -124,7 +124,7 @@ func (t *talk) listen() (reason, error) {
 			if err := t.take(saw, framing.Timeout); err != nil {
 				return bySink, err
 			}
-			return byVolume, t.lost
+			return byVolume, t.malformed
 		case saw.n == 0:
 			t.server.workspaces.put(saw.ws)
 			return t.finish(byEOF, nil)
@@ -135,10 +135,10 @@ func (t *talk) listen() (reason, error) {
 			if t.deaf != nil {
 				return t.unheard()
 			}
-			if t.lost != nil {
-				return t.lastWords(byMalformed, framing.Malformed), t.lost
+			if t.malformed != nil {
+				return t.lastWords(byMalformed, framing.Malformed), t.malformed
 			}
-			t.takeLeave()
+			t.sayNoMore()
 		}
 	}
 }
@@ -275,7 +275,7 @@ func (t *talk) take(saw sight, flag framing.Flag) error {
 		return err
 	}
 	t.acknowledge() // before they leave the kernel: a client that outlives us is acknowledged rather twice than never
-	done -= t.pass(kept, recorded)
+	done -= t.handOn(kept, recorded)
 	if t.records > first {
 		t.slot.Count(t.tally())
 	}
@@ -353,8 +353,8 @@ func (t *talk) stays(saw sight, rest []byte) bool {
 
 // encode appends one message to the workspace's output.
 func (t *talk) encode(ws *workspace, m framing.Message) {
-	if m.Flag == framing.Malformed && t.lost == nil {
-		t.lost = fmt.Errorf("no %s message begins at byte %d", t.settings.framing.Kind, t.offset)
+	if m.Flag == framing.Malformed && t.malformed == nil {
+		t.malformed = fmt.Errorf("no %s message begins at byte %d", t.settings.framing.Kind, t.offset)
 	}
 	t.message(ws, record.Message{Offset: t.offset, Head: m.Head, Data: m.Data, End: m.End, Flag: m.Flag.String()})
 	if t.acks() {
@@ -408,7 +408,7 @@ func (t *talk) drain() {
 	switch {
 	case !t.greeted.Load(): // serve does it then
 	case t.acks():
-		t.wake() // it takes leave once there is nothing to acknowledge
+		t.wake() // it says no more once there is nothing to acknowledge
 	default:
 		t.halfClose()
 	}
