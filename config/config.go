@@ -4,7 +4,10 @@
 // reads its rules, unless it is asked early.
 package config
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // DefaultPath is where the daemon looks when it is not told another file.
 const DefaultPath = "/etc/tcpmux.toml"
@@ -83,6 +86,9 @@ type Listener struct {
 	// ExecMemory is the address space in bytes that each process of a program may have, 1 MiB or more (RLIMIT_AS, setrlimit(2)).
 	// Default 0: no limit.
 	ExecMemory int64
+	// ProxyProtocol are proxies: from them a PROXY header is required, which says whom they speak for, and others are refused. Default:
+	// none, and no header is looked for.
+	ProxyProtocol []netip.Prefix
 	// Limits are those of this listener beside, or in place of, those of [limits].
 	Limits ListenerLimits
 }

@@ -38,6 +38,7 @@ func sharedKeys(l *Listener) []key {
 		{"max_message", size(&l.MaxMessage, 1, maxMaxMessage)},
 		{"idle_timeout", idleTimeout(&l.IdleTimeout)},
 		{"lost_timeout", lostTimeout(&l.LostTimeout)},
+		{"proxy_protocol", prefixes(&l.ProxyProtocol)},
 		{"ack", template(&l.Ack, maxAck, append(placeholders, "offset"))},
 		{"ack_timeout", duration(&l.AckTimeout, "for none")},
 		{"exec", program(&l.Exec)},

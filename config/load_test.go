@@ -48,7 +48,7 @@ func TestLoadGood(t *testing.T) {
 	main := Listener{
 		Name: MainListener, Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
 		Banner: "hello {client}\r\n", Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little",
-		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, LostTimeout: 30 * time.Second, Ack: "{offset}\n", AckTimeout: time.Minute, Record: true,
+		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, LostTimeout: 30 * time.Second, ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Ack: "{offset}\n", AckTimeout: time.Minute, Record: true,
 	}
 	limits := Limits{
 		Clients: 5, Memory: 1 << 30, SourcePrefix: SourcePrefix{24, 56}, PerSource: PerSource{3, Rate{100, time.Minute}},
@@ -61,6 +61,7 @@ func TestLoadGood(t *testing.T) {
 	}
 	main.Limits.Policy = limits.Policy
 	telnet, scan, program := main, main, main
+	telnet.ProxyProtocol = nil
 	telnet.Limits = ListenerLimits{Clients: 2, PerSource: PerSource{1, Rate{2, time.Hour}}, Policy: limits.Policy}
 	telnet.Limits.Allow, telnet.Limits.Refusal, telnet.Limits.AccessTimes = nil, "", nil
 	telnet.Limits.MaxSession, telnet.Limits.MaxSessionBytes, telnet.Limits.MessageTimeout = 0, 0, time.Millisecond

@@ -74,6 +74,7 @@ func (l Listener) shared(name string) []Setting {
 		"max_message", quoteTOML(formatSize(l.MaxMessage)),
 		"idle_timeout", quoteTOML(formatDuration(l.IdleTimeout)),
 		"lost_timeout", quoteTOML(formatDuration(l.LostTimeout)),
+		"proxy_protocol", prefixesTOML(l.ProxyProtocol),
 		"ack", quoteTOML(l.Ack),
 		"ack_timeout", quoteTOML(formatDuration(l.AckTimeout)),
 		"exec", arrayTOML(l.Exec),

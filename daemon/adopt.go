@@ -47,7 +47,20 @@ func (s *Server) resume(lns []*listener, fd int, cookie uint64, written func(ses
 	ln := listenerOf(lns, known.local)
 	name := bootID() + "-" + strconv.FormatUint(cookie, 16)
 	c := beginSession(s, ln, record.Source{Listener: ln.name, Session: name, Remote: known.remote.String()})
-	c.slot = slot
+	c.slot, c.peer = slot, known.remote
+	client, size := slot.Client()
+	if size > 0 && known.consumed >= int64(size) { // the proxy's header, which is none of the client's bytes
+		known.consumed -= int64(size)
+		if client.IsValid() {
+			c.source.Remote, c.source.Proxy, known.remote = client.String(), c.source.Remote, client
+		}
+	} else if c.settings.proxied() && known.consumed == 0 {
+		if c.model, err = newHerald(c, fd); err != nil {
+			return nil, err
+		}
+		s.seat(c)
+		return c, nil
+	}
 	c.restore(known, written(name))
 	if slot.Crashed() >= maxCrashes {
 		c.past.suspect = true

@@ -89,10 +89,22 @@ func (s *Server) releasePlace(ln *listener) {
 	ln.door.slots.release()
 }
 
+// decide decides on a connection. One of a proxy is let in as such: the proxy's client is decided on once it is known.
+func (s *Server) decide(ln *listener, addr netip.Addr) (admission.Pass, admission.Verdict) {
+	settings := ln.settings.Load()
+	switch {
+	case !settings.proxied():
+		return s.gate(ln).Enter(addr, time.Now())
+	case !settings.trusts(addr):
+		return admission.Pass{}, admission.Unproxied
+	}
+	return admission.Pass{}, admission.Admitted
+}
+
 // admit decides on a connection, and starts a session for one that is let in; a place has been taken for it.
 func (s *Server) admit(ln *listener, fd int, peer syscall.Sockaddr) {
 	remote := addrPort(peer)
-	pass, verdict := s.gate(ln).Enter(remote.Addr(), time.Now())
+	pass, verdict := s.decide(ln, remote.Addr())
 	if verdict != admission.Admitted {
 		refuse(fd, ln.settings.Load().Limits.Refusal)
 		s.releasePlace(ln)
@@ -110,22 +122,33 @@ func (s *Server) admit(ln *listener, fd int, peer syscall.Sockaddr) {
 	s.start(c)
 }
 
-// readmit takes a place for a client of the process before and counts it, whatever the limits say now.
-func (s *Server) readmit(c *session, addr netip.Addr) {
+// seat takes a place for a client of the process before, even if there is none.
+func (s *Server) seat(c *session) {
 	s.slots.seat()
 	c.listener.door.slots.seat()
+}
+
+// readmit takes a place for a client of the process before and counts it, whatever the limits say now.
+func (s *Server) readmit(c *session, addr netip.Addr) {
+	s.seat(c)
 	c.pass = s.gate(c.listener).Return(addr)
 }
 
 // refuse closes a connection, after telling the client text if it takes it at once. What it has said is thrown away first, as a
 // close would otherwise take the text back (RFC 1122, 4.2.2.13).
 func refuse(fd int, text string) {
-	if text != "" {
-		_, _ = unix.Write(fd, []byte(text))
-		_ = unix.Shutdown(fd, unix.SHUT_WR)
-		_ = discard(uintptr(fd), unread(uintptr(fd)))
+	tellRefused(fd, text)
+	_ = unix.Close(fd) // nothing of it is wanted
+}
+
+func tellRefused(fd int, text string) {
+	if text == "" {
+		return
 	}
-	_ = unix.Close(fd) // nothing of it is wanted; errors are those of a client who has gone
+	// Errors are those of a client who has gone.
+	_, _ = unix.Write(fd, []byte(text))
+	_ = unix.Shutdown(fd, unix.SHUT_WR)
+	_ = discard(uintptr(fd), unread(uintptr(fd)))
 }
 
 // refusals count who was refused, by verdict. Safe for concurrent use.

@@ -41,6 +41,7 @@ type listenerSettings struct {
 	framing framing.Spec
 	launch  *launch // nil: no program is run
 	hours   admission.Hours
+	proxies *admission.Rules // who may speak for others
 }
 
 func newListener(c config.Listener, file *os.File, inherited bool) *listener {
@@ -58,6 +59,7 @@ func (ln *listener) configure(c config.Listener) {
 		framing:  framingOf(c),
 		launch:   newLaunch(c),
 		hours:    hoursOf(c.Limits.AccessTimes),
+		proxies:  admission.NewRules(c.ProxyProtocol, nil),
 	})
 }
 

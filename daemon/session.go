@@ -55,6 +55,7 @@ type session struct {
 	model    model
 	commit   func(record.Ticket) error // waits until what was handed to the sink is written
 	source   record.Source
+	peer     netip.AddrPort // the other end of the connection
 	pass     admission.Pass // what it counts in, until it is over
 	opened   time.Time
 	offset   int64 // bytes of the stream that messages have taken
@@ -94,7 +95,13 @@ func newSession(srv *Server, ln *listener, fd int, remote netip.AddrPort) (*sess
 	}
 	name := bootID() + "-" + strconv.FormatUint(cookie, 16)
 	s := beginSession(srv, ln, record.Source{Listener: ln.name, Session: name, Remote: remote.String()})
-	if err := s.setModel(fd); err != nil {
+	s.peer = remote
+	if s.settings.proxied() {
+		s.model, err = newHerald(s, fd)
+	} else {
+		err = s.setModel(fd)
+	}
+	if err != nil {
 		return nil, err
 	}
 	srv.survival.add(s, fd, cookie)
@@ -150,6 +157,11 @@ func (s *session) run() {
 		s.model.close()
 		return
 	}
+	if why == byRefusal {
+		s.server.survival.retire(s)
+		s.model.close()
+		return
+	}
 	s.end(why, err)
 }
 
@@ -192,6 +204,9 @@ func (s *session) log(why reason, err error) {
 		slog.Int64("bytes", s.offset),
 		slog.Duration("duration", now.Sub(s.opened).Round(time.Millisecond)),
 	)
+	if s.source.Proxy != "" {
+		r.AddAttrs(slog.String("proxy", s.source.Proxy))
+	}
 	if err != nil {
 		r.AddAttrs(slog.Any("err", err))
 	}

@@ -23,13 +23,15 @@ const (
 	Hasty
 	// Exhausted is for who comes when there is no descriptor left; no gate says so.
 	Exhausted
+	// Unproxied is for who comes by itself where only proxies may; no gate says so.
+	Unproxied
 	// Verdicts is how many there are.
 	Verdicts = iota
 )
 
-// String is the word that logs show: "admitted", "denied", "hours", "source", "rate" or "descriptors".
+// String is the word that logs show: "admitted", "denied", "hours", "source", "rate", "descriptors" or "proxy".
 func (v Verdict) String() string {
-	return [...]string{"admitted", "denied", "hours", "source", "rate", "descriptors"}[v]
+	return [...]string{"admitted", "denied", "hours", "source", "rate", "descriptors", "proxy"}[v]
 }
 
 // Gate is what a client has to pass; all of it must let it in. Safe for concurrent use while its fields do not change.

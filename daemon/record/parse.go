@@ -56,7 +56,7 @@ func NewParser(f Format) *Parser { return &Parser{format: f, again: NewEncoder(f
 func (p *Parser) Parse(line []byte) (*Record, error) {
 	p.in = cursor{line: line}
 	p.rec.Message = Message{Head: p.rec.Head[:0], Data: p.rec.Data[:0], End: p.rec.End[:0]}
-	p.rec.Reason, p.rec.Records, p.rec.Bytes = "", 0, 0
+	p.rec.Proxy, p.rec.Reason, p.rec.Records, p.rec.Bytes = "", "", 0, 0
 	if p.format == JSON {
 		p.object()
 	} else {
@@ -85,6 +85,10 @@ func (p *Parser) object() {
 	in.want(`","remote":"`)
 	intern(&r.Remote, in.printable('"'))
 	in.want(`"`)
+	p.proxy(`,"proxy":"`, '"')
+	if r.Proxy != "" {
+		in.want(`"`)
+	}
 	switch string(kind) {
 	case "open":
 		r.Kind = KindOpen
@@ -103,6 +107,13 @@ func (p *Parser) object() {
 		in.refuse("kind %q, want open, message or close", kind)
 	}
 	in.want(`}`)
+}
+
+// proxy reads the address of a proxy, if there is one, which is before end.
+func (p *Parser) proxy(before string, end byte) {
+	if p.in.has(before) {
+		intern(&p.rec.Proxy, p.in.printable(end))
+	}
 }
 
 // message reads the members that only a message has.
@@ -131,6 +142,7 @@ func (p *Parser) text() {
 	case in.has(" open from "):
 		r.Kind = KindOpen
 		intern(&r.Remote, in.printable(' '))
+		p.proxy(" via ", ' ')
 	case in.has(" close from "):
 		r.Kind = KindClose
 		remote, _ := bytes.CutSuffix(in.printable(' '), []byte(":"))

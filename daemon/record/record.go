@@ -38,6 +38,8 @@ type Source struct {
 	Session string
 	// Remote is the client's address, host:port.
 	Remote string
+	// Proxy is the address of the proxy that has said so, host:port; "" when the client has come by itself.
+	Proxy string
 }
 
 // Message is one message of a client, or a piece of one. Head, Data and End are consecutive bytes of its stream.
@@ -110,7 +112,11 @@ func (e *Encoder) Open(dst []byte) []byte {
 	if e.format == JSON {
 		return append(e.who(dst, "open"), "}\n"...)
 	}
-	return append(append(append(append(dst, e.stamp.text[:]...), " open from "...), e.src.Remote...), '\n')
+	dst = append(append(append(dst, e.stamp.text[:]...), " open from "...), e.src.Remote...)
+	if e.src.Proxy != "" {
+		dst = append(append(dst, " via "...), e.src.Proxy...)
+	}
+	return append(dst, '\n')
 }
 
 // Close appends the record that the session has ended: why, in a lower-case word that may have a number behind it, how many
@@ -131,7 +137,11 @@ func (e *Encoder) Close(dst []byte, reason string, records, bytes int64) []byte 
 func (e *Encoder) who(dst []byte, kind string) []byte {
 	dst = append(append(append(dst, e.head...), kind...), `","listener":"`...)
 	dst = append(append(append(dst, e.src.Listener...), `","session":"`...), e.src.Session...)
-	return append(append(append(dst, `","remote":"`...), e.src.Remote...), '"')
+	dst = append(append(append(dst, `","remote":"`...), e.src.Remote...), '"')
+	if e.src.Proxy != "" {
+		dst = append(append(append(dst, `,"proxy":"`...), e.src.Proxy...), '"')
+	}
+	return dst
 }
 
 // stamp is a moment as records show it: RFC 3339, UTC, microseconds.

@@ -213,3 +213,30 @@ func BenchmarkEncode(b *testing.B) {
 		})
 	}
 }
+
+// TestAProxyIsInTheRecord: that it was opened as text, all of them as json; and read again.
+func TestAProxyIsInTheRecord(t *testing.T) {
+	src := &Source{Listener: "tcpmux", Session: "8f3a-2c", Remote: "[2001:db8::1]:40312", Proxy: "10.0.0.1:5"}
+	for _, c := range []struct {
+		format Format
+		proxy  [3]string // of open, message, close
+		open   string
+	}{
+		{Text, [3]string{src.Proxy, "", ""}, "1970-01-01T00:00:01.000000Z open from [2001:db8::1]:40312 via 10.0.0.1:5\n"},
+		{JSON, [3]string{src.Proxy, src.Proxy, src.Proxy},
+			`{"time":"1970-01-01T00:00:01.000000Z","kind":"open","listener":"tcpmux","session":"8f3a-2c","remote":"[2001:db8::1]:40312","proxy":"10.0.0.1:5"}` + "\n"},
+	} {
+		e, p := NewEncoder(c.format), NewParser(c.format)
+		e.Begin(src, time.Unix(1, 0))
+		lines := []string{string(e.Open(nil)), string(e.Message(nil, Message{Data: []byte("x via y")})), string(e.Close(nil, "eof", 1, 8))}
+		if lines[0] != c.open {
+			t.Errorf("got %q, want %q", lines[0], c.open)
+		}
+		for i, line := range lines {
+			r, err := p.Parse([]byte(strings.TrimSuffix(line, "\n")))
+			if err != nil || r.Proxy != c.proxy[i] || r.Remote != src.Remote {
+				t.Errorf("%q: got %+v and %v, want %q via %q", line, r, err, src.Remote, c.proxy[i])
+			}
+		}
+	}
+}

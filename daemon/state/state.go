@@ -8,9 +8,11 @@
 package state
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -41,7 +43,9 @@ type slot struct {
 	tallies [2]tally
 	flags   atomic.Uint32
 	crashes atomic.Uint32
-	_       [slotSize - 8*3 - 2*32 - 8]byte
+	client  [2]atomic.Uint64 // the address of whom a proxy speaks for, in network order
+	front   atomic.Uint64    // its port, the size of the proxy's header << 16, and frontFlags; 0: none has come
+	_       [slotSize - 8*3 - 2*32 - 8 - 24]byte
 }
 
 // tally is what a session has come to.
@@ -50,6 +54,12 @@ type tally struct{ offset, records, framing, _ atomic.Int64 }
 const (
 	flagClosed = 1 << iota // its end is recorded
 	flagBusy               // its bytes are being made into records
+)
+
+// Flags of front.
+const (
+	frontHasClient = 1 << (32 + iota) // there is an address
+	frontIsIPv4
 )
 
 // File is such a file. A slot that was never taken costs no memory. Its methods may be called from any goroutine.
@@ -239,6 +249,47 @@ func (s *Slot) clear() {
 	}
 	s.at.flags.Store(0)
 	s.at.crashes.Store(0)
+	s.at.front.Store(0)
+	for i := range s.at.client {
+		s.at.client[i].Store(0)
+	}
+}
+
+// SetClient notes whom the proxy before a connection speaks for, the zero value for nobody else, and how many bytes of its stream,
+// 1 to 65535, have said so.
+func (s *Slot) SetClient(client netip.AddrPort, size int) {
+	if s == nil {
+		return
+	}
+	front := uint64(client.Port()) | uint64(uint16(size))<<16
+	if addr := client.Addr(); addr.IsValid() {
+		bytes := addr.As16()
+		s.at.client[0].Store(binary.BigEndian.Uint64(bytes[:8]))
+		s.at.client[1].Store(binary.BigEndian.Uint64(bytes[8:]))
+		if front |= frontHasClient; addr.Is4() {
+			front |= frontIsIPv4
+		}
+	}
+	s.at.front.Store(front)
+}
+
+// Client is what SetClient noted; the size is 0 when nothing was.
+func (s *Slot) Client() (client netip.AddrPort, size int) {
+	if s == nil {
+		return client, 0
+	}
+	front := s.at.front.Load()
+	if front&frontHasClient != 0 {
+		var bytes [16]byte
+		binary.BigEndian.PutUint64(bytes[:8], s.at.client[0].Load())
+		binary.BigEndian.PutUint64(bytes[8:], s.at.client[1].Load())
+		addr := netip.AddrFrom16(bytes)
+		if front&frontIsIPv4 != 0 {
+			addr = addr.Unmap()
+		}
+		client = netip.AddrPortFrom(addr, uint16(front))
+	}
+	return client, int(front >> 16 & 0xffff)
 }
 
 // Open notes that the opening of the connection is recorded, and when that was.

@@ -2,6 +2,7 @@ package state
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -167,5 +168,30 @@ func TestANewSlotCostsNoMemoryBeforeItIsUsed(t *testing.T) {
 	}
 	if got := st.Blocks * 512; got > 2*pageSize {
 		t.Errorf("got %d bytes, want a page for the header and one for the slot", got)
+	}
+}
+
+func TestClient(t *testing.T) {
+	f, err := New(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s := f.Take(1)
+	for _, text := range []string{"192.0.2.1:65535", "[2001:db8::1]:0", "[::]:1", "0.0.0.0:0", ""} {
+		want, _ := netip.ParseAddrPort(text) // "" is nobody
+		s.SetClient(want, 65535)
+		if got, size := s.Client(); got != want || size != 65535 {
+			t.Errorf("%q: got %v and %d bytes, want it and 65535", text, got, size)
+		}
+	}
+	s.Free()
+	if got, size := f.Take(2).Client(); got.IsValid() || size != 0 {
+		t.Errorf("a slot used again: got %v and %d bytes, want nothing", got, size)
+	}
+	var none *Slot
+	none.SetClient(netip.AddrPort{}, 1)
+	if got, size := none.Client(); got.IsValid() || size != 0 {
+		t.Errorf("no slot: got %v and %d bytes, want nothing", got, size)
 	}
 }

@@ -1,0 +1,122 @@
+// Package proxy reads the header of the PROXY protocol, versions 1 and 2, by which a proxy says whom it speaks for
+// (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt). It is pure and takes bytes of a peer: it promises never to look
+// behind the header, and to refuse whatever is none.
+package proxy
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// MaxSize is how long a header may be, in bytes: far longer than any that proxies send.
+const MaxSize = 2048
+
+const (
+	signature1 = "PROXY "
+	signature2 = "\r\n\r\n\x00\r\nQUIT\n"
+	maxSize1   = 107 // that of version 1, line end included (section 2.1)
+	minSize2   = 16  // that of version 2 without addresses
+)
+
+// ErrMalformed is that bytes are no header, or none that can be followed.
+var ErrMalformed = errors.New("malformed PROXY header")
+
+// Header is what a header says.
+type Header struct {
+	// Size is how long it is, in bytes.
+	Size int
+	// Client is who the proxy speaks for; the zero value when it speaks for itself, as in a health check, or does not know.
+	Client netip.AddrPort
+}
+
+// Parse reads the header at the start of b. Its Size is 0 when b is only the beginning of one: call again with more.
+func Parse(b []byte) (Header, error) {
+	switch {
+	case hasPrefix(b, signature2):
+		return parse2(b)
+	case hasPrefix(b, signature1):
+		return parse1(b)
+	}
+	return Header{}, ErrMalformed
+}
+
+// hasPrefix says whether b begins as text does, as far as it goes.
+func hasPrefix(b []byte, text string) bool {
+	n := min(len(b), len(text))
+	return string(b[:n]) == text[:n]
+}
+
+// parse1 reads version 1: a line of text.
+func parse1(b []byte) (h Header, err error) {
+	end := bytes.Index(b[:min(len(b), maxSize1)], []byte("\r\n"))
+	if end < 0 {
+		if len(b) >= maxSize1 {
+			return h, ErrMalformed
+		}
+		return h, nil
+	}
+	h.Size = end + 2
+	fields := strings.Split(string(b[len(signature1):max(end, len(signature1))]), " ")
+	if fields[0] == "UNKNOWN" {
+		return h, nil
+	}
+	if len(fields) != 5 {
+		return Header{}, ErrMalformed
+	}
+	client, ok1 := address1(fields[0], fields[1], fields[3])
+	_, ok2 := address1(fields[0], fields[2], fields[4])
+	if !ok1 || !ok2 {
+		return Header{}, ErrMalformed
+	}
+	h.Client = client
+	return h, nil
+}
+
+// address1 reads an address of version 1 and its port, which has no leading zeros.
+func address1(family, host, port string) (addr netip.AddrPort, ok bool) {
+	a, err := netip.ParseAddr(host)
+	n, perr := strconv.ParseUint(port, 10, 16)
+	if err != nil || perr != nil || a.Zone() != "" || strconv.FormatUint(n, 10) != port {
+		return addr, false
+	}
+	ok = family == "TCP4" && a.Is4() || family == "TCP6" && a.Is6()
+	return netip.AddrPortFrom(a.Unmap(), uint16(n)), ok
+}
+
+// Version and command, family and protocol of version 2 (section 2.2).
+const (
+	local2, proxied2 = 0x20, 0x21
+	tcp4, tcp6       = 0x11, 0x21
+	unspecified      = 0x00
+)
+
+// parse2 reads version 2: binary. Of what follows the addresses nothing is looked at, as nothing depends on it.
+func parse2(b []byte) (h Header, err error) {
+	if len(b) < minSize2 {
+		return h, nil
+	}
+	size := minSize2 + int(binary.BigEndian.Uint16(b[14:]))
+	command, family := b[12], b[13]
+	if command != local2 && command != proxied2 || size > MaxSize {
+		return h, ErrMalformed
+	}
+	if len(b) < size {
+		return h, nil
+	}
+	body := b[minSize2:size]
+	h.Size = size
+	switch {
+	case command == local2 || family == unspecified:
+	case family == tcp4 && len(body) >= 12:
+		h.Client = netip.AddrPortFrom(netip.AddrFrom4([4]byte(body)), binary.BigEndian.Uint16(body[8:]))
+	case family == tcp6 && len(body) >= 36:
+		h.Client = netip.AddrPortFrom(netip.AddrFrom16([16]byte(body)).Unmap(), binary.BigEndian.Uint16(body[32:]))
+	default: // datagrams and Unix sockets are not what we serve
+		return Header{}, ErrMalformed
+	}
+	return h, nil
+}
