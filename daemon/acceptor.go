@@ -7,6 +7,14 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// After an accept that failed, the next is tried after acceptRetryMin, doubling to acceptRetryMax.
+const (
+	acceptRetryMin = 5 * time.Millisecond
+	acceptRetryMax = time.Second
 )
 
 // fullInterval is how often it is told, at the most, that new clients wait for a slot.
@@ -201,4 +209,15 @@ func (a *acceptor) ping(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// passing says whether an error of accept is one that goes by, or one of a single connection (accept(2)): the loop goes on.
+// What is no errno comes from the poller: the listener was closed.
+func passing(err error) bool {
+	errno, ok := errors.AsType[unix.Errno](err)
+	switch errno {
+	case unix.EBADF, unix.EINVAL, unix.ENOTSOCK, unix.EOPNOTSUPP:
+		return false
+	}
+	return ok
 }

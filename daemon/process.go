@@ -10,6 +10,12 @@ import (
 	"tcpmux/daemon/state"
 )
 
+// After a session process that could not be started, the next is tried after workerRetryMin, doubling to workerRetryMax.
+const (
+	workerRetryMin = 10 * time.Millisecond
+	workerRetryMax = time.Second
+)
+
 // child is a connection that a process serves, one that has no other client meanwhile. The daemon keeps a duplicate, so that it
 // can half-close it and tell the peer of the end whatever becomes of the process.
 type child struct {
@@ -37,6 +43,16 @@ func (c *child) engage() error {
 		case <-c.server.over:
 			return err
 		}
+	}
+}
+
+// reportWorkers tells when processes for clients cannot be started any more, and when they can again.
+func (s *Server) reportWorkers(err error) {
+	switch {
+	case err != nil && !s.workless.Swap(true):
+		s.log.Error("session processes cannot be started, their clients wait", "err", err)
+	case err == nil && s.workless.CompareAndSwap(true, false):
+		s.log.Info("session processes can be started again")
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // relay hands on to a program, by a pipe, what its client says, once that is recorded. A program that is slow to read makes its
@@ -66,21 +64,4 @@ func (r *relay) write(b []byte) {
 func (r *relay) end() {
 	r.gone.Store(true)
 	_ = r.pipe.Close() // nobody reads it; it may be closed already
-}
-
-// programPipe makes a pipe between a program and us: their end blocks, ours waits in Go's poller. ours is 0 where we read, 1 where
-// we write.
-func programPipe(ours int, name string) (us, them *os.File, err error) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return nil, nil, os.NewSyscallError("pipe2", err)
-	}
-	them = os.NewFile(uintptr(fds[1-ours]), name)
-	err = unix.SetNonblock(fds[ours], true)
-	us = os.NewFile(uintptr(fds[ours]), name)
-	if err != nil {
-		_, _ = us.Close(), them.Close() // nothing was written
-		return nil, nil, os.NewSyscallError("fcntl", err)
-	}
-	return us, them, nil
 }

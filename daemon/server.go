@@ -9,26 +9,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tcpmux/daemon/admission"
 	"tcpmux/daemon/record"
 )
 
 // ErrServerClosed is what Serve returns after Shutdown.
 var ErrServerClosed = errors.New("server closed")
-
-// After an accept that failed, the next is tried after acceptRetryMin, doubling to acceptRetryMax.
-const (
-	acceptRetryMin = 5 * time.Millisecond
-	acceptRetryMax = time.Second
-)
-
-// After a session process that could not be started, the next is tried after workerRetryMin, doubling to workerRetryMax.
-const (
-	workerRetryMin = 10 * time.Millisecond
-	workerRetryMax = time.Second
-)
 
 // Server accepts clients and runs a session for each. Its methods may be called from any goroutine.
 type Server struct {
@@ -203,13 +189,6 @@ func (s *Server) nudge() {
 	s.ringBell()
 }
 
-// ringBell makes the threads look at the deadlines that were set for them.
-func (s *Server) ringBell() {
-	if err := s.bell.ring(); err != nil {
-		s.log.Error("threads cannot be woken", "err", err)
-	}
-}
-
 // drain ends the accept loops and has the models tell their clients: one that listens learns that it should finish.
 func (s *Server) drain() {
 	s.mu.Lock()
@@ -238,16 +217,6 @@ func (s *Server) stopAccepting() {
 	}
 }
 
-// reportWorkers tells when processes for clients cannot be started any more, and when they can again.
-func (s *Server) reportWorkers(err error) {
-	switch {
-	case err != nil && !s.workless.Swap(true):
-		s.log.Error("session processes cannot be started, their clients wait", "err", err)
-	case err == nil && s.workless.CompareAndSwap(true, false):
-		s.log.Info("session processes can be started again")
-	}
-}
-
 // expire ends the sessions.
 func (s *Server) expire() {
 	s.mu.Lock()
@@ -261,15 +230,4 @@ func (s *Server) expire() {
 		c.model.expire()
 	}
 	s.ringBell()
-}
-
-// passing says whether an error of accept is one that goes by, or one of a single connection (accept(2)): the loop goes on.
-// What is no errno comes from the poller: the listener was closed.
-func passing(err error) bool {
-	errno, ok := errors.AsType[unix.Errno](err)
-	switch errno {
-	case unix.EBADF, unix.EINVAL, unix.ENOTSOCK, unix.EOPNOTSUPP:
-		return false
-	}
-	return ok
 }

@@ -137,7 +137,6 @@ func (s *session) setModel(fd int) (err error) {
 	case s.settings.Model == "process":
 		s.model = newChild(s, fd)
 	case s.settings.Model == "thread":
-		s.commit = s.server.sink.CommitNow
 		s.model, err = newThreadTalk(s, fd)
 	default:
 		s.model, err = newTalk(s, fd)
@@ -233,6 +232,16 @@ func (s *session) event(encode func(encoder, []byte) []byte) error {
 	ws.encoder.Begin(&s.source, time.Now())
 	ws.out = encode(ws.encoder, ws.out)
 	return s.hand(ws, s.records)
+}
+
+// message appends the record of a message, unless the process before has written it.
+func (s *session) message(ws *workspace, m record.Message) {
+	if m.Offset+int64(m.Len()) > s.past.written {
+		ws.out = ws.encoder.Message(ws.out, m)
+	}
+	if m.Offset >= s.past.counted {
+		s.records++
+	}
 }
 
 // hand gives a workspace's output to the sink, which copies it, and waits until it is written; the workspace goes back

@@ -3,11 +3,8 @@ package daemon
 import (
 	"errors"
 	"os"
-	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // stream is a connection as a talk sees it: how one waits for it is the model's affair. Only the talk reads, writes and closes;
@@ -66,26 +63,3 @@ func (c *polled) expire()                      { _ = c.file.SetDeadline(longAgo)
 func (c *polled) control(f func(fd uintptr)) { _ = c.raw.Control(f) } // it fails only when closed
 
 func (c *polled) close() { _ = c.file.Close() } // all that matters has been read; the peer learns of it in any case
-
-// heldFD is a descriptor that others than its owner may use until it is closed. Safe for concurrent use.
-type heldFD struct {
-	mu sync.Mutex
-	fd int // -1 once closed
-}
-
-func (h *heldFD) control(f func(fd uintptr)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.fd >= 0 {
-		f(uintptr(h.fd))
-	}
-}
-
-func (h *heldFD) close() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.fd >= 0 {
-		_ = unix.Close(h.fd) // all that matters has been read; the peer learns of it in any case
-		h.fd = -1
-	}
-}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"tcpmux/daemon/record"
 	"tcpmux/daemon/ring"
 	"tcpmux/daemon/state"
 )
@@ -73,16 +72,6 @@ func (v *survival) tend(ctx context.Context, age time.Duration, trouble func(err
 		case now := <-tick.C:
 			trouble(v.ring.Tend(now))
 		}
-	}
-}
-
-// message appends the record of a message, unless the process before has written it.
-func (s *session) message(ws *workspace, m record.Message) {
-	if m.Offset+int64(m.Len()) > s.past.written {
-		ws.out = ws.encoder.Message(ws.out, m)
-	}
-	if m.Offset >= s.past.counted {
-		s.records++
 	}
 }
 

@@ -1,0 +1,69 @@
+package daemon
+
+import (
+	"encoding/binary"
+	"io"
+	"time"
+
+	"tcpmux/daemon/framing"
+)
+
+// hello is what a child has to know of its client.
+type hello struct {
+	framing       framing.Spec
+	bounds        bounds
+	age           time.Duration // of the session
+	bannerTimeout time.Duration
+	draining      bool
+	ackTimeout    time.Duration
+	offset        int64 // where in the client's stream it goes on
+	memory        int64 // what the framing has to know there
+	silence       time.Duration
+	banner        string // placeholders filled in
+	ack           string // placeholders filled in, but for those that each message fills in
+}
+
+func (h hello) appendTo(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.framing.Max))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.age))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.bannerTimeout))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.ackTimeout))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.offset))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.memory))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.silence))
+	dst = append(dst, bit(h.draining), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.banner)))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.ack)))
+	return append(append(h.bounds.appendTo(dst), h.banner...), h.ack...)
+}
+
+func bit(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func readHello(in io.Reader) (h hello, err error) {
+	var head [7*8 + 1 + 3 + 4 + 4]byte
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return h, err
+	}
+	h.framing.Max = int(binary.BigEndian.Uint64(head[:]))
+	h.age = time.Duration(binary.BigEndian.Uint64(head[8:]))
+	h.bannerTimeout = time.Duration(binary.BigEndian.Uint64(head[16:]))
+	h.ackTimeout = time.Duration(binary.BigEndian.Uint64(head[24:]))
+	h.offset = int64(binary.BigEndian.Uint64(head[32:]))
+	h.memory = int64(binary.BigEndian.Uint64(head[40:]))
+	h.silence = time.Duration(binary.BigEndian.Uint64(head[48:]))
+	h.draining = head[56] == 1
+	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[57]), int(head[58]), head[59] == 1
+	if h.bounds, err = readBounds(in); err != nil {
+		return h, err
+	}
+	banner := binary.BigEndian.Uint32(head[60:])
+	texts := make([]byte, banner+binary.BigEndian.Uint32(head[64:]))
+	_, err = io.ReadFull(in, texts)
+	h.banner, h.ack = string(texts[:banner]), string(texts[banner:])
+	return h, err
+}
