@@ -22,12 +22,6 @@ func scanText(text string) *scanner {
 	return s
 }
 
-// scanLines is scanText for who needs the lines alone, and the one that is too deep.
-func scanLines(text string) (lines map[string]int, deep int) {
-	s := scanText(text)
-	return s.lines, s.deep
-}
-
 // lostLine is the first line with a value that the library took and dropped, else 0: it does so with 1 in a = [1] and a.b = 2.
 func lostLine(lines map[string]int, values map[string]any) int {
 	found := map[string]bool{}

@@ -8,6 +8,12 @@ import (
 	"testing"
 )
 
+// scanLines is scanText for who needs the lines alone, and the one that is too deep.
+func scanLines(text string) (lines map[string]int, deep int) {
+	s := scanText(text)
+	return s.lines, s.deep
+}
+
 func TestScanLines(t *testing.T) {
 	lines, deep := scanLines(strings.ReplaceAll(`# a comment with a = 1
 address = [ # [not a table]
