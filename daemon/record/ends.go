@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -20,12 +19,15 @@ func Ends(path string, tail int64) (map[string]int64, error) {
 	if err != nil || read >= tail {
 		return ends, err
 	}
-	ext := filepath.Ext(path)
-	backups, err := filepath.Glob(strings.TrimSuffix(path, ext) + "-*" + ext) // the time is in the name
+	backups, err := Backups(path)
 	if err != nil || len(backups) == 0 {
-		return ends, nil // a pattern that is none by the letters of the path
+		return ends, err
 	}
-	_, err = readEnds(ends, backups[len(backups)-1], tail-read)
+	newest := backups[len(backups)-1]
+	if strings.HasSuffix(newest, packedSuffix) {
+		return ends, nil
+	}
+	_, err = readEnds(ends, newest, tail-read)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil // it was compressed meanwhile
 	}

@@ -48,6 +48,7 @@ func TestEnds(t *testing.T) {
 			if c.backup != "" {
 				write(filepath.Join(filepath.Dir(path), "records-2026-11-22T13-05-41.118.log"), c.backup)
 				write(filepath.Join(filepath.Dir(path), "records-2026-11-21T13-05-41.118.log"), "older")
+				write(filepath.Join(filepath.Dir(path), "records-other.log"), "somebody else's")
 			}
 			got, err := Ends(path, c.tail)
 			if err != nil || !maps.Equal(got, c.want) {
