@@ -271,27 +271,34 @@ func (f *File) Follow() error {
 	return f.settle()
 }
 
-// change makes other options of the same file hold. What can fail comes first.
+// change makes other options of the same file hold. On an error the old ones do.
 func (f *File) change(opt FileOptions) error {
 	was := f.opt.Sync
-	f.opt.Sync = opt.Sync
-	if err := f.sync(); err != nil { // what was written so far is as safe as opt has it
+	f.opt.Sync = opt.Sync // what was written so far is to be as safe as opt has it
+	err := f.sync()
+	if err == nil {
+		err = f.refit(opt)
+	}
+	if err != nil {
 		f.opt.Sync = was
 		return err
 	}
-	if opt.Mode != f.opt.Mode {
-		if err := f.f.Chmod(opt.Mode); err != nil {
-			return f.fail("change mode of", cause(err))
-		}
-	}
+	f.opt = opt
+	f.prune()
+	return nil
+}
+
+// refit makes the file one of opt's format and mode.
+func (f *File) refit(opt FileOptions) error {
 	if opt.Format != f.opt.Format && f.size > 0 {
 		if err := f.rotateNow(); err != nil {
 			return err
 		}
 	}
-	f.opt = opt
-	f.prune()
-	return nil
+	if opt.Mode == f.opt.Mode {
+		return nil
+	}
+	return f.fail("change mode of", cause(f.f.Chmod(opt.Mode)))
 }
 
 // Close has the file on disk, unless Sync says never, and closes it. Write fails afterwards. A second Close does nothing.

@@ -317,6 +317,28 @@ func TestReloadThatWantsSyncsHasWhatWasWritten(t *testing.T) {
 	}
 }
 
+// TestReloadThatFailsChangesNothing holds that Write still waits for the disk after a reload that wants less and cannot be had.
+func TestReloadThatFailsChangesNothing(t *testing.T) {
+	opt, d := onFaulty(t)
+	opt.Sync, opt.Mode = SyncAlways, 0o640
+	f := open(t, opt)
+	write(t, f, "one\n")
+	f.rotator.Filename = filepath.Join(opt.Path, "no", "directory.log") // it cannot be rotated
+	next := opt
+	next.Sync, next.Format, next.Mode = SyncNever, JSON, 0o600
+	if err := f.Reopen(next); err == nil {
+		t.Fatal("got a file of another format that was not rotated, want an error")
+	}
+	syncs := d.count("sync")
+	write(t, f, "two\n")
+	if got := d.count("sync") - syncs; got != 1 {
+		t.Errorf("got %d syncs for a write, want 1 as before the reload", got)
+	}
+	if info, err := os.Stat(opt.Path); err != nil || info.Mode() != opt.Mode {
+		t.Errorf("got mode %v (%v), want %v", info.Mode(), err, opt.Mode)
+	}
+}
+
 // TestPowerLossCostsNothingThatWasCommitted lets writers talk through rotations and faults and turns the power off at any moment.
 func TestPowerLossCostsNothingThatWasCommitted(t *testing.T) {
 	rounds := 40
