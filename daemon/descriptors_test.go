@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"io"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -27,14 +28,18 @@ func TestWithoutDescriptorsThoseWhoWaitAreRefused(t *testing.T) {
 	first, second := d.client(), d.client()
 	first.refused("not now\r\n")
 	second.refused("not now\r\n")
-	if n := d.srv.refusals.count(); n != 2 {
-		t.Errorf("refused: got %d, want 2", n)
-	}
-	none.Store(false)
-	d.greeted()
-	d.log.await(t, "accept works again")
+	eventually(t, func() bool { return d.srv.refusals.count() == 2 }, func() { // who is refused hears of it first
+		t.Errorf("refused: got %d, want 2", d.srv.refusals.count())
+	})
 	d.srv.refusals.tell(d.srv.log, 0)
 	d.log.await(t, " descriptors=2 ")
+	none.Store(false)
+	eventually(t, func() bool { // who comes while others are still refused is, too
+		banner := make([]byte, len(d.banner))
+		_, err := io.ReadFull(d.client(), banner)
+		return err == nil && string(banner) == d.banner
+	}, func() { t.Error("nobody is let in any more") })
+	d.log.await(t, "accept works again")
 	d.srv.spare.mu.Lock()
 	if d.srv.spare.file == nil {
 		t.Error("no descriptor is kept for the next time")
