@@ -90,6 +90,9 @@ func (c *session) restore(k known, written int64) {
 		written: written,
 		framing: tally.Framing,
 	}
+	if moved, base := c.slot.Shelf(c.offset); moved != nil {
+		c.offset, c.past.moved = base, moved
+	}
 	if written > 0 {
 		c.past.counted = tally.Offset
 	}

@@ -32,6 +32,7 @@ type past struct {
 	counted int64     // of those in the file, messages before this offset are counted
 	framing int64     // a framing.Framer's Memory
 	suspect bool      // process after process has died over it
+	moved   []byte    // the beginning of a message, from the session's offset on
 }
 
 // add takes note of an accepted connection.

@@ -205,9 +205,36 @@ func TestWithoutStateConnectionsGoOn(t *testing.T) {
 	next.records(`"offset":4,"data":"half a line"`, `"records":1,"bytes":16`)
 }
 
-// TestALongMessageIsInPiecesWhenItsDaemonLeaves: what is out of the kernel would be lost otherwise.
+// TestALongMessageGoesOnWithTheNextDaemon, though its beginning is out of the kernel.
+func TestALongMessageGoesOnWithTheNextDaemon(t *testing.T) {
+	shelved := func(c *config.Config) {
+		asJSON(c)
+		if c.Listeners[0].Model == "process" { // which has no shelf
+			c.Listeners[0].Model = "goroutine"
+		}
+	}
+	d, e := surviving(t, shelved)
+	d.open()
+	conn := d.greeted()
+	long := strings.Repeat("x", moveSize+1)
+	conn.say("one\n" + long)
+	d.kernelHolds(0)
+	for range 2 {
+		d.leave()
+		d = e.heir(shelved, 0)
+		conn.say(long)
+		d.kernelHolds(0)
+	}
+	conn.say("end\nnext\n")
+	next := fmt.Sprint(4 + 3*len(long) + 4)
+	d.records(`"offset":4,"data":"`+strings.Repeat(long, 3)+`end"`, `"offset":`+next+`,"data":"next"`)
+}
+
+// TestALongMessageIsInPiecesWhenItsDaemonLeaves: what is out of the kernel, and on no shelf, would be lost otherwise.
 func TestALongMessageIsInPiecesWhenItsDaemonLeaves(t *testing.T) {
 	d, e := surviving(t, nil)
+	d.srv.survival.state = nil
+	e.withoutMemory = true
 	d.open()
 	conn := d.greeted()
 	long := strings.Repeat("x", moveSize+1)
@@ -217,7 +244,7 @@ func TestALongMessageIsInPiecesWhenItsDaemonLeaves(t *testing.T) {
 	d.records(" [cut]: " + long + "\n")
 	next := e.heir(nil, 0)
 	conn.say("rest\nnext\n")
-	next.records(" [cut]: rest\n", ": next\n")
+	next.records(": rest\n", ": next\n") // that it is one too, only the state knows
 }
 
 // TestWhoWasSilentBeforeIsSilentStill: silence counts from the last byte, whoever was there to hear it.

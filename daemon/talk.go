@@ -107,6 +107,11 @@ func (t *talk) listen() (reason, error) {
 		t.heard = t.past.heard
 	}
 	t.framing.Recall(t.past.framing)
+	if t.moved = t.past.moved; t.moved != nil {
+		t.past.moved = nil
+		t.server.partials.hold(t, cap(t.moved))
+		t.begun = t.heard
+	}
 	t.setDeadline()
 	for {
 		saw, err := t.receive()
@@ -274,6 +279,7 @@ func (t *talk) take(saw sight, flag framing.Flag) error {
 	if err := t.hand(saw.ws, first); err != nil {
 		return err
 	}
+	t.slot.Shelve(t.offset, t.moved)
 	t.acknowledge() // before they leave the kernel: a client that outlives us is acknowledged rather twice than never
 	done -= t.handOn(kept, recorded)
 	if t.records > first {
@@ -422,10 +428,10 @@ func (t *talk) halfClose() {
 // handOver implements model.
 func (t *talk) handOver() { t.wake() }
 
-// depart leaves the client to the next process. The beginning of a message that is out of the kernel would be lost with us: it is
-// recorded as a piece.
+// depart leaves the client to the next process. The beginning of a message that is out of the kernel is on the shelf, or would be lost
+// with us: then it is recorded as a piece.
 func (t *talk) depart() reason {
-	if len(t.moved) > 0 {
+	if len(t.moved) > 0 && !t.slot.Shelved(t.offset, len(t.moved)) {
 		ws, first := t.server.workspaces.get(), t.records
 		ws.encoder.Begin(&t.source, time.Now())
 		for len(t.moved) > 0 {

@@ -26,13 +26,19 @@ const (
 	magic    = 0x0a5854_4d504354 // "TCPMTX\n"
 	version  = 1
 	pageSize = 4096
-	slotSize = 128
+	slotSize = 192
+	// maxSlots bounds what is mapped.
+	maxSlots = 4_000_000
+	// shelfSize is how much may lie on a slot's shelf: the longest message there can be, and what one look shows. What is not used
+	// takes no memory.
+	shelfSize = 17 << 20
 )
 
 // header is the first page of the file.
 type header struct {
 	magic, version, slotSize, slots uint64
 	used                            uint64 // slots from this one on have never been taken
+	shelves                         uint64 // where the shelf of the first slot begins in the file; 0: there are none
 }
 
 // slot is how a Slot lies in the file. Its fields are read and written one by one, as a process may be killed between any two.
@@ -45,7 +51,9 @@ type slot struct {
 	crashes atomic.Uint32
 	client  [2]atomic.Uint64 // the address of whom a proxy speaks for, in network order
 	front   atomic.Uint64    // its port, the size of the proxy's header << 16, and frontFlags; 0: none has come
-	_       [slotSize - 8*3 - 2*32 - 8 - 24]byte
+	base    atomic.Int64     // where in the client's stream what is shelved begins
+	shelved atomic.Int64     // how many bytes that are
+	_       [slotSize - 8*3 - 2*32 - 8 - 24 - 16]byte
 }
 
 // tally is what a session has come to.
@@ -86,8 +94,12 @@ func New(slots int) (*File, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
-	size := pageSize + slots*slotSize
-	if err := unix.Ftruncate(fd, int64(size)); err != nil {
+	size := (pageSize + slots*slotSize + pageSize - 1) / pageSize * pageSize
+	shelves, all := uint64(size), int64(size)+int64(slots)*shelfSize
+	if bits.UintSize < 64 {
+		shelves, all = 0, int64(size)
+	}
+	if err := unix.Ftruncate(fd, all); err != nil {
 		return nil, errors.Join(os.NewSyscallError("ftruncate", err), unix.Close(fd))
 	}
 	// A file that another holder of it could shorten would be a trap (mmap(2), SIGBUS).
@@ -95,10 +107,10 @@ func New(slots int) (*File, error) {
 		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
 	}
 	f := &File{fd: fd}
-	if err := f.mapped(size); err != nil {
+	if err := f.mapped(size, slots); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	*f.header() = header{magic, version, slotSize, uint64(slots), 0}
+	*f.header() = header{magic, version, slotSize, uint64(slots), 0, shelves}
 	return f, nil
 }
 
@@ -125,28 +137,33 @@ func (f *File) open() error {
 	if err := unix.Fstat(f.fd, &st); err != nil {
 		return os.NewSyscallError("fstat", err)
 	}
-	if st.Size < pageSize || st.Size > 1<<32 || bits.UintSize < 64 && st.Size > 1<<30 {
+	if st.Size < pageSize {
 		return errDamaged
 	}
-	if err := f.mapped(int(st.Size)); err != nil {
+	if err := f.mapped(pageSize, 0); err != nil {
 		return err
 	}
-	if h := f.header(); h.magic != magic || h.slotSize != slotSize || h.slots > uint64(len(f.slots)) || h.used > h.slots {
-		_ = unix.Munmap(f.mem) // nothing of it is used
+	h := *f.header()
+	_ = unix.Munmap(f.mem) // all of it is mapped next
+	size := pageSize + h.slots*slotSize
+	if h.magic != magic || h.slotSize != slotSize || h.slots > maxSlots || size > uint64(st.Size) || h.used > h.slots {
 		return errDamaged
 	}
-	return nil
+	if h.shelves != 0 && (h.shelves < size || h.shelves+h.slots*shelfSize > uint64(st.Size)) {
+		return errDamaged
+	}
+	return f.mapped(int(size), int(h.slots))
 }
 
 // mapped makes mem and slots the file's.
-func (f *File) mapped(size int) error {
+func (f *File) mapped(size, slots int) error {
 	mem, err := unix.Mmap(f.fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return os.NewSyscallError("mmap", err)
 	}
 	f.mem = mem
-	if n := (size - pageSize) / slotSize; n > 0 {
-		f.slots = unsafe.Slice((*slot)(unsafe.Pointer(&mem[pageSize])), n)
+	if slots > 0 {
+		f.slots = unsafe.Slice((*slot)(unsafe.Pointer(&mem[pageSize])), slots)
 	}
 	return nil
 }
@@ -253,6 +270,8 @@ func (s *Slot) clear() {
 	for i := range s.at.client {
 		s.at.client[i].Store(0)
 	}
+	s.empty()
+	s.at.base.Store(0)
 }
 
 // SetClient notes whom the proxy before a connection speaks for, the zero value for nobody else, and how many bytes of its stream,

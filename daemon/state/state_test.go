@@ -127,7 +127,9 @@ func TestADamagedFileIsRefused(t *testing.T) {
 		{"none", func(*File) {}, true},
 		{"another file", func(f *File) { f.header().magic++ }, false},
 		{"slots of another size", func(f *File) { f.header().slotSize *= 2 }, false},
-		{"more slots than there are", func(f *File) { f.header().slots++ }, false},
+		{"more slots than there are", func(f *File) { f.header().slots += 1 << 20 }, false},
+		{"shelves beyond the end", func(f *File) { f.header().shelves += 1 << 20 }, false},
+		{"a file of before shelves", func(f *File) { f.header().shelves = 0 }, true},
 		{"a newer version", func(f *File) { f.header().version++ }, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -193,5 +195,55 @@ func TestClient(t *testing.T) {
 	none.SetClient(netip.AddrPort{}, 1)
 	if got, size := none.Client(); got.IsValid() || size != 0 {
 		t.Errorf("no slot: got %v and %d bytes, want nothing", got, size)
+	}
+}
+
+// TestTheShelf gives back what was taken from a socket, whenever the process was killed.
+func TestTheShelf(t *testing.T) {
+	f := newFile(t, 3)
+	f.Take(1)
+	s := f.Take(7)
+	s.Shelve(100, []byte("hello "))
+	s.Shelve(100, []byte("hello world"))
+	for _, c := range []struct {
+		name  string
+		taken int64
+		want  string
+	}{
+		{"all was taken", 111, "hello world"},
+		{"killed before the last was taken", 106, "hello "},
+		{"killed before the first was taken", 100, ""},
+		{"more was taken, and recorded", 112, ""},
+		{"another place", 0, ""},
+	} {
+		got, base := next(t, f).Find(7).Shelf(c.taken)
+		if string(got) != c.want || c.want != "" && base != 100 {
+			t.Errorf("%s: got %q from %d, want %q from 100", c.name, got, base, c.want)
+		}
+	}
+	if !s.Shelved(100, 11) || s.Shelved(100, 10) || s.Shelved(99, 11) {
+		t.Error("shelved: want 11 bytes from 100")
+	}
+	s.Shelve(200, []byte("next"))
+	if got, base := s.Shelf(204); string(got) != "next" || base != 200 {
+		t.Errorf("the next message: got %q from %d", got, base)
+	}
+	s.Shelve(300, make([]byte, shelfSize+1))
+	if got, _ := s.Shelf(301); got != nil {
+		t.Errorf("too long: got %d bytes, want none", len(got))
+	}
+	s.Shelve(300, make([]byte, 1<<20))
+	s.Shelve(400, nil)
+	var st unix.Stat_t
+	if err := unix.Fstat(f.FD(), &st); err != nil {
+		t.Fatal(err)
+	}
+	if got := st.Blocks * 512; got > 3*pageSize {
+		t.Errorf("an empty shelf: the file takes %d bytes, want its memory let go of", got)
+	}
+	var none *Slot
+	none.Shelve(1, []byte("x"))
+	if got, _ := none.Shelf(2); got != nil || none.Shelved(1, 1) {
+		t.Error("without a slot: got something, want nothing")
 	}
 }

@@ -333,6 +333,31 @@ func (r *rig) slowly() {
 	r.run("systemctl", "daemon-reload")
 }
 
+// The beginning of a long message is out of the kernel when the daemon dies.
+func TestALongMessageOutlivesAKill(t *testing.T) {
+	r := jsonRecords(t)
+	m := r.throng.join(1)[0]
+	r.throng.settled()
+	for range 3 {
+		if err := m.say(strings.Repeat("x", 20_000)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(200 * time.Millisecond) // so that it is seen; if it is not, this shows less
+		was := r.mainPID()
+		r.kill()
+		r.awaitOther(was)
+	}
+	if err := m.say("end\nnext\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.bye(); err != nil {
+		t.Fatal(err)
+	}
+	if h := r.throng.read()[m.conn.LocalAddr().String()]; h == nil || h.messages != 2 {
+		t.Errorf("got %+v, want two messages", h)
+	}
+}
+
 // What clients say and do while no daemon runs is recorded by the next.
 func TestWhatIsSaidWhileNoDaemonRuns(t *testing.T) {
 	r := jsonRecords(t)
