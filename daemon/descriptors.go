@@ -26,8 +26,13 @@ const (
 func descriptorsOf(listeners []config.Listener) int {
 	most := 1
 	for _, l := range listeners {
-		if l.Model == "process" || len(l.Exec) > 0 {
-			most = 3 // the connection, and the process at the other end of a channel
+		switch {
+		case len(l.Exec) > 0 && l.Record:
+			most = max(most, 4) // as below, and what the program is told by
+		case len(l.Exec) > 0:
+			most = max(most, 3) // the connection, the program, and its standard error
+		case l.Model == "process":
+			most = max(most, 3) // the connection, the process, and the channel to it
 		}
 	}
 	return most

@@ -62,7 +62,11 @@ func TestDescriptorsAreCountedAgainstClients(t *testing.T) {
 	}{
 		{"goroutine", func(cfg *config.Config) { cfg.Listeners[0].Model = "goroutine" }, 1},
 		{"process", func(cfg *config.Config) { cfg.Listeners[0].Model = "process" }, 3},
-		{"program", func(cfg *config.Config) { cfg.Listeners[0].Exec = []string{"/bin/true"} }, 3},
+		{"program", func(cfg *config.Config) {
+			cfg.Listeners[0].Exec = []string{"/bin/true"}
+			cfg.Listeners[0].Record = false
+		}, 3},
+		{"program of a recorded client", func(cfg *config.Config) { cfg.Listeners[0].Exec = []string{"/bin/true"} }, 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := defaults(c.change)
