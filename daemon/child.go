@@ -29,7 +29,7 @@ const (
 // daemon's.
 func Child() int {
 	// They are for the daemon, which gives its orders; a terminal or a service manager may signal the whole group.
-	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1)
+	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)
 	if err := serveChild(); err != nil {
 		fmt.Fprintf(os.Stderr, "tcpmux: session process: %v\n", err)
 		return 1

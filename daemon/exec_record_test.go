@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -194,29 +193,11 @@ func TestAProgramOfARecordedClientIsLeftToFinish(t *testing.T) {
 }
 
 func TestProgramsOfRecordedClientsLeaveNothingBehind(t *testing.T) {
-	const clients = 100
 	d := newDesk(t, and(running("/bin/cat"), recorded)).open()
-	visit := func() {
-		var visiting sync.WaitGroup
-		for i := range clients {
-			visiting.Go(func() {
-				c := d.client()
-				c.say("hello\n")
-				c.hear("hello\n")
-				if i%3 == 0 {
-					_ = c.SetLinger(0)
-				}
-				_ = c.Close()
-			})
-		}
-		visiting.Wait()
-		d.awaitClients(0)
-	}
-	visit() // what is made once, is made
-	fds, goroutines := descriptors(t), runtime.NumGoroutine()
-	visit()
-	eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines }, func() {
-		t.Errorf("goroutines: got %d, want %d", runtime.NumGoroutine(), goroutines)
+	d.leavesNothing(100, func() *client {
+		c := d.client()
+		c.say("hello\n")
+		c.hear("hello\n")
+		return c
 	})
-	eventually(t, func() bool { return descriptors(t) <= fds }, func() { t.Errorf("descriptors: got %d, want %d", descriptors(t), fds) })
 }

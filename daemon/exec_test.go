@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -392,32 +391,13 @@ func TestAProgramKeepsWhatItBeganWith(t *testing.T) {
 
 // TestProgramsLeaveNothingBehind: no process, no descriptor, no goroutine, no place.
 func TestProgramsLeaveNothingBehind(t *testing.T) {
-	const clients = 200
 	d := newDesk(t, running("/bin/cat")).open()
-	visit := func() {
-		var visiting sync.WaitGroup
-		for i := range clients {
-			visiting.Go(func() {
-				c := d.client()
-				c.say("hello")
-				c.hear("hello")
-				if i%3 == 0 {
-					_ = c.SetLinger(0)
-				}
-				_ = c.Close()
-			})
-		}
-		visiting.Wait()
-		d.awaitClients(0)
-	}
-	visit() // what is made once, is made
-	fds, goroutines := descriptors(t), runtime.NumGoroutine()
-	visit()
-	eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines }, func() {
-		t.Errorf("goroutines: got %d, want %d", runtime.NumGoroutine(), goroutines)
+	d.leavesNothing(150, func() *client {
+		c := d.client()
+		c.say("hello")
+		c.hear("hello")
+		return c
 	})
-	eventually(t, func() bool { return descriptors(t) <= fds }, func() { t.Errorf("descriptors: got %d, want %d", descriptors(t), fds) })
-	eventually(t, func() bool { return d.places() == 0 }, func() { t.Errorf("places taken: got %d, want none", d.places()) })
 	lists, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, list := range lists {
 		if children, err := os.ReadFile(list); err == nil && len(children) > 0 {

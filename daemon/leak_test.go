@@ -22,14 +22,23 @@ func descriptors(t *testing.T) int {
 
 // TestClientsLeaveNothingBehind: no descriptor, no goroutine, no place.
 func TestClientsLeaveNothingBehind(t *testing.T) {
-	const clients = 100
 	d := newDesk(t, nil).open()
-	visit := func() {
+	d.leavesNothing(100, func() *client {
+		c := d.greeted()
+		c.say("hello\nhalf")
+		return c
+	})
+}
+
+// leavesNothing has clients visit at once, again and again, each of whom visit makes; every third breaks the connection off. Nothing of
+// them may stay.
+func (d *desk) leavesNothing(clients int, visit func() *client) {
+	d.t.Helper()
+	round := func() {
 		var visiting sync.WaitGroup
 		for i := range clients {
 			visiting.Go(func() {
-				c := d.greeted()
-				c.say("hello\nhalf")
+				c := visit()
 				if i%3 == 0 {
 					_ = c.SetLinger(0)
 				}
@@ -39,18 +48,17 @@ func TestClientsLeaveNothingBehind(t *testing.T) {
 		visiting.Wait()
 		d.awaitClients(0)
 	}
-	visit() // what is made once, is made
-	fds, goroutines := descriptors(t), runtime.NumGoroutine()
-	for range 3 {
-		visit()
-	}
-	eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines }, func() {
-		t.Errorf("goroutines: got %d, want %d", runtime.NumGoroutine(), goroutines)
+	round() // what is made once, is made
+	fds, goroutines := descriptors(d.t), runtime.NumGoroutine()
+	round()
+	round()
+	eventually(d.t, func() bool { return runtime.NumGoroutine() <= goroutines }, func() {
+		d.t.Errorf("goroutines: got %d, want %d", runtime.NumGoroutine(), goroutines)
 	})
-	eventually(t, func() bool { return descriptors(t) <= fds }, func() {
-		t.Errorf("descriptors: got %d, want %d", descriptors(t), fds)
+	eventually(d.t, func() bool { return descriptors(d.t) <= fds }, func() {
+		d.t.Errorf("descriptors: got %d, want %d", descriptors(d.t), fds)
 	})
-	eventually(t, func() bool { return d.places() == 0 }, func() { t.Errorf("places taken: got %d, want none", d.places()) })
+	eventually(d.t, func() bool { return d.places() == 0 }, func() { d.t.Errorf("places taken: got %d, want none", d.places()) })
 }
 
 // places is how many are taken.

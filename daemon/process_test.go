@@ -63,6 +63,21 @@ func TestAProcessThatStandsStillIsKilled(t *testing.T) {
 	}
 }
 
+// TestAProcessLeavesSignalsToTheDaemon: systemctl kill, or a terminal, sends them to every process of the service.
+func TestAProcessLeavesSignalsToTheDaemon(t *testing.T) {
+	d := newDesk(t, byProcess).open()
+	c := d.greeted()
+	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2} {
+		if err := unix.Kill(d.children()[0].pid(), s); err != nil {
+			t.Fatal(err)
+		}
+		c.say(s.String() + "\n")
+		eventually(t, func() bool { return strings.Contains(d.out.String(), ": "+s.String()+"\n") }, func() {
+			t.Fatalf("after %v the client is not served any more: %s", s, d.log)
+		})
+	}
+}
+
 // TestAProcessIsShutIn holds that the process of a client is under a filter of system calls and can gain no privilege.
 func TestAProcessIsShutIn(t *testing.T) {
 	d := newDesk(t, byProcess).open()
