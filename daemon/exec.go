@@ -11,13 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reasons of sessions that a program serves, beside those that all sessions know. How the program ended is one too: "exit 0" to
-// "exit 255" for its status, "signal 9" for the signal that ended it.
-const (
-	byExec    reason = "exec"    // the program could not be started
-	byTimeout reason = "timeout" // exec_timeout
-)
-
 // job is the program that serves a session, from before it runs.
 type job struct {
 	*session

@@ -17,11 +17,6 @@ import (
 // proxyTimeout is how long a proxy may take to say whom it speaks for.
 const proxyTimeout = 10 * time.Second
 
-const (
-	byProxy   reason = "proxy" // the proxy did not say whom it speaks for
-	byRefusal reason = ""      // the proxy's client was refused: there is no session to tell of
-)
-
 // herald is the model of a connection that comes through a proxy, before anything else: it reads the PROXY header, and has the
 // configured model go on. The header is looked at and taken from the socket whole: nothing behind it is touched.
 type herald struct {

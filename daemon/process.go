@@ -138,7 +138,7 @@ func (c *child) serve() (reason, error) {
 	if err := c.engage(); err != nil {
 		return byChild, err
 	}
-	switch { // as in serve
+	switch { // as a talk does once it has greeted
 	case c.leaving.Load():
 		c.handOver()
 	case c.server.draining.Load():

@@ -21,30 +21,6 @@ import (
 	"tcpmux/daemon/state"
 )
 
-// reason is why a session has ended, as logs and close records show it.
-type reason string
-
-const (
-	byEOF    reason = "eof"    // the client closed
-	byReset  reason = "reset"  // the client broke the connection off
-	byLoss   reason = "lost"   // the client has vanished: keepalive, or an unreachable network
-	byIdle   reason = "idle"   // idle_timeout
-	byAge    reason = "age"    // max_session
-	byVolume reason = "volume" // max_session_bytes
-	bySlow   reason = "slow"   // message_timeout
-	byDrain  reason = "drain"  // the daemon stopped and drain_timeout was over
-	byBanner reason = "banner" // the client would not take its greeting
-	byAck    reason = "ack"    // the client would not take its acknowledgements
-	bySink   reason = "sink"   // the daemon stopped while records could not be written
-	byError  reason = "error"  // any other error of the connection
-
-	byMalformed reason = "malformed" // the client does not keep to the listener's framing
-	byChild     reason = "process"   // the process that served the client has died
-	bySuspect   reason = "suspect"   // process after process has died over it
-
-	byLeave reason = "leave" // it has not ended: the next process goes on with it
-)
-
 // session is our dealings with one connection: whose it is, what serves it, and what became of it. Its goroutine owns it; the
 // server may only drain, nudge and expire what serves it.
 type session struct {

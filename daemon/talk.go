@@ -45,16 +45,6 @@ type talk struct {
 	errno      error
 }
 
-// sight is what a look at the socket shows.
-type sight struct {
-	ws   *workspace // it begins with what is seen
-	n    int        // how many bytes that are
-	move bool       // what is no whole message has to leave the kernel, or nothing behind it could be seen
-	last bool       // no more will come
-	full bool       // nor may it: so many bytes are one session's
-	cut  bool       // what is no whole message is recorded as a piece of one
-}
-
 // moveSize is how long the beginning of a message may be to wait in the kernel for its end. It is far below the least receive
 // buffer that there is by default (tcp(7), tcp_rmem), and bounds what is seen again with each piece of a message.
 const moveSize = 16 << 10
@@ -156,102 +146,6 @@ func (t *talk) deafTo(err error, why reason) (reason, error) {
 		why, flag = gone, framing.EOF
 	}
 	return t.lastWords(why, flag), err
-}
-
-// greet sends the banner. It almost always fits the kernel's buffer at once; a client whose buffer it does not fit has
-// bannerTimeout to read.
-func (t *talk) greet() error {
-	if t.settings.banner.text == "" || t.past.greeted {
-		return nil
-	}
-	var small [64]byte
-	return t.say(t.settings.banner.appendTo(small[:0], t.session, 0), t.server.bannerTimeout)
-}
-
-// say sends text: at once what fits the kernel's buffer, and the rest as the client takes it, within so long; 0: for ever.
-func (t *talk) say(text []byte, within time.Duration) error {
-	var n int
-	var err error
-	t.control(func(fd uintptr) { n, err = unix.Write(int(fd), text) })
-	switch {
-	case n == len(text):
-		return nil
-	case err == nil || err == unix.EAGAIN || err == unix.EINTR:
-		return t.saySlowly(text[max(n, 0):], within)
-	}
-	return os.NewSyscallError("write", err)
-}
-
-func (t *talk) saySlowly(text []byte, within time.Duration) error {
-	var by time.Time // never
-	if within > 0 {
-		by = time.Now().Add(within)
-	}
-	t.setWriteDeadline(by)
-	if t.server.expired.Load() { // it may have come between: the server sets its deadline only once
-		t.expire()
-	}
-	return cause(t.write(text))
-}
-
-// receive waits until the client has sent something, and looks at it. It sees no bytes at the end of the stream. With an error
-// there is no workspace; it is os.ErrDeadlineExceeded when the deadline came first.
-func (t *talk) receive() (sight, error) {
-	if err := t.read(t.onReadable); err != nil {
-		return sight{}, err
-	}
-	saw := t.got
-	t.got = sight{}
-	if t.errno != nil {
-		t.server.workspaces.put(saw.ws)
-		return sight{}, os.NewSyscallError("recv", t.errno)
-	}
-	return saw, nil
-}
-
-// look looks once. It says false when there is nothing new: then it holds no workspace, so that a client that waits has none.
-func (t *talk) look(fd uintptr) bool {
-	over := false
-	if t.waiting > 0 {
-		var more bool
-		if more, over = ready(fd); !more {
-			return false
-		}
-	}
-	ws := t.server.workspaces.get()
-	room := t.room(len(ws.in))
-	if room == 0 {
-		t.got, t.errno = sight{ws: ws, last: true, full: true}, nil
-		return true
-	}
-	n, err := peek(fd, t.view(ws.in[:room]))
-	if err == unix.EAGAIN {
-		t.server.workspaces.put(ws)
-		return false
-	}
-	full := n == room && room < len(ws.in)
-	last := full || over && n == unread(fd) // bytes may have come before the end did
-	t.got = sight{ws: ws, n: max(n, 0), move: n == t.waiting && !last, last: last, full: full}
-	t.errno = err
-	return true
-}
-
-// view is how much of buf a look may fill. One that ends where the process before stopped writing finds its messages again, also if
-// they are what one read gave.
-func (t *talk) view(buf []byte) []byte {
-	if left := t.past.written - t.offset - int64(len(t.moved)); left > 0 {
-		return buf[:min(left, int64(len(buf)))]
-	}
-	return buf
-}
-
-// expect has the kernel call the socket readable when it holds n bytes. It also does when it has no room for more.
-func (t *talk) expect(fd uintptr, n int) {
-	if n == max(t.lowat, 1) {
-		return
-	}
-	t.lowat = n
-	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) // it takes any number
 }
 
 // take records the messages that are seen, and then takes them from the socket. What is no whole message yet waits there, or is
@@ -450,22 +344,3 @@ func (t *talk) depart() reason {
 
 // nudge implements model.
 func (t *talk) nudge() { t.wake() }
-
-// cause takes the operation and the name off an error of os.File, which the log line's words give better.
-func cause(err error) error {
-	if p, ok := errors.AsType[*os.PathError](err); ok {
-		return p.Err
-	}
-	return err
-}
-
-// reasonOf is the reason that goes with an error of the connection.
-func reasonOf(err error, otherwise reason) reason {
-	switch {
-	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
-		return byReset
-	case errors.Is(err, unix.ETIMEDOUT), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETUNREACH):
-		return byLoss
-	}
-	return otherwise
-}
