@@ -22,45 +22,54 @@ type acks struct {
 	text    []byte // what is being sent
 }
 
+// ackState is how far a talk is with its client's acknowledgements.
+type ackState struct {
+	form  template // bound to the session; its text is "" when none are sent
+	owed  *acks    // for messages that are not recorded yet; nil: none
+	piece int      // bytes of a message whose last piece has not come
+	mute  bool     // the client has been told that we will say no more, so no acknowledgement either
+	deaf  error    // not nil: the client does not take its acknowledgements
+}
+
 // ackLists are lists that are not in use.
 var ackLists = sync.Pool{New: func() any { return new(acks) }}
 
 // owe notes that a message, or a piece of one, which begins at t.offset, is to be acknowledged once it is recorded. A message whose end
 // was not waited for, or is none, is not: its client would take it for whole.
 func (t *talk) owe(m framing.Message) {
-	t.piece += m.Len()
+	t.ack.piece += m.Len()
 	if m.More {
 		return
 	}
-	n := t.piece
-	t.piece = 0
-	if m.Flag == framing.Timeout || m.Flag == framing.Malformed || t.mute || t.deaf != nil {
+	n := t.ack.piece
+	t.ack.piece = 0
+	if m.Flag == framing.Timeout || m.Flag == framing.Malformed || t.ack.mute || t.ack.deaf != nil {
 		return
 	}
-	if t.owed == nil {
-		t.owed = ackLists.Get().(*acks)
-		t.owed.offset = t.offset + int64(m.Len()-n)
+	if t.ack.owed == nil {
+		t.ack.owed = ackLists.Get().(*acks)
+		t.ack.owed.offset = t.offset + int64(m.Len()-n)
 	}
-	t.owed.lengths = binary.AppendUvarint(t.owed.lengths, uint64(n))
+	t.ack.owed.lengths = binary.AppendUvarint(t.ack.owed.lengths, uint64(n))
 }
 
 // acknowledge sends the client what it is due, in order. Until it has taken that it is read no further; when it does not in time, or
-// has gone, t.deaf says so.
+// has gone, t.ack.deaf says so.
 func (t *talk) acknowledge() {
-	due := t.owed
+	due := t.ack.owed
 	if due == nil {
 		return
 	}
-	t.owed = nil
-	for left := due.lengths; len(left) > 0 && t.deaf == nil; {
+	t.ack.owed = nil
+	for left := due.lengths; len(left) > 0 && t.ack.deaf == nil; {
 		due.text = due.text[:0]
 		for len(left) > 0 && len(due.text) < ackChunk {
 			n, size := binary.Uvarint(left)
-			due.text = t.ack.appendTo(due.text, t.session, due.offset)
+			due.text = t.ack.form.appendTo(due.text, t.session, due.offset)
 			due.offset += int64(n)
 			left = left[size:]
 		}
-		t.deaf = t.say(due.text, t.settings.AckTimeout)
+		t.ack.deaf = t.say(due.text, t.settings.AckTimeout)
 	}
 	if due.lengths = due.lengths[:0]; cap(due.lengths) <= ackKeep {
 		ackLists.Put(due)
@@ -70,14 +79,14 @@ func (t *talk) acknowledge() {
 // sayNoMore half-closes, while the server drains, the connection of a client that waits for acknowledgements, once it has all that it
 // is due: from then on what it sends is recorded and not acknowledged. Other clients are told at once.
 func (t *talk) sayNoMore() {
-	if t.acks() && !t.mute && !t.leaving.Load() && t.server.draining.Load() && t.unread() <= t.waiting {
-		t.mute = true
+	if t.acks() && !t.ack.mute && !t.leaving.Load() && t.server.draining.Load() && t.unread() <= t.waiting {
+		t.ack.mute = true
 		t.halfClose()
 	}
 }
 
 // acks says whether the client is sent acknowledgements: where a program serves it, nobody but that speaks.
-func (t *talk) acks() bool { return t.ack.text != "" }
+func (t *talk) acks() bool { return t.ack.form.text != "" }
 
 // unheard ends a session whose client does not take its acknowledgements, or has gone; what it has said by now is recorded all the
 // same.
@@ -86,5 +95,5 @@ func (t *talk) unheard() (reason, error) {
 	if t.over() {
 		why = byDrain
 	}
-	return t.deafTo(t.deaf, why)
+	return t.deafTo(t.ack.deaf, why)
 }

@@ -32,12 +32,7 @@ type talk struct {
 	pressed   atomic.Bool // it takes too much of it
 	malformed error       // not nil: the client does not keep to the framing
 	relay     *relay      // hands on what is recorded; nil: to nobody
-
-	ack   template // bound to the session
-	owed  *acks    // for messages that are not recorded yet; nil: none
-	piece int      // bytes of a message whose last piece has not come
-	mute  bool     // the client has been told that we will say no more, so no acknowledgement either
-	deaf  error    // not nil: the client does not take its acknowledgements
+	ack       ackState
 
 	// What one look gave, between the poller's callback and receive.
 	onReadable func(fd uintptr) bool
@@ -67,7 +62,7 @@ func talkOver(s *session, st stream) *talk {
 // serve implements model: it greets, then records message after message.
 func (t *talk) serve() (reason, error) {
 	greeting := t.greet()
-	t.ack = t.settings.ack.bind(t.session)
+	t.ack.form = t.settings.ack.bind(t.session)
 	t.greeted.Store(true)
 	if t.server.draining.Load() && !t.leaving.Load() { // drain tells only who has been greeted by then
 		t.drain()
@@ -110,7 +105,7 @@ func (t *talk) listen() (reason, error) {
 			if why, over := t.woken(); over {
 				return why, nil
 			}
-			if t.deaf != nil {
+			if t.ack.deaf != nil {
 				return t.unheard()
 			}
 		case err != nil:
@@ -127,7 +122,7 @@ func (t *talk) listen() (reason, error) {
 			if err := t.take(saw, framing.EOF); err != nil {
 				return bySink, err
 			}
-			if t.deaf != nil {
+			if t.ack.deaf != nil {
 				return t.unheard()
 			}
 			if t.malformed != nil {
