@@ -159,8 +159,8 @@ func (a *acceptor) recovered() {
 	}
 }
 
-// takeBacklog takes in those who wait in the backlog of a socket that is closed with us, as they have connected in good faith and
-// may have sent something. Those of systemd's socket wait for the next process.
+// takeBacklog takes in those who wait in the backlog of a socket that is closed with us, as they have connected in good
+// faith and may have sent something. Those of systemd's socket wait for the next process.
 func (a *acceptor) takeBacklog() error {
 	for !a.ln.inherited {
 		if a.server.takePlace(a.ln) != nil {

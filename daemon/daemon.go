@@ -56,11 +56,12 @@ type daemon struct {
 	kept     atomic.Bool // the service manager stores what it is given
 }
 
-// Run serves until ctx is done, then drains. It returns nil when it has drained, also when clients had to be closed; an error
-// that wraps config.ErrInvalid when the configuration does not fit the sockets that systemd passed in; and any other error
-// when it could not start or go on. Wishes come while it serves. The
-// daemon's own log goes to stderr unless the configuration names a file. Run may be called once in a process: systemd's
-// sockets are handed out once.
+// Run serves until ctx is done, then drains; where ErrRestart is among the causes of that, and clients outlive the daemon, it
+// leaves them to the next process instead. It returns nil when it has done so, also when clients had to be closed; a *Bequest
+// when another program is to take its place; an error that wraps config.ErrInvalid when the configuration does not fit the
+// sockets that systemd passed in, the programs or the rules that it names; and any other error when it could not start or go
+// on. Wishes come while it serves. The daemon's own log goes to stderr unless the configuration names a file. Run may be
+// called once in a process: systemd's sockets are handed out once.
 func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer) (err error) {
 	d := &daemon{cfg: cfg}
 	sockets, stored, err := systemd.Sockets()
@@ -189,7 +190,8 @@ func recordOptions(cfg config.Config, t *troubles) (record.FileOptions, error) {
 	return opt, err
 }
 
-// fileOptions are the options of a rotating file that the kernel has on disk when it likes; a relative path is below $LOGS_DIRECTORY (systemd.exec(5)).
+// fileOptions are the options of a rotating file that the kernel has on disk when it likes; a relative path is below
+// $LOGS_DIRECTORY (systemd.exec(5)).
 func fileOptions(cfg config.Config, path string) record.FileOptions {
 	if dir, _, _ := strings.Cut(os.Getenv("LOGS_DIRECTORY"), ":"); !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)

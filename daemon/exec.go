@@ -80,9 +80,9 @@ func (j *job) verdict(how string) (reason, error) {
 	return reason(how), nil
 }
 
-// hangUp ends the connection for the client: whoever still holds the connection, having left the program's process group, has nobody to
-// talk to any more. What the client sent in vain is taken from the kernel, or closing would break off what it is still to hear
-// (RFC 2525, section 2.17).
+// hangUp ends the connection for the client: whoever still holds the connection, having left the program's process group,
+// has nobody to talk to any more. What the client sent in vain is taken from the kernel, or closing would break off what it
+// is still to hear (RFC 2525, section 2.17).
 func hangUp(fd uintptr) {
 	_ = unix.Shutdown(int(fd), unix.SHUT_RDWR) // it fails when the client has gone
 	_ = discard(fd, unread(fd))                // as does this

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What follows waits for nothing, whether the connection blocks or not: a program that has it too may want it to. The calls are made directly: those of x/sys/unix
-// ask for an address too, which a connection has only one of.
+// What follows waits for nothing, whether the connection blocks or not: a program that has it too may want it to. The calls
+// are made directly: those of x/sys/unix ask for an address too, which a connection has only one of.
 
 // peek copies into buf, which is not empty, what there is to read, and leaves it there (recv(2), MSG_PEEK). It ends at an urgent
 // byte, and begins with one.

@@ -28,8 +28,8 @@ func (t *talk) keepRecorded(recorded []byte) []byte {
 	return slices.Clone(recorded)
 }
 
-// handOn hands on n bytes that are recorded: those that were kept, or the next of the socket. It returns how many it has taken from
-// the socket, and when the program has room for more.
+// handOn hands on n bytes that are recorded: those that were kept, or the next of the socket. It returns how many it has
+// taken from the socket, and when the program has room for more.
 func (t *talk) handOn(kept []byte, n int) (took int) {
 	switch {
 	case t.relay == nil:

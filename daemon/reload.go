@@ -143,8 +143,8 @@ func inForce(old, next config.Config) config.Config {
 	return next
 }
 
-// applyRecord makes the record file cfg's; one that was moved or deleted is made anew in any case. No session is between encoding and handing over meanwhile, so that a file has
-// records of one format only.
+// applyRecord makes the record file cfg's; one that was moved or deleted is made anew in any case. No session is between
+// encoding and handing over meanwhile, so that a file has records of one format only.
 func (d *daemon) applyRecord(ctx context.Context, cfg config.Config) (err error) {
 	opt, err := recordOptions(cfg, d.troubles)
 	if err != nil {
@@ -192,8 +192,8 @@ func (d *daemon) applyListeners(cfg []config.Listener) {
 	}
 }
 
-// reopen lets go of files that were moved away. The record file is followed within a second in any case; whoever moved it and wants to
-// compress it need not guess.
+// reopen lets go of files that were moved away. The record file is followed within a second in any case; whoever moved it
+// and wants to compress it need not guess.
 func (d *daemon) reopen() {
 	err := d.file.Follow()
 	if d.log.file != nil {
