@@ -48,7 +48,7 @@ deb: build docs $(TOOLS)/nfpm ## build/tcpmux_VERSION_ARCH.deb
 rpm: build docs $(TOOLS)/nfpm ## build/tcpmux-VERSION-1.ARCH.rpm, from the same recipe
 	$(TOOLS)/nfpm package --config packaging/nfpm.yaml --packager rpm --target build
 
-e2e: ## the package on a systemd booted in namespaces, that of Debian SUITE=bookworm; as root, installs what it needs
+e2e: ## the package on a systemd booted in namespaces, that of Debian SUITE=bookworm; as root, installs what it needs; E2E_VISITS=60s for longer load
 	packaging/need mmdebstrap:mmdebstrap ip:iproute2 unshare:util-linux flock:util-linux
 	RIG_SUITE=$(SUITE) packaging/e2e/boot.sh rootfs
 	rm -rf build/e2e && mkdir -p build/e2e/journal

@@ -58,11 +58,16 @@ func from(addr string) net.Addr {
 
 // dial connects to an IP address and port.
 func (d *dialer) dial(addr string) (conn *net.TCPConn, err error) {
+	return d.dialFrom(from(addr), addr)
+}
+
+// dialFrom is dial from an address of the machine's own, nil for one of the kernel's choice.
+func (d *dialer) dialFrom(local net.Addr, addr string) (conn *net.TCPConn, err error) {
 	done := make(chan struct{})
 	d.calls <- func() {
 		defer close(done)
 		var c net.Conn
-		if c, err = (&net.Dialer{Timeout: patience, LocalAddr: from(addr)}).Dial("tcp", addr); err == nil {
+		if c, err = (&net.Dialer{Timeout: patience, LocalAddr: local}).Dial("tcp", addr); err == nil {
 			conn = c.(*net.TCPConn)
 		}
 	}

@@ -9,10 +9,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -486,50 +484,4 @@ func TestAStopEndsClients(t *testing.T) {
 	_ = k.conn.Close()
 	stopping.Wait()
 	r.mustVisit()
-}
-
-// Short visits beside clients that stay leave nothing behind: no descriptor, nothing in the queue, nothing with systemd.
-func TestVisitsLeaveNothingBehind(t *testing.T) {
-	r := serving(t)
-	stay := &throng{r: r}
-	stay.join(500)
-	stay.settled()
-	var visits atomic.Int64
-	visit := func() {
-		var visiting sync.WaitGroup
-		for range 8 {
-			visiting.Go(func() {
-				for end := time.Now().Add(5 * time.Second); time.Now().Before(end); visits.Add(1) {
-					if conn, err := r.net.dial(port); err == nil {
-						_, _ = io.ReadFull(conn, make([]byte, len(banner)))
-						_ = conn.Close()
-					}
-				}
-			})
-		}
-		visiting.Wait()
-	}
-	visit()
-	before, stored := r.descriptors(), r.show("tcpmux.service", "NFileDescriptorStore")
-	visit()
-	r.await("no more descriptors than before", func() bool { return r.descriptors() <= before })
-	if got := r.show("tcpmux.service", "NFileDescriptorStore"); got != stored || got != "3" {
-		t.Errorf("stored descriptors: got %s, want %s as before, and 3", got, stored)
-	}
-	t.Logf("%d visits", visits.Load())
-	for _, m := range stay.members {
-		if err := m.bye(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// descriptors is how many the daemon has open.
-func (r *rig) descriptors() int {
-	r.t.Helper()
-	names, err := os.ReadDir(r.path("/proc/" + r.mainPID() + "/fd"))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return len(names)
 }
