@@ -89,8 +89,8 @@ func (a *acceptor) shed() {
 			if err != nil {
 				return
 			}
-			refuse(fd, a.ln.settings.Load().Limits.Refusal)
 			a.server.refusals.add(admission.Exhausted, addrPort(peer))
+			refuse(fd, a.ln.settings.Load().Limits.Refusal)
 		}
 	})
 }

@@ -106,9 +106,9 @@ func (s *Server) admit(ln *listener, fd int, peer syscall.Sockaddr) {
 	remote := addrPort(peer)
 	pass, verdict := s.decide(ln, remote.Addr())
 	if verdict != admission.Admitted {
+		s.refusals.add(verdict, remote)
 		refuse(fd, ln.settings.Load().Limits.Refusal)
 		s.releasePlace(ln)
-		s.refusals.add(verdict, remote)
 		return
 	}
 	c, err := newSession(s, ln, fd, remote)
