@@ -121,8 +121,8 @@ func (h *herald) goOn(client netip.AddrPort) (reason, error) {
 	}
 	pass, verdict := s.server.gate(s.listener).Enter(addr.Addr(), time.Now())
 	if verdict != admission.Admitted {
-		h.control(func(fd uintptr) { tellRefused(int(fd), s.settings.Limits.Refusal) })
 		s.server.refusals.add(verdict, addr)
+		h.control(func(fd uintptr) { tellRefused(int(fd), s.settings.Limits.Refusal) })
 		return byRefusal, nil
 	}
 	s.pass = pass
