@@ -29,7 +29,10 @@ func read(t *testing.T, path string) []byte {
 // replace puts a program in place of another that may run, as a package manager does.
 func replace(t *testing.T, path string, program []byte) {
 	t.Helper()
-	if err := os.WriteFile(path+".new", program, 0o755); err != nil {
+	syscall.ForkLock.RLock() // or a process that another test starts may hold it open to write, so that it is "text file busy"
+	err := os.WriteFile(path+".new", program, 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {

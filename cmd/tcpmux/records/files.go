@@ -58,8 +58,17 @@ func Open(names []string, withBackups bool) (*Files, error) {
 	return fs, nil
 }
 
+// absent is how long a file that has backups may not be there itself: in a rotation there is a moment between the move and the new
+// file.
+const absent = 500 * time.Millisecond
+
 func (fs *Files) open(name string) error {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // the latter so that a FIFO cannot hold us up
+	const flags = os.O_RDONLY | syscall.O_NONBLOCK // the latter so that a FIFO cannot hold us up
+	f, err := os.OpenFile(name, flags, 0)
+	for late := time.Now().Add(absent); errors.Is(err, os.ErrNotExist) && rotated(name) && time.Now().Before(late); {
+		time.Sleep(time.Millisecond)
+		f, err = os.OpenFile(name, flags, 0)
+	}
 	if err != nil {
 		return fmt.Errorf("open record file %q: %w", name, reason(err))
 	}
@@ -78,6 +87,12 @@ func (fs *Files) open(name string) error {
 	of, at, _ := record.RotatedFrom(name)
 	fs.list = append(fs.list, &file{name: name, f: f, info: info, of: of, at: at})
 	return nil
+}
+
+// rotated says whether a file has backups.
+func rotated(name string) bool {
+	backups, err := record.Backups(name)
+	return err == nil && len(backups) > 0
 }
 
 // openWithBackups opens name and what it was rotated to, and starts over when it is rotated meanwhile: what was the file would

@@ -256,6 +256,49 @@ func TestRotationMeanwhileTakesNothingAway(t *testing.T) {
 }
 
 // TestAFileThatIsRotatedWhileItIsOpened, and compressed, is not read twice, nor is the new one left out.
+// TestAFileBetweenTwoMomentsOfItsRotation, moved aside and not made anew yet, is waited for.
+func TestAFileBetweenTwoMomentsOfItsRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.log")
+	stop, rotating := make(chan struct{}), make(chan error, 1)
+	rotate := func(i int) error {
+		backup := strings.TrimSuffix(path, ".log") + time.UnixMilli(int64(i)).UTC().Format("-2006-01-02T15-04-05.000.log")
+		err := os.Rename(path, backup)
+		return errors.Join(err, os.WriteFile(path, nil, 0o600))
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := rotate(0); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for i := 1; ; i++ {
+			select {
+			case <-stop:
+				rotating <- nil
+				return
+			default:
+			}
+			if err := rotate(i % 1000); err != nil {
+				rotating <- err
+				return
+			}
+		}
+	}()
+	for range 2000 {
+		fs, err := Open([]string{path}, false)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		_ = fs.Close() // they were only opened
+	}
+	close(stop)
+	if err := <-rotating; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAFileThatIsRotatedWhileItIsOpened(t *testing.T) {
 	one := func(session string) string {
 		return newPen(record.JSON, session, "192.0.2.7:1", noon).open().close(0, 0).String()
