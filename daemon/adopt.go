@@ -87,6 +87,7 @@ func (c *session) restore(k known, written int64) {
 		greeted: k.greeted,
 		opened:  !c.slot.Opened().IsZero() || c.slot == nil,
 		heard:   k.heard,
+		unread:  k.unread,
 		written: written,
 		framing: tally.Framing,
 	}
@@ -104,6 +105,7 @@ type known struct {
 	consumed      int64     // bytes of the stream that were taken from the socket
 	greeted       bool      // something was sent
 	heard         time.Time // when something last arrived
+	unread        int       // bytes that had arrived by then and were not taken from the socket
 	over          bool      // both directions have ended, and there is nothing to read
 	reset         bool      // it was broken off
 }
@@ -121,12 +123,11 @@ const (
 // knowledge asks the kernel about a connection (tcp(7), TCP_INFO). Bytes may arrive meanwhile: it asks until nothing has.
 func knowledge(fd int) (k known, err error) {
 	var info, again *unix.TCPInfo
-	waiting := 0
 	for {
 		if info, err = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil {
 			return k, os.NewSyscallError("getsockopt", err)
 		}
-		waiting = unread(uintptr(fd))
+		k.unread = unread(uintptr(fd))
 		if again, err = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil {
 			return k, os.NewSyscallError("getsockopt", err)
 		}
@@ -134,13 +135,13 @@ func knowledge(fd int) (k known, err error) {
 			break
 		}
 	}
-	k.consumed = int64(info.Bytes_received) - int64(waiting)
+	k.consumed = int64(info.Bytes_received) - int64(k.unread)
 	switch info.State {
 	case tcpTimeWait, tcpCloseWait, tcpLastAck, tcpClosing:
 		k.consumed-- // the end of the stream counts as a byte
 	}
 	k.reset = info.State == tcpClose
-	k.over = info.State != tcpEstablished && info.State != tcpCloseWait && waiting == 0
+	k.over = info.State != tcpEstablished && info.State != tcpCloseWait && k.unread == 0
 	unsent, _ := unix.IoctlGetInt(fd, unix.SIOCOUTQ) // on an error none
 	k.greeted = info.Bytes_acked > 0 || unsent > 0
 	k.heard = time.Now().Add(-time.Duration(info.Last_data_recv) * time.Millisecond)

@@ -101,7 +101,12 @@ func (t *talk) woken() (why reason, over bool) {
 		}
 	}
 	t.sayNoMore()
-	if t.unread() > t.waiting {
+	if t.past.unread > t.waiting { // whole messages may be among what came before us
+		if err := t.hearOut(); err != nil {
+			return bySink, true
+		}
+	}
+	if t.unread() > max(t.waiting, t.past.unread) {
 		t.heard = time.Now() // it came just now
 	}
 	if most := t.bounds().bytes; most > 0 && t.offset+int64(len(t.moved)+t.unread()) >= most {
@@ -125,7 +130,7 @@ func (t *talk) woken() (why reason, over bool) {
 func (t *talk) hearOut() error {
 	saw := sight{ws: t.server.workspaces.get()}
 	if room := t.room(len(saw.ws.in)); room > 0 {
-		t.control(func(fd uintptr) { saw.n, _ = peek(fd, saw.ws.in[:room]) })
+		t.control(func(fd uintptr) { saw.n, _ = peek(fd, t.view(saw.ws.in[:room])) })
 	}
 	if saw.n <= t.waiting {
 		t.server.workspaces.put(saw.ws)

@@ -128,7 +128,7 @@ func (c *clerk) hello() error {
 	c.session.offset = h.offset
 	c.session.past.framing = h.memory
 	if h.silence > 0 {
-		c.session.past.heard = time.Now().Add(-h.silence)
+		c.session.past.heard, c.session.past.unread = time.Now().Add(-h.silence), h.unread
 	}
 	if err := c.session.setModel(fd); err != nil {
 		return err

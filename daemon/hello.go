@@ -19,6 +19,7 @@ type hello struct {
 	offset        int64 // where in the client's stream it goes on
 	memory        int64 // what the framing has to know there
 	silence       time.Duration
+	unread        int    // bytes that had come before it
 	banner        string // placeholders filled in
 	ack           string // placeholders filled in, but for those that each message fills in
 }
@@ -31,6 +32,7 @@ func (h hello) appendTo(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.offset))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.memory))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.silence))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.unread))
 	dst = append(dst, bit(h.draining), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.banner)))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.ack)))
@@ -45,7 +47,7 @@ func bit(b bool) byte {
 }
 
 func readHello(in io.Reader) (h hello, err error) {
-	var head [7*8 + 1 + 3 + 4 + 4]byte
+	var head [8*8 + 1 + 3 + 4 + 4]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return h, err
 	}
@@ -56,13 +58,14 @@ func readHello(in io.Reader) (h hello, err error) {
 	h.offset = int64(binary.BigEndian.Uint64(head[32:]))
 	h.memory = int64(binary.BigEndian.Uint64(head[40:]))
 	h.silence = time.Duration(binary.BigEndian.Uint64(head[48:]))
-	h.draining = head[56] == 1
-	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[57]), int(head[58]), head[59] == 1
+	h.unread = int(binary.BigEndian.Uint64(head[56:]))
+	h.draining = head[64] == 1
+	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[65]), int(head[66]), head[67] == 1
 	if h.bounds, err = readBounds(in); err != nil {
 		return h, err
 	}
-	banner := binary.BigEndian.Uint32(head[60:])
-	texts := make([]byte, banner+binary.BigEndian.Uint32(head[64:]))
+	banner := binary.BigEndian.Uint32(head[68:])
+	texts := make([]byte, banner+binary.BigEndian.Uint32(head[72:]))
 	_, err = io.ReadFull(in, texts)
 	h.banner, h.ack = string(texts[:banner]), string(texts[banner:])
 	return h, err

@@ -186,6 +186,7 @@ func (c *child) hello() hello {
 		offset:        c.offset,
 		memory:        c.past.framing,
 		silence:       c.silence(),
+		unread:        c.past.unread,
 		banner:        c.banner(),
 		ack:           c.settings.ack.bind(c.session).text,
 		ackTimeout:    c.settings.AckTimeout,

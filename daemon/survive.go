@@ -28,6 +28,7 @@ type past struct {
 	greeted bool
 	opened  bool
 	heard   time.Time // when the client last sent something; zero: just now
+	unread  int       // bytes that had arrived by then and are in the socket still
 	written int64     // messages before this offset are in the file
 	counted int64     // of those in the file, messages before this offset are counted
 	framing int64     // a framing.Framer's Memory

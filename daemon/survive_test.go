@@ -261,6 +261,28 @@ func TestWhoWasSilentBeforeIsSilentStill(t *testing.T) {
 	}
 }
 
+// TestASilenceThatWasTooLongIsOver when the next daemon comes, though the client has left half a line for it to look at.
+func TestASilenceThatWasTooLongIsOver(t *testing.T) {
+	const idle = 500 * time.Millisecond
+	d, e := surviving(t, nil)
+	d.open()
+	silent := d.greeted()
+	silent.say("one\nhalf")
+	d.records(": one\n")
+	d.leave()
+	time.Sleep(idle) // the silence
+	began := time.Now()
+	next := e.heir(idling(idle), 0)
+	other := next.greeted()
+	silent.hearEnd()
+	took := time.Since(began)
+	other.hearEnd()
+	if most := time.Since(began) * 3 / 4; took > most {
+		t.Errorf("got the end after %v, want it before %v, as another silence took %v", took, most, time.Since(began))
+	}
+	next.records(" [timeout]: half\n", "close from "+silent.addr()+": idle, 2 records, 8 bytes\n")
+}
+
 // TestSuspectsAreClosed: daemon after daemon has died over the same bytes.
 func TestSuspectsAreClosed(t *testing.T) {
 	d, e := surviving(t, nil)

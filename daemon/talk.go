@@ -146,8 +146,8 @@ func (t *talk) deafTo(err error, why reason) (reason, error) {
 // take records the messages that are seen, and then takes them from the socket. What is no whole message yet waits there, or is
 // recorded with flag when no more will come.
 func (t *talk) take(saw sight, flag framing.Flag) error {
-	t.heard = time.Now()
-	saw.ws.encoder.Begin(&t.source, t.heard)
+	now := time.Now()
+	saw.ws.encoder.Begin(&t.source, now)
 	first := t.records
 	data := saw.ws.in[:saw.n]
 	if len(t.moved) > 0 {
@@ -164,7 +164,9 @@ func (t *talk) take(saw sight, flag framing.Flag) error {
 	recorded := len(data) - len(rest)
 	kept := t.keepRecorded(data[:recorded])
 	began := len(rest) > 0 && (t.begun.IsZero() || t.records > first)
+	old := t.records == first && saw.n <= t.past.unread // nothing has come since the process before
 	done := t.keep(saw, rest)
+	t.past.unread = max(t.past.unread-done, 0)
 	if err := t.hand(saw.ws, first); err != nil {
 		return err
 	}
@@ -178,7 +180,11 @@ func (t *talk) take(saw sight, flag framing.Flag) error {
 		_ = discard(fd, done) // the next look tells
 		t.expect(fd, t.waiting+1)
 	})
-	if !t.deadline.IsZero() {
+	switch {
+	case old: // the silence goes on
+	case t.deadline.IsZero():
+		t.heard = now
+	default:
 		t.heard = time.Now() // while the sink had us wait, the silence was ours
 	}
 	switch {
