@@ -54,6 +54,7 @@ e2e: ## the package on a systemd booted in namespaces, that of Debian SUITE=book
 	rm -rf build/e2e && mkdir -p build/e2e/journal
 	$(MAKE) deb VERSION=0.0.1 && mv build/tcpmux_0.0.1_*.deb build/e2e/old.deb
 	$(MAKE) deb && cp build/tcpmux_$(VERSION)_$(ARCH).deb build/e2e/new.deb
+	CGO_ENABLED=0 $(GO) build -tags crashtest -o build/e2e/crashing ./cmd/tcpmux
 	RIG_SUITE=$(SUITE) $(GO) test -tags e2e -count 1 -parallel 6 ./packaging/e2e
 
 bench: build ## contrib/bench/RESULTS.md: tcpmux, the floor and its peers; RUNS=5, ONLY=tcpmux,socat, WHAT="greet lines"

@@ -254,6 +254,7 @@ func (t *talk) stays(saw sight, rest []byte) bool {
 
 // encode appends one message to the workspace's output.
 func (t *talk) encode(ws *workspace, m framing.Message) {
+	crashOn(m.Data)
 	if m.Flag == framing.Malformed && t.malformed == nil {
 		t.malformed = fmt.Errorf("no %s message begins at byte %d", t.settings.framing.Kind, t.offset)
 	}

@@ -159,7 +159,7 @@ type object struct {
 type heard struct {
 	stream                  strings.Builder
 	messages, opens, closes int
-	session, reason         string
+	session                 string
 	last                    object
 }
 

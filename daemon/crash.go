@@ -1,0 +1,6 @@
+//go:build !crashtest
+
+package daemon
+
+// crashOn does nothing: no client can crash what is released by saying something.
+func crashOn([]byte) {}

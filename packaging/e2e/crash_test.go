@@ -1,0 +1,68 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// crashing is a daemon that these words of a client crash (daemon/crash_crashtest.go).
+const (
+	crashing   = "../../build/e2e/crashing"
+	crashWords = "crash the daemon, please"
+)
+
+// TestACrashingClientIsDropped as a suspect when three processes have died over its words, and nobody else with it: each is a
+// goroutine or a thread of the process that dies.
+func TestACrashingClientIsDropped(t *testing.T)          { dropsSuspect(t, "goroutine") }
+func TestACrashingClientOfAThreadIsDropped(t *testing.T) { dropsSuspect(t, "thread") }
+
+func dropsSuspect(t *testing.T, model string) {
+	r := jsonRecords(t, `model = "goroutine"`, `model = "`+model+`"`)
+	r.explain(`Failed to start tcpmux`) // it crashes as soon as it looks, which may be before it is ready
+	r.crashable()
+	r.throng.join(100)
+	r.throng.settled()
+	r.throng.talk(100 * time.Millisecond)
+	culprit := r.throng.join(1)[0]
+	r.throng.members = r.throng.members[:100]
+	r.throng.settled()
+	for _, text := range []string{"fine\n", crashWords + "\n"} {
+		if err := culprit.say(text); err != nil {
+			t.Fatal(err)
+		}
+		r.await("its first line in the records", func() bool { return strings.Contains(r.read(records), `"data":"fine"`) })
+	}
+	if rest, _ := io.ReadAll(culprit.conn); len(rest) > 0 { // it may be broken off, as what it has said is not read
+		t.Errorf("the suspect: got %q, want the end", rest)
+	}
+	r.awaitProperty("tcpmux.service", "SubState", "running")
+	if got := r.show("tcpmux.service", "NRestarts"); got != "3" {
+		t.Errorf("crashes: got %s, want 3", got)
+	}
+	r.throng.hush()
+	h := r.throng.read()[culprit.conn.LocalAddr().String()]
+	if h == nil || h.stream.String() != "fine\n" || h.opens != 1 || h.closes != 1 || h.last.Reason != "suspect" || h.last.Records != 1 {
+		t.Errorf("the suspect: got %+v, want one record and its end as a suspect", h)
+	}
+}
+
+// crashable puts the daemon that can be crashed in the place of the package's, which cannot.
+func (r *rig) crashable() {
+	r.t.Helper()
+	b, err := os.ReadFile(crashing)
+	if err != nil {
+		r.t.Fatalf("%v (make e2e makes it)", err)
+	}
+	const daemon = "/usr/bin/tcpmux"
+	for what, has := range map[string]bool{string(b): true, r.read(daemon): false} {
+		if strings.Contains(what, crashWords) != has {
+			r.t.Fatalf("a daemon of %d bytes: got the words that crash it: %v, want %v", len(what), !has, has)
+		}
+	}
+	r.write(daemon, string(b))
+}
