@@ -264,15 +264,15 @@ func outlive(t *testing.T, model string, clients int, end func(r *rig)) {
 	r := jsonRecords(t, `model = "goroutine"`, `model = "`+model+`"`)
 	r.throng.join(clients)
 	r.throng.settled()
-	r.throng.talk(300 * time.Millisecond)
+	r.throng.talk(time.Duration(max(clients, 1000)) * 300 * time.Microsecond) // together not more than a machine takes
 	end(r)
 	r.awaitProperty("tcpmux.service", "SubState", "running")
 	r.throng.hush()
 }
 
 func TestClientsOutliveRestarts(t *testing.T) {
-	outlive(t, "goroutine", 1000, func(r *rig) {
-		for range 10 {
+	outlive(t, "goroutine", 5000, func(r *rig) {
+		for range 20 {
 			r.run("systemctl", "restart", "tcpmux.service")
 		}
 	})
@@ -295,9 +295,9 @@ func TestClientsOutliveARestartDuringAStart(t *testing.T) {
 }
 
 func TestClientsOutliveKills(t *testing.T) {
-	outlive(t, "goroutine", 1000, func(r *rig) {
+	outlive(t, "goroutine", 5000, func(r *rig) {
 		r.explain(`Failed to start tcpmux`) // killed before it was ready
-		for range 25 {
+		for range 50 {
 			time.Sleep(time.Duration(rand.IntN(700)) * time.Millisecond) // a random moment, also of a start
 			r.kill()
 		}
@@ -305,7 +305,7 @@ func TestClientsOutliveKills(t *testing.T) {
 }
 
 func TestClientsOutliveAnUpgradeAndADowngrade(t *testing.T) {
-	outlive(t, "goroutine", 1000, func(r *rig) {
+	outlive(t, "goroutine", 5000, func(r *rig) {
 		r.install(oldDeb)
 		r.install(newDeb)
 	})
