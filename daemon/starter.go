@@ -47,11 +47,19 @@ func becomeProgram(path string, argv []string, memory uint64) error {
 	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 	env := os.Environ()
 	if memory > 0 {
+		reserve()
 		if err := unix.Setrlimit(unix.RLIMIT_AS, &unix.Rlimit{Cur: memory, Max: memory}); err != nil {
 			return fmt.Errorf("limit memory: %w", os.NewSyscallError("setrlimit", err))
 		}
 	}
 	return unix.Exec(path, argv, env)
+}
+
+// reserve has the runtime hold memory for what Exec allocates: under the limit, which its own address space exceeds, it can map none.
+func reserve() {
+	spare := make([]byte, 4<<20) // as much as it maps at a time
+	runtime.KeepAlive(spare)
+	runtime.GC() // spare is free, and stays mapped
 }
 
 // lookAt looks whether we may execute a program, once standard input has ended.
