@@ -20,9 +20,8 @@ func peek(fd uintptr, buf []byte) (int, error) {
 func discard(fd uintptr, n int) error {
 	for n > 0 {
 		m, err := recv(fd, nil, n, unix.MSG_TRUNC)
-		if err == unix.EFAULT { // a kind of socket that copies them all the same
-			var buf [1 << 10]byte
-			m, err = recv(fd, unsafe.Pointer(&buf), min(n, len(buf)), 0)
+		if err == unix.EFAULT {
+			m, err = discardCopied(fd, n)
 		}
 		if err == nil && m == 0 {
 			err = unix.ECONNRESET
@@ -33,6 +32,14 @@ func discard(fd uintptr, n int) error {
 		n -= m
 	}
 	return nil
+}
+
+// discardCopied is discard, once, for a kind of socket that copies all the same. Its buffer is on no other's stack.
+//
+//go:noinline
+func discardCopied(fd uintptr, n int) (int, error) {
+	var buf [1 << 10]byte
+	return recv(fd, unsafe.Pointer(&buf), min(n, len(buf)), 0)
 }
 
 func recv(fd uintptr, buf unsafe.Pointer, n, flags int) (int, error) {
