@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -208,25 +209,25 @@ func (c Comparison) average() string {
 
 // WriteTable writes c for people.
 func (c Comparison) WriteTable(w io.Writer) error {
-	fmt.Fprintf(w, "%s, %s clients%s: %s, in brackets the ratio to the first\n", c.Workload, thousands(float64(c.Clients)), lineSize(c.Size), c.average())
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %s clients%s: %s, in brackets the ratio to the first\n", c.Workload, thousands(float64(c.Clients)), lineSize(c.Size), c.average())
 	width := 0
 	for _, e := range c.Servers {
 		width = max(width, len(e.Server))
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "%-*s\t%s/s\t\t50 %%\t\t99 %%\t\tCPU each\t\terrors\t\n", width, "", c.Unit)
 	for _, e := range c.Servers {
 		fmt.Fprintf(t, "%-*s\t%s\t(%.2f)\t%s\t(%.2f)\t%s\t(%.2f)\t%s\t(%.2f)\t%s\t\n", width, e.Server, thousands(e.Rate), e.RateRatio,
 			duration(e.P50), e.P50Ratio, duration(e.P99), e.P99Ratio, duration(e.CPU/1e3), e.CPURatio, errorList(e.Errors))
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
+	_ = t.Flush() // into memory
 	for _, s := range c.Skipped {
-		fmt.Fprintf(w, "not measured: %s\n", s)
+		fmt.Fprintf(&b, "not measured: %s\n", s)
 	}
 	if c.Interrupted {
-		fmt.Fprintln(w, "interrupted: not all runs were made")
+		b.WriteString("interrupted: not all runs were made\n")
 	}
-	return nil
+	_, err := io.WriteString(w, b.String())
+	return err
 }

@@ -20,25 +20,26 @@ func (r Result) WriteCSV(w io.Writer) error {
 
 // WriteTable writes r for people.
 func (r Result) WriteTable(w io.Writer) error {
-	fmt.Fprintf(w, "%s: %s, %s clients%s%s\n", r.Workload, r.Address, thousands(float64(r.Clients)), lineSize(r.Size), r.ending())
-	fmt.Fprintf(w, "  %-10s%s in %.3f s\n", r.Unit, thousands(float64(r.Done)), r.Seconds)
-	fmt.Fprintf(w, "  %-10s%s/s%s\n", "rate", thousands(r.Rate), r.volume())
-	_, err := fmt.Fprintf(w, "  %-10s%s\n", "errors", errorList(r.Errors))
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s, %s clients%s%s\n", r.Workload, r.Address, thousands(float64(r.Clients)), lineSize(r.Size), r.ending())
+	fmt.Fprintf(&b, "  %-10s%s in %.3f s\n", r.Unit, thousands(float64(r.Done)), r.Seconds)
+	fmt.Fprintf(&b, "  %-10s%s/s%s\n", "rate", thousands(r.Rate), r.volume())
+	fmt.Fprintf(&b, "  %-10s%s\n", "errors", errorList(r.Errors))
 	if r.Latency.Count > 0 {
-		err = r.Latency.writeTable(w)
+		r.Latency.table(&b)
 	}
+	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func (l Latency) writeTable(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "  %-10s%s\n", "latency", l.Of)
+func (l Latency) table(b *strings.Builder) {
+	fmt.Fprintf(b, "  %-10s%s\n", "latency", l.Of)
 	for _, row := range []struct {
 		name  string
 		value float64
 	}{{"least", l.Min}, {"mean", l.Mean}, {"50 %", l.P50}, {"90 %", l.P90}, {"99 %", l.P99}, {"99.9 %", l.P999}, {"most", l.Max}} {
-		_, err = fmt.Fprintf(w, "    %-8s%12s\n", row.name, duration(row.value))
+		fmt.Fprintf(b, "    %-8s%12s\n", row.name, duration(row.value))
 	}
-	return err
 }
 
 func (r Result) ending() string {

@@ -37,6 +37,25 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// full takes what is written after its first write, as a disk may on which somebody has made room.
+type full struct{ failed bool }
+
+func (f *full) Write(p []byte) (int, error) {
+	if f.failed {
+		return len(p), nil
+	}
+	f.failed = true
+	return 0, io.ErrShortWrite
+}
+
+func TestTableThatIsNotWholeIsAnError(t *testing.T) {
+	for name, write := range map[string]func(io.Writer) error{"result": sample.WriteTable, "comparison": sampleComparison.WriteTable} {
+		if err := write(&full{}); !errors.Is(err, io.ErrShortWrite) {
+			t.Errorf("%s: got error %v, want %v", name, err, io.ErrShortWrite)
+		}
+	}
+}
+
 func TestJSONSchema(t *testing.T) {
 	var b bytes.Buffer
 	if err := sample.WriteJSON(&b); err != nil {
