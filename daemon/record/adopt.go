@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 )
@@ -22,7 +23,7 @@ func (f *File) adopt() error {
 		}
 		return f.fail("read", cause(err))
 	}
-	defer in.Close()
+	defer in.Close() // nothing was written
 	var first, last [1]byte
 	if _, err := in.ReadAt(first[:], 0); err != nil {
 		return f.fail("read", cause(err))
@@ -46,16 +47,19 @@ func (f *File) adopt() error {
 
 // mend sees to it that nothing is glued to a last line that is not whole. The piece of a record is cut off: it would read as a
 // record that says something else, and what it was of has not been acknowledged. What is no record is somebody else's, and kept.
-func (f *File) mend(in *os.File) error {
+func (f *File) mend(in io.ReaderAt) error {
 	start, err := lastLine(in, f.size)
 	if err != nil {
 		return f.fail("read", cause(err))
 	}
-	head, piece := make([]byte, pieceSize), make([]byte, pieceSize)
-	n, _ := in.ReadAt(head, 0) // a file that is shorter has less
-	m, _ := in.ReadAt(piece, start)
-	// Where the power went the file can be longer than what was written, by zeros.
-	head, piece = bytes.TrimRight(head[:n], "\x00"), bytes.TrimRight(piece[:m], "\x00")
+	head, err := beginning(in, 0)
+	if err != nil {
+		return f.fail("read", cause(err))
+	}
+	piece, err := beginning(in, start)
+	if err != nil {
+		return f.fail("read", cause(err))
+	}
 	// Barcodes and other numbers are lines of other programs that are replaced by us, on the same file.
 	if ours := isPiece(head) && (start > 0 || len(piece) >= len("2026-")); (!ours || !isPiece(piece)) && len(piece) > 0 {
 		f.tell(TornLine, f.fail("open", errors.New("its last line, which is no record, was not whole and has been ended")))
@@ -72,6 +76,17 @@ func (f *File) mend(in *os.File) error {
 
 // pieceSize is how much of a line is looked at to tell a piece of a record.
 const pieceSize = 40
+
+// beginning is the first pieceSize bytes of the line at start, or what there is of them. Zeros at their end are left out: where the
+// power went a file can be longer, by them, than what was written.
+func beginning(in io.ReaderAt, start int64) ([]byte, error) {
+	b := make([]byte, pieceSize)
+	n, err := in.ReadAt(b, start)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	return bytes.TrimRight(b[:n], "\x00"), nil
+}
 
 // isPiece says whether b could be the beginning of a record, as far as it goes.
 func isPiece(b []byte) bool {
@@ -91,7 +106,7 @@ func isPiece(b []byte) bool {
 }
 
 // lastLine returns where the last line of a file of that size begins.
-func lastLine(in *os.File, size int64) (int64, error) {
+func lastLine(in io.ReaderAt, size int64) (int64, error) {
 	buf := make([]byte, 64<<10)
 	for end := size; end > 0; {
 		start := max(0, end-int64(len(buf)))

@@ -339,6 +339,32 @@ func TestLastLineThatIsNotWhole(t *testing.T) {
 	}
 }
 
+// unreadable is a file whose bytes at one offset cannot be read.
+type unreadable struct {
+	io.ReaderAt
+	at int64
+}
+
+func (u unreadable) ReadAt(b []byte, off int64) (int, error) {
+	if off == u.at {
+		return 0, unix.EIO
+	}
+	return u.ReaderAt.ReadAt(b, off)
+}
+
+func TestLastLineThatCannotBeReadIsLeftAlone(t *testing.T) {
+	const last = "2026-11"
+	before := strings.Repeat("2026-11-22T13:05:41.118203Z from 192.0.2.7:40312: one\n", 2000) + last
+	f := open(t, options(t))
+	write(t, f, before)
+	for name, at := range map[string]int{"the beginning of the file": 0, "the last line": len(before) - len(last)} {
+		err := f.mend(unreadable{strings.NewReader(before), int64(at)})
+		if got := read(t, f.Path()); !errors.Is(err, unix.EIO) || got != before {
+			t.Errorf("%s: got error %v and %d bytes, want %v and %d", name, err, len(got), unix.EIO, len(before))
+		}
+	}
+}
+
 func TestFileThatCannotBeRotatedIsWrittenOn(t *testing.T) {
 	var told []error
 	opt := options(t)
