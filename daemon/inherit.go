@@ -32,7 +32,7 @@ func inherit(cfg []config.Listener, sockets []systemd.Socket) (lns []*listener, 
 	defer func() {
 		if err != nil { // those that no listener has taken over
 			for _, p := range given {
-				_ = p.file.Close()
+				_ = p.file.Close() // nothing was accepted from it
 			}
 			lns = nil
 		}
@@ -72,7 +72,7 @@ func examine(s systemd.Socket) (*passed, error) {
 			return
 		}
 		if err = unix.SetNonblock(dup, true); err != nil {
-			_ = unix.Close(dup)
+			_ = unix.Close(dup) // what it duplicates stays open
 			return
 		}
 		p.file = os.NewFile(uintptr(dup), s.Name)

@@ -32,7 +32,7 @@ func startProgram(s *session, env []string, stdin, stdout int) (*program, error)
 	if err != nil {
 		return nil, err
 	}
-	defer theirs.Close()
+	defer theirs.Close() // the program has its own
 	pidfd := -1
 	pid, _, err := syscall.StartProcess(l.path, l.argv, &syscall.ProcAttr{
 		Dir:   "/",
@@ -48,7 +48,7 @@ func startProgram(s *session, env []string, stdin, stdout int) (*program, error)
 	p := &program{stderr: heard, pid: pid, grace: s.server.stopGrace}
 	if err := p.watch(pidfd); err != nil {
 		p.signal(unix.SIGKILL)
-		_, _ = syscall.Wait4(pid, nil, 0, nil)
+		_, _ = syscall.Wait4(pid, nil, 0, nil) // how it ended is our doing
 		heard.end()
 		return nil, err
 	}

@@ -39,11 +39,11 @@ func startWorker() (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer theirs.Close()
+	defer theirs.Close() // the process has its own
 	w := &worker{channel: ours}
 	nothing, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err == nil {
-		defer nothing.Close()
+		defer nothing.Close() // as of this
 		w.process, err = os.StartProcess("/proc/self/exe", []string{ChildName}, &os.ProcAttr{
 			Env:   []string{"GOMAXPROCS=1", "GOMEMLIMIT=" + childHeap, "GOTRACEBACK=single"},
 			Files: []*os.File{nothing, nothing, os.Stderr, theirs},

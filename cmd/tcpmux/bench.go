@@ -97,10 +97,12 @@ func (f *benchFlags) define(cmd *cobra.Command) {
 	flags.IntVar(&f.Runs, "runs", 3, fmt.Sprintf("with --compare: how often each is measured, at most %d", bench.MaxRuns))
 	flags.StringVar(&f.Reference, "reference", "contrib/reference", "with --compare: the `DIR` of the reference programs")
 	flags.StringVar(&f.plot, "plot", "", "with --compare: draw it into a `FILE` that ends in .svg or .png")
-	// These fail only for a flag that there is not, which the tests of help would see.
-	_ = cmd.RegisterFlagCompletionFunc("workload", cobra.FixedCompletions(bench.WorkloadNames(), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.MarkFlagFilename("plot", "svg", "png")
-	_ = cmd.MarkFlagDirname("reference")
+	if err := errors.Join(
+		cmd.RegisterFlagCompletionFunc("workload", cobra.FixedCompletions(bench.WorkloadNames(), cobra.ShellCompDirectiveNoFileComp)),
+		cmd.MarkFlagFilename("plot", "svg", "png"),
+		cmd.MarkFlagDirname("reference")); err != nil {
+		panic(err) // a flag that is not defined above
+	}
 }
 
 // check is everything that can be known to be wrong without measuring.

@@ -200,7 +200,7 @@ func (r *jsonReport) fault(f records.Finding) {
 	r.faults++
 	b, _ := json.Marshal(f)               // it holds nothing that cannot be
 	_, _ = r.out.WriteString(sep + "\n ") // Flush tells
-	_, _ = r.out.Write(b)
+	_, _ = r.out.Write(b)                 // Flush tells
 }
 
 func (r *jsonReport) note(records.Finding) {}
@@ -213,6 +213,6 @@ func (r *jsonReport) end(s records.Summary) error {
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(r.out, "],\n%s\n", b[1:])
+	_, _ = fmt.Fprintf(r.out, "],\n%s\n", b[1:]) // Flush tells
 	return r.out.Flush()
 }

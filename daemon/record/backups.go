@@ -179,7 +179,7 @@ func (r rule) pack(name string, over func() bool) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer in.Close() // nothing was written
 	info, err := in.Stat()
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ func readEnds(ends map[string]int64, path string, tail int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
+	defer f.Close() // nothing was written
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err

@@ -58,7 +58,7 @@ func StoreWorks(timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	defer given.Close()
+	defer given.Close() // nothing was written
 	err = notifyWith("FDSTORE=1\nFDNAME="+probeName+"\nFDPOLL=0", int(kept.Fd()))
 	if err := errors.Join(err, kept.Close()); err != nil {
 		return err
@@ -83,7 +83,7 @@ func barrier(timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	defer ours.Close()
+	defer ours.Close() // nothing was written
 	err = notifyWith("BARRIER=1", int(theirs.Fd()))
 	if err := errors.Join(err, theirs.Close()); err != nil {
 		return err
@@ -109,7 +109,7 @@ func notifyWith(state string, fds ...int) error {
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
-	defer unix.Close(fd)
+	defer unix.Close(fd)                                       // a datagram is gone once it is sent
 	to := &unix.SockaddrUnix{Name: os.Getenv("NOTIFY_SOCKET")} // a leading @ is an abstract one's for both
 	return os.NewSyscallError("sendmsg", unix.Sendmsg(fd, []byte(state), unix.UnixRights(fds...), to, unix.MSG_NOSIGNAL))
 }

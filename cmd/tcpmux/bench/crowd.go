@@ -283,15 +283,14 @@ func (s *sender) write(worker int, m *member) bool {
 	return m.left > 0
 }
 
-// end tells the server that there is no more, and gives it time to take what there was. A deadline cannot be set on what has
-// been closed; then the read fails without one.
+// end tells the server that there is no more, and gives it time to take what there was.
 func (s *sender) end(m *member) {
 	m.shut.Store(true)
 	if m.failed.Load() {
-		_ = m.conn.SetReadDeadline(past)
+		_ = m.conn.SetReadDeadline(past) // it fails when closed, and so does the read
 		return
 	}
-	_ = m.conn.SetReadDeadline(time.Now().Add(s.Timeout))
+	_ = m.conn.SetReadDeadline(time.Now().Add(s.Timeout)) // as above
 	if s.ctx.Err() != nil {
 		_ = m.conn.SetReadDeadline(past) // the run was interrupted just now
 	}

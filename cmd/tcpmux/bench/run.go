@@ -131,7 +131,7 @@ func (w *wakeable) set(i int, conn net.Conn) {
 	defer w.mu.Unlock()
 	w.conns[i] = conn
 	if w.woken && conn != nil {
-		_ = conn.SetDeadline(past)
+		_ = conn.SetDeadline(past) // it fails when closed, and so do read and write
 	}
 }
 
@@ -142,7 +142,7 @@ func (w *wakeable) wake() {
 	w.woken = true
 	for _, conn := range w.conns {
 		if conn != nil {
-			_ = conn.SetDeadline(past)
+			_ = conn.SetDeadline(past) // as in set
 		}
 	}
 }

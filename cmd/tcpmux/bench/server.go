@@ -63,7 +63,7 @@ func configurationTakes(model string) bool {
 	if err != nil {
 		return false
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) // what stays is in the directory for temporary files
 	path := filepath.Join(dir, "tcpmux.toml")
 	if err := os.WriteFile(path, fmt.Appendf(nil, "model = %q\n", model), 0o600); err != nil {
 		return false
@@ -174,7 +174,7 @@ func freePort() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer ln.Close()
+	defer ln.Close() // who cannot listen there then says so
 	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
@@ -205,9 +205,9 @@ func (s *server) ended() bool {
 // stop ends the server and all that it started, and returns the processor time that they took as far as the kernel knows:
 // that of children which the server has waited for.
 func (s *server) stop() (cpu time.Duration, err error) {
-	defer os.RemoveAll(s.dir)
+	defer os.RemoveAll(s.dir) // what stays is in the directory for temporary files
 	if s.said != nil {
-		defer s.said.Close()
+		defer s.said.Close() // nobody reads it any more
 	}
 	if s.cmd == nil {
 		return 0, nil
@@ -249,5 +249,5 @@ func (s *server) nudge() (end func()) {
 	if err != nil {
 		return func() {} // the run will tell
 	}
-	return func() { _ = conn.Close() }
+	return func() { _ = conn.Close() } // only its being there mattered
 }

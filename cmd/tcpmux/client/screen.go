@@ -173,16 +173,15 @@ func (s *screen) close(note string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	// Errors of this function are of no use: the terminal is what they would be shown on.
-	_ = s.show(string(s.escaper.flush()))
+	_ = s.show(string(s.escaper.flush())) // the terminal is what an error would be shown on
 	if s.typing {
 		if s.partial != "" {
 			note = "\n" + note
 		}
-		_ = s.stopTyping(note)
+		_ = s.stopTyping(note) // as above
 	} else {
 		s.out.newRow()
-		_ = s.show(note)
+		_ = s.show(note) // as above
 	}
 	s.out.newRow()
 }
@@ -263,6 +262,6 @@ func (c *column) Write(p []byte) (int, error) {
 // newRow begins a row unless the cursor stands at the start of one.
 func (c *column) newRow() {
 	if !c.left {
-		_, _ = io.WriteString(c, "\r\n") // see close
+		_, _ = io.WriteString(c, "\r\n") // the terminal is what an error would be shown on
 	}
 }

@@ -136,7 +136,7 @@ func (t *talk) pass() error {
 // that shows only when something is sent: so what is there of the input is still sent, and then nothing is waited for but
 // the kernel's word that all of it has arrived.
 func (t *talk) settle(ctx context.Context) error {
-	// A server that neither reads nor resets would hold a write for ever.
+	// A server that neither reads nor resets would hold a write for ever. Where no deadline can be set the write has failed.
 	defer context.AfterFunc(ctx, func() { _ = t.conn.SetWriteDeadline(time.Unix(1, 0)) })()
 	select {
 	case t.busy <- struct{}{}: // kept: the sending goroutine has returned, or waits for good

@@ -92,6 +92,6 @@ func resizeOn(changed <-chan os.Signal, stopped <-chan struct{}, s *screen, f *o
 
 // size is the terminal's, 0 by 0 when it does not know.
 func size(f *os.File) (width, height int) {
-	width, height, _ = term.GetSize(int(f.Fd()))
+	width, height, _ = term.GetSize(int(f.Fd())) // 0 by 0 on error
 	return width, height
 }
