@@ -59,6 +59,7 @@ func (u *unreadable) Error() string {
 	return fmt.Sprintf("read %s %q: %v", u.what, u.path, u.cause)
 }
 
+// Unwrap makes it an ErrInvalid and the error of the file system, as ErrInvalid promises.
 func (u *unreadable) Unwrap() []error { return []error{ErrInvalid, u.cause} }
 
 // maxShown is how many bytes of a value or key are shown before they are cut.

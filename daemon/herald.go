@@ -47,7 +47,7 @@ func (l *listenerSettings) trusts(addr netip.Addr) bool {
 	return l.proxies.Admit(addr)
 }
 
-// serve implements model.
+// serve reads the header within proxyTimeout and then is that of the model which serves whoever it names.
 func (h *herald) serve() (reason, error) {
 	h.setReadDeadline(time.Now().Add(proxyTimeout))
 	if h.server.expired.Load() || h.leaving.Load() { // it may have come between
@@ -150,16 +150,16 @@ func (h *herald) handDown() error {
 	return nil
 }
 
-// drain implements model: whoever is behind the proxy has not been greeted.
+// drain tells nobody: whoever is behind the proxy has not been greeted.
 func (h *herald) drain() {}
 
-// nudge implements model.
+// nudge does nothing: no setting bounds the wait for a header.
 func (h *herald) nudge() {}
 
-// expire implements model.
+// expire ends the wait for a header, which serve then says.
 func (h *herald) expire() { h.wake() }
 
-// handOver implements model.
+// handOver ends the wait for a header; what has come of it stays in the socket.
 func (h *herald) handOver() { h.wake() }
 
 func (h *herald) close() {

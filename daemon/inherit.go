@@ -23,6 +23,7 @@ type passed struct {
 	ours bool // nobody else holds it
 }
 
+// String names the socket in an error, by what systemd calls it and where it listens. It is safe to print.
 func (p *passed) String() string { return fmt.Sprintf("socket %q (%s)", p.name, p.addr) }
 
 // inherit gives every socket to a listener: by name, else by address, else in order when the counts agree. A socket or a

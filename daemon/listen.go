@@ -69,6 +69,7 @@ func framingOf(c config.Listener) framing.Spec {
 	return framing.Spec{Kind: kind, Max: int(c.MaxMessage), LengthSize: c.LengthSize, LittleEndian: c.LengthOrder == "little"}
 }
 
+// String names the listener in an error. It is safe to print.
 func (ln *listener) String() string { return fmt.Sprintf("listener %q (%s)", ln.name, ln.addr) }
 
 // listen returns the listeners to serve: those that systemd passed in, or, if it passed none, our own. Both get the backlog

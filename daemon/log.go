@@ -85,22 +85,22 @@ func stderrHandler(stderr io.Writer, level slog.Level) slog.Handler {
 // swapHandler hands on to the handler that is in force.
 type swapHandler struct{ to *atomic.Pointer[slog.Handler] }
 
-// Enabled implements slog.Handler.
+// Enabled is that of the handler in force now.
 func (h swapHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return (*h.to.Load()).Enabled(ctx, level)
 }
 
-// Handle implements slog.Handler.
+// Handle is that of the handler in force now.
 func (h swapHandler) Handle(ctx context.Context, r slog.Record) error {
 	return (*h.to.Load()).Handle(ctx, r)
 }
 
-// WithAttrs implements slog.Handler; what it returns is not swapped.
+// WithAttrs returns a handler that is never swapped: a reload does not reach a logger that was made with attributes before it.
 func (h swapHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return (*h.to.Load()).WithAttrs(attrs)
 }
 
-// WithGroup implements slog.Handler; what it returns is not swapped.
+// WithGroup returns one that is never swapped, as WithAttrs does.
 func (h swapHandler) WithGroup(name string) slog.Handler { return (*h.to.Load()).WithGroup(name) }
 
 // textHandler writes lines with the time in UTC, as records have it.
@@ -110,18 +110,18 @@ func newTextHandler(out io.Writer, level slog.Level) textHandler {
 	return textHandler{slog.NewTextHandler(out, &slog.HandlerOptions{Level: level})}
 }
 
-// Handle implements slog.Handler.
+// Handle writes the record as a line, its time in UTC.
 func (h textHandler) Handle(ctx context.Context, r slog.Record) error {
 	r.Time = r.Time.UTC()
 	return h.Handler.Handle(ctx, r)
 }
 
-// WithAttrs implements slog.Handler.
+// WithAttrs keeps the times of what it returns in UTC.
 func (h textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return textHandler{h.Handler.WithAttrs(attrs)}
 }
 
-// WithGroup implements slog.Handler.
+// WithGroup keeps the times of what it returns in UTC.
 func (h textHandler) WithGroup(name string) slog.Handler {
 	return textHandler{h.Handler.WithGroup(name)}
 }
@@ -140,6 +140,7 @@ type prefixer struct {
 	buf bytes.Buffer
 }
 
+// Write adds to the line that Handle is putting together, with mu locked; Handle passes it on. It never fails.
 func (p *prefixer) Write(b []byte) (int, error) { return p.buf.Write(b) }
 
 func newJournalHandler(out io.Writer, level slog.Level) *journalHandler {
@@ -155,7 +156,7 @@ func newJournalHandler(out io.Writer, level slog.Level) *journalHandler {
 	})}
 }
 
-// Handle implements slog.Handler.
+// Handle writes the record with one call, so that lines of several goroutines do not mix.
 func (h *journalHandler) Handle(ctx context.Context, r slog.Record) error {
 	h.out.mu.Lock()
 	defer h.out.mu.Unlock()
@@ -168,12 +169,12 @@ func (h *journalHandler) Handle(ctx context.Context, r slog.Record) error {
 	return err
 }
 
-// WithAttrs implements slog.Handler.
+// WithAttrs returns a handler whose lines have the priority too.
 func (h *journalHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &journalHandler{h.Handler.WithAttrs(attrs), h.out}
 }
 
-// WithGroup implements slog.Handler.
+// WithGroup returns a handler whose lines have the priority too.
 func (h *journalHandler) WithGroup(name string) slog.Handler {
 	return &journalHandler{h.Handler.WithGroup(name), h.out}
 }

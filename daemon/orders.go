@@ -48,6 +48,8 @@ func (o *orders) connection() (int, error) {
 // sent before its session has ended.
 type receiver struct{ *orders }
 
+// Read is that of io.Reader, and waits for the daemon. io.EOF says that the daemon has closed the channel, or is gone. A descriptor is
+// kept for connection; anything else in a control message is errParcel, with the bytes that came beside it.
 func (r receiver) Read(b []byte) (n int, err error) {
 	var oobn int
 	rerr := r.raw.Read(func(fd uintptr) bool {

@@ -134,7 +134,7 @@ func newPost(out io.Writer) *post {
 	return p
 }
 
-// Gather implements sink.
+// Gather sends the messages at once; they wait for their turn in the channel, and with the daemon.
 func (p *post) Gather(messages []byte) (record.Ticket, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,7 +149,7 @@ func (p *post) Gather(messages []byte) (record.Ticket, error) {
 	return record.Ticket(p.sent), nil
 }
 
-// Commit implements sink.
+// Commit waits until the daemon says that they are written. It never fails: when the daemon ends, so does the process.
 func (p *post) Commit(t record.Ticket) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,7 +159,7 @@ func (p *post) Commit(t record.Ticket) error {
 	return nil
 }
 
-// CommitNow implements sink.
+// CommitNow is Commit: what has been sent already cannot be hurried.
 func (p *post) CommitNow(t record.Ticket) error { return p.Commit(t) }
 
 // written notes that one more parcel is written.

@@ -54,13 +54,13 @@ Exit status: 0 when the talk ended in order, 1 when it could not connect or the 
 // timeout is a flag's duration, whose error tells how one is written.
 type timeout time.Duration
 
-// String implements pflag.Value.
+// String is the duration as help shows it: 10s.
 func (t *timeout) String() string { return time.Duration(*t).String() }
 
-// Type implements pflag.Value.
+// Type is what help calls the value.
 func (t *timeout) Type() string { return "duration" }
 
-// Set implements pflag.Value.
+// Set takes a duration with its unit.
 func (t *timeout) Set(s string) error {
 	d, err := time.ParseDuration(s)
 	if err != nil {

@@ -12,7 +12,7 @@ type Escaped struct {
 // NewEscaped returns a writer to the terminal out.
 func NewEscaped(out io.Writer) *Escaped { return &Escaped{out: out} }
 
-// Write implements io.Writer. What the next bytes may complete is held back.
+// Write shows p but for an end that the next bytes may complete, which is held back. On an error none of p counts as written.
 func (e *Escaped) Write(p []byte) (int, error) {
 	if _, err := e.out.Write(e.escaper.next(p)); err != nil {
 		return 0, err

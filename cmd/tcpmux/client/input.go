@@ -36,7 +36,7 @@ func (f *file) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Wait implements input.
+// Wait waits in poll(2), whose error it returns.
 func (f *file) Wait() error {
 	if _, err := f.poll(-1); err != nil {
 		return fmt.Errorf("wait for standard input: %w", err)
@@ -44,7 +44,7 @@ func (f *file) Wait() error {
 	return nil
 }
 
-// Ready implements input.
+// Ready asks poll(2); on an error it is false, and Wait tells.
 func (f *file) Ready() bool {
 	n, err := f.poll(0)
 	return err == nil && n > 0
@@ -91,7 +91,7 @@ func (l *lines) end() {
 	l.changed.Broadcast()
 }
 
-// Wait implements input.
+// Wait waits for add or end. It never fails.
 func (l *lines) Wait() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -101,7 +101,7 @@ func (l *lines) Wait() error {
 	return nil
 }
 
-// Ready implements input.
+// Ready says whether something is queued, or nothing more comes.
 func (l *lines) Ready() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -236,7 +236,7 @@ func insertTab(line string, pos int, key rune) (string, int, bool) {
 // tabs is where the terminal draws: a tab being typed is shown as a space.
 type tabs struct{ out io.Writer }
 
-// Write implements io.Writer.
+// Write takes p whole, or nothing as far as its caller is told: out is given other bytes.
 func (t tabs) Write(p []byte) (int, error) {
 	if _, err := t.out.Write(bytes.ReplaceAll(p, []byte(tab), []byte(" "))); err != nil {
 		return 0, err
@@ -251,7 +251,7 @@ type column struct {
 	left bool
 }
 
-// Write implements io.Writer.
+// Write passes p on, and takes it for written even when it is not: the terminal is then of no use.
 func (c *column) Write(p []byte) (int, error) {
 	if len(p) > 0 {
 		c.left = bytes.HasSuffix(p, []byte("\n")) || bytes.HasSuffix(p, []byte("\x1b[K"))

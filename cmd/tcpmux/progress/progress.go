@@ -105,7 +105,7 @@ type over struct {
 	out, bar io.Writer
 }
 
-// Write implements io.Writer.
+// Write wipes the bar and passes b on; its error is that of out.
 func (o over) Write(b []byte) (int, error) {
 	o.p.drawing.Lock()
 	defer o.p.drawing.Unlock()

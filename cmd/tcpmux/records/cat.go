@@ -90,7 +90,7 @@ type player struct {
 	pieces map[string]bool   // by address: whose last message was a piece, of text
 }
 
-// file implements visitor.
+// file notes the format of what comes next. Text of which a session or a listener is wanted is a fault: it tells neither.
 func (c *player) file(name string, f record.Format) {
 	if c.text = f == record.Text; !c.text {
 		return
@@ -101,13 +101,13 @@ func (c *player) file(name string, f record.Format) {
 	}
 }
 
-// fault implements visitor.
+// fault tells it, and has Cat return ErrFaults.
 func (c *player) fault(at place, what string) {
 	c.faulty = true
 	c.tell(Finding{at.file, at.line, what})
 }
 
-// record implements visitor.
+// record writes what a record brings, if that is selected.
 func (c *player) record(at place, r *record.Record) {
 	switch {
 	case c.text && (c.Session != "" || c.Listener != ""), !c.of(&r.Source):

@@ -206,7 +206,7 @@ type counted struct {
 	tell func(n int64)
 }
 
-// Read implements io.Reader.
+// Read tells what it has read, at the end of the file and before an error too.
 func (c counted) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
 	if c.tell != nil {

@@ -85,7 +85,7 @@ type rereader struct{ *repeats }
 func (rereader) file(string, record.Format) {}
 func (rereader) fault(place, string)        {}
 
-// record implements visitor.
+// record adds what is recorded for the first time to the repeats of it.
 func (rs rereader) record(_ place, r *record.Record) {
 	list := rs.bySession[r.Session]
 	if len(list) == 0 || r.Kind != record.KindMessage {

@@ -96,7 +96,7 @@ type verifier struct {
 	wasText  bool // one was
 }
 
-// file implements visitor.
+// file notes which file and format the records are of that come next.
 func (v *verifier) file(name string, f record.Format) {
 	v.text = f == record.Text
 	v.wasText = v.wasText || v.text
@@ -110,7 +110,7 @@ func (v *verifier) file(name string, f record.Format) {
 	}
 }
 
-// fault implements visitor.
+// fault counts it and tells whoever wants to know.
 func (v *verifier) fault(at place, what string) {
 	v.Faults++
 	if v.Fault != nil {
@@ -124,7 +124,7 @@ func (v *verifier) note(at place, format string, args ...any) {
 	}
 }
 
-// record implements visitor.
+// record holds a record against what came before of its session.
 func (v *verifier) record(at place, r *record.Record) {
 	v.Files[v.current].Records++
 	if v.text {
