@@ -43,10 +43,10 @@ func (parcelEncoder) Message(dst []byte, m record.Message) []byte {
 		n++
 	}
 	dst = binary.BigEndian.AppendUint64(append(dst, n), uint64(m.Offset))
-	for _, part := range [...][]byte{m.Head, m.Data, m.End} {
-		dst = append(binary.BigEndian.AppendUint32(dst, uint32(len(part))), part...)
+	for _, n := range [...]int{m.HeadLen, m.EndLen, m.Len()} {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(n))
 	}
-	return dst
+	return append(dst, m.Raw...)
 }
 
 // Open and Close are the daemon's to record.
@@ -59,33 +59,19 @@ var errParcel = errors.New("session process: it does not keep to the protocol")
 
 // unpack returns the first message of a parcel and what follows it.
 func unpack(parcel []byte) (m record.Message, rest []byte, err error) {
-	const head = 1 + 8
+	const head = 1 + 8 + 3*4
 	if len(parcel) < head || int(parcel[0]) >= len(flags) {
 		return m, nil, errParcel
 	}
 	m.Flag, m.Offset = flags[parcel[0]], int64(binary.BigEndian.Uint64(parcel[1:]))
+	number := func(i int) int64 { return int64(binary.BigEndian.Uint32(parcel[9+4*i:])) }
+	before, end, n := number(0), number(1), number(2)
 	rest = parcel[head:]
-	for _, part := range [...]*[]byte{&m.Head, &m.Data, &m.End} {
-		if *part, rest, err = unpackBytes(rest); err != nil {
-			return m, nil, err
-		}
-	}
-	if m.Offset < 0 {
+	if m.Offset < 0 || before+end > n || n > int64(len(rest)) {
 		return m, nil, errParcel
 	}
-	return m, rest, nil
-}
-
-// unpackBytes returns the bytes that stand behind their length, and what follows them.
-func unpackBytes(b []byte) (part, rest []byte, err error) {
-	if len(b) < 4 {
-		return nil, nil, errParcel
-	}
-	n := binary.BigEndian.Uint32(b)
-	if b = b[4:]; uint64(n) > uint64(len(b)) {
-		return nil, nil, errParcel
-	}
-	return b[:n], b[n:], nil
+	m.Raw, m.HeadLen, m.EndLen = rest[:n], int(before), int(end)
+	return m, rest[n:], nil
 }
 
 // ending is how a child's session went.

@@ -219,9 +219,9 @@ func TestParcelsGiveBackWhatWasPacked(t *testing.T) {
 	var e parcelEncoder
 	e.Begin(nil, time.Time{})
 	packed := []record.Message{
-		{Data: []byte("one\x00"), End: []byte("\r\n")},
+		{Raw: []byte("one\x00\r\n"), EndLen: 2},
 		{Offset: 7, Flag: "cut"},
-		{Offset: 1 << 40, Head: []byte("8 "), Data: []byte("three"), Flag: "timeout"},
+		{Offset: 1 << 40, Raw: []byte("8 three"), HeadLen: 2, Flag: "timeout"},
 	}
 	var parcel []byte
 	for _, m := range packed {
@@ -251,9 +251,10 @@ func TestEndingsPass(t *testing.T) {
 
 // FuzzUnpack holds that no process can make the daemon read beyond what it sent, or record what is no message.
 func FuzzUnpack(f *testing.F) {
-	f.Add(parcelEncoder{}.Message(nil, record.Message{Offset: 5, Data: []byte("hello"), Flag: "eof"}))
-	f.Add([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255})
-	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1})
+	f.Add(parcelEncoder{}.Message(nil, record.Message{Offset: 5, Raw: []byte("hello\n"), EndLen: 1, Flag: "eof"}))
+	f.Add([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255})
+	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0})
+	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 'x'})
 	f.Add(ending{why: byEOF}.appendTo(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if e, err := parseEnding(b); err == nil && strings.ContainsAny(string(e.why), "\n\"") {

@@ -254,11 +254,11 @@ func (t *talk) stays(saw sight, rest []byte) bool {
 
 // encode appends one message to the workspace's output.
 func (t *talk) encode(ws *workspace, m framing.Message) {
-	crashOn(m.Data)
+	crashOn(m.Data())
 	if m.Flag == framing.Malformed && t.malformed == nil {
 		t.malformed = fmt.Errorf("no %s message begins at byte %d", t.settings.framing.Kind, t.offset)
 	}
-	t.message(ws, record.Message{Offset: t.offset, Head: m.Head, Data: m.Data, End: m.End, Flag: m.Flag.String()})
+	t.message(ws, record.Message{Offset: t.offset, Raw: m.Raw, HeadLen: m.HeadLen, EndLen: m.EndLen, Flag: m.Flag.String()})
 	if t.acks() {
 		t.owe(m)
 	}

@@ -12,12 +12,12 @@ type counted struct {
 // cut returns the next piece of a message of which n bytes are left, behind head bytes of framing. A piece is cut off once
 // something follows it: so there is always a rest to say that a message was left unfinished.
 func (c *counted) cut(b []byte, head int, n int64) Message {
-	data := b[head:]
+	have := len(b) - head
 	switch {
-	case n > int64(c.max) && len(data) > c.max:
+	case n > int64(c.max) && have > c.max:
 		c.left = n - int64(c.max)
-		return Message{Head: b[:head], Data: data[:c.max], Flag: Cut, More: true}
-	case n > int64(len(data)):
+		return Message{Raw: b[:head+c.max], HeadLen: head, Flag: Cut, More: true}
+	case n > int64(have):
 		return Message{}
 	}
 	flag := Whole
@@ -25,13 +25,13 @@ func (c *counted) cut(b []byte, head int, n int64) Message {
 		flag = Cut
 	}
 	c.left = 0
-	return Message{Head: b[:head], Data: data[:n], Flag: flag}
+	return Message{Raw: b[:head+int(n)], HeadLen: head, Flag: flag}
 }
 
 // part is Part for a message of which n bytes are left, behind head bytes of framing.
 func (c *counted) part(b []byte, head int, n int64) Message {
 	m := part(b, head, c.max)
-	c.left = n - int64(len(m.Data))
+	c.left = n - int64(len(m.Data()))
 	return m
 }
 

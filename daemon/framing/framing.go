@@ -29,22 +29,26 @@ func (f Flag) String() string {
 	return [...]string{"", "eof", "cut", "timeout", "malformed"}[f]
 }
 
-// Message is what Next and Rest cut off a stream: a message, or a piece of one that is longer than the limit. Head, Data and End
-// stand in the stream one behind the other, without a gap, and alias the bytes that were given.
+// Message is what Next and Rest cut off a stream: a message, or a piece of one that is longer than the limit. It is small enough to
+// be handed on in registers.
 type Message struct {
-	// Head is what the framing puts before the data; empty for framings that put nothing there, and for all pieces but the first.
-	Head []byte
-	// Data is what the client says.
-	Data []byte
-	// End is the terminator; empty where none came, or the framing has none, and for all pieces but the last.
-	End  []byte
-	Flag Flag
+	// Raw is what stands in the stream: what the framing puts before the data, the data, the terminator. They alias the bytes that
+	// were given.
+	Raw []byte
+	// HeadLen is how many bytes stand before the data; 0 for framings that put nothing there, and for all pieces but the first.
+	HeadLen int
+	// EndLen is how many bytes the terminator is; 0 where none came, or the framing has none, and for all pieces but the last.
+	EndLen int
+	Flag   Flag
 	// More says that this is a piece, and not the last, of a message longer than the limit.
 	More bool
 }
 
 // Len is how many bytes of the stream the message takes, framing included.
-func (m Message) Len() int { return len(m.Head) + len(m.Data) + len(m.End) }
+func (m Message) Len() int { return len(m.Raw) }
+
+// Data is what the client says.
+func (m Message) Data() []byte { return m.Raw[m.HeadLen : len(m.Raw)-m.EndLen] }
 
 // Framer cuts one client's stream. It serves one goroutine at a time and allocates nothing.
 type Framer interface {
@@ -126,14 +130,13 @@ func part(b []byte, head, max int) Message {
 	if len(b) == 0 {
 		return Message{}
 	}
-	n := min(len(b), head+max)
-	return Message{Head: b[:head], Data: b[head:n], Flag: Cut, More: true}
+	return Message{Raw: b[:min(len(b), head+max)], HeadLen: head, Flag: Cut, More: true}
 }
 
 // remainder returns what is left when no more will come: head bytes of framing, and data that goes in pieces if it must.
 func remainder(b []byte, head, max int, why Flag) Message {
 	if len(b)-head > max {
-		return Message{Head: b[:head], Data: b[head : head+max], Flag: Cut, More: true}
+		return Message{Raw: b[:head+max], HeadLen: head, Flag: Cut, More: true}
 	}
-	return Message{Head: b[:head], Data: b[head:], Flag: why}
+	return Message{Raw: b, HeadLen: head, Flag: why}
 }

@@ -21,8 +21,8 @@ func said(session string, from int64, messages ...Message) (lines []byte) {
 }
 
 func TestEnds(t *testing.T) {
-	line := func(text string) Message { return Message{Data: []byte(text), End: []byte("\r\n")} }
-	a := said("a", 100, line("one"), Message{Head: []byte{0, 255, 3}, Data: []byte("\xff\"\n")})
+	line := func(text string) Message { return message("", text, "\r\n", "") }
+	a := said("a", 100, line("one"), message("\x00\xff\x03", "\xff\"\n", "", ""))
 	b := said("b", 0, line(`"session":"a"`), line("\u2028"))
 	for _, c := range []struct {
 		name         string

@@ -55,7 +55,7 @@ func NewParser(f Format) *Parser { return &Parser{format: f, again: NewEncoder(f
 // tells at which byte of the line, from 1, what is wrong, and quotes no more than a little of it.
 func (p *Parser) Parse(line []byte) (*Record, error) {
 	p.in = cursor{line: line}
-	p.rec.Message = Message{Head: p.rec.Head[:0], Data: p.rec.Data[:0], End: p.rec.End[:0]}
+	p.rec.Message = Message{Raw: p.rec.Raw[:0]}
 	p.rec.Proxy, p.rec.Reason, p.rec.Records, p.rec.Bytes = "", "", 0, 0
 	if p.format == JSON {
 		p.object()
@@ -121,13 +121,16 @@ func (p *Parser) message() {
 	in, m := &p.in, &p.rec.Message
 	in.want(`,"offset":`)
 	m.Offset = in.number()
-	m.Head = in.bytes(m.Head, "head")
+	m.Raw = in.bytes(m.Raw, "head")
+	m.HeadLen = len(m.Raw)
 	if at := in.at; in.err == nil {
-		if m.Data = in.bytes(m.Data, "data"); in.at == at {
+		if m.Raw = in.bytes(m.Raw, "data"); in.at == at {
 			in.fail(`,"data":" or ,"data_base64":"`)
 		}
 	}
-	m.End = in.bytes(m.End, "end")
+	data := len(m.Raw)
+	m.Raw = in.bytes(m.Raw, "end")
+	m.EndLen = len(m.Raw) - data
 	if in.has(`,"flag":"`) {
 		m.Flag = p.word()
 		in.want(`"`)
@@ -165,7 +168,7 @@ func (p *Parser) text() {
 			r.Flag = p.word()
 			in.want("]: ")
 		}
-		r.Data = in.escaped(r.Data)
+		r.Raw = in.escaped(r.Raw)
 	}
 }
 

@@ -42,22 +42,28 @@ type Source struct {
 	Proxy string
 }
 
-// Message is one message of a client, or a piece of one. Head, Data and End are consecutive bytes of its stream.
+// Message is one message of a client, or a piece of one.
 type Message struct {
 	// Offset is where in the stream the message began, in bytes; Len bytes on begins the next.
 	Offset int64
-	// Head is what the framing put before the data.
-	Head []byte
-	// Data is what the message says.
-	Data []byte
-	// End is the terminator.
-	End []byte
+	// Raw is what stood there: HeadLen bytes of framing, the data, EndLen bytes of terminator.
+	Raw             []byte
+	HeadLen, EndLen int
 	// Flag is in what way the message is not whole, in lower-case letters; "" when it is.
 	Flag string
 }
 
 // Len is how many bytes of the stream the message is.
-func (m Message) Len() int { return len(m.Head) + len(m.Data) + len(m.End) }
+func (m *Message) Len() int { return len(m.Raw) }
+
+// Head is what the framing put before the data.
+func (m *Message) Head() []byte { return m.Raw[:m.HeadLen] }
+
+// Data is what the message says.
+func (m *Message) Data() []byte { return m.Raw[m.HeadLen : len(m.Raw)-m.EndLen] }
+
+// End is the terminator.
+func (m *Message) End() []byte { return m.Raw[len(m.Raw)-m.EndLen:] }
 
 // Encoder appends records to a buffer. It remembers the parts that the records of one client at one time have in common,
 // so that many cost little. It allocates nothing once it has warmed up, and serves one goroutine at a time.
@@ -88,12 +94,12 @@ func (e *Encoder) Begin(src *Source, now time.Time) {
 func (e *Encoder) Message(dst []byte, m Message) []byte {
 	if e.format == JSON {
 		dst = strconv.AppendInt(append(e.who(dst, "message"), `,"offset":`...), m.Offset, 10)
-		if len(m.Head) > 0 {
-			dst = appendBytes(dst, "head", m.Head)
+		if m.HeadLen > 0 {
+			dst = appendBytes(dst, "head", m.Head())
 		}
-		dst = appendBytes(dst, "data", m.Data)
-		if len(m.End) > 0 {
-			dst = appendBytes(dst, "end", m.End)
+		dst = appendBytes(dst, "data", m.Data())
+		if m.EndLen > 0 {
+			dst = appendBytes(dst, "end", m.End())
 		}
 		if m.Flag != "" {
 			dst = append(append(append(dst, `,"flag":"`...), m.Flag...), '"')
@@ -104,7 +110,7 @@ func (e *Encoder) Message(dst []byte, m Message) []byte {
 	if m.Flag != "" {
 		dst = append(append(append(dst, " ["...), m.Flag...), ']')
 	}
-	return append(appendEscaped(append(dst, ": "...), m.Data), '\n')
+	return append(appendEscaped(append(dst, ": "...), m.Data()), '\n')
 }
 
 // Open appends the record that the client has connected.

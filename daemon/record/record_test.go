@@ -23,15 +23,20 @@ func TestText(t *testing.T) {
 		name, got, want string
 	}{
 		{"open", string(e.Open(nil)), "2026-11-22T12:00:05.001234Z open from 192.0.2.7:40312\n"},
-		{"whole", string(e.Message(nil, Message{Data: []byte("hello"), End: []byte("\n")})), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: hello\n"},
+		{"whole", string(e.Message(nil, message("", "hello", "\n", ""))), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: hello\n"},
 		{"empty", string(e.Message(nil, Message{})), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: \n"},
-		{"flagged", string(e.Message(nil, Message{Offset: 7, Head: []byte("2 "), Data: []byte("x"), Flag: "eof"})), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312 [eof]: x\n"},
+		{"flagged", string(e.Message(nil, message("2 ", "x", "", "eof"))), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312 [eof]: x\n"},
 		{"close", string(e.Close(nil, "idle", 2, 9)), "2026-11-22T12:00:05.001234Z close from 192.0.2.7:40312: idle, 2 records, 9 bytes\n"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, c.got, c.want)
 		}
 	}
+}
+
+// message is one of these parts.
+func message(head, data, end, flag string) Message {
+	return Message{Raw: []byte(head + data + end), HeadLen: len(head), EndLen: len(end), Flag: flag}
 }
 
 func TestJSON(t *testing.T) {
@@ -43,11 +48,11 @@ func TestJSON(t *testing.T) {
 		name, got, want string
 	}{
 		{"open", string(e.Open(nil)), head + "open" + who + "}\n"},
-		{"whole", string(e.Message(nil, Message{Offset: 41, Data: []byte(`a "b" \`), End: []byte("\r\n")})), head + "message" + who + `,"offset":41,"data":"a \"b\" \\","end":"\u000d\u000a"}` + "\n"},
-		{"head", string(e.Message(nil, Message{Head: []byte("2 "), Data: []byte("hi")})), head + "message" + who + `,"offset":0,"head":"2 ","data":"hi"}` + "\n"},
-		{"empty", string(e.Message(nil, Message{End: []byte{0}})), head + "message" + who + `,"offset":0,"data":"","end":"\u0000"}` + "\n"},
-		{"head and end as bytes", string(e.Message(nil, Message{Head: []byte{0xff}, Data: []byte("x"), End: []byte{0xfe}})), head + "message" + who + `,"offset":0,"head_base64":"/w==","data":"x","end_base64":"/g=="}` + "\n"},
-		{"bytes", string(e.Message(nil, Message{Data: []byte("\xff\n"), Flag: "cut"})), head + "message" + who + `,"offset":0,"data_base64":"/wo=","flag":"cut"}` + "\n"},
+		{"whole", string(e.Message(nil, message("", `a "b" \`, "\r\n", ""))), head + "message" + who + `,"offset":0,"data":"a \"b\" \\","end":"\u000d\u000a"}` + "\n"},
+		{"head", string(e.Message(nil, message("2 ", "hi", "", ""))), head + "message" + who + `,"offset":0,"head":"2 ","data":"hi"}` + "\n"},
+		{"empty", string(e.Message(nil, message("", "", "\x00", ""))), head + "message" + who + `,"offset":0,"data":"","end":"\u0000"}` + "\n"},
+		{"head and end as bytes", string(e.Message(nil, message("\xff", "x", "\xfe", ""))), head + "message" + who + `,"offset":0,"head_base64":"/w==","data":"x","end_base64":"/g=="}` + "\n"},
+		{"bytes", string(e.Message(nil, message("", "\xff\n", "", "cut"))), head + "message" + who + `,"offset":0,"data_base64":"/wo=","flag":"cut"}` + "\n"},
 		{"close", string(e.Close(nil, "eof", 1, 5)), head + "close" + who + `,"reason":"eof","records":1,"bytes":5}` + "\n"},
 	} {
 		if c.got != c.want {
@@ -139,7 +144,8 @@ func FuzzEncode(f *testing.F) {
 	text.Begin(alice, noon)
 	js.Begin(alice, noon)
 	f.Fuzz(func(t *testing.T, data []byte, offset int64) {
-		m := Message{Offset: offset, Head: data[:len(data)/3], Data: data, End: data[len(data)/2:]}
+		m := message(string(data[:len(data)/3]), string(data), string(data[len(data)/2:]), "")
+		m.Offset = offset
 		line := text.Message(nil, m)
 		checkLine(t, line)
 		head, body, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), ": ")
@@ -159,9 +165,9 @@ func FuzzEncode(f *testing.F) {
 		if rec["offset"] != float64(offset) {
 			t.Errorf("json %s: got offset %v, want %d", line, rec["offset"], offset)
 		}
-		checkMember(t, rec, "head", m.Head, len(m.Head) > 0)
-		checkMember(t, rec, "data", m.Data, true)
-		checkMember(t, rec, "end", m.End, len(m.End) > 0)
+		checkMember(t, rec, "head", m.Head(), m.HeadLen > 0)
+		checkMember(t, rec, "data", m.Data(), true)
+		checkMember(t, rec, "end", m.End(), m.EndLen > 0)
 	})
 }
 
@@ -184,10 +190,10 @@ func checkMember(t *testing.T, rec map[string]any, name string, want []byte, the
 
 func TestEncodingAllocatesNothing(t *testing.T) {
 	for _, format := range []Format{Text, JSON} {
-		e, buf, data := NewEncoder(format), make([]byte, 0, 4096), []byte("hello \x00 wörld\u2028")
+		e, buf, m := NewEncoder(format), make([]byte, 0, 4096), message("5 ", "hello \x00 wörld\u2028", "\n", "cut")
 		if n := testing.AllocsPerRun(100, func() {
 			e.Begin(alice, noon)
-			buf = e.Message(e.Open(buf[:0]), Message{Offset: 12, Head: data[:3], Data: data, End: data[5:], Flag: "cut"})
+			buf = e.Message(e.Open(buf[:0]), m)
 		}); n != 0 {
 			t.Errorf("format %d: got %v allocations a record, want 0", format, n)
 		}
@@ -203,12 +209,12 @@ func BenchmarkEncode(b *testing.B) {
 		data   []byte
 	}{{"text", Text, plain}, {"json", JSON, plain}, {"text, escaped", Text, hostile}, {"json, base64", JSON, hostile}} {
 		b.Run(c.name, func(b *testing.B) {
-			e, buf := NewEncoder(c.format), make([]byte, 0, 4096)
+			e, buf, m := NewEncoder(c.format), make([]byte, 0, 4096), message("", string(c.data), "\n", "")
 			b.SetBytes(int64(len(c.data)))
 			b.ReportAllocs()
 			for b.Loop() {
 				e.Begin(alice, noon)
-				buf = e.Message(buf[:0], Message{Offset: 12, Data: c.data, End: []byte("\n")})
+				buf = e.Message(buf[:0], m)
 			}
 		})
 	}
@@ -228,7 +234,7 @@ func TestAProxyIsInTheRecord(t *testing.T) {
 	} {
 		e, p := NewEncoder(c.format), NewParser(c.format)
 		e.Begin(src, time.Unix(1, 0))
-		lines := []string{string(e.Open(nil)), string(e.Message(nil, Message{Data: []byte("x via y")})), string(e.Close(nil, "eof", 1, 8))}
+		lines := []string{string(e.Open(nil)), string(e.Message(nil, message("", "x via y", "", ""))), string(e.Close(nil, "eof", 1, 8))}
 		if lines[0] != c.open {
 			t.Errorf("got %q, want %q", lines[0], c.open)
 		}

@@ -55,11 +55,12 @@ func tellSession(rnd *rand.Rand, i int) (lines []storyLine) {
 		lines = append(lines, storyLine{text: string(e.Open(nil)), session: i, kind: record.KindOpen})
 	}
 	for range n {
-		m := record.Message{Offset: offset, Head: pick(rnd, "", "", "\x00\x05", "12 "), Data: randomBytes(rnd), End: pick(rnd, "\n", "\r\n", "\x00")}
+		head, data, end := pick(rnd, "", "", "\x00\x05", "12 "), randomBytes(rnd), pick(rnd, "\n", "\r\n", "\x00")
+		m := record.Message{Offset: offset, Raw: slices.Concat(head, data, end), HeadLen: len(head), EndLen: len(end)}
 		m.Flag = string(pick(rnd, "", "", "cut"))
-		end := offset + size(&m)
-		lines = append(lines, storyLine{string(e.Message(nil, m)), i, record.KindMessage, offset, end})
-		offset = end
+		next := offset + int64(m.Len())
+		lines = append(lines, storyLine{string(e.Message(nil, m)), i, record.KindMessage, offset, next})
+		offset = next
 	}
 	if events && rnd.IntN(4) > 0 {
 		lines = append(lines, storyLine{string(e.Close(nil, "eof", int64(n), offset)), i, record.KindClose, 0, offset})

@@ -140,17 +140,12 @@ func (c *player) message(at place, r *record.Record) {
 	if c.shown[s] {
 		c.terminator(st.ended)
 	}
-	old := size(&r.Message) - st.fresh
 	if !c.at(r.Time) {
 		delete(c.shown, s)
 		return
 	}
 	c.shown[s] = true
-	for _, part := range [...][]byte{r.Head, r.Data, r.End} {
-		skip := min(old, int64(len(part)))
-		c.write(part[skip:])
-		old -= skip
-	}
+	c.write(r.Raw[int64(r.Len())-st.fresh:])
 }
 
 // terminator writes what so many bytes that were not recorded are taken for.
@@ -164,7 +159,7 @@ func (c *player) line(r *record.Record) {
 	if c.pieces[r.Remote] && r.Flag == "" {
 		c.write([]byte("\n")) // the piece before was the last
 	}
-	c.write(r.Data)
+	c.write(r.Data())
 	if r.Flag == "" {
 		c.write([]byte("\n"))
 	}

@@ -54,24 +54,22 @@ type step struct {
 	gap   int64 // so many bytes before it are missing
 }
 
-// size is how many bytes of the stream a message takes.
-func size(m *record.Message) int64 { return int64(len(m.Head) + len(m.Data) + len(m.End)) }
-
 // message enters a message of s.
 func (l *ledger) message(s *session, m *record.Message) (st step) {
-	l.framed = l.framed || len(m.Head)+len(m.End) > 0
-	end := m.Offset + size(m)
+	l.framed = l.framed || m.HeadLen+m.EndLen > 0
+	size := int64(m.Len())
+	end := m.Offset + size
 	st.known = s.next
 	switch missing := m.Offset - s.next; {
 	case missing < 0, m.Offset == s.last:
 		st.again, st.fresh = true, max(0, end-s.next)
 		s.repeats = true
 	case s.adrift:
-		st.fresh, s.began = size(m), false
+		st.fresh, s.began = size, false
 	case missing <= s.slack:
-		st.ended, st.fresh = missing, size(m)
+		st.ended, st.fresh = missing, size
 	default:
-		st.gap, st.fresh = missing, size(m)
+		st.gap, st.fresh = missing, size
 	}
 	s.unproven = s.unproven || st.ended > 0
 	s.gaps = s.gaps || st.gap > 0

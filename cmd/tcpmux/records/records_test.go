@@ -34,7 +34,7 @@ func newPen(f record.Format, session, remote string, at time.Time) *pen {
 func (p *pen) open() *pen { p.b.Write(p.Open(nil)); return p }
 
 func (p *pen) say(offset int64, data, end, flag string) *pen {
-	p.b.Write(p.Message(nil, record.Message{Offset: offset, Data: []byte(data), End: []byte(end), Flag: flag}))
+	p.b.Write(p.Message(nil, record.Message{Offset: offset, Raw: []byte(data + end), EndLen: len(end), Flag: flag}))
 	return p
 }
 
@@ -391,7 +391,7 @@ func TestClosedSessionsAreForgotten(t *testing.T) {
 	l := newLedger()
 	for i := range 3 * closedKept {
 		s, _ := l.session(&record.Source{Session: fmt.Sprint(i)})
-		l.message(s, &record.Message{Data: []byte("x")})
+		l.message(s, &record.Message{Raw: []byte("x")})
 		l.close(s)
 	}
 	if len(l.sessions) != closedKept || len(l.closed) != closedKept {

@@ -27,14 +27,9 @@ type digest struct {
 
 // add adds what m has of the stream's bytes from from to to.
 func (d *digest) add(m *record.Message, from, to int64) {
-	at := m.Offset
-	for _, part := range [...][]byte{m.Head, m.Data, m.End} {
-		n := int64(len(part))
-		if a, b := max(0, from-at), min(n, to-at); a < b {
-			_, _ = d.hash.Write(part[a:b]) // it never fails
-			d.size += b - a
-		}
-		at += n
+	if a, b := max(0, from-m.Offset), min(int64(m.Len()), to-m.Offset); a < b {
+		_, _ = d.hash.Write(m.Raw[a:b]) // it never fails
+		d.size += b - a
 	}
 }
 
@@ -60,7 +55,7 @@ func (rs *repeats) note(s *session, at place, m *record.Message, known, slack in
 		s.repeat = r
 		rs.bySession[s.source.Session] = append(rs.bySession[s.source.Session], r)
 	}
-	r.to = max(m.Offset, min(known, m.Offset+size(m)))
+	r.to = max(m.Offset, min(known, m.Offset+int64(m.Len())))
 	r.again.add(m, m.Offset, r.to)
 	return begins
 }
@@ -95,7 +90,7 @@ func (rs rereader) record(_ place, r *record.Record) {
 	if !heard {
 		known = r.Offset
 	}
-	end := r.Offset + size(&r.Message)
+	end := r.Offset + int64(r.Len())
 	for _, again := range list {
 		again.first.add(&r.Message, max(again.from, known), min(again.to, end))
 	}

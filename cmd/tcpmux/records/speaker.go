@@ -28,10 +28,10 @@ func (v *verifier) textRecord(at place, r *record.Record) {
 		v.speakers[r.Remote] = &speaker{}
 	case record.KindMessage:
 		v.Messages++
-		v.Bytes += int64(len(r.Data))
+		v.Bytes += int64(len(r.Data()))
 		if s != nil {
 			s.records++
-			s.bytes += int64(len(r.Data))
+			s.bytes += int64(len(r.Data()))
 		}
 	case record.KindClose:
 		if s == nil {
