@@ -9,19 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
-)
-
-// stampForm is how lumberjack writes the time of a rotation, UTC, into the name of a backup.
-const stampForm = "2006-01-02T15-04-05.000"
-
-const (
-	packedSuffix = ".gz"
-	tempSuffix   = ".gz.tmp"
 )
 
 // rule says which backups of a file are kept, and how.
@@ -99,82 +90,45 @@ func (k *keeper) over() bool {
 	return k.stopped
 }
 
-// backup is one rotated file, under the name it got when it was rotated; it may be there compressed, or, after a crash, both.
-type backup struct {
-	name          string
-	at            time.Time
-	plain, packed bool
-}
-
 // apply removes what is too much or too old, and compresses the rest.
 func (r rule) apply(over func() bool) error {
 	backups, err := r.list()
 	var errs []error
-	for i, b := range backups {
+	var kept int
+	for i, b := range slices.Backward(backups) {
 		if over() {
 			break
 		}
+		if i == len(backups)-1 || !b.At.Equal(backups[i+1].At) { // else it is the one before in another form
+			kept++
+		}
 		switch {
-		case r.most > 0 && i >= r.most, r.age > 0 && time.Since(b.at) > r.age:
-			errs = append(errs, b.remove())
-		case r.compress && b.plain:
-			errs = append(errs, r.pack(b.name, over))
+		case r.most > 0 && kept > r.most, r.age > 0 && time.Since(b.At) > r.age:
+			errs = append(errs, os.Remove(b.Path()))
+		case r.compress && !b.Packed:
+			errs = append(errs, r.pack(b, over))
 		}
 	}
 	return errors.Join(append(errs, err)...)
 }
 
-// list returns the backups, newest first. What a crash left of a compression is removed.
-func (r rule) list() ([]backup, error) {
-	dir, base := filepath.Split(r.path)
-	ext := filepath.Ext(base)
-	entries, err := os.ReadDir(filepath.Clean(dir + "."))
-	if err != nil {
-		return nil, fmt.Errorf("list backups: %w", err)
+// list returns the backups, the oldest first. What a crash left of a compression is removed.
+func (r rule) list() ([]Backup, error) {
+	all, unfinished, err := backupsOf(r.path)
+	for _, name := range unfinished {
+		_ = os.Remove(name) // it is tried again the next time
 	}
-	found := make(map[string]backup)
-	for _, e := range entries {
-		name, packed := strings.CutSuffix(e.Name(), packedSuffix)
-		name, temp := strings.CutSuffix(name, tempSuffix)
-		stamp, ours := strings.CutPrefix(name, strings.TrimSuffix(base, ext)+"-")
-		stamp, ends := strings.CutSuffix(stamp, ext)
-		at, err := time.Parse(stampForm, stamp)
-		if !ours || !ends || err != nil || !e.Type().IsRegular() {
-			continue
-		}
-		if temp {
-			_ = os.Remove(filepath.Join(dir, e.Name())) // it is tried again the next time
-			continue
-		}
-		b := found[name]
-		b.name, b.at = filepath.Join(dir, name), at
-		b.packed, b.plain = b.packed || packed, b.plain || !packed
-		found[name] = b
-	}
-	var all []backup
-	for _, b := range found {
-		all = append(all, b)
-	}
-	slices.SortFunc(all, func(a, b backup) int { return b.at.Compare(a.at) })
-	return all, nil
-}
-
-func (b backup) remove() error {
-	var errs []error
-	if b.plain {
-		errs = append(errs, os.Remove(b.name))
-	}
-	if b.packed {
-		errs = append(errs, os.Remove(b.name+packedSuffix))
-	}
-	return errors.Join(errs...)
+	return all, err
 }
 
 // errOver ends a compression that the daemon's end has overtaken.
 var errOver = errors.New("stopped")
 
 // pack compresses the file. The compressed one is complete and on disk before it gets its name, and only then the file goes.
-func (r rule) pack(name string, over func() bool) error {
+func (r rule) pack(b Backup, over func() bool) error {
+	name := b.Path()
+	b.Packed = true
+	packed, temp := b.Path(), b.Path()+tempSuffix
 	in, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
@@ -184,7 +138,6 @@ func (r rule) pack(name string, over func() bool) error {
 	if err != nil {
 		return err
 	}
-	temp := name + tempSuffix
 	out, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
 	if err != nil {
 		return err
@@ -196,7 +149,7 @@ func (r rule) pack(name string, over func() bool) error {
 		}
 		return fmt.Errorf("compress %q: %w", name, err)
 	}
-	if err := errors.Join(out.Close(), os.Rename(temp, name+packedSuffix), syncDir(filepath.Dir(name))); err != nil {
+	if err := errors.Join(out.Close(), os.Rename(temp, packed), syncDir(filepath.Dir(packed))); err != nil {
 		return err
 	}
 	return os.Remove(name)

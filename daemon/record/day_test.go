@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -45,8 +44,8 @@ func inBubble(t *testing.T, f *File, test func(*testing.T, *File)) {
 	if err := errors.Join(f.rotator.Rotate(), f.rotator.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for _, old := range backupsOf(t, f.opt.Path) {
-		if err := os.Remove(old); err != nil {
+	for _, old := range f.rotations(t) {
+		if err := os.Remove(old.Path()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +60,7 @@ func TestAClockThatWasSetBackOverwritesNothing(t *testing.T) {
 	opt := options(t)
 	opt.Sync = SyncNever
 	inBubble(t, open(t, opt), func(t *testing.T, f *File) {
-		before := strings.TrimSuffix(opt.Path, ".log") + "-" + time.Now().UTC().Format(stampForm) + ".log"
+		before := Backup{Of: opt.Path, At: time.Now()}.Path()
 		if err := os.WriteFile(before, []byte("before\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -157,8 +156,8 @@ func lacks(t *testing.T, what, how string) {
 
 // aDay writes numbered lines: one a minute, and now and then many in one instant.
 func aDay(t *testing.T, f *File) {
-	var rotated []time.Time // every rotation that there was, as names have it
-	made := map[string]bool{}
+	var rotated []Backup // every rotation that there was
+	made := map[Backup]bool{}
 	line := 0
 	for minute := range 24 * 60 {
 		burst := 1
@@ -169,10 +168,10 @@ func aDay(t *testing.T, f *File) {
 			write(t, f, fmt.Sprintf("%06d %s\n", line, strings.Repeat("x", 20)))
 			line++
 			f.keeperRests()
-			for _, name := range backupsOf(t, f.opt.Path) {
-				if !made[name] {
-					made[name] = true
-					rotated = append(rotated, stampOf(t, f.opt.Path, name))
+			for _, b := range f.rotations(t) {
+				if !made[b] {
+					made[b] = true
+					rotated = append(rotated, b)
 				}
 			}
 		}
@@ -197,39 +196,30 @@ func (f *File) keeperRests() {
 	}
 }
 
-func backupsOf(t *testing.T, path string) []string {
+// rotations are the backups that there are.
+func (f *File) rotations(t *testing.T) []Backup {
 	t.Helper()
-	names, err := filepath.Glob(strings.TrimSuffix(path, ".log") + "-*.log")
+	backups, err := Backups(f.opt.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.Sort(names)
-	return names
-}
-
-func stampOf(t *testing.T, path, name string) time.Time {
-	t.Helper()
-	at, err := time.Parse(stampForm, strings.TrimSuffix(strings.TrimPrefix(name, strings.TrimSuffix(path, ".log")+"-"), ".log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return at
+	return backups
 }
 
 // checkKept finds exactly the backups that the options keep, and in them and the file all lines from some on, none missing.
-func checkKept(t *testing.T, f *File, rotated []time.Time, lines int) {
+func checkKept(t *testing.T, f *File, rotated []Backup, lines int) {
 	t.Helper()
-	var want []string
-	for _, at := range rotated {
-		if f.opt.MaxAge == 0 || time.Since(at) <= f.opt.MaxAge {
-			want = append(want, strings.TrimSuffix(f.opt.Path, ".log")+"-"+at.Format(stampForm)+".log")
+	var want []Backup
+	for _, b := range rotated {
+		if f.opt.MaxAge == 0 || time.Since(b.At) <= f.opt.MaxAge {
+			want = append(want, b)
 		}
 	}
 	if n := f.opt.MaxBackups; n > 0 && len(want) > n {
 		want = want[len(want)-n:]
 	}
-	if got := backupsOf(t, f.opt.Path); !slices.Equal(got, want) {
-		t.Fatalf("got %d backups, want %d: %q, want %q", len(got), len(want), got, want)
+	if got := f.rotations(t); !slices.Equal(got, want) {
+		t.Fatalf("got %d backups, want %d: %v, want %v", len(got), len(want), got, want)
 	}
 	all := strings.Split(strings.TrimSuffix(whole(t, f.opt.Path), "\n"), "\n")
 	for i, line := range all {

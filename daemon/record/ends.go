@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 )
 
 // Ends returns, for each session that has a message among about the last tail bytes of the JSON records at path, where in its stream
@@ -24,10 +23,10 @@ func Ends(path string, tail int64) (map[string]int64, error) {
 		return ends, err
 	}
 	newest := backups[len(backups)-1]
-	if strings.HasSuffix(newest, packedSuffix) {
+	if newest.Packed {
 		return ends, nil
 	}
-	_, err = readEnds(ends, newest, tail-read)
+	_, err = readEnds(ends, newest.Path(), tail-read)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil // it was compressed meanwhile
 	}

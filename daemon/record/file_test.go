@@ -499,7 +499,7 @@ func TestRetention(t *testing.T) {
 	dir := t.TempDir()
 	r := rule{path: filepath.Join(dir, "r.log"), most: 3, age: 48 * time.Hour, compress: true}
 	ago := func(d time.Duration) string {
-		return filepath.Join(dir, "r-"+time.Now().Add(-d).UTC().Format(stampForm)+".log")
+		return Backup{Of: r.path, At: time.Now().Add(-d)}.Path()
 	}
 	keep := []string{ago(time.Hour), ago(2 * time.Hour)}
 	for _, name := range append([]string{ago(72 * time.Hour), ago(100*time.Hour) + ".gz", ago(3*time.Hour) + ".gz.tmp"}, keep...) {
@@ -544,6 +544,26 @@ func TestRetention(t *testing.T) {
 }
 
 // TestCompressionLeavesMinFree holds that what others are left is not taken to compress, either.
+func TestBackupThatACrashLeftInTwoFormsCountsOnce(t *testing.T) {
+	r := rule{path: filepath.Join(t.TempDir(), "r.log"), most: 2}
+	now := time.Now()
+	var want []string
+	for _, b := range []Backup{{At: now}, {At: now, Packed: true}, {At: now.Add(-time.Hour)}, {At: now.Add(-2 * time.Hour)}} {
+		b.Of = r.path
+		want = append(want, b.Path())
+		if err := os.WriteFile(b.Path(), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.apply(func() bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	got, err := filepath.Glob(filepath.Join(filepath.Dir(r.path), "*"))
+	if want = want[:3]; err != nil || len(got) != len(want) || slices.ContainsFunc(want, func(name string) bool { return !slices.Contains(got, name) }) {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
+
 func TestCompressionLeavesMinFree(t *testing.T) {
 	for _, c := range []struct {
 		name    string

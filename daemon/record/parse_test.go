@@ -165,7 +165,7 @@ func TestParsingAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestRotatedFrom(t *testing.T) {
+func TestParseBackup(t *testing.T) {
 	at := time.Date(2026, 11, 22, 13, 5, 41, 118e6, time.UTC)
 	for _, c := range []struct {
 		path, of string
@@ -179,10 +179,15 @@ func TestRotatedFrom(t *testing.T) {
 		{"records-2026-11-31T13-05-41.118.log", "records-2026-11-31T13-05-41.118.log", false},
 		{"-2026-11-22T13-05-41.118.log", ".log", true},
 		{"x", "x", false},
+		{"./a//records-2026-11-22T13-05-41.118.log", "a/records.log", true},
+		{"./records.log", "records.log", false},
 	} {
-		of, when, ok := RotatedFrom(c.path)
-		if of != c.of || ok != c.ok || ok != when.Equal(at) {
-			t.Errorf("%q: got %q, %v, %v, want %q, %v", c.path, of, when, ok, c.of, c.ok)
+		b, ok := ParseBackup(c.path)
+		if b.Of != c.of || ok != c.ok || ok != b.At.Equal(at) {
+			t.Errorf("%q: got %q, %v, %v, want %q, %v", c.path, b.Of, b.At, ok, c.of, c.ok)
+		}
+		if want := filepath.Clean(c.path); ok && b.Path() != want {
+			t.Errorf("%+v: got path %q, want %q", b, b.Path(), want)
 		}
 	}
 }
@@ -198,8 +203,10 @@ func TestBackups(t *testing.T) {
 		}
 	}
 	got, err := Backups(filepath.Join(dir, "records.log"))
-	want := []string{filepath.Join(dir, "records-2026-11-22T13-05-41.100.log"), filepath.Join(dir, "records-2026-11-22T13-05-41.200.log.gz")}
+	at := time.Date(2026, 11, 22, 13, 5, 41, 100e6, time.UTC)
+	path := filepath.Join(dir, "records.log")
+	want := []Backup{{Of: path, At: at}, {Of: path, At: at.Add(100 * time.Millisecond), Packed: true}}
 	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %q, %v, want %q", got, err, want)
+		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 }

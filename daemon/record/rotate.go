@@ -3,8 +3,6 @@ package record
 import (
 	"bytes"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -71,12 +69,10 @@ func (f *File) rotateNow() error {
 
 // named says whether there is a backup with the name of this moment or of one right after it.
 func (f *File) named() bool {
-	ext := filepath.Ext(f.opt.Path)
 	for soon := range 4 {
-		at := time.Now().Add(time.Duration(soon) * time.Millisecond).UTC().Format(stampForm)
-		name := strings.TrimSuffix(f.opt.Path, ext) + "-" + at + ext
-		for _, name := range []string{name, name + packedSuffix} {
-			if _, err := os.Lstat(name); err == nil {
+		at := time.Now().Add(time.Duration(soon) * time.Millisecond)
+		for _, packed := range []bool{false, true} {
+			if _, err := os.Lstat(Backup{Of: f.opt.Path, At: at, Packed: packed}.Path()); err == nil {
 				return true
 			}
 		}

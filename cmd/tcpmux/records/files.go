@@ -14,8 +14,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -33,11 +31,10 @@ type Files struct {
 
 // file is one of them. It is held open, so that a rotation meanwhile takes nothing away.
 type file struct {
-	name string
-	f    *os.File
-	info fs.FileInfo
-	of   string    // what it was rotated from, or itself
-	at   time.Time // when; zero if it was not
+	name          string
+	f             *os.File
+	info          fs.FileInfo
+	record.Backup // Of is itself, and At zero, if it is none
 }
 
 // Open opens record files, rotated and compressed ones too; withBackups, also those that each was rotated to. Rotated files come
@@ -84,8 +81,8 @@ func (fs *Files) open(name string) error {
 			return f.Close()
 		}
 	}
-	of, at, _ := record.RotatedFrom(name)
-	fs.list = append(fs.list, &file{name: name, f: f, info: info, of: of, at: at})
+	b, _ := record.ParseBackup(name) // else it is one of itself
+	fs.list = append(fs.list, &file{name: name, f: f, info: info, Backup: b})
 	return nil
 }
 
@@ -131,9 +128,10 @@ func (fs *Files) openBackups(name string) error {
 		return err
 	}
 	for _, b := range backups {
-		err := fs.open(b)
-		if errors.Is(err, os.ErrNotExist) && !strings.HasSuffix(b, ".gz") {
-			err = fs.open(b + ".gz")
+		err := fs.open(b.Path())
+		if errors.Is(err, os.ErrNotExist) && !b.Packed {
+			b.Packed = true
+			err = fs.open(b.Path())
 		}
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -146,22 +144,16 @@ func (fs *Files) openBackups(name string) error {
 func (fs *Files) sort() {
 	first := make(map[string]int)
 	for i, f := range fs.list {
-		if _, ok := first[f.of]; !ok {
-			first[f.of] = i
+		if _, ok := first[f.Of]; !ok {
+			first[f.Of] = i
 		}
 	}
 	slices.SortStableFunc(fs.list, func(a, b *file) int {
-		if byName := first[a.of] - first[b.of]; byName != 0 {
-			return byName
-		}
-		if a.at.IsZero() != b.at.IsZero() {
-			return cmp.Compare(strconv.FormatBool(a.at.IsZero()), strconv.FormatBool(b.at.IsZero()))
-		}
-		return cmp.Or(a.at.Compare(b.at), len(a.name)-len(b.name))
+		return cmp.Or(first[a.Of]-first[b.Of], a.Compare(b.Backup))
 	})
 	kept := fs.list[:0]
 	for _, f := range fs.list {
-		if n := len(kept); n > 0 && kept[n-1].of == f.of && kept[n-1].name+".gz" == f.name {
+		if n := len(kept); n > 0 && kept[n-1].Of == f.Of && kept[n-1].At.Equal(f.At) && !kept[n-1].Packed && f.Packed {
 			_ = f.f.Close() // nothing was read of it
 			continue
 		}

@@ -212,6 +212,8 @@ func TestOpenOrdersFiles(t *testing.T) {
 		{"one with backups", []string{"records.log"}, true, []string{first, second, "records.log"}},
 		{"backups by hand", []string{"records.log", second, first}, false, []string{first, second, "records.log"}},
 		{"compressed and not", []string{first + ".gz", first}, false, []string{first}},
+		{"compressed and not, by other names", []string{first + ".gz", "./././" + first}, false, []string{first}},
+		{"compressed by another name and not", []string{"./" + first + ".gz", first}, false, []string{first}},
 		{"twice", []string{"records.log", "./records.log"}, false, []string{"records.log"}},
 		{"two with backups", []string{"records.log", "other.log"}, true, []string{first, second, "records.log", "other-2026-01-01T00-00-00.000.log", "other.log"}},
 	} {
