@@ -21,15 +21,15 @@ func (f *File) adopt() error {
 			f.unfit = false
 			return nil // a file that we may write and not read: nothing can be told of what is in it
 		}
-		return f.fail("read", cause(err))
+		return f.opt.fail("read", cause(err))
 	}
 	defer in.Close() // nothing was written
 	var first, last [1]byte
 	if _, err := in.ReadAt(first[:], 0); err != nil {
-		return f.fail("read", cause(err))
+		return f.opt.fail("read", cause(err))
 	}
 	if _, err := in.ReadAt(last[:], f.size-1); err != nil {
-		return f.fail("read", cause(err))
+		return f.opt.fail("read", cause(err))
 	}
 	if last[0] != '\n' {
 		if err := f.mend(in); err != nil {
@@ -50,25 +50,25 @@ func (f *File) adopt() error {
 func (f *File) mend(in io.ReaderAt) error {
 	start, err := lastLine(in, f.size)
 	if err != nil {
-		return f.fail("read", cause(err))
+		return f.opt.fail("read", cause(err))
 	}
 	head, err := beginning(in, 0)
 	if err != nil {
-		return f.fail("read", cause(err))
+		return f.opt.fail("read", cause(err))
 	}
 	piece, err := beginning(in, start)
 	if err != nil {
-		return f.fail("read", cause(err))
+		return f.opt.fail("read", cause(err))
 	}
 	// Barcodes and other numbers are lines of other programs that are replaced by us, on the same file.
 	if ours := isPiece(head) && (start > 0 || len(piece) >= len("2026-")); (!ours || !isPiece(piece)) && len(piece) > 0 {
-		f.tell(TornLine, f.fail("open", errors.New("its last line, which is no record, was not whole and has been ended")))
+		f.opt.tell(TornLine, f.opt.fail("open", errors.New("its last line, which is no record, was not whole and has been ended")))
 		_, err := f.append([]byte("\n"))
 		return err
 	}
-	f.tell(TornLine, f.fail("open", fmt.Errorf("its last record was not whole, after a crash or a full disk: %d bytes were cut off", f.size-start)))
+	f.opt.tell(TornLine, f.opt.fail("open", fmt.Errorf("its last record was not whole, after a crash or a full disk: %d bytes were cut off", f.size-start)))
 	if err := f.f.Truncate(start); err != nil {
-		return f.fail("truncate", cause(err))
+		return f.opt.fail("truncate", cause(err))
 	}
 	f.size = start
 	return nil

@@ -1,18 +1,11 @@
 package record
 
 import (
-	"compress/gzip"
 	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // rule says which backups of a file are kept, and how.
@@ -24,6 +17,14 @@ type rule struct {
 	minFree  int64 // bytes that compression leaves free on the file system
 }
 
+// rule is that of a file with these options.
+func (o *FileOptions) rule() rule {
+	return rule{path: o.Path, most: o.MaxBackups, age: o.MaxAge, compress: o.Compress, minFree: o.MinFree}
+}
+
+// idleFor is how long keep may not be called although nothing was rotated: backups age.
+const idleFor = time.Hour
+
 // keeper keeps backups by a rule, in the background and one file at a time. lumberjack could count, age and compress them; but
 // it tells nobody when it cannot, and two of its loggers on one file, which a reload would need, delete what they compress.
 type keeper struct {
@@ -31,6 +32,7 @@ type keeper struct {
 
 	mu      sync.Mutex
 	rule    rule
+	asked   time.Time // when keep was called last
 	running bool
 	again   bool // the rule or the files have changed since the run began
 	stopped bool
@@ -48,11 +50,18 @@ func newKeeper(trouble func(error)) *keeper {
 func (k *keeper) keep(r rule) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.rule, k.again = r, true
+	k.rule, k.again, k.asked = r, true, time.Now()
 	if !k.running && !k.stopped {
 		k.running = true
 		go k.run()
 	}
+}
+
+// idle says whether it is time to call keep again.
+func (k *keeper) idle() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return time.Since(k.asked) >= idleFor
 }
 
 // stop returns when nothing runs any more; what was begun is left for the next time.
@@ -119,85 +128,4 @@ func (r rule) list() ([]Backup, error) {
 		_ = os.Remove(name) // it is tried again the next time
 	}
 	return all, err
-}
-
-// errOver ends a compression that the daemon's end has overtaken.
-var errOver = errors.New("stopped")
-
-// pack compresses the file. The compressed one is complete and on disk before it gets its name, and only then the file goes.
-func (r rule) pack(b Backup, over func() bool) error {
-	name := b.Path()
-	b.Packed = true
-	packed, temp := b.Path(), b.Path()+tempSuffix
-	in, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return err
-	}
-	defer in.Close() // nothing was written
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	out, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
-	if err != nil {
-		return err
-	}
-	if err := fill(out, in, info.Mode().Perm(), func() error { return r.mayPack(out, over) }); err != nil {
-		err = errors.Join(err, out.Close(), os.Remove(temp))
-		if errors.Is(err, errOver) {
-			return nil
-		}
-		return fmt.Errorf("compress %q: %w", name, err)
-	}
-	if err := errors.Join(out.Close(), os.Rename(temp, packed), syncDir(filepath.Dir(packed))); err != nil {
-		return err
-	}
-	return os.Remove(name)
-}
-
-// packStep is how much is compressed until it is looked again whether that may go on.
-const packStep = 1 << 20
-
-// mayPack says why compression should end early, if it should.
-func (r rule) mayPack(out *os.File, over func() bool) error {
-	if over() {
-		return errOver
-	}
-	if r.minFree == 0 {
-		return nil
-	}
-	h, err := kernel{}.hold(out)
-	if err != nil {
-		return err
-	}
-	free, err := h.room()
-	if err == nil && free < r.minFree+packStep {
-		err = fmt.Errorf("%d bytes are free on its file system, too few beside the %d that min_free leaves to others", free, r.minFree)
-	}
-	return err
-}
-
-// fill writes in, compressed, to out, and has it on disk, as long as mayGoOn has no error.
-func fill(out, in *os.File, mode fs.FileMode, mayGoOn func() error) error {
-	z := gzip.NewWriter(out)
-	for {
-		if err := mayGoOn(); err != nil {
-			return err
-		}
-		if _, err := io.CopyN(z, in, packStep); err == io.EOF {
-			break
-		} else if err != nil {
-			return err
-		}
-	}
-	return errors.Join(z.Close(), out.Chmod(mode), out.Sync())
-}
-
-// syncDir has the names in a directory on disk.
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

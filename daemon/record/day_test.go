@@ -50,7 +50,7 @@ func inBubble(t *testing.T, f *File, test func(*testing.T, *File)) {
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		f.looked, f.pruned = time.Time{}, time.Time{}
+		f.looked, f.keeper.asked = time.Time{}, time.Time{}
 		test(t, f)
 	})
 }
@@ -177,7 +177,7 @@ func aDay(t *testing.T, f *File) {
 		}
 		time.Sleep(time.Minute)
 		if minute%60 == 59 {
-			f.prune()
+			f.keeper.keep(f.opt.rule())
 			f.keeperRests()
 			checkKept(t, f, rotated, line)
 		}

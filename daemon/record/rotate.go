@@ -34,7 +34,7 @@ func (f *File) rotate() bool {
 	err := f.rotateNow()
 	if f.failing != (err != nil) {
 		f.failing = err != nil
-		f.tell(Rotation, err)
+		f.opt.tell(Rotation, err)
 	}
 	return err == nil
 }
@@ -54,16 +54,16 @@ func (f *File) rotateNow() error {
 	f.rotated = time.Now()
 	_ = f.rotator.Close() // its descriptor of the new file, to which it has written nothing: it lacks O_APPEND
 	if err != nil && names(f.opt.Path, f.f) {
-		return f.fail("rotate", err)
+		return f.opt.fail("rotate", err)
 	}
 	old := f.f
 	if err := f.open(); err != nil {
 		f.astray = err
 		return err
 	}
-	f.prune()
+	f.keeper.keep(f.opt.rule())
 	_ = f.f.Chmod(f.opt.Mode) // lumberjack made it, under the umask; it is ours, so this works
-	f.letGo(old)
+	f.syncer.letGo(old)
 	return nil
 }
 

@@ -3,22 +3,9 @@ package record
 import (
 	"errors"
 	"path/filepath"
+	"sync"
 	"time"
 )
-
-// When fdatasync(2) runs, as FileOptions.Sync has it; a positive one is how long after a write it follows at the latest.
-const (
-	// SyncAlways has Write return only once its lines are on disk.
-	SyncAlways time.Duration = 0
-	// SyncNever leaves it to the kernel, at the end of a file too.
-	SyncNever time.Duration = -1
-)
-
-// strict says whether Write has to wait for the disk: always, or, where a sync may come later, since one has failed. Clients are
-// then read no further than what is safe, so that a failing disk endangers the records of one interval and no more.
-func (f *File) strict() bool {
-	return f.opt.Sync == SyncAlways || f.opt.Sync > 0 && f.unsafe
-}
 
 // secure makes the n bytes that Write has written as safe as they have to be. It returns how many are.
 //
@@ -29,8 +16,8 @@ func (f *File) secure(n int, err error) (int, error) {
 	switch {
 	case f.opt.Sync == SyncNever || f.size == f.base:
 		return n, err
-	case f.doubt == nil && !f.strict():
-		f.syncSoon()
+	case f.doubt == nil && !f.syncer.strict():
+		f.syncer.soon()
 		return n, err
 	case f.doubt == nil:
 		f.doubt = f.sync()
@@ -43,105 +30,145 @@ func (f *File) secure(n int, err error) (int, error) {
 	return n, errors.Join(err, f.doubt)
 }
 
-// sync has the file, and the name by which it is found, on disk.
+// sync has the file, and the name by which it is found, on disk, unless Sync says never.
 func (f *File) sync() error {
-	if f.opt.Sync == SyncNever {
-		return nil
-	}
-	f.unsynced = time.Time{}
-	err := f.syncName()
+	err := f.syncer.sync(f.f)
 	if err == nil {
-		err = f.fail("sync", cause(f.f.datasync()))
-	}
-	if f.synced(err); err == nil {
 		f.base = f.size
 	}
 	return err
 }
 
-// syncName has the directory on disk when the file may have a name there that it has only in memory.
-func (f *File) syncName() error {
-	if !f.nameless {
-		return nil
+// syncDue is what the syncer's timer calls.
+func (f *File) syncDue() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.f != nil {
+		f.syncer.run(f.f, &f.mu)
 	}
-	err := f.opt.storage().syncDir(filepath.Dir(f.opt.Path))
-	f.nameless = err != nil
-	return f.fail("sync directory of", cause(err))
 }
 
-// synced notes how a sync came back.
-func (f *File) synced(err error) {
-	f.unsafe = err != nil
-	if f.told && err == nil {
-		f.told = false
-		f.tell(Syncing, nil)
+// syncer has what is written to a File on disk in time, and tells when it cannot. Its methods are called with the File locked.
+type syncer struct {
+	opt      *FileOptions // that hold for the File now
+	due      func()       // what the timer calls, without the lock
+	timer    *time.Timer
+	timed    bool      // it will call, or does
+	nameless bool      // the directory may not be on disk
+	unsynced time.Time // when the first line was written that no sync has been begun for; zero: there is none
+	unsafe   bool      // the last sync failed
+	told     bool      // and it was told
+}
+
+// strict says whether Write has to wait for the disk: always, or, where a sync may come later, since one has failed. Clients are
+// then read no further than what is safe, so that a failing disk endangers the records of one interval and no more.
+func (s *syncer) strict() bool {
+	return s.opt.Sync == SyncAlways || s.opt.Sync > 0 && s.unsafe
+}
+
+// sync has out, and the name by which it is found, on disk, unless Sync says never.
+func (s *syncer) sync(out handle) error {
+	if s.opt.Sync == SyncNever {
+		return nil
+	}
+	s.unsynced = time.Time{}
+	err := s.syncName()
+	if err == nil {
+		err = s.datasync(out)
+	}
+	s.came(err)
+	return err
+}
+
+func (s *syncer) datasync(out handle) error { return s.opt.fail("sync", cause(out.datasync())) }
+
+// syncName has the directory on disk when the file may have a name there that it has only in memory.
+func (s *syncer) syncName() error {
+	if !s.nameless {
+		return nil
+	}
+	err := s.opt.storage().syncDir(filepath.Dir(s.opt.Path))
+	s.nameless = err != nil
+	return s.opt.fail("sync directory of", cause(err))
+}
+
+// came notes how a sync came back.
+func (s *syncer) came(err error) {
+	s.unsafe = err != nil
+	if s.told && err == nil {
+		s.told = false
+		s.opt.tell(Syncing, nil)
 	}
 }
 
 // tooLate tells of a sync that failed after its lines were let go.
-func (f *File) tooLate(err error) {
-	if err != nil && !f.told {
-		f.told = true
-		f.tell(Syncing, err)
+func (s *syncer) tooLate(err error) {
+	if err != nil && !s.told {
+		s.told = true
+		s.opt.tell(Syncing, err)
 	}
 }
 
-// syncSoon sees to it that what was just written is synced in time. A timer runs only while something is not.
-func (f *File) syncSoon() {
-	if f.unsynced.IsZero() {
-		f.unsynced = time.Now()
+// soon sees to it that what was just written is synced in time. The timer runs only while something is not.
+func (s *syncer) soon() {
+	if s.unsynced.IsZero() {
+		s.unsynced = time.Now()
 	}
-	if !f.timed {
-		f.timed = true
-		f.after(f.opt.Sync)
+	if !s.timed {
+		s.timed = true
+		s.after(s.opt.Sync)
 	}
 }
 
-// after has syncNow called so long from now.
-func (f *File) after(wait time.Duration) {
-	if f.timer == nil {
-		f.timer = time.AfterFunc(wait, f.syncNow)
+// after has due called so long from now.
+func (s *syncer) after(wait time.Duration) {
+	if s.timer == nil {
+		s.timer = time.AfterFunc(wait, s.due)
 		return
 	}
-	f.timer.Reset(wait)
+	s.timer.Reset(wait)
 }
 
-// syncNow is what the timer calls. What is written while the disk works is for the next time.
-func (f *File) syncNow() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.f != nil && !f.unsynced.IsZero() {
-		f.tooLate(f.syncAside())
+// run syncs what is due, and has due called again for what was written meanwhile.
+func (s *syncer) run(out handle, mu sync.Locker) {
+	if !s.unsynced.IsZero() {
+		s.tooLate(s.aside(out, mu))
 	}
-	f.timed = f.f != nil && !f.unsynced.IsZero() && f.opt.Sync > 0
-	if f.timed {
-		f.after(max(0, f.opt.Sync-time.Since(f.unsynced)))
+	s.timed = !s.unsynced.IsZero() && s.opt.Sync > 0
+	if s.timed {
+		s.after(max(0, s.opt.Sync-time.Since(s.unsynced)))
 	}
 }
 
-// syncAside is sync, and lets others write meanwhile. Where Write syncs too it does not: of two at a time on one descriptor only
-// one is told of an error.
-func (f *File) syncAside() error {
-	if f.strict() || f.nameless {
-		return f.sync()
+// aside is sync, and unlocks mu for others to write meanwhile. Where Write syncs too it does not: of two at a time on one descriptor
+// only one is told of an error.
+func (s *syncer) aside(out handle, mu sync.Locker) error {
+	if s.strict() || s.nameless {
+		return s.sync(out)
 	}
-	out := f.f
-	f.unsynced = time.Time{}
-	f.mu.Unlock()
+	s.unsynced = time.Time{}
+	mu.Unlock()
 	err := out.datasync()
-	f.mu.Lock()
-	err = f.fail("sync", cause(err))
-	f.synced(err)
+	mu.Lock()
+	err = s.opt.fail("sync", cause(err))
+	s.came(err)
 	return err
 }
 
 // letGo closes a file that is written no more, after having it and the name of its successor on disk.
-func (f *File) letGo(old handle) {
-	if f.opt.Sync != SyncNever {
-		err := f.fail("sync", cause(old.datasync()))
-		f.unsafe = f.unsafe || err != nil
-		f.tooLate(err)
-		_ = f.syncName() // it is owed then, and tried again with the next sync
+func (s *syncer) letGo(old handle) {
+	if s.opt.Sync != SyncNever {
+		err := s.datasync(old)
+		s.unsafe = s.unsafe || err != nil
+		s.tooLate(err)
+		_ = s.syncName() // it is owed then, and tried again with the next sync
 	}
 	_ = old.Close() // what was written to it is on disk
+}
+
+// stop has the timer call no more, but for a call that has begun.
+func (s *syncer) stop() {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
 }
