@@ -45,7 +45,7 @@ func (d *daemon) outlive(ctx context.Context, stored []systemd.Socket) (end func
 	if n := d.srv.Clients() - before; n > 0 {
 		d.log.Info("goes on with the clients of the process before", "clients", n, "duration", time.Since(began).Round(time.Millisecond))
 	}
-	if v.stored || v.ring.Stats().Living > 0 {
+	if v.stored || v.ring.Living() > 0 {
 		go v.tend(ctx, d.cfg.SurviveAfter, d.ringTrouble())
 	}
 	if v.keep && v.stored && !d.kept.Load() {

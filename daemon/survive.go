@@ -123,7 +123,7 @@ func (v *survival) describe() string {
 	if v == nil || !v.keep {
 		return ""
 	}
-	if n := v.ring.Stats().Overdue; n > 0 {
+	if n := v.ring.Overdue(); n > 0 {
 		return fmt.Sprintf("; %d of them would end with the daemon", n)
 	}
 	return ""

@@ -3,7 +3,6 @@ package ring
 // list is of entries in the order in which they were pushed.
 type list struct {
 	first, last *Entry
-	n           int
 }
 
 func (l *list) push(e *Entry) {
@@ -14,7 +13,6 @@ func (l *list) push(e *Entry) {
 		l.last.next = e
 	}
 	l.last = e
-	l.n++
 }
 
 // remove takes out an entry, which has to be in the list.
@@ -30,5 +28,4 @@ func (l *list) remove(e *Entry) {
 		e.next.prev = e.prev
 	}
 	e.prev, e.next = nil, nil
-	l.n--
 }

@@ -49,6 +49,22 @@ func dup(t *testing.T, fd int) int {
 	return n
 }
 
+// figures are what a test wants to know of a ring.
+type figures struct {
+	Living, Young      int // connections
+	InFlight, Messages int // descriptors in the queue, and what they lie in
+}
+
+func (r *Ring) figures() figures {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := figures{Living: r.living, InFlight: r.inFlight, Messages: len(r.queue)}
+	for e := r.young.first; e != nil; e = e.next {
+		f.Young++
+	}
+	return f
+}
+
 func newRing(t *testing.T, age time.Duration) *Ring {
 	t.Helper()
 	r, err := New(age)
@@ -123,7 +139,7 @@ func TestWhoIsEnlistedIsAdopted(t *testing.T) {
 		if err := r.EnlistAll(); err != nil {
 			t.Fatal(err)
 		}
-		if got := r.Stats(); got.Living != n || got.Young != 0 || got.InFlight != n || got.Messages != (n+perMessage-1)/perMessage {
+		if got := r.figures(); got.Living != n || got.Young != 0 || got.InFlight != n || got.Messages != (n+perMessage-1)/perMessage {
 			t.Errorf("%d: got %+v", n, got)
 		}
 		die(r, all)
@@ -133,7 +149,7 @@ func TestWhoIsEnlistedIsAdopted(t *testing.T) {
 			if len(got) != n {
 				t.Errorf("adopted: got %d, want %d", len(got), n)
 			}
-			if stats := r.Stats(); stats.Living != n || stats.InFlight != n {
+			if stats := r.figures(); stats.Living != n || stats.InFlight != n {
 				t.Errorf("%d: got %+v after adoption", n, stats)
 			}
 			die(r, got)
@@ -157,7 +173,7 @@ func TestOnlyWhoIsOldEnoughIsEnlisted(t *testing.T) {
 	}
 	r.Retire(&young.Entry)
 	r.Retire(&young.Entry)
-	if got := r.Stats(); got.Young != 0 || got.Living != 1 {
+	if got := r.figures(); got.Young != 0 || got.Living != 1 {
 		t.Errorf("got %+v, want nobody young and 1 living", got)
 	}
 }
@@ -198,7 +214,7 @@ func TestKilledAtRandom(t *testing.T) {
 				delete(living, cookie)
 			}
 		}
-		if got := r.Stats(); got.Living != len(living) {
+		if got := r.figures(); got.Living != len(living) {
 			t.Fatalf("life %d: got %+v, want %d living", life, got, len(living))
 		}
 		bounded(t, r)
@@ -206,7 +222,7 @@ func TestKilledAtRandom(t *testing.T) {
 	for _, c := range living {
 		r.Retire(&c.Entry)
 	}
-	if got := r.Stats(); got.Messages != 0 || got.InFlight != 0 {
+	if got := r.figures(); got.Messages != 0 || got.InFlight != 0 {
 		t.Errorf("with all retired: got %+v, want an empty queue", got)
 	}
 	die(r, living)
@@ -265,8 +281,8 @@ func bounded(t *testing.T, r *Ring) {
 	} else if err != nil {
 		return
 	}
-	if got := r.Stats(); got.InFlight > 2*got.Living+slack || got.Messages > got.Room {
-		t.Errorf("got %+v, want at most %d in flight and %d messages", got, 2*got.Living+slack, got.Room)
+	if got := r.figures(); got.InFlight > 2*got.Living+slack || got.Messages > r.room {
+		t.Errorf("got %+v, want at most %d in flight and %d messages", got, 2*got.Living+slack, r.room)
 	}
 }
 
@@ -289,13 +305,13 @@ func TestTheDeadLeaveInTime(t *testing.T) {
 	if err := r.Tend(time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.Stats(); got.InFlight != len(order) {
+	if got := r.figures(); got.InFlight != len(order) {
 		t.Errorf("at once: got %+v, want %d in flight still", got, len(order))
 	}
 	if err := r.Tend(time.Now().Add(2 * deadAge)); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.Stats(); got.InFlight != len(order)-1 || got.Living != len(order)-1 {
+	if got := r.figures(); got.InFlight != len(order)-1 || got.Living != len(order)-1 {
 		t.Errorf("in time: got %+v, want %d in flight", got, len(order)-1)
 	}
 }
@@ -345,15 +361,15 @@ func TestSinglesArePackedTogether(t *testing.T) {
 	r.room = size / messageSize
 	all := map[uint64]*conn{}
 	defer func() { die(r, all) }()
-	for range 2 * r.Stats().Room {
+	for range 2 * r.room {
 		c := newConn(t)
 		all[c.cookie] = c
 		r.Add(&c.Entry, c.fd, time.Now())
 		if err := r.Tend(time.Now()); err != nil {
-			t.Fatalf("%v at %+v", err, r.Stats())
+			t.Fatalf("%v at %+v", err, r.figures())
 		}
 	}
-	if got := r.Stats(); got.Living != len(all) || got.Messages > got.Room {
+	if got := r.figures(); got.Living != len(all) || got.Messages > r.room {
 		t.Errorf("got %+v, want %d living", got, len(all))
 	}
 }
@@ -371,7 +387,7 @@ func TestTooManyInFlightIsRefusedBeforeTheKernelDoes(t *testing.T) {
 	if err := r.EnlistAll(); !errors.Is(err, ErrFull) {
 		t.Errorf("got %v, want %v", err, ErrFull)
 	}
-	if got := r.Stats(); got.InFlight > r.most-slack || got.Living == 0 || got.Young == 0 {
+	if got := r.figures(); got.InFlight > r.most-slack || got.Living == 0 || got.Young == 0 {
 		t.Errorf("got %+v, want some enlisted and at most %d in flight", got, r.most-slack)
 	}
 }
@@ -411,7 +427,7 @@ func TestWhoIsNotWantedIsLetGo(t *testing.T) {
 		wanted = append(wanted, cookie)
 		return &Entry{}
 	})
-	if got := r.Stats(); err != nil || got.Living != 5 || got.InFlight != 10 {
+	if got := r.figures(); err != nil || got.Living != 5 || got.InFlight != 10 {
 		t.Errorf("got %+v, %v, want 5 living of 10", got, err)
 	}
 	if !slices.IsSorted(wanted) {
