@@ -8,15 +8,11 @@
 package state
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
-	"net/netip"
 	"os"
 	"sync"
-	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -41,35 +37,6 @@ type header struct {
 	shelves                         uint64 // where the shelf of the first slot begins in the file; 0: there are none
 }
 
-// slot is how a Slot lies in the file. Its fields are read and written one by one, as a process may be killed between any two.
-type slot struct {
-	cookie  atomic.Uint64 // 0: free
-	opened  atomic.Int64  // Unix nanoseconds; 0: not recorded as open yet
-	turn    atomic.Uint64 // which of tallies holds, by its parity
-	tallies [2]tally
-	flags   atomic.Uint32
-	crashes atomic.Uint32
-	client  [2]atomic.Uint64 // the address of whom a proxy speaks for, in network order
-	front   atomic.Uint64    // its port, the size of the proxy's header << 16, and frontFlags; 0: none has come
-	base    atomic.Int64     // where in the client's stream what is shelved begins
-	shelved atomic.Int64     // how many bytes that are
-	_       [slotSize - 8*3 - 2*32 - 8 - 24 - 16]byte
-}
-
-// tally is what a session has come to.
-type tally struct{ offset, records, framing, _ atomic.Int64 }
-
-const (
-	flagClosed = 1 << iota // its end is recorded
-	flagBusy               // its bytes are being made into records
-)
-
-// Flags of front.
-const (
-	frontHasClient = 1 << (32 + iota) // there is an address
-	frontIsIPv4
-)
-
 // File is such a file. A slot that was never taken costs no memory. Its methods may be called from any goroutine.
 type File struct {
 	fd    int
@@ -79,13 +46,6 @@ type File struct {
 	mu   sync.Mutex
 	free []int32 // the one that was freed last comes last
 	left map[uint64]*Slot
-}
-
-// Slot is what is kept of one connection. Its methods are called by one goroutine at a time. That of a nil Slot do nothing.
-type Slot struct {
-	file *File
-	at   *slot
-	i    int32
 }
 
 // New makes a file for so many connections. Those beyond have no slot.
@@ -240,146 +200,4 @@ func (f *File) Forget() {
 // Close lets go of the file, which stays while somebody else holds it. No slot may be used any longer.
 func (f *File) Close() error {
 	return errors.Join(unix.Munmap(f.mem), unix.Close(f.fd))
-}
-
-// Free gives the slot back.
-func (s *Slot) Free() {
-	if s == nil {
-		return
-	}
-	s.clear()
-	s.file.mu.Lock()
-	defer s.file.mu.Unlock()
-	s.file.free = append(s.file.free, s.i)
-}
-
-// clear empties the slot, the cookie first, so that a half-emptied one is nobody's.
-func (s *Slot) clear() {
-	s.at.cookie.Store(0)
-	s.at.opened.Store(0)
-	s.at.turn.Store(0)
-	for i := range s.at.tallies {
-		t := &s.at.tallies[i]
-		t.offset.Store(0)
-		t.records.Store(0)
-		t.framing.Store(0)
-	}
-	s.at.flags.Store(0)
-	s.at.crashes.Store(0)
-	s.at.front.Store(0)
-	for i := range s.at.client {
-		s.at.client[i].Store(0)
-	}
-	s.empty()
-	s.at.base.Store(0)
-}
-
-// SetClient notes whom the proxy before a connection speaks for, the zero value for nobody else, and how many bytes of its stream,
-// 1 to 65535, have said so.
-func (s *Slot) SetClient(client netip.AddrPort, size int) {
-	if s == nil {
-		return
-	}
-	front := uint64(client.Port()) | uint64(uint16(size))<<16
-	if addr := client.Addr(); addr.IsValid() {
-		bytes := addr.As16()
-		s.at.client[0].Store(binary.BigEndian.Uint64(bytes[:8]))
-		s.at.client[1].Store(binary.BigEndian.Uint64(bytes[8:]))
-		if front |= frontHasClient; addr.Is4() {
-			front |= frontIsIPv4
-		}
-	}
-	s.at.front.Store(front)
-}
-
-// Client is what SetClient noted; the size is 0 when nothing was.
-func (s *Slot) Client() (client netip.AddrPort, size int) {
-	if s == nil {
-		return client, 0
-	}
-	front := s.at.front.Load()
-	if front&frontHasClient != 0 {
-		var bytes [16]byte
-		binary.BigEndian.PutUint64(bytes[:8], s.at.client[0].Load())
-		binary.BigEndian.PutUint64(bytes[8:], s.at.client[1].Load())
-		addr := netip.AddrFrom16(bytes)
-		if front&frontIsIPv4 != 0 {
-			addr = addr.Unmap()
-		}
-		client = netip.AddrPortFrom(addr, uint16(front))
-	}
-	return client, int(front >> 16 & 0xffff)
-}
-
-// Open notes that the opening of the connection is recorded, and when that was.
-func (s *Slot) Open(at time.Time) {
-	if s != nil {
-		s.at.opened.Store(at.UnixNano())
-	}
-}
-
-// Opened is when the opening was recorded; the zero time when it was not, or is not known.
-func (s *Slot) Opened() time.Time {
-	if s == nil || s.at.opened.Load() == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, s.at.opened.Load())
-}
-
-// Tally is what a session has come to: at which offset of the client's stream, in bytes, how many records, and what its framing has
-// to know beside the bytes.
-type Tally struct{ Offset, Records, Framing int64 }
-
-// Count notes how far the session has come. Killed in the middle, it is at the one before.
-func (s *Slot) Count(t Tally) {
-	if s == nil {
-		return
-	}
-	if t.Offset != s.Tally().Offset && s.at.crashes.Load() != 0 {
-		s.at.crashes.Store(0)
-	}
-	turn := s.at.turn.Load() + 1
-	to := &s.at.tallies[turn&1]
-	to.offset.Store(t.Offset)
-	to.records.Store(t.Records)
-	to.framing.Store(t.Framing)
-	s.at.turn.Store(turn)
-}
-
-// Tally is what Count noted last.
-func (s *Slot) Tally() Tally {
-	if s == nil {
-		return Tally{}
-	}
-	from := &s.at.tallies[s.at.turn.Load()&1]
-	return Tally{from.offset.Load(), from.records.Load(), from.framing.Load()}
-}
-
-// SetClosed notes that the end of the session is recorded.
-func (s *Slot) SetClosed() { s.flag(flagClosed, true) }
-
-// Closed says whether the end of the session is recorded.
-func (s *Slot) Closed() bool { return s != nil && s.at.flags.Load()&flagClosed != 0 }
-
-// SetBusy notes whether bytes of the connection are being made into records.
-func (s *Slot) SetBusy(busy bool) { s.flag(flagBusy, busy) }
-
-func (s *Slot) flag(flag uint32, on bool) {
-	switch {
-	case s == nil:
-	case on:
-		s.at.flags.Or(flag)
-	default:
-		s.at.flags.And(^flag)
-	}
-}
-
-// Crashed counts, once a process has left the connection, how many in a row have ended while they were busy with it, and Count has
-// not come any further meanwhile.
-func (s *Slot) Crashed() (times int) {
-	if s == nil || s.at.flags.Load()&flagBusy == 0 {
-		return 0
-	}
-	s.SetBusy(false)
-	return int(s.at.crashes.Add(1))
 }

@@ -1,0 +1,198 @@
+package record
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"unicode/utf8"
+)
+
+// cursor reads a line piece by piece. After the first error it stands still.
+type cursor struct {
+	line []byte
+	at   int
+	err  error
+}
+
+// refuse is an error at this place.
+func (c *cursor) refuse(format string, args ...any) {
+	if c.err == nil {
+		c.err = fmt.Errorf("byte %d: %w", c.at+1, fmt.Errorf(format, args...))
+	}
+}
+
+// fail is the error that something else stands here.
+func (c *cursor) fail(want string) {
+	c.refuse("got %s, want %s", excerpt(c.line[min(c.at, len(c.line)):]), want)
+}
+
+// excerpt is the head of b, quoted.
+func excerpt(b []byte) string {
+	const most = 16
+	switch {
+	case len(b) == 0:
+		return "the end"
+	case len(b) > most:
+		return strconv.QuoteToASCII(string(b[:most])) + "…"
+	}
+	return strconv.QuoteToASCII(string(b))
+}
+
+// has steps over s if it stands here.
+func (c *cursor) has(s string) bool {
+	if c.err != nil || len(c.line)-c.at < len(s) || string(c.line[c.at:c.at+len(s)]) != s {
+		return false
+	}
+	c.at += len(s)
+	return true
+}
+
+// want steps over s, which must stand here.
+func (c *cursor) want(s string) {
+	if !c.has(s) {
+		c.fail(s)
+	}
+}
+
+// take returns the next n bytes.
+func (c *cursor) take(n int) []byte {
+	if c.err == nil && len(c.line)-c.at < n {
+		c.fail(fmt.Sprintf("%d bytes more", n))
+	}
+	if c.err != nil {
+		return nil
+	}
+	c.at += n
+	return c.line[c.at-n : c.at]
+}
+
+// word returns what is made of lower-case letters.
+func (c *cursor) word() []byte {
+	n := 0
+	for rest := c.line[c.at:]; n < len(rest) && rest[n] >= 'a' && rest[n] <= 'z'; n++ {
+	}
+	if n == 0 {
+		c.fail("a word")
+	}
+	return c.take(n)
+}
+
+// number returns a whole number, not below zero.
+func (c *cursor) number() (n int64) {
+	start := c.at
+	for ; c.err == nil && c.at < len(c.line) && c.line[c.at] >= '0' && c.line[c.at] <= '9'; c.at++ {
+		digit := int64(c.line[c.at] - '0')
+		if n > (math.MaxInt64-digit)/10 {
+			c.fail("a smaller number")
+			return 0
+		}
+		n = 10*n + digit
+	}
+	if c.at == start {
+		c.fail("a number")
+	}
+	return n
+}
+
+// printable returns the printable ASCII, without quotes, backslashes and end, up to one of these.
+func (c *cursor) printable(end byte) []byte {
+	rest := c.line[c.at:]
+	n := plain(rest, '"')
+	if i := bytes.IndexByte(rest[:n], end); i >= 0 {
+		n = i
+	}
+	if n == 0 && end == ' ' {
+		c.fail("an address")
+	}
+	return c.take(n)
+}
+
+// bytes appends what a JSON member of that name holds, as it is or as base64; nothing when it is not here.
+func (c *cursor) bytes(dst []byte, name string) []byte {
+	switch {
+	case c.has(`,"` + name + `":"`):
+		return c.quoted(dst)
+	case c.has(`,"` + name + `_base64":"`):
+		n := max(0, bytes.IndexByte(c.line[c.at:], '"'))
+		dst, err := base64.StdEncoding.Strict().AppendDecode(dst, c.line[c.at:c.at+n])
+		if err != nil {
+			c.refuse("%s_base64: %w", name, errors.New("this is no base64"))
+		}
+		c.at += n
+		c.want(`"`)
+		return dst
+	}
+	return dst
+}
+
+// quoted appends a JSON string, whose opening quote is behind us.
+func (c *cursor) quoted(dst []byte) []byte {
+	for c.err == nil {
+		rest := c.line[c.at:]
+		n := bytes.IndexAny(rest, `"\`)
+		if n < 0 {
+			c.at = len(c.line)
+			c.fail("a closing quote")
+			return dst
+		}
+		dst = append(dst, rest[:n]...)
+		c.at += n
+		switch {
+		case c.has(`"`):
+			return dst
+		case c.has(`\\`):
+			dst = append(dst, '\\')
+		case c.has(`\"`):
+			dst = append(dst, '"')
+		default:
+			dst = c.appendU(dst)
+		}
+	}
+	return dst
+}
+
+// escaped appends what the rest of the line stands for in a text record.
+func (c *cursor) escaped(dst []byte) []byte {
+	for c.err == nil {
+		rest := c.line[c.at:]
+		n := bytes.IndexByte(rest, '\\')
+		if n < 0 {
+			c.at = len(c.line)
+			return append(dst, rest...)
+		}
+		dst = append(dst, rest[:n]...)
+		c.at += n
+		switch {
+		case c.has(`\\`):
+			dst = append(dst, '\\')
+		case c.has(`\x`):
+			dst = append(dst, byte(c.hex(2)))
+		default:
+			dst = c.appendU(dst)
+		}
+	}
+	return dst
+}
+
+// appendU appends the character that `\uNNNN` stands for.
+func (c *cursor) appendU(dst []byte) []byte {
+	if !c.has(`\u`) {
+		c.fail("an escape that records have")
+		return dst
+	}
+	return utf8.AppendRune(dst, rune(c.hex(4)))
+}
+
+// hex returns a number of n hexadecimal digits.
+func (c *cursor) hex(n int) uint64 {
+	digits := c.take(n)
+	v, err := strconv.ParseUint(string(digits), 16, 32)
+	if c.err == nil && err != nil {
+		c.at -= n
+		c.fail("hexadecimal digits")
+	}
+	return v
+}
