@@ -27,7 +27,8 @@ type acceptor struct {
 	raw    syscall.RawConn
 	accept func(fd int) (int, syscall.Sockaddr, error) // accept4(2), but for tests
 	asked  chan chan struct{}                          // each is closed by the loop, to show that it turns
-	done   chan struct{}                               // closed when the loop has ended
+	quit   chan struct{}                               // closed when the loop is to end
+	done   chan struct{}                               // closed when it has
 
 	// One run of failures.
 	failed int
@@ -39,7 +40,7 @@ type acceptor struct {
 
 func newAcceptor(s *Server, ln *listener) (*acceptor, error) {
 	raw, err := ln.file.SyscallConn()
-	return &acceptor{server: s, ln: ln, raw: raw, accept: accept4, asked: make(chan chan struct{}, 1), done: make(chan struct{})}, err
+	return &acceptor{server: s, ln: ln, raw: raw, accept: accept4, asked: make(chan chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}, err
 }
 
 // accept4 is syscall's: that of x/sys/unix asks for the socket's protocol each time, a further system call.
@@ -47,7 +48,7 @@ func accept4(fd int) (int, syscall.Sockaddr, error) {
 	return syscall.Accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 }
 
-// run accepts until the server drains. A slot is taken first, so that the surplus waits in the kernel's backlog.
+// run accepts until it is stopped. A slot is taken first, so that the surplus waits in the kernel's backlog.
 func (a *acceptor) run() error {
 	for {
 		if a.attend() {
@@ -79,7 +80,7 @@ func (a *acceptor) attend() (end bool) {
 	default:
 	}
 	select {
-	case <-a.server.quit:
+	case <-a.quit:
 		return true
 	default:
 		return false
@@ -123,7 +124,7 @@ func (a *acceptor) queue() {
 	case <-a.full.freed:
 	case r := <-a.asked:
 		close(r)
-	case <-a.server.quit:
+	case <-a.quit:
 	}
 }
 
@@ -145,7 +146,7 @@ func (a *acceptor) pause(err error) {
 			return
 		case r := <-a.asked:
 			close(r)
-		case <-a.server.quit:
+		case <-a.quit:
 			return
 		}
 	}
@@ -183,6 +184,17 @@ func (a *acceptor) takeBacklog() error {
 		break
 	}
 	return ErrServerClosed
+}
+
+// stop has the loop end. It is called with the server's lock held, and may be called again.
+func (a *acceptor) stop() {
+	select {
+	case <-a.quit:
+		return
+	default:
+	}
+	close(a.quit)
+	a.wake()
 }
 
 // wake makes a loop that waits for a connection look up.

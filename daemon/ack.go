@@ -76,10 +76,10 @@ func (t *talk) acknowledge() {
 	}
 }
 
-// sayNoMore half-closes, while the server drains, the connection of a client that waits for acknowledgements, once it has all that it
+// sayNoMore half-closes, when it is to finish, the connection of a client that waits for acknowledgements, once it has all that it
 // is due: from then on what it sends is recorded and not acknowledged. Other clients are told at once.
 func (t *talk) sayNoMore() {
-	if t.acks() && !t.ack.mute && !t.leaving.Load() && t.server.draining.Load() && t.unread() <= t.waiting {
+	if t.acks() && !t.ack.mute && t.finishing.Load() && t.unread() <= t.waiting {
 		t.ack.mute = true
 		t.halfClose()
 	}

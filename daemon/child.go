@@ -86,13 +86,13 @@ func (c *clerk) obey() error {
 		case orderWritten:
 			c.post.written()
 		case orderDrain:
-			c.server.draining.Store(true)
+			c.session.finishing.Store(true)
 			c.session.model.drain()
 		case orderLeave:
 			c.session.leaving.Store(true)
 			c.session.model.handOver()
 		case orderExpire:
-			c.server.expired.Store(true)
+			c.session.overdue.Store(true)
 			c.session.model.expire()
 		case orderBind:
 			b, err := readBounds(c.orders)
@@ -118,13 +118,12 @@ func (c *clerk) hello() error {
 		return err
 	}
 	c.server.bannerTimeout = h.bannerTimeout
-	c.server.draining.Store(h.draining)
-	c.server.expired.Store(false)
 	c.bind(h.bounds)
 	l := c.listener.settings.Load()
 	l.banner, l.ack, l.AckTimeout, l.framing = template{text: h.banner}, newAck(h.ack), h.ackTimeout, h.framing
 	c.session = beginSession(c.server, c.listener, record.Source{})
 	c.session.opened = c.session.opened.Add(-h.age)
+	c.session.finishing.Store(h.finishing)
 	c.session.offset = h.offset
 	c.session.past.framing = h.memory
 	if h.silence > 0 {

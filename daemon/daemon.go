@@ -54,6 +54,7 @@ type daemon struct {
 	rules    rulesFiles  // of the goroutine that reloads
 	mute     atomic.Bool // the service manager could not be told the last time
 	kept     atomic.Bool // the service manager stores what it is given
+	doing    string      // what is done before the end; "": it is not near
 }
 
 // Run serves until ctx is done, then drains; where ErrRestart is among the causes of that, and clients outlive the daemon, it
@@ -100,7 +101,7 @@ func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer d.outlive(ctx, stored)()
+	defer d.outlive(stored)()
 	var serving sync.WaitGroup
 	for _, ln := range d.lns {
 		serving.Go(func() {
@@ -220,7 +221,8 @@ func fileHint(err error) string {
 	return ""
 }
 
-// end lets the clients finish, then closes them; or leaves them to the next process, if one follows.
+// end lets the clients finish, then closes them; or leaves them to the next process, if one follows, after those have finished that
+// cannot go on.
 func (d *daemon) end(leave bool) {
 	finish, doing, done := d.srv.Shutdown, "draining", "drained"
 	if leave {
@@ -232,9 +234,13 @@ func (d *daemon) end(leave bool) {
 	d.log.Info(doing, "clients", d.srv.Clients(), "timeout", timeout)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	if leave {
+		d.doing = doing
+		d.meanwhile(func() { d.srv.Settle(ctx) })
+	}
 	ended := make(chan struct{})
 	defer close(ended)
-	go d.giveUp(timeout, ended)
+	go d.giveUp(ctx, ended)
 	if err := finish(ctx); err != nil {
 		d.log.Warn(done, "err", err, "records", d.srv.Records())
 		return
@@ -242,24 +248,37 @@ func (d *daemon) end(leave bool) {
 	d.log.Info(done, "records", d.srv.Records())
 }
 
-// giveUp closes a sink that fails, or stands still, when the clients are over: their sessions could not end otherwise. What it
+// meanwhile does what has to be done now and then for clients that are served, until do has returned.
+func (d *daemon) meanwhile(do func()) {
+	ctx, done := context.WithCancel(context.Background())
+	go func() {
+		defer done()
+		do()
+	}()
+	d.mind(ctx, Wishes{})
+}
+
+// giveUp closes a sink that fails, or stands still, when ctx is done: the sessions could not end otherwise. What it
 // did not take is counted session by session. A sink that is only slow has its time.
-func (d *daemon) giveUp(timeout time.Duration, drained <-chan struct{}) {
-	wait := time.NewTimer(timeout)
-	defer wait.Stop()
-	tries := uint64(0)
-	for over := false; ; over = true {
+func (d *daemon) giveUp(ctx context.Context, ended <-chan struct{}) {
+	select {
+	case <-ended:
+		return
+	case <-ctx.Done():
+	}
+	tick := time.NewTicker(sinkGrace)
+	defer tick.Stop()
+	for tries := d.sink.Tries(); ; {
 		select {
-		case <-drained:
+		case <-ended:
 			return
-		case <-wait.C:
+		case <-tick.C:
 		}
 		now := d.sink.Tries()
-		if over && (d.sink.Failing() || now == tries) {
+		if d.sink.Failing() || now == tries {
 			d.sink.Close()
 			return
 		}
 		tries = now
-		wait.Reset(sinkGrace)
 	}
 }

@@ -44,7 +44,7 @@ func (j *job) run(p *program) string {
 		p.stop()
 	}
 	j.mu.Unlock()
-	if j.server.expired.Load() { // it may have come before there was a program
+	if j.overdue.Load() { // it may have come before there was a program
 		j.stop(byDrain)
 	}
 	if limit := j.settings.Limits.MaxSession; limit > 0 {

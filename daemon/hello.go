@@ -14,7 +14,7 @@ type hello struct {
 	bounds        bounds
 	age           time.Duration // of the session
 	bannerTimeout time.Duration
-	draining      bool
+	finishing     bool
 	ackTimeout    time.Duration
 	offset        int64 // where in the client's stream it goes on
 	memory        int64 // what the framing has to know there
@@ -33,7 +33,7 @@ func (h hello) appendTo(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.memory))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.silence))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.unread))
-	dst = append(dst, bit(h.draining), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian))
+	dst = append(dst, bit(h.finishing), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.banner)))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.ack)))
 	return append(append(h.bounds.appendTo(dst), h.banner...), h.ack...)
@@ -59,7 +59,7 @@ func readHello(in io.Reader) (h hello, err error) {
 	h.memory = int64(binary.BigEndian.Uint64(head[40:]))
 	h.silence = time.Duration(binary.BigEndian.Uint64(head[48:]))
 	h.unread = int(binary.BigEndian.Uint64(head[56:]))
-	h.draining = head[64] == 1
+	h.finishing = head[64] == 1
 	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[65]), int(head[66]), head[67] == 1
 	if h.bounds, err = readBounds(in); err != nil {
 		return h, err

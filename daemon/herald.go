@@ -50,14 +50,14 @@ func (l *listenerSettings) trusts(addr netip.Addr) bool {
 // serve reads the header within proxyTimeout and then is that of the model which serves whoever it names.
 func (h *herald) serve() (reason, error) {
 	h.setReadDeadline(time.Now().Add(proxyTimeout))
-	if h.server.expired.Load() || h.leaving.Load() { // it may have come between
+	if h.overdue.Load() || h.leaving.Load() { // it may have come between
 		h.wake()
 	}
 	header, err := h.header()
 	switch {
 	case err != nil && h.leaving.Load():
 		return byLeave, nil
-	case err != nil && h.server.expired.Load():
+	case err != nil && h.overdue.Load():
 		return byDrain, h.open()
 	case errors.Is(err, io.EOF):
 		return byEOF, h.open()

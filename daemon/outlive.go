@@ -26,7 +26,7 @@ const (
 
 // outlive goes on with the clients of the process before, and has ours outlive us where somebody keeps what they need. What can
 // fail costs this and nothing else. The function that it returns is called at the end.
-func (d *daemon) outlive(ctx context.Context, stored []systemd.Socket) (end func()) {
+func (d *daemon) outlive(stored []systemd.Socket) (end func()) {
 	v, err := d.survival(stored)
 	if err != nil {
 		d.log.Warn("clients do not outlive the daemon", "err", err)
@@ -45,13 +45,17 @@ func (d *daemon) outlive(ctx context.Context, stored []systemd.Socket) (end func
 	if n := d.srv.Clients() - before; n > 0 {
 		d.log.Info("goes on with the clients of the process before", "clients", n, "duration", time.Since(began).Round(time.Millisecond))
 	}
+	ctx, stop := context.WithCancel(context.Background())
 	if v.stored || v.ring.Living() > 0 {
 		go v.tend(ctx, d.cfg.SurviveAfter, d.ringTrouble())
 	}
 	if v.keep && v.stored && !d.kept.Load() {
 		go d.tryStore()
 	}
-	return v.ring.Close
+	return func() {
+		stop()
+		v.ring.Close()
+	}
 }
 
 // survival opens what the process before has left, or makes it new; nil when there is nothing and nothing is wanted.

@@ -30,7 +30,7 @@ type child struct {
 func newChild(s *session, fd int) *child { return &child{session: s, held: heldFD{fd: fd}} }
 
 // engage gives the client to a worker. While none can be started it is tried again, as a client had better wait than be turned
-// away, until the time to finish is over.
+// away, until the time to finish is over, or the next process can try.
 func (c *child) engage() error {
 	for wait := workerRetryMin; ; wait = min(2*wait, workerRetryMax) {
 		err := c.tryEngage()
@@ -38,9 +38,8 @@ func (c *child) engage() error {
 		if err == nil {
 			return nil
 		}
-		select {
-		case <-time.After(wait):
-		case <-c.server.over:
+		time.Sleep(wait)
+		if c.overdue.Load() || c.leaving.Load() {
 			return err
 		}
 	}
@@ -136,15 +135,18 @@ func (c *child) release() {
 // serve implements model: it writes down what the process sends.
 func (c *child) serve() (reason, error) {
 	if err := c.engage(); err != nil {
+		if c.leaving.Load() {
+			return byLeave, nil
+		}
 		return byChild, err
 	}
 	switch { // as a talk does once it has greeted
 	case c.leaving.Load():
 		c.handOver()
-	case c.server.draining.Load():
+	case c.finishing.Load():
 		c.order(orderDrain)
 	}
-	if c.server.expired.Load() {
+	if c.overdue.Load() {
 		c.expire()
 	}
 	if err := c.open(); err != nil {
@@ -163,7 +165,7 @@ func (c *child) serve() (reason, error) {
 			} else if err != nil {
 				return bySink, err
 			}
-			if c.server.expired.Load() { // while it waited for the sink its time stood still
+			if c.overdue.Load() { // while it waited for the sink its time stood still
 				c.worker.allow(workerGrace)
 			}
 			c.order(orderWritten)
@@ -182,7 +184,7 @@ func (c *child) hello() hello {
 		bounds:        c.bounds(),
 		age:           time.Since(c.opened),
 		bannerTimeout: c.server.bannerTimeout,
-		draining:      c.server.draining.Load() && !c.leaving.Load(),
+		finishing:     c.finishing.Load(),
 		offset:        c.offset,
 		memory:        c.past.framing,
 		silence:       c.silence(),

@@ -38,7 +38,7 @@ func (t *talk) saySlowly(text []byte, within time.Duration) error {
 		by = time.Now().Add(within)
 	}
 	t.setWriteDeadline(by)
-	if t.server.expired.Load() { // it may have come between: the server sets its deadline only once
+	if t.overdue.Load() { // it may have come between: the server sets its deadline only once
 		t.expire()
 	}
 	return cause(t.write(text))

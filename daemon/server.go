@@ -33,15 +33,13 @@ type Server struct {
 	refusals      refusals
 	spare         spare
 	partials      *partials
-	records       atomic.Int64  // messages written
-	expired       atomic.Bool   // the time to finish is over: sessions end
-	quit          chan struct{} // closed by the first Shutdown
-	over          chan struct{} // closed when the time to finish is over
-	workless      atomic.Bool   // the last process that was to be started for a client was not
-	leftovers     atomic.Int64  // clients that Shutdown had to close
+	records       atomic.Int64 // messages written
+	workless      atomic.Bool  // the last process that was to be started for a client was not
+	leftovers     atomic.Int64 // clients that had to be closed
 
 	mu       sync.Mutex
-	draining atomic.Bool // changed under mu
+	draining atomic.Bool // sessions are to finish, also those that begin; changed under mu, as is expired
+	expired  atomic.Bool // the time for that is over
 	stopped  bool        // no more clients are accepted
 	loops    map[*acceptor]struct{}
 	sessions map[*session]struct{}
@@ -66,8 +64,6 @@ func newServer(sink sink, encoder func() encoder, events bool, clients int, log 
 		slots:         newSlots(clients),
 		partials:      newPartials(),
 		workers:       workers{start: startWorker},
-		quit:          make(chan struct{}),
-		over:          make(chan struct{}),
 		loops:         make(map[*acceptor]struct{}),
 		sessions:      make(map[*session]struct{}),
 	}
@@ -114,6 +110,8 @@ func (s *Server) end(a *acceptor) {
 // start runs a session; a place has been taken for it.
 func (s *Server) start(c *session) {
 	s.mu.Lock()
+	c.finishing.Store(s.draining.Load())
+	c.overdue.Store(s.expired.Load())
 	s.sessions[c] = struct{}{}
 	s.mu.Unlock()
 	go s.runSession(c)
@@ -199,7 +197,7 @@ func (s *Server) drain() {
 	s.draining.Store(true)
 	s.stopAccepting()
 	for c := range s.sessions {
-		c.model.drain()
+		c.bidFinish()
 	}
 	s.ringBell()
 }
@@ -210,10 +208,9 @@ func (s *Server) stopAccepting() {
 		return
 	}
 	s.stopped = true
-	close(s.quit)
 	s.dismissing.Go(s.workers.close) // it may wait for processes to end
 	for a := range s.loops {
-		a.wake()
+		a.stop()
 	}
 }
 
@@ -224,10 +221,20 @@ func (s *Server) expire() {
 	if s.expired.Swap(true) {
 		return
 	}
-	close(s.over)
-	s.leftovers.Store(int64(len(s.sessions)))
 	for c := range s.sessions {
-		c.model.expire()
+		s.cutShort(c)
 	}
 	s.ringBell()
+}
+
+// cutShort ends a session, whose time to finish is over. It is called with mu held; who is served by a thread looks when the bell is
+// rung.
+func (s *Server) cutShort(c *session) {
+	if c.overdue.Swap(true) {
+		return
+	}
+	if !c.leaving.Load() {
+		s.leftovers.Add(1)
+	}
+	c.model.expire()
 }

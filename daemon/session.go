@@ -38,10 +38,14 @@ type session struct {
 	records  int64
 	lost     int64 // records that the sink did not take
 
-	slot    *state.Slot // what the next process will know; nil: nothing
-	entry   ring.Entry
-	leaving atomic.Bool // it goes on with the next process
-	past    past
+	slot  *state.Slot // what the next process will know; nil: nothing
+	entry ring.Entry
+	past  past
+
+	// What the server has told it.
+	leaving   atomic.Bool // it goes on with the next process
+	finishing atomic.Bool // it is to come to its end
+	overdue   atomic.Bool // its time for that is over
 }
 
 // model is what serves a client: the goroutine, thread or process of configuration's model. Only serve, which is called once, and
@@ -119,6 +123,12 @@ func (s *session) setModel(fd int) (err error) {
 		s.model, err = newTalk(s, fd)
 	}
 	return err
+}
+
+// bidFinish tells the client that it may finish. It is called with the server's lock held.
+func (s *session) bidFinish() {
+	s.finishing.Store(true)
+	s.model.drain()
 }
 
 // run serves the client to the end. When it returns all that the client sent is written, unless the sink, or the process that

@@ -371,7 +371,7 @@ func TestShutdownEndsALoopThatIsAlsoPinged(t *testing.T) {
 		}
 		answer := make(chan struct{})
 		a.asked <- answer
-		close(d.srv.quit) // and the wake-up of both has been used up
+		close(a.quit) // and the wake-up of both has been used up
 		ended := make(chan error, 1)
 		go func() { ended <- a.run() }()
 		<-answer

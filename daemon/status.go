@@ -14,6 +14,9 @@ const statusInterval = time.Second
 // status is the line that systemctl status shows.
 func (d *daemon) status() string {
 	line := fmt.Sprintf("STATUS=%d clients, %d records", d.srv.Clients(), d.srv.Records())
+	if d.doing != "" {
+		line = fmt.Sprintf("STATUS=%s, %d clients, %d may finish first", d.doing, d.srv.Clients(), d.srv.Finishing())
+	}
 	if n := d.srv.refusals.count(); n > 0 {
 		line += fmt.Sprintf(", %d refused", n)
 	}

@@ -78,14 +78,11 @@ func (v *survival) tend(ctx context.Context, age time.Duration, trouble func(err
 }
 
 // Leave accepts no more clients, and has those that the ring holds go on with the next process: all that they have sent and that
-// is not recorded stays in their sockets. Those that it does not hold are drained as by Shutdown, until ctx is done. It returns nil
-// when nobody had to be closed, else how many. A listener of our own is closed, and who waits in its backlog with it.
+// is not recorded stays in their sockets. Those that it does not hold are drained as by Shutdown, until ctx is done: Settle sees to
+// it that there are none. It returns nil when nobody had to be closed, by Settle neither, else how many. A listener of our own is
+// closed, and who waits in its backlog with it.
 func (s *Server) Leave(ctx context.Context) error {
 	s.endLoops()
-	err := s.survival.ring.EnlistAll()
-	if err != nil {
-		s.log.Warn("clients end with the daemon", "err", err)
-	}
 	s.part()
 	return s.awaitSessions(ctx)
 }
@@ -104,15 +101,15 @@ func (s *Server) endLoops() {
 func (s *Server) part() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.sessions {
-		c.leaving.Store(s.survival.ring.Enlisted(&c.entry))
+	if err := s.survival.ring.Part(); err != nil {
+		s.log.Warn("clients end with the daemon", "err", err)
 	}
 	s.draining.Store(true)
 	for c := range s.sessions {
-		if c.leaving.Load() {
+		if c.leaving.Store(s.survival.ring.Enlisted(&c.entry)); c.leaving.Load() {
 			c.model.handOver()
 		} else {
-			c.model.drain()
+			c.bidFinish()
 		}
 	}
 	s.ringBell()

@@ -81,6 +81,7 @@ func (d *desk) leave() {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	d.srv.Settle(ctx)
 	if err := d.srv.Leave(ctx); err != nil {
 		d.t.Errorf("leave: got %v, want nil", err)
 	}
@@ -175,7 +176,10 @@ func TestNothingIsRecordedTwice(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	left := make(chan error, 1)
-	go func() { left <- d.srv.Leave(ctx) }()
+	go func() {
+		d.srv.Settle(ctx)
+		left <- d.srv.Leave(ctx)
+	}()
 	eventually(t, d.srv.draining.Load, func() { t.Error("the first daemon does not leave") })
 	d.sink.Close()
 	if err := <-left; err != nil {
@@ -354,7 +358,7 @@ func fillRing(t *testing.T, r *ring.Ring) {
 	}
 }
 
-// TestWhoFindsNoRoomIsDrained, and the others go on.
+// TestWhoFindsNoRoomIsDrained, and the others are served on meanwhile.
 func TestWhoFindsNoRoomIsDrained(t *testing.T) {
 	d, e := surviving(t, nil)
 	d.open()
@@ -376,6 +380,8 @@ func TestWhoFindsNoRoomIsDrained(t *testing.T) {
 	if rest := goes.hearEnd(); rest != "" { // half-closed
 		t.Errorf("heard %q, want the end", rest)
 	}
+	stays.say("meanwhile\n")
+	d.records(stays.addr() + ": meanwhile\n")
 	goes.say("last\n")
 	_ = goes.Close()
 	<-done

@@ -64,7 +64,7 @@ func (t *talk) serve() (reason, error) {
 	greeting := t.greet()
 	t.ack.form = t.settings.ack.bind(t.session)
 	t.greeted.Store(true)
-	if t.server.draining.Load() && !t.leaving.Load() { // drain tells only who has been greeted by then
+	if t.finishing.Load() { // drain tells only who has been greeted by then
 		t.drain()
 	}
 	if why, err := t.begin(greeting); why != "" {
@@ -278,7 +278,7 @@ func (t *talk) finish(why reason, err error) (reason, error) {
 
 // over says whether it is time to end: that to finish is over, or there is no program left to talk to.
 func (t *talk) over() bool {
-	return t.server.expired.Load() || t.relay != nil && t.relay.gone.Load()
+	return t.overdue.Load() || t.relay != nil && t.relay.gone.Load()
 }
 
 // lastWords records what has arrived by now, and no more, when the time to finish is over: with flag what is no whole message.

@@ -25,9 +25,10 @@ func runCommand(stderr io.Writer) *cobra.Command {
 
 SIGTERM and SIGINT drain: no new clients are let in, what has arrived is recorded, and clients get drain_timeout to finish;
 programs that serve clients (exec) too, and then SIGTERM and 3 seconds later SIGKILL. Under systemd SIGINT, which the unit has it
-send at a restart, leaves clients to the next process instead (survive), where systemd stores them for it.
-A second signal ends it at once, with status 1. SIGHUP reads the configuration anew, under live clients; one with a fault
-changes nothing. SIGUSR1 has it let go of record and log files that were moved away, and make them anew, as logrotate(8) needs.
+send at a restart, leaves clients to the next process instead (survive), where systemd stores them for it. Programs, which
+cannot go on, get drain_timeout then too, and everybody else is served until they have finished. A second signal ends it at once,
+with status 1. SIGHUP reads the configuration anew, under live clients; one with a fault changes nothing. SIGUSR1 has it let go of
+record and log files that were moved away, and make them anew, as logrotate(8) needs.
 
 SIGUSR2 is for those who run it without systemd: the program that is now installed takes the place of this one, as the same
 process, and goes on with listeners and clients (survive). It has to take the configuration first ("tcpmux check"); one that does

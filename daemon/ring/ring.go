@@ -34,6 +34,7 @@ type Ring struct {
 	room     int                            // how many messages the queue holds
 	most     int                            // how many descriptors may be in flight
 	full     bool                           // there was no room the last time
+	parted   bool                           // nothing may be sent any more
 	sendmsg  func(fd int, oob []byte) error // sendRights, but in tests
 }
 
@@ -146,10 +147,13 @@ func (r *Ring) Retire(e *Entry) (enlisted bool) {
 	return enlisted
 }
 
-// Tend enlists those that are old enough and keeps the queue small. It is called now and then.
+// Tend enlists those that are old enough and keeps the queue small. It is called now and then; after Part it does nothing.
 func (r *Ring) Tend(now time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.parted {
+		return nil
+	}
 	err := r.enlist(now.Add(-r.age))
 	return errors.Join(err, r.compact(now), r.drop())
 }
@@ -158,6 +162,15 @@ func (r *Ring) Tend(now time.Time) error {
 func (r *Ring) EnlistAll() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.enlist(time.Now().Add(time.Hour))
+}
+
+// Part is EnlistAll for the last time: those that are enlisted by then lie in the queue as they do, and their descriptors may be
+// closed without Retire.
+func (r *Ring) Part() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.parted = true
 	return r.enlist(time.Now().Add(time.Hour))
 }
 
@@ -203,5 +216,5 @@ func (r *Ring) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, _ = unix.Close(r.in), unix.Close(r.out) // nothing is written late
-	r.in, r.out = -1, -1
+	r.in, r.out, r.parted = -1, -1, true
 }

@@ -316,6 +316,32 @@ func TestTheDeadLeaveInTime(t *testing.T) {
 	}
 }
 
+// TestWhoPartsMayCloseWhatItHas: whatever has the descriptor's number then does not get into the queue.
+func TestWhoPartsMayCloseWhatItHas(t *testing.T) {
+	r := newRing(t, time.Hour)
+	s := keep(t, r)
+	young, gone := newConn(t), newConn(t)
+	r.Add(&young.Entry, young.fd, time.Now())
+	r.Add(&gone.Entry, gone.fd, time.Now())
+	if err := r.Part(); err != nil {
+		t.Fatal(err)
+	}
+	r.Retire(&gone.Entry) // which calls for a renewal, in time
+	if err := unix.Dup2(gone.fd, young.fd); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Tend(time.Now().Add(2 * deadAge)); err != nil {
+		t.Error(err)
+	}
+	die(r, map[uint64]*conn{1: young, 2: gone})
+	next := s.open(0)
+	got := adopt(t, next)
+	if got[young.cookie] == nil {
+		t.Errorf("adopted: got %d others, want the one that parted", len(got))
+	}
+	die(next, got)
+}
+
 // TestWithoutRoomNothingIsLost: what the kernel refuses is not enlisted, and is later.
 func TestWithoutRoomNothingIsLost(t *testing.T) {
 	for _, refusal := range []unix.Errno{unix.EAGAIN, unix.ETOOMANYREFS} {

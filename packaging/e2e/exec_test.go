@@ -3,11 +3,13 @@
 package e2e
 
 import (
+	"errors"
 	"io"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The listeners of the tests here: what a program sees of itself, an echo that is recorded, and a program that does not end.
@@ -137,5 +139,83 @@ func TestProgramsEndWithTheService(t *testing.T) {
 	}
 	if !strings.Contains(r.read(records), ": drain, 0 records, 0 bytes\n") {
 		t.Errorf("records: got %q, want the program's end", r.read(records))
+	}
+}
+
+// At a restart programs finish first. All others are served on meanwhile, and new ones let in, while those of a program wait for the
+// next daemon. The watchdog lets that be.
+func TestOthersAreServedWhileProgramsFinish(t *testing.T) {
+	r := withPrograms(t)
+	r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nWatchdogSec=1s\n")
+	r.run("systemctl", "daemon-reload")
+	r.edit(toml, `drain_timeout = "1s"`, `drain_timeout = "80s"`)
+	r.run("systemctl", "restart", "tcpmux.service")
+	other := r.mustCall()
+	echo, err := r.dial("127.0.0.1:12347")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(echo.say(1), echo.greeted(echo.name+" 1\n")); err != nil { // by its own words
+		t.Fatal(err)
+	}
+	was := r.mainPID()
+	r.run("systemctl", "restart", "--no-block", "tcpmux.service")
+	r.await("the wait in STATUS=", func() bool { return strings.Contains(r.show("tcpmux.service", "StatusText"), ", 1 may finish first") })
+	late := r.mustCall()
+	for _, k := range []*talker{other, late} {
+		if err := k.say(1); err != nil {
+			t.Fatal(err)
+		}
+		r.await("its record", func() bool { return strings.Contains(r.read(records), ": "+k.name+" 1\n") })
+	}
+	waiting, err := r.dial("127.0.0.1:12347")
+	if err == nil {
+		err = waiting.say(1)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(3 * time.Second) // longer than the watchdog's patience, if it had any
+	if got := r.mainPID(); got != was {
+		t.Errorf("daemon: got process %s, want %s still", got, was)
+	}
+	if err := errors.Join(echo.say(1), echo.greeted(echo.name+" 2\n"), echo.bye()); err != nil {
+		t.Error(err)
+	}
+	r.awaitOther(was)
+	if err := errors.Join(waiting.greeted(waiting.name+" 1\n"), waiting.bye()); err != nil {
+		t.Error(err)
+	}
+	for _, k := range []*talker{other, late} {
+		if err := errors.Join(k.say(2), k.bye()); err != nil {
+			t.Error(err)
+		}
+	}
+	if !strings.Contains(r.read(records), ": exit 0, 2 records") {
+		t.Error("records: got no end of the program by itself")
+	}
+}
+
+// Who does not want to wait for programs gives a second signal: it ends the daemon and its programs at once, and no other client.
+func TestASecondSignalEndsTheWaitForPrograms(t *testing.T) {
+	r := withPrograms(t)
+	r.edit(toml, `drain_timeout = "1s"`, `drain_timeout = "80s"`)
+	r.run("systemctl", "restart", "tcpmux.service")
+	other := r.mustCall()
+	k, err := r.call("127.0.0.1:12348", "here\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := r.mainPID()
+	r.run("systemctl", "restart", "--no-block", "tcpmux.service")
+	r.await("the wait in STATUS=", func() bool { return strings.Contains(r.show("tcpmux.service", "StatusText"), ", 1 may finish first") })
+	r.run("systemctl", "kill", "--signal=INT", "--kill-who=main", "tcpmux.service")
+	r.awaitOther(was)
+	k.tear()
+	if err := errors.Join(other.say(3), other.bye()); err != nil {
+		t.Error(err)
+	}
+	if out, err := r.try("pgrep", "-f", "sleep 100002"); err == nil {
+		t.Errorf("got processes %s, want none", out)
 	}
 }
