@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,7 +50,11 @@ Exit status: 0 done, 1 when something was passed over or is missing or a file ca
 			}
 			return f.parse(time.Now())
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return f.cat(cmd.Context(), args, stdout, stderr) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return readRecords(cmd.Context(), args, f.backups, func(ctx context.Context, files *records.Files) error {
+				return f.cat(ctx, files, stdout, stderr)
+			})
+		},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
@@ -60,7 +63,7 @@ Exit status: 0 done, 1 when something was passed over or is missing or a file ca
 	flags.StringVar(&f.Listener, "listener", "", "of the clients of the listener of this `NAME` (JSON records)")
 	flags.StringVar(&f.since, "since", "", "recorded at this `TIME` or later: RFC 3339 as in records, without Z or an offset UTC, a date, or how long ago (90m)")
 	flags.StringVar(&f.until, "until", "", "recorded before this `TIME`")
-	flags.BoolVarP(&f.backups, "backups", "b", false, "also read the files that each was rotated to")
+	backupsFlag(cmd, &f.backups)
 	return cmd
 }
 
@@ -96,21 +99,14 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("is %q, want a time such as 2026-11-22T13:05:41Z, a date, or how long ago, such as 90m", s)
 }
 
-func (f *catFlags) cat(ctx context.Context, names []string, stdout, stderr *os.File) error {
-	ctx, stop := untilSignal(ctx, func(os.Signal) {}, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	files, err := records.Open(names, f.backups)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = files.Close() }() // they were only read
+func (f *catFlags) cat(ctx context.Context, files *records.Files, stdout, stderr *os.File) error {
 	var out io.Writer = stdout
 	flush := func() error { return nil }
 	if term.IsTerminal(int(stdout.Fd())) {
 		shown := client.NewEscaped(stdout)
 		out, flush = shown, shown.Flush
 	}
-	err = files.Cat(ctx, out, f.Selection, func(f records.Finding) { fmt.Fprintf(stderr, "%v\n", f) })
+	err := files.Cat(ctx, out, f.Selection, func(f records.Finding) { fmt.Fprintf(stderr, "%v\n", f) })
 	if flushed := flush(); err == nil {
 		err = flushed
 	}

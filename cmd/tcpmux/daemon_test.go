@@ -38,9 +38,14 @@ func started(t *testing.T, cmd *exec.Cmd) (d *dialogue, address string) {
 	t.Helper()
 	d = converse(t, cmd, cmd.StderrPipe)
 	d.hear("msg=ready ")
-	_, rest, _ := strings.Cut(d.seen, " address=")
-	address, _, _ = strings.Cut(rest, " ")
-	return d, address
+	return d, addressIn(d.seen)
+}
+
+// addressIn is the address of the first listener that a daemon's log tells of.
+func addressIn(log string) string {
+	_, rest, _ := strings.Cut(log, " address=")
+	address, _, _ := strings.Cut(rest, " ")
+	return address
 }
 
 // dial connects, and closes with the test.
@@ -298,11 +303,8 @@ func TestTooFewDescriptorsKeepClientsWaiting(t *testing.T) {
 	dir := t.TempDir()
 	config := settings(t, dir, "127.0.0.1:0", "", "")
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n 64; exec "$0" "$@"`, built, "run", "--config", config)
-	d := converse(t, cmd, cmd.StderrPipe)
-	d.hear("msg=ready ")
+	d, address := started(t, cmd)
 	holds(t, "log", d.seen, `msg="there are too few descriptors for limits.clients: the surplus waits" clients=10000 served=`)
-	_, rest, _ := strings.Cut(d.seen, " address=")
-	address, _, _ := strings.Cut(rest, " ")
 	var conns []*net.TCPConn
 	for range clients {
 		conns = append(conns, dial(t, address))
@@ -359,9 +361,7 @@ func TestClientBytesAreNeverInTheLogFile(t *testing.T) {
 		}, func() { t.Errorf("log: got %q, want %q", text, want) })
 	}
 	wait("msg=ready ")
-	_, rest, _ := strings.Cut(text, " address=")
-	address, _, _ := strings.Cut(rest, " ")
-	conn := greeted(t, address)
+	conn := greeted(t, addressIn(text))
 	say(t, conn, hostile)
 	_ = conn.CloseWrite()
 	wait("session closed")

@@ -4,7 +4,6 @@ import (
 	"io"
 	"os"
 	"regexp"
-	"strings"
 	"testing"
 )
 
@@ -16,10 +15,7 @@ func TestProgramsInheritNothing(t *testing.T) {
 			cmd := program(t, "run", "--config", settings(t, t.TempDir(), "127.0.0.1:0", top, ""))
 			cmd.Env = append(os.Environ(), "SECRET=1")
 			cmd.ExtraFiles = []*os.File{devNull(t), devNull(t)}
-			d := converse(t, cmd, cmd.StderrPipe)
-			d.hear("msg=ready ")
-			_, rest, _ := strings.Cut(d.seen, " address=")
-			address, _, _ := strings.Cut(rest, " ")
+			_, address := started(t, cmd)
 			got, err := io.ReadAll(dial(t, address))
 			if err != nil {
 				t.Fatal(err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -159,17 +158,7 @@ func TestConnectTalksToTheReferenceServersAtATerminal(t *testing.T) {
 // daemonAt starts the daemon on a free port, with a record file in dir.
 func daemonAt(t *testing.T, dir string) (d *dialogue, address string) {
 	t.Helper()
-	path := filepath.Join(dir, "tcpmux.toml")
-	text := fmt.Sprintf("address = \"127.0.0.1:0\"\n[record]\nfile = %q\n", filepath.Join(dir, "records.log"))
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := program(t, "run", "--config", path)
-	d = converse(t, cmd, cmd.StderrPipe)
-	d.hear("msg=ready ")
-	_, rest, _ := strings.Cut(d.seen, " address=")
-	address, _, _ = strings.Cut(rest, " ")
-	return d, address
+	return daemonOf(t, settings(t, dir, "127.0.0.1:0", "", ""))
 }
 
 // stops ends the daemon in order and returns its record file.
@@ -216,20 +205,13 @@ func TestConnectTalksToTheDaemon(t *testing.T) {
 	}
 	records := daemon.stops(dir)
 	for _, want := range []string{": one\n", ": two\n", ` [eof]: \x00last` + "\n"} {
-		if !strings.Contains(records, want) {
-			t.Errorf("records: got %q, want %q in them", records, want)
-		}
+		holds(t, "records", records, want)
 	}
 }
 
 func TestASecondSignalEndsTheDaemonAtOnce(t *testing.T) {
 	daemon, address := daemonAt(t, t.TempDir())
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	hear(t, conn.(*net.TCPConn), "Welcome connect!") // and stays, so that there is something to drain
+	greeted(t, address) // and stays, so that there is something to drain
 	_ = daemon.cmd.Process.Signal(syscall.SIGTERM)
 	daemon.hear("msg=draining")
 	_ = daemon.cmd.Process.Signal(syscall.SIGINT)

@@ -4,11 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -48,29 +46,19 @@ Exit status: 0 when there is no fault, 1 when there is one or a file cannot be r
   tcpmux verify records-2026-11-*.log.gz
   tcpmux verify --json records.log | jq .proven`,
 		Args: someFiles,
-		RunE: func(cmd *cobra.Command, args []string) error { return f.verify(cmd.Context(), args, stdout, stderr) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return readRecords(cmd.Context(), args, f.backups, func(ctx context.Context, files *records.Files) error {
+				return f.verify(ctx, files, stdout, stderr)
+			})
+		},
 	}
-	cmd.Flags().BoolVarP(&f.backups, "backups", "b", false, "also read the files that each was rotated to")
+	backupsFlag(cmd, &f.backups)
 	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object: the faults and the summary")
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "also tell what may look like a fault and is none")
 	return cmd
 }
 
-func someFiles(_ *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return errors.New("no FILE, want one or more")
-	}
-	return nil
-}
-
-func (f *verifyFlags) verify(ctx context.Context, names []string, stdout, stderr *os.File) error {
-	ctx, stop := untilSignal(ctx, func(os.Signal) {}, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	files, err := records.Open(names, f.backups)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = files.Close() }() // they were only read
+func (f *verifyFlags) verify(ctx context.Context, files *records.Files, stdout, stderr *os.File) error {
 	var p progress.Progress
 	out, wipe := f.bar(&p, files, stdout, stderr)
 	defer wipe()

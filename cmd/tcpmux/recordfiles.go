@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"tcpmux/cmd/tcpmux/records"
+)
+
+// someFiles is the check of the arguments of commands that read record files.
+func someFiles(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return errors.New("no FILE, want one or more")
+	}
+	return nil
+}
+
+// backupsFlag has --backups set what readRecords is told.
+func backupsFlag(cmd *cobra.Command, backups *bool) {
+	cmd.Flags().BoolVarP(backups, "backups", "b", false, "also read the files that each was rotated to")
+}
+
+// readRecords opens record files for read, whose context ends with the first signal.
+func readRecords(ctx context.Context, names []string, backups bool, read func(context.Context, *records.Files) error) error {
+	patient := func(os.Signal) {} // the first one ends the reading at once
+	ctx, stop := untilSignal(ctx, patient, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	files, err := records.Open(names, backups)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = files.Close() }() // they were only read
+	return read(ctx, files)
+}
