@@ -36,7 +36,7 @@ const (
 	frontIsIPv4
 )
 
-// Slot is what is kept of one connection. Its methods are called by one goroutine at a time. That of a nil Slot do nothing.
+// Slot is what is kept of one connection. Its methods are called by one goroutine at a time. Those of a nil Slot do nothing.
 type Slot struct {
 	file *File
 	at   *slot
