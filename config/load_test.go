@@ -68,7 +68,7 @@ func TestLoadGood(t *testing.T) {
 	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346"}
 	telnet.Backlog, telnet.Banner, telnet.MaxMessage, telnet.IdleTimeout, telnet.LostTimeout = 1, "", 1000, 0, 2*time.Hour
 	telnet.Framing, telnet.LengthSize, telnet.LengthOrder = "line", 4, "big"
-	scan.Name, scan.Address = "scan-2.b_", []string{"[fe80::1%eth0]:0", "127.0.0.1:0"}
+	scan.Name, scan.Address, scan.Model = "scan-2.b_", []string{"[fe80::1%eth0]:0", "127.0.0.1:0"}, "process"
 	program.Name, program.Address, program.Banner, program.IdleTimeout = "program", []string{"127.0.0.1:12347"}, "", 0
 	program.Exec, program.ExecUser = []string{"/bin/sh", "-c", "echo 'hello\t'"}, "nobody"
 	program.Ack, program.ExecTimeout, program.ExecMemory, program.Record = "", 90*time.Second, 64<<20, false

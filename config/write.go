@@ -24,13 +24,13 @@ type Setting struct {
 // Name is the setting as people speak of it: banner, record.file, listener "telnet": banner.
 func (s Setting) Name() string {
 	if s.Listener != "" {
-		return fmt.Sprintf("listener %q: %s", s.Listener, s.path())
+		return fmt.Sprintf("listener %q: %s", s.Listener, s.Path())
 	}
-	return s.path()
+	return s.Path()
 }
 
-// path is the key with the table that it is in.
-func (s Setting) path() string {
+// Path is the key with the table that it is in: banner, record.file, whichever listener it is of.
+func (s Setting) Path() string {
 	if s.Table != "" {
 		return s.Table + "." + s.Key
 	}
@@ -116,7 +116,7 @@ func (c Config) WriteTOML(w io.Writer) error {
 		case s.Listener != "" && s.Key == "name":
 			b.WriteString("\n[[listener]]\n")
 		case s.Listener != "" && s.Table != "":
-			s.Key = s.path()
+			s.Key = s.Path()
 		case s.Table != table && s.Listener == "":
 			fmt.Fprintf(&b, "\n[%s]\n", s.Table)
 		}

@@ -3,8 +3,11 @@ package config
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +58,105 @@ func TestWriteTOMLIsReadBackAsTheSame(t *testing.T) {
 	}
 	for name, c := range map[string]Config{"default": Default(), "good": good, "odd": odd, "no main listener": only, "lengths": lengths} {
 		t.Run(name, func(t *testing.T) { roundTrip(t, c) })
+	}
+}
+
+// TestEveryFieldIsASetting: none can be added to the configuration that is not shown, compared at a reload and, where another test
+// wants the defaults of all settings, told in the manual page and the shipped file.
+func TestEveryFieldIsASetting(t *testing.T) {
+	base := func() Config {
+		c := Default()
+		c.Listeners = append(c.Listeners, c.Listeners[0])
+		c.Listeners[1].Name = "other"
+		return c
+	}
+	before := written(t, base())
+	fields := leaves(reflect.TypeFor[Config](), nil)
+	for _, field := range append(fields, leaves(reflect.TypeFor[Listener](), []string{"Listeners"})...) {
+		name := strings.Join(field, ".")
+		if slices.Contains([]string{"Path", "Listeners", "Warnings"}, name) { // which say of a file what it is
+			continue
+		}
+		c := base()
+		at := reflect.ValueOf(&c).Elem()
+		for _, f := range field {
+			if at = at.FieldByName(f); f == "Listeners" {
+				at = at.Index(1)
+			}
+		}
+		alter(t, at)
+		if written(t, c) == before {
+			t.Errorf("%s: got no setting that tells of another value", name)
+		}
+	}
+}
+
+// leaves are the paths of the fields below typ that are values of their own.
+func leaves(typ reflect.Type, above []string) (paths [][]string) {
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		path := append(slices.Clip(above), f.Name)
+		if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[SourcePrefix]() && f.Type != reflect.TypeFor[Rate]() {
+			paths = append(paths, leaves(f.Type, path)...)
+		} else {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// alter gives v another value.
+func alter(t *testing.T, v reflect.Value) {
+	t.Helper()
+	if rate, ok := v.Addr().Interface().(*Rate); ok {
+		*rate = Rate{3, time.Second}
+		return
+	}
+	switch v.Kind() {
+	case reflect.Bool:
+		v.SetBool(!v.Bool())
+	case reflect.Int, reflect.Int64:
+		v.SetInt(v.Int() + int64(24*time.Hour))
+	case reflect.Uint32:
+		v.SetUint(v.Uint() + 1)
+	case reflect.String:
+		v.SetString(v.String() + "x")
+	case reflect.Slice:
+		v.Set(reflect.Append(v, reflect.Zero(v.Type().Elem())))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			alter(t, v.Field(i))
+		}
+	default:
+		t.Fatalf("a field of kind %v: the test knows no other value of it", v.Kind())
+	}
+}
+
+// TestEveryKeyIsReadBackWithAnotherValueThanItsDefault, so that none can be read into the field of another.
+func TestEveryKeyIsReadBackWithAnotherValueThanItsDefault(t *testing.T) {
+	good, err := Load("testdata/good.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "rules")
+	if err := os.WriteFile(path, []byte("allow 192.0.2.0/24\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ruled := load(t, fmt.Sprintf("limits.rules = %q", path))
+	roundTrip(t, good)
+	roundTrip(t, ruled)
+	other := map[string]bool{}
+	defaults := map[string]string{"name": quoteTOML(MainListener), "record": "true"}
+	for _, s := range Default().Settings() {
+		defaults[s.Path()] = s.Value
+	}
+	for _, s := range append(good.Settings(), ruled.Settings()...) {
+		other[s.Path()] = other[s.Path()] || s.Value != defaults[s.Path()]
+	}
+	for name, is := range other {
+		if !is {
+			t.Errorf("%s: got its default in all of the files, want another value in one", name)
+		}
 	}
 }
 

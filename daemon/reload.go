@@ -26,47 +26,60 @@ const (
 	needRestart effect = "restart"     // only after the sockets are made anew
 )
 
-// effects are those of the settings that do not hold at once.
+// effects are those of all settings, by their names; a test holds them against those that there are.
 var effects = map[string]effect{
 	"address":        needRestart,
 	"name":           needRestart,
+	"backlog":        now,
 	"banner":         newClients,
 	"model":          newClients,
-	"ack":            newClients,
-	"ack_timeout":    newClients,
 	"framing":        newClients,
 	"length_size":    newClients,
 	"length_order":   newClients,
 	"max_message":    newClients,
+	"idle_timeout":   now,
 	"lost_timeout":   newClients,
 	"proxy_protocol": newClients,
-	"record":         newClients,
+	"ack":            newClients,
+	"ack_timeout":    newClients,
 	"exec":           newClients,
 	"exec_user":      newClients,
 	"exec_timeout":   newClients,
 	"exec_memory":    newClients,
-	"record.events":  newClients,
+	"record":         newClients,
+	"drain_timeout":  now,
 	"survive":        needRestart,
+	"survive_after":  now,
 
+	"clients_per_process": newClients,
+
+	"record.file":        now,
+	"record.format":      now,
+	"record.sync":        now,
+	"record.min_free":    now,
+	"record.mode":        now,
+	"record.max_size":    now,
+	"record.max_backups": now,
+	"record.max_age":     now,
+	"record.compress":    now,
+	"record.events":      newClients,
+
+	"log.file":  now,
+	"log.level": now,
+
+	"limits.clients":            now,
+	"limits.memory":             now,
+	"limits.source_prefix":      newClients,
 	"limits.clients_per_source": newClients,
 	"limits.rate_per_source":    newClients,
-	"limits.source_prefix":      newClients,
 	"limits.allow":              newClients,
 	"limits.deny":               newClients,
 	"limits.rules":              newClients,
 	"limits.refusal":            newClients,
 	"limits.access_times":       newClients,
-}
-
-func effectOf(s config.Setting) effect {
-	key := s.Key
-	if s.Table != "" {
-		key = s.Table + "." + key
-	}
-	if e, ok := effects[key]; ok {
-		return e
-	}
-	return now
+	"limits.max_session":        now,
+	"limits.max_session_bytes":  now,
+	"limits.message_timeout":    now,
 }
 
 // reload takes over the configuration that load brings, or keeps the old one and says what is wrong with the new. The service
@@ -118,7 +131,7 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 		d.log.Warn("configuration", "warning", w)
 	}
 	for _, c := range changes {
-		when := effectOf(c.Setting)
+		when := effects[c.Path()]
 		log := d.log.Info
 		if when == needRestart {
 			log = d.log.Warn
