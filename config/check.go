@@ -16,6 +16,7 @@ func (d *document) check(c *Config, top table, tables []table) {
 	d.checkSizes(c, tables)
 	d.checkExec(c, tables)
 	d.checkSurvival(c)
+	d.checkSwitchedOff(c)
 }
 
 // packagedFiles is LimitNOFILE= of the packaged unit.
@@ -27,7 +28,7 @@ func SurvivalFiles(clients int) int { return 2*clients + 2000 }
 
 // checkSurvival warns of more clients than the packaged unit lets survive.
 func (d *document) checkSurvival(c *Config) {
-	at := place{d, keyPath(keyPath("", "limits"), "clients"), "limits.clients"}
+	at := d.at("limits", "clients")
 	if need := SurvivalFiles(c.Limits.Clients); c.Survive && !d.failed[at.path] && need > packagedFiles {
 		at.warn("is %d: that so many outlive a restart (survive) takes LimitNOFILE=%d in the unit, which has %d as packaged", c.Limits.Clients, need, packagedFiles)
 	}
@@ -35,8 +36,8 @@ func (d *document) checkSurvival(c *Config) {
 
 // checkFiles keeps what clients send apart from what the daemon says.
 func (d *document) checkFiles(c *Config) {
-	at := place{d, keyPath(keyPath("", "log"), "file"), "log.file"}
-	if d.failed[at.path] || d.failed[keyPath(keyPath("", "record"), "file")] || c.Log.File == "" {
+	at := d.at("log", "file")
+	if d.failed[at.path] || d.failed[d.at("record", "file").path] || c.Log.File == "" {
 		return
 	}
 	if filepath.Clean(c.Log.File) == filepath.Clean(c.Record.File) {
@@ -102,7 +103,7 @@ func (d *document) checkSizes(c *Config, tables []table) {
 	if name := tables[most].name; name != "" {
 		owner = " of " + strings.TrimSuffix(name, ": ")
 	}
-	place{d, keyPath(keyPath("", "record"), "max_size"), "record.max_size"}.fault(
+	d.at("record", "max_size").fault(
 		"is %q, and with max_message = %q%s a record can be longer: want max_size %q or more, or max_message %q or less",
 		formatSize(c.Record.MaxSize), formatSize(longest), owner,
 		formatSize(up(longest*times+recordHead)), formatSize(down((c.Record.MaxSize-recordHead)/times)))

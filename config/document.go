@@ -27,6 +27,15 @@ type place struct {
 	name string // as in a message: `listener "telnet": backlog`
 }
 
+// at is the place of a key that is no listener's.
+func (d *document) at(keys ...string) place {
+	path := ""
+	for _, k := range keys {
+		path = keyPath(path, k)
+	}
+	return place{d, path, strings.Join(keys, ".")}
+}
+
 // item is the place of an element of an array: found by its own line, known by the array's name.
 func (p place) item(i int) place {
 	p.path = itemPath(p.path, i)

@@ -135,12 +135,6 @@ func (d *document) checkExec(c *Config, tables []table) {
 		if at := t.place("model"); l.Model != "goroutine" && !d.failed[at.path] {
 			at.fault(`is %s, and exec runs a program for each client: want "goroutine", or exec = []`, quote(l.Model))
 		}
-		if l.Ack != "" {
-			t.place("ack").warn("is %s and has no effect with exec: the program alone speaks", quote(l.Ack))
-		}
-		if l.IdleTimeout > 0 && !l.Record {
-			t.place("idle_timeout").warn("is %q and has no effect with exec unless record = true: exec_timeout limits a program",
-				formatDuration(l.IdleTimeout))
-		}
+		d.unheeded(l, t)
 	}
 }

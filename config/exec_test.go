@@ -34,20 +34,6 @@ exec = []
 	}
 }
 
-func TestWarningsAboutPrograms(t *testing.T) {
-	c := load(t, `idle_timeout = "5m"
-exec = ["/bin/cat"]
-[[listener]]
-name = "recorded"
-address = ":1"
-record = true
-`)
-	want := []string{`t.toml:1: idle_timeout is "5m" and has no effect with exec unless record = true: exec_timeout limits a program`}
-	if !reflect.DeepEqual(c.Warnings, want) {
-		t.Errorf("got %q, want %q", c.Warnings, want)
-	}
-}
-
 // What clients send is recorded where no program is run, and with one when the listener says so.
 func TestRecordOfAListener(t *testing.T) {
 	c := load(t, `exec = ["/bin/cat"]

@@ -97,10 +97,13 @@ func (d *document) config(values map[string]any) Config {
 	for _, t := range tables[1:] {
 		c.Listeners = append(c.Listeners, t.listener(c.Listeners[0]))
 	}
-	d.checkLengths(&c, tables)
+	served := 0
 	if a, ok := values["address"].([]any); ok && len(a) == 0 {
-		c.Listeners, tables = c.Listeners[1:], tables[1:]
+		served = 1
 	}
+	d.checkLengths(&c, tables)
+	d.checkIdle(&c, tables, c.Listeners[served:])
+	c.Listeners, tables = c.Listeners[served:], tables[served:]
 	d.check(&c, top, tables)
 	return c
 }

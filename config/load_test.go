@@ -72,10 +72,12 @@ func TestLoadGood(t *testing.T) {
 	program.Name, program.Address, program.Banner, program.IdleTimeout = "program", []string{"127.0.0.1:12347"}, "", 0
 	program.Exec, program.ExecUser = []string{"/bin/sh", "-c", "echo 'hello\t'"}, "nobody"
 	program.Ack, program.ExecTimeout, program.ExecMemory, program.Record = "", 90*time.Second, 64<<20, false
+	program.Limits.MaxSessionBytes, program.Limits.MessageTimeout = 0, 0
 	want := Config{
 		Path:         "testdata/good.toml",
 		Listeners:    []Listener{main, telnet, scan, program},
 		DrainTimeout: 1500 * time.Millisecond,
+		Survive:      true,
 		SurviveAfter: 250 * time.Millisecond,
 		Record: Record{File: "/var/log/tcpmux/all.log", Format: "json", Mode: 0o600, MaxSize: 64 << 10, MaxBackups: 0,
 			Sync: SyncAlways, MinFree: 16 << 20, MaxAge: 30 * 24 * time.Hour, Compress: false, Events: false},

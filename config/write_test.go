@@ -142,7 +142,7 @@ func TestEveryKeyIsReadBackWithAnotherValueThanItsDefault(t *testing.T) {
 	if err := os.WriteFile(path, []byte("allow 192.0.2.0/24\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ruled := load(t, fmt.Sprintf("limits.rules = %q", path))
+	ruled := load(t, fmt.Sprintf("survive = false\nlimits.rules = %q", path))
 	roundTrip(t, good)
 	roundTrip(t, ruled)
 	other := map[string]bool{}

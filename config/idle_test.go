@@ -1,0 +1,81 @@
+package config
+
+import (
+	"slices"
+	"testing"
+)
+
+// TestKeysWithoutEffectAreToldOf, and those that somebody has a use for are not.
+func TestKeysWithoutEffectAreToldOf(t *testing.T) {
+	const ends = "\n[[listener]]\nname = \"a\"\naddress = \":1\"\n"
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"defaults", "exec_user = \"\"\nexec_timeout = \"0s\"\nexec_memory = \"0B\"\nclients_per_process = 100\nack_timeout = \"30s\"\n" +
+			"survive = false\nsurvive_after = \"1s\"\nlimits.source_prefix = \"32/64\"", nil},
+		{"no program", "exec_user = \"nobody\"\nexec_timeout = \"1s\"\nexec_memory = \"64MiB\"", []string{
+			`t.toml:1: exec_user is "nobody" and has no effect without exec: want exec, or no exec_user`,
+			`t.toml:2: exec_timeout is "1s" and has no effect without exec: want exec, or no exec_timeout`,
+			`t.toml:3: exec_memory is "64MiB" and has no effect without exec: want exec, or no exec_memory`,
+		}},
+		{"a program elsewhere, which inherits it", "exec_timeout = \"1s\"" + ends + `exec = ["/bin/cat"]`, nil},
+		{"a program elsewhere", "exec = [\"/bin/cat\"]" + ends + "record = true\nexec = []\nexec_timeout = \"1s\"", []string{
+			`t.toml:7: listener "a": exec_timeout is "1s" and has no effect without exec: want exec, or no exec_timeout`,
+		}},
+		{"no process", "clients_per_process = 1\nmodel = \"thread\"", []string{
+			`t.toml:1: clients_per_process is 1 and has no effect without model = "process": want that, or no clients_per_process`,
+		}},
+		{"a process only at the top, which is left out", "address = []\nmodel = \"process\"\nclients_per_process = 1" + ends + `model = "thread"`, []string{
+			`t.toml:3: clients_per_process is 1 and has no effect without model = "process": want that, or no clients_per_process`,
+		}},
+		{"no acknowledgement", "ack_timeout = \"0s\"", []string{
+			`t.toml:1: ack_timeout is "0s" and has no effect without ack: want ack, or no ack_timeout`,
+		}},
+		{"an acknowledgement", "ack = \"ok\"\nack_timeout = \"0s\"", nil},
+		{"framing of what a program reads", ends + "exec = [\"/bin/cat\"]\nframing = \"nul\"\nmax_message = \"1KiB\"", []string{
+			`t.toml:6: listener "a": framing is "nul" and has no effect with exec unless the [[listener]] has record = true: want that, or no framing`,
+			`t.toml:7: listener "a": max_message is "1KiB" and has no effect with exec unless the [[listener]] has record = true: want that, or no max_message`,
+		}},
+		{"framing of what is recorded first", ends + "exec = [\"/bin/cat\"]\nrecord = true\nframing = \"nul\"", nil},
+		{"bounds of a program", "exec = [\"/bin/cat\"]\nack = \"ok\"\nidle_timeout = \"5m\"\nlimits.max_session = \"1h\"\nlimits.max_session_bytes = \"1KiB\"\nlimits.message_timeout = \"1s\"", []string{
+			`t.toml:2: ack is "ok" and has no effect with exec: the program alone speaks`,
+			`t.toml:3: idle_timeout is "5m" and has no effect with exec unless record = true: exec_timeout limits a program`,
+			`t.toml:5: limits.max_session_bytes is "1KiB" and has no effect with exec unless record = true: max_session and exec_timeout limit a program`,
+			`t.toml:6: limits.message_timeout is "1s" and has no effect with exec unless record = true: exec_timeout limits a program`,
+		}},
+		{"bounds that a program inherits", "idle_timeout = \"5m\"\nlimits.message_timeout = \"1s\"" + ends + `exec = ["/bin/cat"]`, []string{
+			`t.toml:1: listener "a": idle_timeout is "5m" and has no effect with exec unless record = true: exec_timeout limits a program`,
+			`t.toml:2: listener "a": limits.message_timeout is "1s" and has no effect with exec unless record = true: exec_timeout limits a program`,
+		}},
+		{"bounds of what is recorded first", "idle_timeout = \"5m\"\nlimits.message_timeout = \"1s\"" + ends + "exec = [\"/bin/cat\"]\nrecord = true", nil},
+		{"nobody survives", "survive = false\nsurvive_after = \"2s\"", []string{
+			`t.toml:2: survive_after is "2s" and has no effect with survive = false: want survive = true, or no survive_after`,
+		}},
+		{"no source is counted", "limits.source_prefix = \"24/56\"", []string{
+			`t.toml:1: limits.source_prefix is "24/56" and has no effect without clients_per_source or rate_per_source: want one of them, or no source_prefix`,
+		}},
+		{"the sources of a listener are counted", "limits.source_prefix = \"24/56\"" + ends + "limits.rate_per_source = \"1/s\"", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := load(t, c.text).Warnings; !slices.Equal(got, c.want) {
+				t.Errorf("got\n%q\nwant\n%q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestAFaultSaysNothingOfWhatDependsOnIt: the default that stands for it proves nothing.
+func TestAFaultSaysNothingOfWhatDependsOnIt(t *testing.T) {
+	for _, text := range []string{
+		"exec = [\"/no/such/program\"]\nexec_timeout = \"1s\"",
+		"model = \"proces\"\nclients_per_process = 1",
+		"ack = 7\nack_timeout = \"1s\"",
+		"limits.rate_per_source = 7\nlimits.source_prefix = \"24/56\"",
+		"survive = 0\nsurvive_after = \"2s\"",
+	} {
+		if c, err := parse("t.toml", []byte(text), false); err == nil || len(c.Warnings) > 0 {
+			t.Errorf("%s: got error %v and warnings %q, want a fault and no warning", text, err, c.Warnings)
+		}
+	}
+}
