@@ -40,6 +40,8 @@ are no UTF-8 are written \xNN or \uNNNN, a backslash \\. In a pipe or a file the
 What is no record is passed over and told on standard error, as are bytes that are missing; verify tells more. Files are read in
 the order that verify reads them.
 
+Where nothing is selected nothing is written, and the exit status is 0 all the same; standard error says so if it is a terminal.
+
 Exit status: 0 done, 1 when something was passed over or is missing or a file cannot be read, 64 usage, 130 after Ctrl-C.`,
 		Example: `  tcpmux cat --remote 192.0.2.7:40312 records.log > stream
   tcpmux cat --backups --listener scanners /var/log/tcpmux/records.log | wc -l
@@ -106,9 +108,12 @@ func (f *catFlags) cat(ctx context.Context, files *records.Files, stdout, stderr
 		shown := client.NewEscaped(stdout)
 		out, flush = shown, shown.Flush
 	}
-	err := files.Cat(ctx, out, f.Selection, func(f records.Finding) { fmt.Fprintf(stderr, "%v\n", f) })
+	n, err := files.Cat(ctx, out, f.Selection, func(f records.Finding) { fmt.Fprintf(stderr, "%v\n", f) })
 	if flushed := flush(); err == nil {
 		err = flushed
+	}
+	if err == nil && n == 0 && f.Selection != (records.Selection{}) && term.IsTerminal(int(stderr.Fd())) {
+		fmt.Fprintln(stderr, "tcpmux: cat: nothing that clients sent is selected by these flags")
 	}
 	if errors.Is(err, records.ErrFaults) {
 		return fmt.Errorf("cat: %w; \"tcpmux verify\" tells more", err)

@@ -117,6 +117,24 @@ func TestCatAtATerminalIsSafe(t *testing.T) {
 	}
 }
 
+// TestCatOfNothingSaysSo to whoever sits at a terminal, and to nobody else.
+func TestCatOfNothingSaysSo(t *testing.T) {
+	const said = "nothing that clients sent is selected by these flags"
+	file := write(t, "short.log", recordOpen+recordMessage(0, "a"))
+	x := atTerminal(t, "cat", "--remote", "198.51.100.1", file)
+	x.see("tcpmux: cat: " + said + "\r\n")
+	x.ends(0)
+	x = atTerminal(t, "cat", write(t, "empty.log", ""))
+	x.ends(0)
+	x.key("typed") // and shown by the terminal, behind all that the program has said
+	if got := x.see("typed"); got != "typed" {
+		t.Errorf("without a flag: got %q, want nothing", got)
+	}
+	if status, stdout, stderr := outcome(t, program(t, "cat", "--remote", "198.51.100.1", file)); status != 0 || stdout != "" || stderr != "" {
+		t.Errorf("got status %d, %q and %q, want 0 and nothing", status, stdout, stderr)
+	}
+}
+
 // TestWhatClientsSentIsGivenBack to the byte, over rotations and compression, of random clients of a real daemon; and the files
 // are proven whole, also while it runs.
 func TestWhatClientsSentIsGivenBack(t *testing.T) {

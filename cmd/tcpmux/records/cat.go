@@ -59,22 +59,22 @@ var ErrFaults = errors.New("the files are not whole")
 // Cat writes what the selected clients sent, in the order in which it was recorded and each byte once, to w. Of JSON records
 // these are the exact bytes of each client's stream. Text leaves out what framing takes: a newline is written behind each whole
 // message, and behind a message in pieces only where the next one shows its end. Faults are told to fault, and Cat goes on; its
-// error is then ErrFaults.
-func (fs *Files) Cat(ctx context.Context, w io.Writer, sel Selection, fault func(Finding)) error {
+// error is then ErrFaults. n is how many bytes were selected.
+func (fs *Files) Cat(ctx context.Context, w io.Writer, sel Selection, fault func(Finding)) (n int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c := &player{Selection: sel, ledger: newLedger(), out: bufio.NewWriterSize(w, 64<<10), stop: cancel, tell: fault}
 	c.shown, c.pieces = make(map[*session]bool), make(map[string]bool)
 	if err := fs.walk(ctx, c); err != nil {
-		return errors.Join(err, c.out.Flush())
+		return c.n, errors.Join(err, c.out.Flush())
 	}
 	if err := c.out.Flush(); err != nil {
-		return err
+		return c.n, err
 	}
 	if c.faulty {
-		return ErrFaults
+		return c.n, ErrFaults
 	}
-	return nil
+	return c.n, nil
 }
 
 // player is a visitor that gives back what clients sent.
@@ -82,6 +82,7 @@ type player struct {
 	Selection
 	*ledger
 	out    *bufio.Writer
+	n      int64 // bytes that were given to out
 	stop   context.CancelCauseFunc
 	tell   func(Finding)
 	faulty bool
@@ -170,6 +171,7 @@ func (c *player) line(r *record.Record) {
 
 // write writes b; when that cannot be, the reading ends.
 func (c *player) write(b []byte) {
+	c.n += int64(len(b))
 	if _, err := c.out.Write(b); err != nil {
 		c.stop(err)
 	}

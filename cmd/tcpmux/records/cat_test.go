@@ -64,11 +64,14 @@ func played(t *testing.T, text string, sel Selection) (out, fault string, err er
 	}
 	defer files.Close()
 	var b strings.Builder
-	err = files.Cat(t.Context(), &b, sel, func(f Finding) {
+	n, err := files.Cat(t.Context(), &b, sel, func(f Finding) {
 		if fault == "" {
 			fault = strings.TrimPrefix(f.String(), dir+"/")
 		}
 	})
+	if n != int64(b.Len()) {
+		t.Errorf("got %d as what was selected, want %d", n, b.Len())
+	}
 	return b.String(), fault, err
 }
 
@@ -80,7 +83,7 @@ func TestCatEndsWhenNobodyReads(t *testing.T) {
 	defer files.Close()
 	r, w := io.Pipe()
 	_ = r.Close()
-	if err := files.Cat(t.Context(), w, Selection{}, func(Finding) {}); !errors.Is(err, io.ErrClosedPipe) {
+	if _, err := files.Cat(t.Context(), w, Selection{}, func(Finding) {}); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("got %v, want %v", err, io.ErrClosedPipe)
 	}
 }
