@@ -24,8 +24,8 @@ A program that a listener runs (exec) and its user (exec_user) must be there. Wh
 daemon when it starts or reloads: it may be allowed less than you.
 
 Warnings are about what is allowed and most likely a mistake, such as a record file in a directory that there is not, or a key
-that has no effect beside the others; they change nothing about the exit status. A relative file is looked for below $LOGS_DIRECTORY or the working directory, as by the
-daemon: under systemd that is /var/log/tcpmux.`,
+that has no effect beside the others; they change nothing about the exit status. A relative file is looked for below
+$LOGS_DIRECTORY or the working directory, as by the daemon: under systemd that is /var/log/tcpmux.`,
 		Example: `  tcpmux check                              # /etc/tcpmux.toml
   tcpmux check new.toml && sudo install -m 0644 new.toml /etc/tcpmux.toml
   tcpmux check new.toml > effective.toml    # with every default filled in`,

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"tcpmux/config"
+)
+
+// The README speaks of what there is: its commands, flags, targets, keys, files and examples.
+
+func readme(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestReadmeNamesCommandsAndFlagsThatThereAre(t *testing.T) {
+	calls := regexp.MustCompile(`tcpmux (run|check|connect|bench|verify|cat|help)\b([^#\n`+"`"+`]*)`).FindAllStringSubmatch(readme(t), -1)
+	if len(calls) < 8 {
+		t.Fatalf("got %d commands, want all", len(calls))
+	}
+	for _, c := range calls {
+		command := c[1]
+		if command == "help" {
+			command = strings.Fields(c[2])[0]
+		}
+		status, help, stderr := outcome(t, program(t, "help", command))
+		if status != 0 {
+			t.Errorf("%q: got status %d and %q, want help", c[0], status, stderr)
+		}
+		for _, flag := range regexp.MustCompile(`--[a-z-]+`).FindAllString(c[2], -1) {
+			if !strings.Contains(help, flag+" ") {
+				t.Errorf("%q: got no %s in its help", c[0], flag)
+			}
+		}
+	}
+}
+
+func TestReadmeNamesTargetsThatThereAre(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := regexp.MustCompile("(?m)(?:^    |`)make ([a-z-]+)").FindAllStringSubmatch(readme(t), -1)
+	if len(calls) < 4 {
+		t.Fatalf("got %d targets, want all", len(calls))
+	}
+	for _, c := range calls {
+		if !strings.Contains(string(makefile), "\n"+c[1]+":") {
+			t.Errorf("make %s: got no such target", c[1])
+		}
+	}
+}
+
+// span is what stands between backticks.
+var span = regexp.MustCompile("`([^`\n]+)`")
+
+func TestReadmeNamesKeysThatThereAre(t *testing.T) {
+	known := []string{"data_base64", "record"} // the former is a member of a JSON record, the latter a key that only a [[listener]] has
+	for _, s := range config.Default().Settings() {
+		known = append(known, s.Key, s.Path())
+	}
+	loads := func(text string) bool {
+		_, err := config.LoadEarly(write(t, "tcpmux.toml", text))
+		return err == nil
+	}
+	for _, m := range span.FindAllStringSubmatch(readme(t), -1) {
+		name, _, setting := strings.Cut(m[1], " = ")
+		switch {
+		case setting && !loads(m[1]) && !loads("[record]\n"+m[1]) && !loads("[[listener]]\nname = \"a\"\naddress = \":1\"\nexec = [\"/x\"]\n"+m[1]):
+			t.Errorf("%s: got no place in a configuration where this can stand", m[1])
+		case regexp.MustCompile(`^[a-z.]+_[a-z_]+$`).MatchString(name) && !slices.Contains(known, name):
+			t.Errorf("%s: got no such key", name)
+		}
+	}
+}
+
+func TestReadmeShowsConfigurationsThatLoad(t *testing.T) {
+	blocks := regexp.MustCompile(`(?m)^    \[\[listener\]\]\n(?:    .*\n)+`).FindAllString(readme(t), -1)
+	if len(blocks) < 2 {
+		t.Fatalf("got %d examples, want all", len(blocks))
+	}
+	for _, b := range blocks {
+		cfg, err := config.LoadEarly(write(t, "tcpmux.toml", b))
+		if err != nil || len(cfg.Warnings) > 0 {
+			t.Errorf("got %v and warnings %q, want none for\n%s", err, cfg.Warnings, b)
+		}
+	}
+}
+
+func TestReadmeNamesFilesThatThereAre(t *testing.T) {
+	_, layout, _ := strings.Cut(readme(t), "## How it is laid out\n\n")
+	layout, _, _ = strings.Cut(layout, "\n\n")
+	above := "" // what stands at the beginning of a line is below the root, anything else below that
+	dirs := regexp.MustCompile(`(?m)(^    )?\b((?:[a-z0-9]+/)+)`).FindAllStringSubmatch(layout, -1)
+	if len(dirs) < 15 {
+		t.Fatalf("got %d directories, want all", len(dirs))
+	}
+	for _, m := range dirs {
+		if m[1] != "" {
+			above = ""
+		}
+		if info, err := os.Stat(filepath.Join("../..", above, m[2])); err != nil || !info.IsDir() {
+			t.Errorf("%s: got %v, want a directory", above+m[2], err)
+		}
+		if m[1] != "" {
+			above = m[2]
+		}
+	}
+	for _, m := range span.FindAllStringSubmatch(readme(t), -1) {
+		if name := m[1]; strings.HasPrefix(name, "contrib/") || strings.HasPrefix(name, ".ci/") {
+			if _, err := os.Stat(filepath.Join("../..", name)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func TestReadmeNamesEveryReason(t *testing.T) {
+	source, err := os.ReadFile("../../daemon/reason.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := regexp.MustCompile(`(?m)^\tby\w+ +reason = "(\w+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(reasons) < 15 {
+		t.Fatalf("got %d reasons, want all", len(reasons))
+	}
+	_, text, _ := strings.Cut(readme(t), "REASON is ")
+	text, _, _ = strings.Cut(text, "\n\n")
+	for _, r := range reasons {
+		if r[1] != "leave" && !strings.Contains(text, "`"+r[1]+"`") { // which is no end, and never recorded
+			t.Errorf("got no %s among the reasons, want it", r[1])
+		}
+	}
+}
