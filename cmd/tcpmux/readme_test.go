@@ -124,7 +124,8 @@ func TestReadmeNamesFilesThatThereAre(t *testing.T) {
 	}
 }
 
-func TestReadmeNamesEveryReason(t *testing.T) {
+// TestEveryReasonIsDocumented in the README and in tcpmux.toml(5).
+func TestEveryReasonIsDocumented(t *testing.T) {
 	source, err := os.ReadFile("../../daemon/reason.go")
 	if err != nil {
 		t.Fatal(err)
@@ -133,11 +134,21 @@ func TestReadmeNamesEveryReason(t *testing.T) {
 	if len(reasons) < 15 {
 		t.Fatalf("got %d reasons, want all", len(reasons))
 	}
+	page, err := os.ReadFile("../../packaging/man/tcpmux.toml.5")
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, text, _ := strings.Cut(readme(t), "REASON is ")
 	text, _, _ = strings.Cut(text, "\n\n")
 	for _, r := range reasons {
-		if r[1] != "leave" && !strings.Contains(text, "`"+r[1]+"`") { // which is no end, and never recorded
-			t.Errorf("got no %s among the reasons, want it", r[1])
+		if r[1] == "leave" { // which is no end, and never recorded
+			continue
+		}
+		if !strings.Contains(text, "`"+r[1]+"`") {
+			t.Errorf("README.md: got no %s among the reasons, want it", r[1])
+		}
+		if !strings.Contains(string(page), "\n.I "+r[1]+"\n") {
+			t.Errorf("tcpmux.toml(5): got no %s among the reasons, want it", r[1])
 		}
 	}
 }
