@@ -36,7 +36,7 @@ var ackLists = sync.Pool{New: func() any { return new(acks) }}
 
 // owe notes that a message, or a piece of one, which begins at t.offset, is to be acknowledged once it is recorded. A message whose end
 // was not waited for, or is none, is not: its client would take it for whole.
-func (t *talk) owe(m framing.Message) {
+func (t *talk) owe(m *framing.Message) {
 	t.ack.piece += m.Len()
 	if m.More {
 		return

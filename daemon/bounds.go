@@ -86,57 +86,58 @@ func (t *talk) hasten() {
 	}
 }
 
-// woken says whether the session is over, and why, after a deadline has passed or somebody has woken it.
-func (t *talk) woken() (why reason, over bool) {
+// woken says why the session is over, after a deadline has passed or somebody has woken it; "" when it goes on.
+func (t *talk) woken() reason {
 	if t.leaving.Load() {
-		return t.depart(), true
+		return t.depart()
 	}
 	if t.over() {
-		return t.lastWords(byDrain, framing.Timeout), true
+		return t.lastWords(byDrain, framing.Timeout)
 	}
 	t.deadline = longAgo
 	if t.pressed.Swap(false) {
 		if err := t.yield(); err != nil {
-			return bySink, true
+			return bySink
 		}
 	}
 	t.sayNoMore()
 	if t.past.unread > t.waiting { // whole messages may be among what came before us
 		if err := t.hearOut(); err != nil {
-			return bySink, true
+			return bySink
 		}
 	}
 	if t.unread() > max(t.waiting, t.past.unread) {
 		t.heard = time.Now() // it came just now
 	}
 	if most := t.bounds().bytes; most > 0 && t.offset+int64(len(t.moved)+t.unread()) >= most {
-		return t.lastWords(byVolume, framing.Timeout), true
+		return t.lastWords(byVolume, framing.Timeout)
 	}
 	at, why := t.due()
 	if why == bySlow && !time.Now().Before(at) { // the rest may have come just now
 		if err := t.hearOut(); err != nil {
-			return bySink, true
+			return bySink
 		}
 		at, why = t.due()
 	}
 	if !at.IsZero() && !time.Now().Before(at) {
-		return t.lastWords(why, framing.Timeout), true
+		return t.lastWords(why, framing.Timeout)
 	}
 	t.setDeadline()
-	return "", false
+	return ""
 }
 
 // hearOut takes what has arrived by now, as far as one look shows it.
 func (t *talk) hearOut() error {
-	saw := sight{ws: t.server.workspaces.get()}
-	if room := t.room(len(saw.ws.in)); room > 0 {
-		t.control(func(fd uintptr) { saw.n, _ = peek(fd, t.view(saw.ws.in[:room])) })
+	ws := t.borrow()
+	if room := t.room(len(ws.in)); room > 0 {
+		n, _ := peek(t.fd, t.view(ws.in[:room]))
+		ws.n = max(n, 0)
 	}
-	if saw.n <= t.waiting {
-		t.server.workspaces.put(saw.ws)
+	if ws.n <= t.waiting {
+		t.letGo()
 		return nil
 	}
-	return t.take(saw, framing.Timeout)
+	return t.take(framing.Timeout)
 }
 
 // room is how many bytes, n at most, may be seen of the socket; those that wait there are among them.

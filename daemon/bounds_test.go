@@ -132,9 +132,12 @@ func TestASinkThatFailsMakesNobodySlow(t *testing.T) {
 
 // TestTheLastInstantCounts: what has come when the time of a message is over may be its end.
 func TestTheLastInstantCounts(t *testing.T) {
-	for _, c := range []struct{ name, end, want string }{
-		{"the end", " a line\n", ": half a line\n"},
-		{"no end", " a line", " [timeout]: half a line\n"},
+	for _, c := range []struct {
+		name, end, want string
+		why             reason
+	}{
+		{"the end", " a line\n", ": half a line\n", ""},
+		{"no end", " a line", " [timeout]: half a line\n", bySlow},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDesk(t, func(cfg *config.Config) {
@@ -146,9 +149,8 @@ func TestTheLastInstantCounts(t *testing.T) {
 			talk := d.accepted().model.(*talk)
 			eventually(t, func() bool { return talk.unread() == len("half"+c.end) }, func() { t.Errorf("unread: got %d bytes", talk.unread()) })
 			talk.heard, talk.begun, talk.waiting = time.Now(), longAgo, len("half")
-			why, over := talk.woken()
-			if ended := c.end == " a line"; over != ended || over && why != bySlow {
-				t.Errorf("over: got %v %q, want %v", over, why, ended)
+			if why := talk.woken(); why != c.why {
+				t.Errorf("over: got %q, want %q", why, c.why)
 			}
 			d.records(c.want)
 		})

@@ -172,7 +172,7 @@ func (x *recordedExecution) serve() (reason, error) {
 	x.relay = &relay{pipe: pipe}
 	ended := make(chan string, 1)
 	go x.attend(p, ended)
-	why, err := x.listen()
+	why, err := x.converse()
 	_ = pipe.Close() // the end of what the program can read
 	switch why {
 	case byIdle, byAge, byVolume, bySlow, byMalformed, bySink:

@@ -1,37 +1,39 @@
 package daemon
 
-import (
-	"os"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // sight is what a look at the socket shows.
 type sight struct {
-	ws   *workspace // it begins with what is seen
-	n    int        // how many bytes that are
-	move bool       // what is no whole message has to leave the kernel, or nothing behind it could be seen
-	last bool       // no more will come
-	full bool       // nor may it: so many bytes are one session's
-	cut  bool       // what is no whole message is recorded as a piece of one
+	n     int   // how many bytes
+	err   error // why none could be seen
+	move  bool  // what is no whole message has to leave the kernel, or nothing behind it could be seen
+	last  bool  // no more will come
+	full  bool  // nor may it: so many bytes are one session's
+	cut   bool  // what is no whole message is recorded as a piece of one
+	ended bool  // and that is where it has been cut to: what is left is no message's beginning
 }
 
-// receive waits until the client has sent something, and looks at it. It sees no bytes at the end of the stream. With an error
-// there is no workspace; it is os.ErrDeadlineExceeded when the deadline came first.
-func (t *talk) receive() (sight, error) {
-	if err := t.read(t.onReadable); err != nil {
-		return sight{}, err
-	}
-	saw := t.got
-	t.got = sight{}
-	if t.errno != nil {
-		t.server.workspaces.put(saw.ws)
-		return sight{}, os.NewSyscallError("recv", t.errno)
-	}
-	return saw, nil
+// borrow makes a workspace the session's, which shows nothing yet.
+func (t *talk) borrow() *workspace {
+	t.ws = t.server.workspaces.get()
+	return t.ws
 }
 
-// look looks once. It says false when there is nothing new: then it holds no workspace, so that a client that waits has none.
+// letGo gives the workspace back.
+func (t *talk) letGo() {
+	t.server.workspaces.put(t.ws)
+	t.ws = nil
+}
+
+// hand has the session's records since first written, by way of its workspace, which it gives back.
+func (t *talk) hand(first int64) error {
+	ws := t.ws
+	t.ws = nil
+	return t.session.hand(ws, first)
+}
+
+// look looks once, and says whether there is something new: bytes, the end of the stream, which shows as none, or an error. Only
+// then does it hold a workspace.
 func (t *talk) look(fd uintptr) bool {
 	over := false
 	if t.waiting > 0 {
@@ -40,21 +42,30 @@ func (t *talk) look(fd uintptr) bool {
 			return false
 		}
 	}
-	ws := t.server.workspaces.get()
-	room := t.room(len(ws.in))
-	if room == 0 {
-		t.got, t.errno = sight{ws: ws, last: true, full: true}, nil
-		return true
-	}
-	n, err := peek(fd, t.view(ws.in[:room]))
-	if err == unix.EAGAIN {
-		t.server.workspaces.put(ws)
+	t.borrow()
+	if !t.see(over) {
+		t.letGo()
 		return false
 	}
-	full := n == room && room < len(ws.in)
-	last := full || over && n == unread(fd) // bytes may have come before the end did
-	t.got = sight{ws: ws, n: max(n, 0), move: n == t.waiting && !last, last: last, full: full}
-	t.errno = err
+	return true
+}
+
+// see fills the workspace with what there is; it says false when there is nothing new. over says that no more will come.
+func (t *talk) see(over bool) bool {
+	ws := t.ws
+	room := t.room(len(ws.in))
+	if room == 0 {
+		ws.last, ws.full = true, true
+		return true
+	}
+	n, err := peek(t.fd, t.view(ws.in[:room]))
+	if err == unix.EAGAIN {
+		return false
+	}
+	ws.n, ws.err = max(n, 0), err
+	ws.full = n == room && room < len(ws.in)
+	ws.last = ws.full || over && n == t.unread() // bytes may have come before the end did
+	ws.move = n == t.waiting && !ws.last
 	return true
 }
 
@@ -68,10 +79,10 @@ func (t *talk) view(buf []byte) []byte {
 }
 
 // expect has the kernel call the socket readable when it holds n bytes. It also does when it has no room for more.
-func (t *talk) expect(fd uintptr, n int) {
+func (t *talk) expect(n int) {
 	if n == max(t.lowat, 1) {
 		return
 	}
 	t.lowat = n
-	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) // it takes any number
+	_ = unix.SetsockoptInt(int(t.fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) // it takes any number
 }

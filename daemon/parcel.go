@@ -37,7 +37,7 @@ type parcelEncoder struct{}
 
 func (parcelEncoder) Begin(*record.Source, time.Time) {}
 
-func (parcelEncoder) Message(dst []byte, m record.Message) []byte {
+func (parcelEncoder) Message(dst []byte, m *record.Message) []byte {
 	n := byte(0)
 	for flags[n] != m.Flag {
 		n++

@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/bits"
 	"sync"
+
+	"tcpmux/daemon/framing"
 )
 
 // minPiece is how long the beginning of a message has to be to be recorded as a piece: longer than what frames a message.
@@ -93,17 +95,19 @@ func (t *talk) yield() error {
 	if len(t.moved) == 0 {
 		return nil
 	}
-	return t.take(sight{ws: t.server.workspaces.get(), move: true, cut: true}, 0)
+	ws := t.borrow()
+	ws.move, ws.cut = true, true
+	return t.take(framing.Whole)
 }
 
 // fits says whether rest, the beginning of a message, may be kept by us, if it cannot stay in the kernel.
-func (t *talk) fits(saw sight, rest []byte) bool {
-	if t.stays(saw, rest) {
+func (t *talk) fits(rest []byte) bool {
+	if t.stays(rest) {
 		return true
 	}
 	n := len(rest)
 	if n >= cap(t.moved)/2 { // else keep lets go of moved
 		n = max(n, cap(t.moved))
 	}
-	return !saw.cut && t.server.partials.reserve(t, n)
+	return !t.ws.cut && t.server.partials.reserve(t, n)
 }

@@ -228,14 +228,12 @@ func (c *child) record(n int) error {
 	first := c.records
 	ws.encoder.Begin(&c.source, time.Now())
 	for len(parcel) > 0 {
-		m, rest, err := unpack(parcel)
-		if err != nil {
+		if ws.message, parcel, err = unpack(parcel); err != nil {
 			c.server.workspaces.put(ws)
 			return c.fail(first, err)
 		}
-		c.message(ws, m)
-		c.offset = m.Offset + int64(m.Len())
-		parcel = rest
+		c.message(ws)
+		c.offset = ws.message.Offset + int64(ws.message.Len())
 	}
 	if err := c.hand(ws, first); err != nil {
 		return err

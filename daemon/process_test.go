@@ -225,7 +225,7 @@ func TestParcelsGiveBackWhatWasPacked(t *testing.T) {
 	}
 	var parcel []byte
 	for _, m := range packed {
-		parcel = e.Message(parcel, m)
+		parcel = e.Message(parcel, &m)
 	}
 	for _, want := range packed {
 		got, rest, err := unpack(parcel)
@@ -251,7 +251,7 @@ func TestEndingsPass(t *testing.T) {
 
 // FuzzUnpack holds that no process can make the daemon read beyond what it sent, or record what is no message.
 func FuzzUnpack(f *testing.F) {
-	f.Add(parcelEncoder{}.Message(nil, record.Message{Offset: 5, Raw: []byte("hello\n"), EndLen: 1, Flag: "eof"}))
+	f.Add(parcelEncoder{}.Message(nil, &record.Message{Offset: 5, Raw: []byte("hello\n"), EndLen: 1, Flag: "eof"}))
 	f.Add([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255})
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0})
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 'x'})
@@ -270,7 +270,7 @@ func FuzzUnpack(f *testing.F) {
 			if m.Offset < 0 || len(rest) >= len(b) {
 				t.Fatalf("%q: offset %d, %d bytes left of %d", b, m.Offset, len(rest), len(b))
 			}
-			if line := enc.Message(nil, m); bytes.Count(line, []byte("\n")) != 1 {
+			if line := enc.Message(nil, &m); bytes.Count(line, []byte("\n")) != 1 {
 				t.Fatalf("%q makes more than a line: %q", b, line)
 			}
 			b = rest

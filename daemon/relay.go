@@ -12,6 +12,8 @@ import (
 // client wait: the bytes stay in the kernel.
 type relay struct {
 	pipe *os.File
+	due  int         // bytes that are to be handed on once they are written
+	kept []byte      // these, if the socket will have them no longer
 	deaf bool        // the program reads no more; its client is recorded all the same
 	gone atomic.Bool // the program has ended
 }
@@ -19,30 +21,23 @@ type relay struct {
 // relayBuffers are what bytes are carried in from socket to pipe.
 var relayBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 
-// keepRecorded returns a copy of what is recorded and will be out of the socket by the time that it is: of messages that have
-// been moved. nil when it can be had from the socket.
-func (t *talk) keepRecorded(recorded []byte) []byte {
-	if t.relay == nil || len(t.moved) == 0 {
-		return nil
+// owe notes what is to be handed on once it is written. moved says that the socket will not have it any longer.
+func (r *relay) owe(data []byte, moved bool) {
+	if r.due, r.kept = len(data), nil; moved {
+		r.kept = slices.Clone(data)
 	}
-	return slices.Clone(recorded)
 }
 
-// handOn hands on n bytes that are recorded: those that were kept, or the next of the socket. It returns how many it has
-// taken from the socket, and when the program has room for more.
-func (t *talk) handOn(kept []byte, n int) (took int) {
-	switch {
-	case t.relay == nil:
-		return 0
-	case kept != nil:
-		t.relay.write(kept)
+// handOn hands on what is due. It returns how many bytes it has taken from the socket, and when the program has room for more.
+func (t *talk) handOn() (took int) {
+	if t.relay.kept != nil {
+		t.relay.write(t.relay.kept)
 		return 0
 	}
 	buf := relayBuffers.Get().(*[4 << 10]byte)
 	defer relayBuffers.Put(buf)
-	for took < n && !t.relay.deaf {
-		m, err := 0, error(nil)
-		t.control(func(fd uintptr) { m, err = recv(fd, unsafe.Pointer(buf), min(n-took, len(buf)), 0) })
+	for took < t.relay.due && !t.relay.deaf {
+		m, err := recv(t.fd, unsafe.Pointer(buf), min(t.relay.due-took, len(buf)), 0)
 		if err != nil || m <= 0 {
 			break // the next look tells
 		}

@@ -120,6 +120,11 @@ func (s *Server) start(c *session) {
 // runSession is a session's goroutine.
 func (s *Server) runSession(c *session) {
 	c.run()
+	s.forget(c)
+}
+
+// forget has a session that is over count no more.
+func (s *Server) forget(c *session) {
 	s.mu.Lock()
 	delete(s.sessions, c)
 	s.gone.Broadcast()

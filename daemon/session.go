@@ -221,12 +221,12 @@ func (s *session) event(encode func(encoder, []byte) []byte) error {
 	return s.hand(ws, s.records)
 }
 
-// message appends the record of a message, unless the process before has written it.
-func (s *session) message(ws *workspace, m record.Message) {
-	if m.Offset+int64(m.Len()) > s.past.written {
-		ws.out = ws.encoder.Message(ws.out, m)
+// message appends the record of a workspace's message, unless the process before has written it.
+func (s *session) message(ws *workspace) {
+	if ws.message.Offset+int64(ws.message.Len()) > s.past.written {
+		ws.out = ws.encoder.Message(ws.out, &ws.message)
 	}
-	if m.Offset >= s.past.counted {
+	if ws.message.Offset >= s.past.counted {
 		s.records++
 	}
 }

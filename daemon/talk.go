@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/daemon/framing"
-	"tcpmux/daemon/record"
 	"tcpmux/daemon/state"
 )
 
@@ -20,6 +19,7 @@ import (
 type talk struct {
 	*session
 	stream
+	fd        uintptr // the connection, for the session's goroutine, which alone closes it
 	framing   framing.Framer
 	heard     time.Time // when the client last sent something
 	greeted   atomic.Bool
@@ -33,11 +33,8 @@ type talk struct {
 	malformed error       // not nil: the client does not keep to the framing
 	relay     *relay      // hands on what is recorded; nil: to nobody
 	ack       ackState
-
-	// What one look gave, between the poller's callback and receive.
-	onReadable func(fd uintptr) bool
-	got        sight
-	errno      error
+	ws        *workspace // what a look shows, until it is taken; nil while there is nothing: a client that waits holds none
+	onRead    func(uintptr) bool
 }
 
 // moveSize is how long the beginning of a message may be to wait in the kernel for its end. It is far below the least receive
@@ -50,27 +47,35 @@ func newTalk(s *session, fd int) (*talk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return talkOver(s, st), nil
+	return talkOver(s, st, fd), nil
 }
 
-func talkOver(s *session, st stream) *talk {
-	t := &talk{session: s, stream: st, framing: s.settings.framing.New()}
-	t.onReadable = t.look
+func talkOver(s *session, st stream, fd int) *talk {
+	t := &talk{session: s, stream: st, fd: uintptr(fd), framing: s.settings.framing.New()}
+	t.onRead = t.look
 	return t
 }
 
+// A client that waits keeps the stack that its goroutine needs for this, and what it has once grown to stays. So the functions on the
+// way from here to the wait, and to the sink, are each small: TestAnIdleClientCostsLittle.
+
 // serve implements model: it greets, then records message after message.
 func (t *talk) serve() (reason, error) {
-	greeting := t.greet()
+	if why, err := t.begin(t.greetFirst()); why != "" {
+		return why, err
+	}
+	return t.converse()
+}
+
+// greetFirst greets the client; from then on drain tells it, and it is acknowledged.
+func (t *talk) greetFirst() error {
+	err := t.greet()
 	t.ack.form = t.settings.ack.bind(t.session)
 	t.greeted.Store(true)
 	if t.finishing.Load() { // drain tells only who has been greeted by then
 		t.drain()
 	}
-	if why, err := t.begin(greeting); why != "" {
-		return why, err
-	}
-	return t.listen()
+	return err
 }
 
 // begin records that the session begins, with a client that took its greeting or did not. A reason is that it ends already.
@@ -84,9 +89,18 @@ func (t *talk) begin(greeting error) (reason, error) {
 	return "", nil
 }
 
-// listen records message after message.
-func (t *talk) listen() (reason, error) {
-	defer t.server.partials.hold(t, 0)
+// converse records message after message, until there is a reason to end.
+func (t *talk) converse() (why reason, err error) {
+	t.resume()
+	for why == "" {
+		why, err = t.listen()
+	}
+	t.server.partials.hold(t, 0)
+	return why, err
+}
+
+// resume has the session listen where the process before has left it, if there was one.
+func (t *talk) resume() {
 	t.heard = time.Now() // the silence until here was ours
 	if !t.past.heard.IsZero() {
 		t.heard = t.past.heard
@@ -98,39 +112,63 @@ func (t *talk) listen() (reason, error) {
 		t.begun = t.heard
 	}
 	t.setDeadline()
-	for {
-		saw, err := t.receive()
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			if why, over := t.woken(); over {
-				return why, nil
-			}
-			if t.ack.deaf != nil {
-				return t.unheard()
-			}
-		case err != nil:
-			return t.finish(reasonOf(err, byError), err)
-		case saw.full:
-			if err := t.take(saw, framing.Timeout); err != nil {
-				return bySink, err
-			}
-			return byVolume, t.malformed
-		case saw.n == 0:
-			t.server.workspaces.put(saw.ws)
-			return t.finish(byEOF, nil)
-		default:
-			if err := t.take(saw, framing.EOF); err != nil {
-				return bySink, err
-			}
-			if t.ack.deaf != nil {
-				return t.unheard()
-			}
-			if t.malformed != nil {
-				return t.lastWords(byMalformed, framing.Malformed), t.malformed
-			}
-			t.sayNoMore()
-		}
+}
+
+// listen waits for what comes next, and sees to it. A reason is that the session ends.
+func (t *talk) listen() (reason, error) {
+	if err := t.read(t.onRead); err != nil {
+		return t.interrupted(err)
 	}
+	if t.ws.n == 0 || t.ws.full {
+		return t.hearLast()
+	}
+	if err := t.take(framing.EOF); err != nil {
+		return bySink, err
+	}
+	if t.ack.deaf != nil || t.malformed != nil {
+		return t.giveUp()
+	}
+	t.sayNoMore()
+	return "", nil
+}
+
+// interrupted sees to a wait that has ended with an error.
+func (t *talk) interrupted(err error) (reason, error) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return t.finish(reasonOf(err, byError), err)
+	}
+	if why := t.woken(); why != "" {
+		return why, nil
+	}
+	if t.ack.deaf != nil {
+		return t.unheard()
+	}
+	return "", nil
+}
+
+// hearLast sees to a look that shows the end: of the stream, of what a session may send, or by an error.
+func (t *talk) hearLast() (reason, error) {
+	if t.ws.full {
+		if err := t.take(framing.Timeout); err != nil {
+			return bySink, err
+		}
+		return byVolume, t.malformed
+	}
+	err := t.ws.err
+	t.letGo()
+	if err != nil {
+		err = os.NewSyscallError("recv", err)
+		return t.finish(reasonOf(err, byError), err)
+	}
+	return t.finish(byEOF, nil)
+}
+
+// giveUp ends a session whose client does not take its acknowledgements, or does not keep to the framing.
+func (t *talk) giveUp() (reason, error) {
+	if t.ack.deaf != nil {
+		return t.unheard()
+	}
+	return t.lastWords(byMalformed, framing.Malformed), t.malformed
 }
 
 // deafTo ends a session whose client did not take what it was sent; what it has said by now is recorded all the same. why is the
@@ -145,56 +183,87 @@ func (t *talk) deafTo(err error, why reason) (reason, error) {
 
 // take records the messages that are seen, and then takes them from the socket. What is no whole message yet waits there, or is
 // recorded with flag when no more will come.
-func (t *talk) take(saw sight, flag framing.Flag) error {
-	now := time.Now()
-	saw.ws.encoder.Begin(&t.source, now)
+func (t *talk) take(flag framing.Flag) error {
 	first := t.records
-	data := saw.ws.in[:saw.n]
-	if len(t.moved) > 0 {
-		t.moved = append(t.moved, data...)
-		data = t.moved
-	}
-	t.slot.SetBusy(true)
-	rest, err := t.cut(saw, data, flag)
-	t.slot.SetBusy(false)
+	fresh, done, err := t.record(flag)
 	if err != nil {
-		t.server.workspaces.put(saw.ws)
+		t.letGo()
 		return t.fail(first, err)
 	}
-	recorded := len(data) - len(rest)
-	kept := t.keepRecorded(data[:recorded])
-	began := len(rest) > 0 && (t.begun.IsZero() || t.records > first)
-	old := t.records == first && saw.n <= t.past.unread // nothing has come since the process before
-	done := t.keep(saw, rest)
-	t.past.unread = max(t.past.unread-done, 0)
-	if err := t.hand(saw.ws, first); err != nil {
+	if err := t.hand(first); err != nil {
 		return err
 	}
+	t.consume(done, t.records > first, fresh)
+	return nil
+}
+
+// record makes records, which hand is to have written, of the messages that are seen. It returns whether anything has come since the
+// process before, and how many bytes the socket will be done with.
+func (t *talk) record(flag framing.Flag) (fresh bool, done int, err error) {
+	first := t.records
+	t.start()
+	t.slot.SetBusy(true)
+	n, err := t.cut(flag)
+	t.slot.SetBusy(false)
+	if err != nil {
+		return false, 0, err
+	}
+	if fresh = t.records > first || t.ws.n > t.past.unread; fresh { // else the silence goes on
+		t.heard = t.ws.now
+	}
+	return fresh, t.recorded(n), nil
+}
+
+// start has what is seen be the end of what there is, and the records that are made of it show this moment.
+func (t *talk) start() {
+	t.ws.now = time.Now()
+	t.ws.encoder.Begin(&t.source, t.ws.now)
+	if len(t.moved) > 0 {
+		t.moved = append(t.moved, t.ws.in[:t.ws.n]...)
+	}
+}
+
+// data is what there is of the stream from the first message on that is not recorded.
+func (t *talk) data() []byte {
+	if len(t.moved) > 0 {
+		return t.moved
+	}
+	return t.ws.in[:t.ws.n]
+}
+
+// recorded sees to what there is, of which n bytes are in records, and returns how many the socket will be done with.
+func (t *talk) recorded(n int) (done int) {
+	data := t.data()
+	if t.relay != nil {
+		t.relay.owe(data[:n], len(t.moved) > 0)
+	}
+	done = t.keep(data[n:])
+	t.past.unread = max(t.past.unread-done, 0)
+	return done
+}
+
+// consume takes from the socket what is written. more says that there are messages among it, fresh what record does.
+func (t *talk) consume(done int, more, fresh bool) {
 	t.slot.Shelve(t.offset, t.moved)
 	t.acknowledge() // before they leave the kernel: a client that outlives us is acknowledged rather twice than never
-	done -= t.handOn(kept, recorded)
-	if t.records > first {
+	if t.relay != nil {
+		done -= t.handOn()
+	}
+	if more {
 		t.slot.Count(t.tally())
 	}
-	t.control(func(fd uintptr) {
-		_ = discard(fd, done) // the next look tells
-		t.expect(fd, t.waiting+1)
-	})
-	switch {
-	case old: // the silence goes on
-	case t.deadline.IsZero():
-		t.heard = now
-	default:
+	_ = discard(t.fd, done) // the next look tells
+	t.expect(t.waiting + 1)
+	if fresh && !t.deadline.IsZero() {
 		t.heard = time.Now() // while the sink had us wait, the silence was ours
 	}
 	switch {
-	case len(rest) == 0:
+	case t.waiting+len(t.moved) == 0:
 		t.begun = time.Time{}
-	case began:
+	case more || t.begun.IsZero():
 		t.begun = t.heard
 		t.hasten()
 	}
-	return nil
 }
 
 // tally is how far the session has come.
@@ -202,67 +271,86 @@ func (t *talk) tally() state.Tally {
 	return state.Tally{Offset: t.offset, Records: t.records, Framing: t.framing.Memory()}
 }
 
-// cut encodes the messages in data and returns what is none yet. Output that has become long goes to the sink.
-func (t *talk) cut(saw sight, data []byte, flag framing.Flag) (rest []byte, err error) {
-	for ended := false; ; {
-		var m framing.Message
-		if !ended {
-			m = t.framing.Next(data)
-			ended = m.Len() == 0 && saw.last
-		}
-		if ended {
-			m = t.framing.Rest(data, flag)
-		}
-		if m.Len() == 0 && !ended && len(data) > minPiece && !t.fits(saw, data) {
-			m = t.framing.Part(data[:len(data)-1]) // a byte is left to say how the message ended
-		}
-		if m.Len() == 0 {
-			return data, nil
-		}
-		t.encode(saw.ws, m)
-		data = data[m.Len():]
-		if len(saw.ws.out) >= outSize {
-			if _, err := t.server.sink.Gather(saw.ws.out); err != nil {
-				return nil, err
+// cut encodes the messages that there are and returns how many bytes they are. Output that has become long goes to the sink.
+func (t *talk) cut(flag framing.Flag) (n int, err error) {
+	for t.next(n, flag) {
+		n += t.ws.framed.Len()
+		t.encode()
+		if len(t.ws.out) >= outSize {
+			if err := t.gather(); err != nil {
+				return n, err
 			}
-			saw.ws.out = saw.ws.out[:0]
 		}
 	}
+	return n, nil
+}
+
+// next makes the first message behind n bytes what is encoded next; it says false when there is none.
+func (t *talk) next(n int, flag framing.Flag) bool {
+	ws, data := t.ws, t.data()[n:]
+	if !ws.ended {
+		ws.framed = t.framing.Next(data)
+		ws.ended = ws.framed.Len() == 0 && ws.last
+	}
+	switch {
+	case ws.ended:
+		ws.framed = t.framing.Rest(data, flag)
+	case ws.framed.Len() == 0 && len(data) > minPiece && !t.fits(data):
+		ws.framed = t.framing.Part(data[:len(data)-1]) // a byte is left to say how the message ended
+	}
+	return ws.framed.Len() > 0
+}
+
+// gather gives the sink what is encoded so far.
+func (t *talk) gather() error {
+	_, err := t.server.sink.Gather(t.ws.out)
+	t.ws.out = t.ws.out[:0]
+	return err
 }
 
 // keep sees to rest, the end of what is seen, and returns how many bytes the socket is done with. rest waits in the socket, but
 // for what has been moved before, is long, or is in the way.
-func (t *talk) keep(saw sight, rest []byte) (done int) {
+func (t *talk) keep(rest []byte) (done int) {
+	saw := t.ws.n
 	switch {
-	case t.stays(saw, rest):
-		t.moved, t.waiting, done = nil, len(rest), saw.n-len(rest)
+	case t.stays(rest):
+		t.moved, t.waiting, done = nil, len(rest), saw-len(rest)
 	case len(rest) == len(t.moved): // it is there already
-		t.waiting, done = 0, saw.n
+		t.waiting, done = 0, saw
 	case len(rest) < cap(t.moved)/2:
-		t.moved, t.waiting, done = slices.Clone(rest), 0, saw.n
+		t.moved, t.waiting, done = slices.Clone(rest), 0, saw
 	default:
-		t.moved, t.waiting, done = append(t.moved[:0], rest...), 0, saw.n
+		t.moved, t.waiting, done = append(t.moved[:0], rest...), 0, saw
 	}
 	t.server.partials.hold(t, cap(t.moved))
 	return done
 }
 
 // stays says whether rest may wait in the socket, where all of it still is.
-func (t *talk) stays(saw sight, rest []byte) bool {
-	return len(rest) <= min(saw.n, moveSize) && !saw.move
+func (t *talk) stays(rest []byte) bool {
+	return len(rest) <= min(t.ws.n, moveSize) && !t.ws.move
 }
 
 // encode appends one message to the workspace's output.
-func (t *talk) encode(ws *workspace, m framing.Message) {
+func (t *talk) encode() {
+	m, to := &t.ws.framed, &t.ws.message
 	crashOn(m.Data())
-	if m.Flag == framing.Malformed && t.malformed == nil {
-		t.malformed = fmt.Errorf("no %s message begins at byte %d", t.settings.framing.Kind, t.offset)
+	if m.Flag == framing.Malformed {
+		t.complain()
 	}
-	t.message(ws, record.Message{Offset: t.offset, Raw: m.Raw, HeadLen: m.HeadLen, EndLen: m.EndLen, Flag: m.Flag.String()})
+	to.Offset, to.Raw, to.HeadLen, to.EndLen, to.Flag = t.offset, m.Raw, m.HeadLen, m.EndLen, m.Flag.String()
+	t.message(t.ws)
 	if t.acks() {
 		t.owe(m)
 	}
 	t.offset += int64(m.Len())
+}
+
+// complain notes that the client does not keep to the framing.
+func (t *talk) complain() {
+	if t.malformed == nil {
+		t.malformed = fmt.Errorf("no %s message begins at byte %d", t.settings.framing.Kind, t.offset)
+	}
 }
 
 // finish records what was moved out of a socket that has nothing more to give. why stays the reason unless the sink fails.
@@ -270,7 +358,8 @@ func (t *talk) finish(why reason, err error) (reason, error) {
 	if len(t.moved) == 0 {
 		return why, err
 	}
-	if err := t.take(sight{ws: t.server.workspaces.get(), last: true}, framing.EOF); err != nil {
+	t.borrow().last = true
+	if err := t.take(framing.EOF); err != nil {
 		return bySink, err
 	}
 	return why, err
@@ -285,14 +374,16 @@ func (t *talk) over() bool {
 // It returns why, unless the sink fails.
 func (t *talk) lastWords(why reason, flag framing.Flag) reason {
 	for left := t.room(t.unread()); left > 0 || len(t.moved) > 0; {
-		saw := sight{ws: t.server.workspaces.get(), move: true} // before control, which others wait for
-		t.control(func(fd uintptr) { saw.n, _ = peek(fd, saw.ws.in) })
-		saw.n = min(max(saw.n, 0), left)
-		saw.last = saw.n == 0 || saw.n == left
-		if err := t.take(saw, flag); err != nil {
+		ws := t.borrow()
+		n, _ := peek(t.fd, ws.in)
+		n = min(max(n, 0), left)
+		left -= n
+		ws.n, ws.move, ws.last = n, true, n == 0 || left == 0
+		last := ws.last
+		if err := t.take(flag); err != nil {
 			return bySink
 		}
-		if left -= saw.n; saw.last {
+		if last {
 			break
 		}
 	}
@@ -300,10 +391,7 @@ func (t *talk) lastWords(why reason, flag framing.Flag) reason {
 }
 
 // unread is how many bytes have arrived and were not taken from the socket.
-func (t *talk) unread() (n int) {
-	t.control(func(fd uintptr) { n = unread(fd) })
-	return n
-}
+func (t *talk) unread() int { return unread(t.fd) }
 
 // drain implements model.
 func (t *talk) drain() {
@@ -328,14 +416,15 @@ func (t *talk) handOver() { t.wake() }
 // with us: then it is recorded as a piece.
 func (t *talk) depart() reason {
 	if len(t.moved) > 0 && !t.slot.Shelved(t.offset, len(t.moved)) {
-		ws, first := t.server.workspaces.get(), t.records
-		ws.encoder.Begin(&t.source, time.Now())
+		first := t.records
+		t.borrow()
+		t.start()
 		for len(t.moved) > 0 {
-			m := t.framing.Part(t.moved)
-			t.encode(ws, m)
-			t.moved = t.moved[m.Len():]
+			t.ws.framed = t.framing.Part(t.moved)
+			t.moved = t.moved[t.ws.framed.Len():]
+			t.encode()
 		}
-		if err := t.hand(ws, first); err != nil {
+		if err := t.hand(first); err != nil {
 			return bySink
 		}
 		t.slot.Count(t.tally())

@@ -19,7 +19,7 @@ func newThreadTalk(s *session, fd int) (threadTalk, error) {
 		return threadTalk{}, err
 	}
 	s.commit = s.server.sink.CommitNow
-	return threadTalk{talkOver(s, newThreaded(fd, b))}, nil
+	return threadTalk{talkOver(s, newThreaded(fd, b), fd)}, nil
 }
 
 // serve implements model. The thread is never given back: it ends with the goroutine.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"tcpmux/daemon/framing"
 	"tcpmux/daemon/record"
 )
 
@@ -19,9 +20,13 @@ const (
 
 // workspace is what a session needs between looking at bytes and handing records to the sink.
 type workspace struct {
-	in      []byte // what is seen of the socket
-	out     []byte // encoded records
-	parcel  []byte // what a session's process has sent
+	sight
+	in      []byte          // what is seen of the socket
+	out     []byte          // encoded records
+	parcel  []byte          // what a session's process has sent
+	framed  framing.Message // what is being recorded
+	message record.Message  // the same, as a record
+	now     time.Time       // when what is seen came
 	encoder encoder
 }
 
@@ -29,7 +34,7 @@ type workspace struct {
 type encoder interface {
 	Begin(src *record.Source, now time.Time)
 	Open(dst []byte) []byte
-	Message(dst []byte, m record.Message) []byte
+	Message(dst []byte, m *record.Message) []byte
 	Close(dst []byte, reason string, records, bytes int64) []byte
 }
 
@@ -94,6 +99,8 @@ func (w *workspaces) pause(ctx context.Context) (resume func()) {
 
 // put takes a workspace back. What it had grown to for an unusual client is let go.
 func (w *workspaces) put(ws *workspace) {
+	ws.sight = sight{}
+	ws.framed, ws.message.Raw = framing.Message{}, nil // they may be of what had been moved
 	ws.out = ws.out[:0]
 	if cap(ws.out) > 2*outSize {
 		ws.out = nil

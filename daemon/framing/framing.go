@@ -24,10 +24,10 @@ const (
 	Malformed
 )
 
+var flags = [...]string{"", "eof", "cut", "timeout", "malformed"}
+
 // String returns the word that records show in brackets; "" for Whole.
-func (f Flag) String() string {
-	return [...]string{"", "eof", "cut", "timeout", "malformed"}[f]
-}
+func (f Flag) String() string { return flags[f] }
 
 // Message is what Next and Rest cut off a stream: a message, or a piece of one that is longer than the limit. It is small enough to
 // be handed on in registers.

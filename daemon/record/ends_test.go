@@ -9,7 +9,7 @@ import (
 )
 
 // said makes the records of messages of a session, one behind the other.
-func said(session string, from int64, messages ...Message) (lines []byte) {
+func said(session string, from int64, messages ...*Message) (lines []byte) {
 	e := NewEncoder(JSON)
 	e.Begin(&Source{Listener: "tcpmux", Session: session, Remote: "192.0.2.1:5"}, time.Unix(1700000000, 0))
 	for _, m := range messages {
@@ -21,7 +21,7 @@ func said(session string, from int64, messages ...Message) (lines []byte) {
 }
 
 func TestEnds(t *testing.T) {
-	line := func(text string) Message { return message("", text, "\r\n", "") }
+	line := func(text string) *Message { return message("", text, "\r\n", "") }
 	a := said("a", 100, line("one"), message("\x00\xff\x03", "\xff\"\n", "", ""))
 	b := said("b", 0, line(`"session":"a"`), line("\u2028"))
 	for _, c := range []struct {

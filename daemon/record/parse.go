@@ -204,7 +204,7 @@ func (p *Parser) compare(line []byte) error {
 	case KindClose:
 		p.expected = p.again.Close(p.expected[:0], p.rec.Reason, p.rec.Records, p.rec.Bytes)
 	default:
-		p.expected = p.again.Message(p.expected[:0], p.rec.Message)
+		p.expected = p.again.Message(p.expected[:0], &p.rec.Message)
 	}
 	want := p.expected[:len(p.expected)-1]
 	if bytes.Equal(line, want) {

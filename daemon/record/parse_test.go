@@ -101,7 +101,7 @@ func FuzzParse(f *testing.F) {
 			m := message(string(head), string(data), string(end), flag)
 			m.Offset = offset
 			want := []Record{
-				{Time: now, Kind: KindMessage, Source: *alice, Message: m},
+				{Time: now, Kind: KindMessage, Source: *alice, Message: *m},
 				{Time: now, Kind: KindOpen, Source: *alice},
 				{Time: now, Kind: KindClose, Source: *alice, Reason: "eof", Records: 3, Bytes: offset},
 			}
@@ -119,7 +119,7 @@ func FuzzParse(f *testing.F) {
 				var again []byte
 				switch r.Kind {
 				case KindMessage:
-					again = e.Message(nil, r.Message)
+					again = e.Message(nil, &r.Message)
 				case KindOpen:
 					again = e.Open(nil)
 				case KindClose:
@@ -137,7 +137,7 @@ func FuzzParse(f *testing.F) {
 func same(got, want Record, format Format) bool {
 	if format == Text {
 		want.Listener, want.Session = "", ""
-		want.Message = message("", string(want.Data()), "", want.Flag)
+		want.Message = *message("", string(want.Data()), "", want.Flag)
 	}
 	return got.Time.Equal(want.Time) && got.Kind == want.Kind && got.Source == want.Source && got.Offset == want.Offset &&
 		bytes.Equal(got.Raw, want.Raw) && got.HeadLen == want.HeadLen && got.EndLen == want.EndLen &&

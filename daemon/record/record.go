@@ -91,7 +91,7 @@ func (e *Encoder) Begin(src *Source, now time.Time) {
 
 // Message appends the record of one message. As text it leaves out what is the framing's: only JSON gives back the exact
 // bytes of the stream.
-func (e *Encoder) Message(dst []byte, m Message) []byte {
+func (e *Encoder) Message(dst []byte, m *Message) []byte {
 	if e.format == JSON {
 		dst = strconv.AppendInt(append(e.who(dst, "message"), `,"offset":`...), m.Offset, 10)
 		if m.HeadLen > 0 {

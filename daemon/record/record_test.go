@@ -24,7 +24,7 @@ func TestText(t *testing.T) {
 	}{
 		{"open", string(e.Open(nil)), "2026-11-22T12:00:05.001234Z open from 192.0.2.7:40312\n"},
 		{"whole", string(e.Message(nil, message("", "hello", "\n", ""))), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: hello\n"},
-		{"empty", string(e.Message(nil, Message{})), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: \n"},
+		{"empty", string(e.Message(nil, &Message{})), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: \n"},
 		{"flagged", string(e.Message(nil, message("2 ", "x", "", "eof"))), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312 [eof]: x\n"},
 		{"close", string(e.Close(nil, "idle", 2, 9)), "2026-11-22T12:00:05.001234Z close from 192.0.2.7:40312: idle, 2 records, 9 bytes\n"},
 	} {
@@ -35,8 +35,8 @@ func TestText(t *testing.T) {
 }
 
 // message is one of these parts.
-func message(head, data, end, flag string) Message {
-	return Message{Raw: []byte(head + data + end), HeadLen: len(head), EndLen: len(end), Flag: flag}
+func message(head, data, end, flag string) *Message {
+	return &Message{Raw: []byte(head + data + end), HeadLen: len(head), EndLen: len(end), Flag: flag}
 }
 
 func TestJSON(t *testing.T) {

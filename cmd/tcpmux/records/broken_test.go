@@ -59,7 +59,7 @@ func tellSession(rnd *rand.Rand, i int) (lines []storyLine) {
 		m := record.Message{Offset: offset, Raw: slices.Concat(head, data, end), HeadLen: len(head), EndLen: len(end)}
 		m.Flag = string(pick(rnd, "", "", "cut"))
 		next := offset + int64(m.Len())
-		lines = append(lines, storyLine{string(e.Message(nil, m)), i, record.KindMessage, offset, next})
+		lines = append(lines, storyLine{string(e.Message(nil, &m)), i, record.KindMessage, offset, next})
 		offset = next
 	}
 	if events && rnd.IntN(4) > 0 {

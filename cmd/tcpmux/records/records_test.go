@@ -34,7 +34,7 @@ func newPen(f record.Format, session, remote string, at time.Time) *pen {
 func (p *pen) open() *pen { p.b.Write(p.Open(nil)); return p }
 
 func (p *pen) say(offset int64, data, end, flag string) *pen {
-	p.b.Write(p.Message(nil, record.Message{Offset: offset, Raw: []byte(data + end), EndLen: len(end), Flag: flag}))
+	p.b.Write(p.Message(nil, &record.Message{Offset: offset, Raw: []byte(data + end), EndLen: len(end), Flag: flag}))
 	return p
 }
 
