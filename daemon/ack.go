@@ -24,7 +24,7 @@ type acks struct {
 
 // ackState is how far a talk is with its client's acknowledgements.
 type ackState struct {
-	form  template // bound to the session; its text is "" when none are sent
+	form  template // bound to the session
 	owed  *acks    // for messages that are not recorded yet; nil: none
 	piece int      // bytes of a message whose last piece has not come
 	mute  bool     // the client has been told that we will say no more, so no acknowledgement either
@@ -54,12 +54,12 @@ func (t *talk) owe(m *framing.Message) {
 }
 
 // acknowledge sends the client what it is due, in order. Until it has taken that it is read no further; when it does not in time, or
-// has gone, t.ack.deaf says so.
+// has gone, deaf says so.
 func (t *talk) acknowledge() {
-	due := t.ack.owed
-	if due == nil {
+	if t.ack == nil || t.ack.owed == nil {
 		return
 	}
+	due := t.ack.owed
 	t.ack.owed = nil
 	for left := due.lengths; len(left) > 0 && t.ack.deaf == nil; {
 		due.text = due.text[:0]
@@ -86,7 +86,15 @@ func (t *talk) sayNoMore() {
 }
 
 // acks says whether the client is sent acknowledgements: where a program serves it, nobody but that speaks.
-func (t *talk) acks() bool { return t.ack.form.text != "" }
+func (t *talk) acks() bool { return t.ack != nil }
+
+// deaf is not nil when the client does not take its acknowledgements.
+func (t *talk) deaf() error {
+	if t.ack == nil {
+		return nil
+	}
+	return t.ack.deaf
+}
 
 // unheard ends a session whose client does not take its acknowledgements, or has gone; what it has said by now is recorded all the
 // same.

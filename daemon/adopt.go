@@ -82,7 +82,7 @@ func (c *session) restore(k known, written int64) {
 	if at := c.slot.Opened(); !at.IsZero() {
 		c.opened = at
 	}
-	c.past = past{
+	c.past = &past{
 		resumed: true,
 		greeted: k.greeted,
 		opened:  !c.slot.Opened().IsZero() || c.slot == nil,

@@ -125,7 +125,7 @@ func (c *clerk) hello() error {
 	c.session.opened = c.session.opened.Add(-h.age)
 	c.session.finishing.Store(h.finishing)
 	c.session.offset = h.offset
-	c.session.past.framing = h.memory
+	c.session.past = &past{framing: h.memory}
 	if h.silence > 0 {
 		c.session.past.heard, c.session.past.unread = time.Now().Add(-h.silence), h.unread
 	}

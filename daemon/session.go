@@ -29,7 +29,7 @@ type session struct {
 	settings *listenerSettings // as they were when it began
 	events   bool              // its opening and closing are records
 	model    model
-	commit   func(record.Ticket) error // waits until what was handed to the sink is written
+	threaded bool // a goroutine that owns its thread serves it
 	source   record.Source
 	peer     netip.AddrPort // the other end of the connection
 	pass     admission.Pass // what it counts in, until it is over
@@ -40,7 +40,7 @@ type session struct {
 
 	slot  *state.Slot // what the next process will know; nil: nothing
 	entry ring.Entry
-	past  past
+	past  *past
 
 	// What the server has told it.
 	leaving   atomic.Bool // it goes on with the next process
@@ -95,9 +95,9 @@ func beginSession(srv *Server, ln *listener, source record.Source) *session {
 		listener: ln,
 		settings: ln.settings.Load(),
 		events:   srv.events.Load(),
-		commit:   srv.sink.Commit,
 		source:   source,
 		opened:   time.Now(),
+		past:     &noPast,
 	}
 }
 
@@ -237,7 +237,11 @@ func (s *session) hand(ws *workspace, first int64) error {
 	ticket, err := s.server.sink.Gather(ws.out)
 	s.server.workspaces.put(ws)
 	if err == nil {
-		err = s.commit(ticket)
+		if s.threaded {
+			err = s.server.sink.CommitNow(ticket)
+		} else {
+			err = s.server.sink.Commit(ticket)
+		}
 	}
 	if err != nil {
 		return s.fail(first, err)

@@ -36,6 +36,9 @@ type past struct {
 	moved   []byte    // the beginning of a message, from the session's offset on
 }
 
+// noPast is that of a session that began with this process. It is shared, and nobody changes it.
+var noPast past
+
 // add takes note of an accepted connection.
 func (v *survival) add(s *session, fd int, cookie uint64) {
 	if v == nil || !v.keep || s.settings.launch != nil { // a program lives no longer than we

@@ -32,8 +32,8 @@ type talk struct {
 	pressed   atomic.Bool // it takes too much of it
 	malformed error       // not nil: the client does not keep to the framing
 	relay     *relay      // hands on what is recorded; nil: to nobody
-	ack       ackState
-	ws        *workspace // what a look shows, until it is taken; nil while there is nothing: a client that waits holds none
+	ack       *ackState   // nil: none are sent
+	ws        *workspace  // what a look shows, until it is taken; nil while there is nothing: a client that waits holds none
 	onRead    func(uintptr) bool
 }
 
@@ -70,7 +70,9 @@ func (t *talk) serve() (reason, error) {
 // greetFirst greets the client; from then on drain tells it, and it is acknowledged.
 func (t *talk) greetFirst() error {
 	err := t.greet()
-	t.ack.form = t.settings.ack.bind(t.session)
+	if form := t.settings.ack; form.text != "" {
+		t.ack = &ackState{form: form.bind(t.session)}
+	}
 	t.greeted.Store(true)
 	if t.finishing.Load() { // drain tells only who has been greeted by then
 		t.drain()
@@ -125,7 +127,7 @@ func (t *talk) listen() (reason, error) {
 	if err := t.take(framing.EOF); err != nil {
 		return bySink, err
 	}
-	if t.ack.deaf != nil || t.malformed != nil {
+	if t.deaf() != nil || t.malformed != nil {
 		return t.giveUp()
 	}
 	t.sayNoMore()
@@ -140,7 +142,7 @@ func (t *talk) interrupted(err error) (reason, error) {
 	if why := t.woken(); why != "" {
 		return why, nil
 	}
-	if t.ack.deaf != nil {
+	if t.deaf() != nil {
 		return t.unheard()
 	}
 	return "", nil
@@ -165,7 +167,7 @@ func (t *talk) hearLast() (reason, error) {
 
 // giveUp ends a session whose client does not take its acknowledgements, or does not keep to the framing.
 func (t *talk) giveUp() (reason, error) {
-	if t.ack.deaf != nil {
+	if t.deaf() != nil {
 		return t.unheard()
 	}
 	return t.lastWords(byMalformed, framing.Malformed), t.malformed
@@ -238,7 +240,9 @@ func (t *talk) recorded(n int) (done int) {
 		t.relay.owe(data[:n], len(t.moved) > 0)
 	}
 	done = t.keep(data[n:])
-	t.past.unread = max(t.past.unread-done, 0)
+	if t.past.unread > 0 {
+		t.past.unread = max(t.past.unread-done, 0)
+	}
 	return done
 }
 
@@ -429,7 +433,7 @@ func (t *talk) depart() reason {
 		}
 		t.slot.Count(t.tally())
 	}
-	t.past.framing = t.framing.Memory()
+	t.past = &past{framing: t.framing.Memory()}
 	return byLeave
 }
 

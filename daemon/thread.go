@@ -18,7 +18,7 @@ func newThreadTalk(s *session, fd int) (threadTalk, error) {
 		_ = unix.Close(fd) // nothing was read or written
 		return threadTalk{}, err
 	}
-	s.commit = s.server.sink.CommitNow
+	s.threaded = true
 	return threadTalk{talkOver(s, newThreaded(fd, b), fd)}, nil
 }
 

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -34,7 +35,7 @@ type kernel struct{}
 
 func (kernel) hold(f *os.File) (handle, error) {
 	raw, err := f.SyscallConn()
-	return &openFile{f, raw}, err
+	return &openFile{f, raw, int(f.Fd())}, err
 }
 
 func (kernel) syncDir(name string) error { return syncDir(name) }
@@ -43,6 +44,23 @@ func (kernel) syncDir(name string) error { return syncDir(name) }
 type openFile struct {
 	*os.File
 	raw syscall.RawConn
+	fd  int // for Write
+}
+
+// Write is write(2), as often as it takes. A record file is in no poller, and is not closed while it is written: without the care that
+// os.File takes of that, the stack of whoever writes, which may be an idle client's ever after, stays small.
+func (f *openFile) Write(b []byte) (n int, err error) {
+	for n < len(b) {
+		m, err := unix.Write(f.fd, b[n:])
+		n += max(m, 0)
+		switch {
+		case err != nil && err != unix.EINTR:
+			return n, err
+		case m == 0:
+			return n, io.ErrUnexpectedEOF
+		}
+	}
+	return n, nil
 }
 
 func (f *openFile) datasync() error {

@@ -21,12 +21,24 @@ func (f *File) settle() error {
 	}
 	if now := time.Now(); now.Sub(f.looked) >= time.Second || now.Before(f.looked) {
 		f.looked, f.spare = now, 0
-		if f.keeper.idle() {
-			f.keeper.keep(f.opt.rule())
-		}
-		return f.follow()
+		return elsewhere(f.look)
 	}
 	return nil
+}
+
+// look does what is to be done once a second.
+func (f *File) look() error {
+	if f.keeper.idle() {
+		f.keeper.keep(f.opt.rule())
+	}
+	return f.follow()
+}
+
+// elsewhere calls f on another goroutine, and waits: it is deep, and the stack of whoever writes may be an idle client's ever after.
+func elsewhere(f func() error) error {
+	done := make(chan error)
+	go func() { done <- f() }()
+	return <-done
 }
 
 // cutBack cuts off what a failed write left, unless somebody has cut off more meanwhile, to make room: then Truncate would

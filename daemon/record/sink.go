@@ -188,24 +188,25 @@ func (s *Sink) flush(lines []byte) error {
 	for wait := retryMin; ; wait = min(2*wait, retryMax) {
 		n, err := s.out.Write(lines)
 		s.report(err)
-		if lines = lines[n:]; err == nil {
+		if err == nil {
 			return nil
 		}
-		if !s.rest(wait) {
-			return errors.Join(ErrSinkClosed, err)
+		lines = lines[n:]
+		if err := s.rest(wait, err); err != nil {
+			return err
 		}
 	}
 }
 
-// rest waits before the next try. It says false when the sink is closed meanwhile.
-func (s *Sink) rest(wait time.Duration) bool {
+// rest waits before the next try, after the last one failed with that error. It fails when the sink is closed meanwhile.
+func (s *Sink) rest(wait time.Duration, failed error) error {
 	s.setResting(true)
 	defer s.setResting(false)
 	select {
 	case <-time.After(wait):
-		return true
+		return nil
 	case <-s.quit:
-		return false
+		return errors.Join(ErrSinkClosed, failed)
 	}
 }
 
