@@ -114,13 +114,7 @@ func (s *Server) start(c *session) {
 	c.overdue.Store(s.expired.Load())
 	s.sessions[c] = struct{}{}
 	s.mu.Unlock()
-	go s.runSession(c)
-}
-
-// runSession is a session's goroutine.
-func (s *Server) runSession(c *session) {
-	c.run()
-	s.forget(c)
+	go c.run()
 }
 
 // forget has a session that is over count no more.

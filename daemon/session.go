@@ -131,24 +131,28 @@ func (s *session) bidFinish() {
 	s.model.drain()
 }
 
-// run serves the client to the end. When it returns all that the client sent is written, unless the sink, or the process that
+// run is a session's goroutine: it serves the client to the end. When it returns all that the client sent is written, unless the sink, or the process that
 // served it, has failed.
 func (s *session) run() {
 	if s.past.suspect {
 		s.end(bySuspect, nil)
-		return
+	} else {
+		s.served(s.model.serve())
 	}
-	why, err := s.model.serve()
-	if s.leaving.Load() && (why == byLeave || why == bySink) { // what the sink did not take is still in the socket
+	s.server.forget(s)
+}
+
+// served sees to what is left of a session that has been served.
+func (s *session) served(why reason, err error) {
+	switch {
+	case s.leaving.Load() && (why == byLeave || why == bySink): // what the sink did not take is still in the socket
 		s.model.close()
-		return
-	}
-	if why == byRefusal {
+	case why == byRefusal:
 		s.server.survival.retire(s)
 		s.model.close()
-		return
+	default:
+		s.end(why, err)
 	}
-	s.end(why, err)
 }
 
 // end ends a session that has been served: it is recorded, the peer is told, and it is logged.

@@ -59,7 +59,12 @@ func (w *workspaces) get() *workspace {
 	case ws := <-w.free:
 		return ws
 	default:
+		return w.another()
 	}
+}
+
+// another is get when none is free.
+func (w *workspaces) another() *workspace {
 	select {
 	case ws := <-w.free:
 		return ws

@@ -243,11 +243,16 @@ func (f *File) create(flags int) (*os.File, error) {
 // append writes lines. What a failed write leaves of a line is cut off, at once or before the next write.
 func (f *File) append(lines []byte) (int, error) {
 	n, err := f.f.Write(lines)
-	if err == nil {
-		f.size += int64(n)
-		return n, nil
+	if err != nil {
+		return f.failed(lines[:n], err)
 	}
-	good := bytes.LastIndexByte(lines[:n], '\n') + 1
+	f.size += int64(n)
+	return n, nil
+}
+
+// failed sees to what of the lines was written when a write failed.
+func (f *File) failed(written []byte, err error) (int, error) {
+	n, good := len(written), bytes.LastIndexByte(written, '\n')+1
 	if n > good {
 		// Where the file ends is asked, not reckoned: an outside copytruncate may have moved it.
 		info, serr := f.f.Stat()

@@ -72,10 +72,11 @@ func (s *Sink) Gather(lines []byte) (Ticket, error) {
 
 // Commit returns when what Gather gave the ticket for, and all that was gathered before it, is written. It fails only when the
 // sink is closed before.
-func (s *Sink) Commit(t Ticket) error {
+func (s *Sink) Commit(t Ticket) error { // no defer: its caller's stack is to stay small
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.commit(uint64(t), true)
+	err := s.commit(uint64(t), true)
+	s.mu.Unlock()
+	return err
 }
 
 // CommitNow is Commit for one who had better not yield: a goroutine that owns its thread would cost two switches of threads.
