@@ -8,25 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"tcpmux/config"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/systemd"
 )
-
-// sinkGrace is how long sessions whose drain is over may still wait for a record file that fails.
-const sinkGrace = 5 * time.Second
 
 // Reload brings a running daemon a new configuration, or says why there is none. It is called while the service manager is
 // told that the daemon reloads.
@@ -63,68 +53,95 @@ type daemon struct {
 // sockets that systemd passed in, the programs or the rules that it names; and any other error when it could not start or go
 // on. Wishes come while it serves. The daemon's own log goes to stderr unless the configuration names a file. Run may be
 // called once in a process: systemd's sockets are handed out once.
-func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer) (err error) {
-	d := &daemon{cfg: cfg}
+func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer) error {
 	sockets, stored, err := systemd.Sockets()
 	if err != nil {
 		return fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
 	keepDescriptors()
-	if err := checkPrograms(cfg.Listeners); err != nil {
-		return err
-	}
-	if d.rules, err = openRules(cfg.Listeners); err != nil {
-		return err
-	}
-	if d.log, err = openLog(cfg, stderr); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.log.close()) }()
+	d := &daemon{cfg: cfg}
+	return d.run(ctx, sockets, stored, wishes, stderr)
+}
 
-	d.troubles = &troubles{log: d.log.Logger}
-	opt, err := recordOptions(cfg, d.troubles)
-	if err != nil {
+// run is the life of the daemon, with the sockets and the clients of the process before.
+func (d *daemon) run(ctx context.Context, sockets, stored []systemd.Socket, wishes Wishes, stderr io.Writer) (err error) {
+	defer func() { err = errors.Join(err, d.close()) }()
+	if err := d.open(sockets, stderr); err != nil {
 		return err
 	}
-	if d.file, d.sink, err = openSink(opt, d.log.Logger); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.file.Close()) }()
-	defer d.sink.Close()
-
-	if d.lns, err = listen(cfg.Listeners, sockets, d.log.Logger); err != nil {
-		return err
-	}
-	allowThreads(cfg)
-	d.srv = newServer(d.sink, encoderOf(opt.Format), cfg.Record.Events, cfg.Limits.Clients, d.log.Logger)
-	d.srv.configure(cfg, d.lns, d.rules)
-
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer d.outlive(stored)()
-	var serving sync.WaitGroup
-	for _, ln := range d.lns {
-		serving.Go(func() {
-			if err := d.srv.Serve(ln); !errors.Is(err, ErrServerClosed) {
-				cancel(err)
-			}
-		})
-	}
+	served := d.serve(cancel)
 	go d.feedWatchdog(ctx) // it may hang in a sink that does: nobody waits for it
 
 	d.notify("READY=1", d.status())
 	d.log.Info("ready", "records", d.file.Path())
 	if upgrade := d.mind(ctx, wishes); upgrade {
 		err := d.bequeath()
-		serving.Wait()
+		served.Wait()
 		return err
 	}
 	d.end(errors.Is(context.Cause(ctx), ErrRestart) && d.survives())
-	serving.Wait()
+	served.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return nil
+}
+
+// open opens what clients are served with, from the last thing that their bytes come to up to the first. What it has opened when it
+// fails close closes.
+func (d *daemon) open(sockets []systemd.Socket, stderr io.Writer) (err error) {
+	if err := checkPrograms(d.cfg.Listeners); err != nil {
+		return err
+	}
+	if d.rules, err = openRules(d.cfg.Listeners); err != nil {
+		return err
+	}
+	if d.log, err = openLog(d.cfg, stderr); err != nil {
+		return err
+	}
+	d.troubles = &troubles{log: d.log.Logger}
+	opt, err := recordOptions(d.cfg, d.troubles)
+	if err != nil {
+		return err
+	}
+	if d.file, d.sink, err = openSink(opt, d.log.Logger); err != nil {
+		return err
+	}
+	if d.lns, err = listen(d.cfg.Listeners, sockets, d.log.Logger); err != nil {
+		return err
+	}
+	allowThreads(d.cfg)
+	d.srv = newServer(d.sink, encoderOf(opt.Format), d.cfg.Record.Events, d.cfg.Limits.Clients, d.log.Logger)
+	d.srv.configure(d.cfg, d.lns, d.rules)
+	return nil
+}
+
+// close closes what open has opened, but for the listeners: whoever serves one closes it.
+func (d *daemon) close() (err error) {
+	if d.sink != nil {
+		d.sink.Close()
+		err = d.file.Close()
+	}
+	if d.log != nil {
+		err = errors.Join(err, d.log.close())
+	}
+	return err
+}
+
+// serve lets clients in, and calls fail with the reason when a listener ends by itself. It returns who waits until all have ended.
+func (d *daemon) serve(fail func(error)) *sync.WaitGroup {
+	var serving sync.WaitGroup
+	for _, ln := range d.lns {
+		serving.Go(func() {
+			if err := d.srv.Serve(ln); !errors.Is(err, ErrServerClosed) {
+				fail(err)
+			}
+		})
+	}
+	return &serving
 }
 
 // mind keeps the service manager's status line up to date and does what is wished, until ctx is done, or another program is to take
@@ -158,68 +175,6 @@ func (d *daemon) mind(ctx context.Context, wishes Wishes) (upgrade bool) {
 
 // allowThreads lets Go's runtime have a thread for each client: beyond its own limit it would end the process.
 func allowThreads(cfg config.Config) { debug.SetMaxThreads(cfg.Limits.Clients + 10_000) }
-
-// encoderOf makes encoders of records in a format.
-func encoderOf(format record.Format) func() encoder {
-	return func() encoder { return record.NewEncoder(format) }
-}
-
-// openSink opens the record file and the sink in front of it.
-func openSink(opt record.FileOptions, log *slog.Logger) (*record.File, *record.Sink, error) {
-	file, err := record.OpenFile(opt)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w%s", err, fileHint(err))
-	}
-	var since time.Time
-	return file, record.NewSink(file, func(err error) {
-		if err != nil {
-			since = time.Now()
-			log.Error("records cannot be written, clients wait", "err", fmt.Errorf("%w%s", err, fileHint(err)))
-			return
-		}
-		log.Warn("records are written again", "duration", time.Since(since).Round(time.Millisecond))
-	}), nil
-}
-
-// recordOptions are the options of the record file.
-func recordOptions(cfg config.Config, t *troubles) (record.FileOptions, error) {
-	opt := fileOptions(cfg, cfg.Record.File)
-	opt.Sync, opt.MinFree = cfg.Record.Sync, cfg.Record.MinFree
-	opt.Trouble = t.note
-	var err error
-	opt.Format, err = record.ParseFormat(cfg.Record.Format)
-	return opt, err
-}
-
-// fileOptions are the options of a rotating file that the kernel has on disk when it likes; a relative path is below
-// $LOGS_DIRECTORY (systemd.exec(5)).
-func fileOptions(cfg config.Config, path string) record.FileOptions {
-	if dir, _, _ := strings.Cut(os.Getenv("LOGS_DIRECTORY"), ":"); !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
-	}
-	return record.FileOptions{
-		Path:       path,
-		Mode:       fs.FileMode(cfg.Record.Mode),
-		MaxSize:    cfg.Record.MaxSize,
-		MaxBackups: cfg.Record.MaxBackups,
-		MaxAge:     cfg.Record.MaxAge,
-		Compress:   cfg.Record.Compress,
-		Sync:       record.SyncNever,
-	}
-}
-
-// fileHint names the next step when the record file cannot be opened.
-func fileHint(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return " (its directory is not there: make it; one that was removed under the packaged unit comes back by systemctl restart tcpmux)"
-	case errors.Is(err, fs.ErrPermission):
-		return " (the daemon's user must be able to write the directory, or set file under [record])"
-	case errors.Is(err, unix.EROFS):
-		return " (the unit lets the daemon write only its own directory: systemctl edit tcpmux.service, ReadWritePaths=)"
-	}
-	return ""
-}
 
 // end lets the clients finish, then closes them; or leaves them to the next process, if one follows, after those have finished that
 // cannot go on.
@@ -256,29 +211,4 @@ func (d *daemon) meanwhile(do func()) {
 		do()
 	}()
 	d.mind(ctx, Wishes{})
-}
-
-// giveUp closes a sink that fails, or stands still, when ctx is done: the sessions could not end otherwise. What it
-// did not take is counted session by session. A sink that is only slow has its time.
-func (d *daemon) giveUp(ctx context.Context, ended <-chan struct{}) {
-	select {
-	case <-ended:
-		return
-	case <-ctx.Done():
-	}
-	tick := time.NewTicker(sinkGrace)
-	defer tick.Stop()
-	for tries := d.sink.Tries(); ; {
-		select {
-		case <-ended:
-			return
-		case <-tick.C:
-		}
-		now := d.sink.Tries()
-		if d.sink.Failing() || now == tries {
-			d.sink.Close()
-			return
-		}
-		tries = now
-	}
 }
