@@ -60,8 +60,9 @@ func (f *File) mend(in io.ReaderAt) error {
 	if err != nil {
 		return f.opt.fail("read", cause(err))
 	}
-	// Barcodes and other numbers are lines of other programs that are replaced by us, on the same file.
-	if ours := isPiece(head) && (start > 0 || len(piece) >= len("2026-")); (!ours || !isPiece(piece)) && len(piece) > 0 {
+	// Barcodes and other numbers are lines of other programs that are replaced by us, on the same file. None ends in zeros.
+	zeros := len(piece) < pieceSize && int64(len(piece)) < f.size-start
+	if ours := isPiece(head) && (start > 0 || zeros || len(piece) >= len("2026-")); (!ours || !isPiece(piece)) && len(piece) > 0 {
 		f.opt.tell(TornLine, f.opt.fail("open", errors.New("its last line, which is no record, was not whole and has been ended")))
 		_, err := f.append([]byte("\n"))
 		return err

@@ -310,6 +310,8 @@ func TestLastLineThatIsNotWhole(t *testing.T) {
 		{"a piece of an object", object + object[:12], object, JSON},
 		{"zeros of a loss of power", whole + "2026-11-22T13:05\x00\x00\x00\x00", whole, Text},
 		{"nothing but a piece and zeros", "2026-11\x00\x00\x00\x00", "", Text},
+		{"nothing but the first bytes of a piece, and zeros", "20\x00\x00\x00\x00", "", Text},
+		{"nothing but a short number", "20", "20\n", Text},
 		{"nothing but zeros", "\x00\x00\x00\x00\x00\x00\x00\x00", "", Text},
 		{"zeros behind a record", whole + strings.Repeat("\x00", 100), whole, Text},
 		{"another's line behind ours", whole + "time=2026", whole + "time=2026\n", Text},

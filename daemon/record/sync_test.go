@@ -413,6 +413,9 @@ func checkLedger(t *testing.T, all string, promised []int64) {
 	t.Helper()
 	next := make([]int64, len(promised))
 	for line := range bytes.Lines([]byte(strings.TrimSuffix(all, "2026-01-01T00:00:00.000000Z from 0: after\n"))) {
+		if 1 < len(line) && len(line) <= len("2026\n") && strings.HasPrefix("2026", strings.TrimSuffix(string(line), "\n")) {
+			continue // what is left of the first line of a file is no more than any number, and kept
+		}
 		var w int
 		var i int64
 		if _, err := fmt.Sscanf(string(line), "2026-01-01T00:00:00.000000Z from %d: %d\n", &w, &i); err != nil || w >= len(next) || next[w] != i {
