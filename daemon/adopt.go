@@ -61,6 +61,7 @@ func (s *Server) resume(lns []*listener, fd int, cookie uint64, written func(ses
 		s.seat(c)
 		return c, nil
 	}
+	known.skip(fd, slot.Tally().Offset)
 	c.restore(known, written(name))
 	if slot.Crashed() >= maxCrashes {
 		c.past.suspect = true
@@ -108,6 +109,18 @@ type known struct {
 	unread        int       // bytes that had arrived by then and were not taken from the socket
 	over          bool      // both directions have ended, and there is nothing to read
 	reset         bool      // it was broken off
+}
+
+// skip takes from the socket what of the stream before an offset is in it still: the process before has recorded so far, and died
+// before it could take it.
+func (k *known) skip(fd int, offset int64) {
+	n := offset - k.consumed
+	if n <= 0 || n > int64(k.unread) { // the latter only where the state is damaged
+		return
+	}
+	if discard(uintptr(fd), int(n)) == nil {
+		k.consumed, k.unread = offset, k.unread-int(n)
+	}
 }
 
 // States of a connection (include/net/tcp_states.h).

@@ -63,7 +63,7 @@ type clerk struct {
 
 func newClerk(o *orders) *clerk {
 	c := &clerk{orders: o, post: newPost(o.channel), listener: newListener(config.Listener{}, nil, false)}
-	c.server = newServer(c.post, func() encoder { return parcelEncoder{} }, false, 1, slog.New(slog.DiscardHandler))
+	c.server = newServer(c.post, func() encoder { return parcelEncoder{c.post} }, false, 1, slog.New(slog.DiscardHandler))
 	return c
 }
 
@@ -83,8 +83,8 @@ func (c *clerk) obey() error {
 			if err := c.hello(); err != nil {
 				return err
 			}
-		case orderWritten:
-			c.post.written()
+		case orderWritten, orderKept, orderNotKept:
+			c.post.answered(order == orderKept)
 		case orderDrain:
 			c.session.finishing.Store(true)
 			c.session.model.drain()
@@ -118,6 +118,7 @@ func (c *clerk) hello() error {
 		return err
 	}
 	c.server.bannerTimeout = h.bannerTimeout
+	c.server.notes = newNotes(c.post, h)
 	c.bind(h.bounds)
 	l := c.listener.settings.Load()
 	l.banner, l.ack, l.AckTimeout, l.framing = template{text: h.banner}, newAck(h.ack), h.ackTimeout, h.framing
@@ -125,7 +126,7 @@ func (c *clerk) hello() error {
 	c.session.opened = c.session.opened.Add(-h.age)
 	c.session.finishing.Store(h.finishing)
 	c.session.offset = h.offset
-	c.session.past = &past{framing: h.memory}
+	c.session.past = &past{framing: h.memory, moved: h.moved}
 	if h.silence > 0 {
 		c.session.past.heard, c.session.past.unread = time.Now().Add(-h.silence), h.unread
 	}

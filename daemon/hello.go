@@ -20,6 +20,8 @@ type hello struct {
 	memory        int64 // what the framing has to know there
 	silence       time.Duration
 	unread        int    // bytes that had come before it
+	moved         []byte // the beginning of a message, from offset on
+	noting        bool   // notes are kept
 	banner        string // placeholders filled in
 	ack           string // placeholders filled in, but for those that each message fills in
 }
@@ -33,10 +35,11 @@ func (h hello) appendTo(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.memory))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.silence))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.unread))
-	dst = append(dst, bit(h.finishing), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.banner)))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(h.ack)))
-	return append(append(h.bounds.appendTo(dst), h.banner...), h.ack...)
+	dst = append(dst, bit(h.finishing), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian), bit(h.noting))
+	for _, n := range [...]int{len(h.banner), len(h.ack), len(h.moved)} {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(n))
+	}
+	return append(append(append(h.bounds.appendTo(dst), h.banner...), h.ack...), h.moved...)
 }
 
 func bit(b bool) byte {
@@ -47,7 +50,7 @@ func bit(b bool) byte {
 }
 
 func readHello(in io.Reader) (h hello, err error) {
-	var head [8*8 + 1 + 3 + 4 + 4]byte
+	var head [8*8 + 1 + 3 + 1 + 3*4]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return h, err
 	}
@@ -61,12 +64,17 @@ func readHello(in io.Reader) (h hello, err error) {
 	h.unread = int(binary.BigEndian.Uint64(head[56:]))
 	h.finishing = head[64] == 1
 	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[65]), int(head[66]), head[67] == 1
+	h.noting = head[68] == 1
 	if h.bounds, err = readBounds(in); err != nil {
 		return h, err
 	}
-	banner := binary.BigEndian.Uint32(head[68:])
-	texts := make([]byte, banner+binary.BigEndian.Uint32(head[72:]))
-	_, err = io.ReadFull(in, texts)
-	h.banner, h.ack = string(texts[:banner]), string(texts[banner:])
-	return h, err
+	var texts [3][]byte
+	for i := range texts {
+		texts[i] = make([]byte, binary.BigEndian.Uint32(head[69+4*i:]))
+		if _, err := io.ReadFull(in, texts[i]); err != nil {
+			return h, err
+		}
+	}
+	h.banner, h.ack, h.moved = string(texts[0]), string(texts[1]), texts[2]
+	return h, nil
 }

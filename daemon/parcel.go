@@ -18,11 +18,14 @@ import (
 const (
 	orderHello   = 'h' // and a hello
 	orderWritten = 'w' // the messages of one parcel are written
+	orderKept    = 'k' // so is a note
+	orderNotKept = 'n' // there is no room for it
 	orderBind    = 'b' // and bounds, in force from now on
 	orderDrain   = 'd' // say no more to the client
 	orderLeave   = 'l' // leave the client to the next process
 	orderExpire  = 'x' // the time to finish is over
 	parcelData   = 'm' // messages; one orderWritten answers them all
+	parcelNote   = 'n' // a note; one orderKept or orderNotKept answers it
 	parcelEnd    = 'e' // the session is over: an ending
 )
 
@@ -33,11 +36,12 @@ const parcelHead = 1 + 4
 var flags = [...]string{framing.Whole.String(), framing.EOF.String(), framing.Cut.String(), framing.Timeout.String(), framing.Malformed.String()}
 
 // parcelEncoder is a child's encoder: what it makes, unpack takes apart again in the daemon, which alone writes records.
-type parcelEncoder struct{}
+type parcelEncoder struct{ *post }
 
 func (parcelEncoder) Begin(*record.Source, time.Time) {}
 
-func (parcelEncoder) Message(dst []byte, m *record.Message) []byte {
+func (e parcelEncoder) Message(dst []byte, m *record.Message) []byte {
+	e.cut = isNoted(false, m.Flag)
 	n := byte(0)
 	for flags[n] != m.Flag {
 		n++
@@ -107,10 +111,12 @@ func parseEnding(b []byte) (e ending, err error) {
 // post is a child's sink: it sends what is gathered to the daemon, and waits until that says that it is written.
 type post struct {
 	out io.Writer
+	cut bool // the last message is a piece of one; of the session's goroutine
 
 	mu   sync.Mutex
 	sent uint64 // parcels
-	done uint64 // of these, written
+	done uint64 // of these, answered
+	kept bool   // the last of those was a note, and is kept
 	come sync.Cond
 }
 
@@ -127,32 +133,55 @@ func (p *post) Gather(messages []byte) (record.Ticket, error) {
 	if len(messages) == 0 {
 		return record.Ticket(p.sent), nil
 	}
-	head := binary.BigEndian.AppendUint32([]byte{parcelData}, uint32(len(messages)))
-	if _, err := p.out.Write(append(head, messages...)); err != nil {
+	return p.send(parcelData, messages)
+}
+
+// send sends a parcel that will be answered. It is called with mu held.
+func (p *post) send(kind byte, body []byte) (record.Ticket, error) {
+	head := binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body)))
+	if _, err := p.out.Write(append(head, body...)); err != nil {
 		return 0, os.NewSyscallError("send to the daemon", err)
 	}
 	p.sent++
 	return record.Ticket(p.sent), nil
 }
 
+// note has the daemon keep a note, and says whether it does.
+func (p *post) note(n note) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t, err := p.send(parcelNote, n.appendTo(nil))
+	if err != nil {
+		return false // the daemon has gone
+	}
+	p.await(t)
+	return p.kept
+}
+
 // Commit waits until the daemon says that they are written. It never fails: when the daemon ends, so does the process.
 func (p *post) Commit(t record.Ticket) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.await(t)
+	return nil
+}
+
+// await waits until a parcel is answered. It is called with mu held.
+func (p *post) await(t record.Ticket) {
 	for p.done < uint64(t) {
 		p.come.Wait()
 	}
-	return nil
 }
 
 // CommitNow is Commit: what has been sent already cannot be hurried.
 func (p *post) CommitNow(t record.Ticket) error { return p.Commit(t) }
 
-// written notes that one more parcel is written.
-func (p *post) written() {
+// answered notes that one more parcel is dealt with, and whether it was a note that is kept.
+func (p *post) answered(kept bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done++
+	p.kept = kept
 	p.come.Broadcast()
 }
 

@@ -80,6 +80,9 @@ func (c *child) introduce(w *worker) error {
 		return err
 	}
 	c.worker = w
+	if c.past.moved != nil {
+		c.past.moved = nil // it is the process's to keep
+	}
 	return nil
 }
 
@@ -169,6 +172,10 @@ func (c *child) serve() (reason, error) {
 				c.worker.allow(workerGrace)
 			}
 			c.order(orderWritten)
+		case parcelNote:
+			if err := c.note(n); err != nil {
+				return c.orphaned(err)
+			}
 		case parcelEnd:
 			return c.end(n)
 		default:
@@ -189,6 +196,8 @@ func (c *child) hello() hello {
 		memory:        c.past.framing,
 		silence:       c.silence(),
 		unread:        c.past.unread,
+		moved:         c.past.moved,
+		noting:        c.slot != nil,
 		banner:        c.banner(),
 		ack:           c.settings.ack.bind(c.session).text,
 		ackTimeout:    c.settings.AckTimeout,
@@ -225,7 +234,7 @@ func (c *child) record(n int) error {
 		return errOrphan
 	}
 	c.worker.allow(0)
-	first := c.records
+	first, noted := c.records, false
 	ws.encoder.Begin(&c.source, time.Now())
 	for len(parcel) > 0 {
 		if ws.message, parcel, err = unpack(parcel); err != nil {
@@ -234,11 +243,42 @@ func (c *child) record(n int) error {
 		}
 		c.message(ws)
 		c.offset = ws.message.Offset + int64(ws.message.Len())
+		noted = isNoted(c.settings.ack.text != "", ws.message.Flag)
 	}
 	if err := c.hand(ws, first); err != nil {
 		return err
 	}
-	c.slot.Count(state.Tally{Offset: c.offset, Records: c.records})
+	if !noted {
+		c.slot.Count(state.Tally{Offset: c.offset, Records: c.records})
+	}
+	return nil
+}
+
+// note keeps what the process is about to take from the socket, and how far its session has come.
+func (c *child) note(n int) error {
+	ws := c.server.workspaces.get()
+	defer c.server.workspaces.put(ws)
+	c.worker.allow(workerGrace)
+	body, err := c.worker.body(ws.parcel, n)
+	if ws.parcel = body; err != nil {
+		return errOrphan
+	}
+	e, err := parseNote(body)
+	if err == nil && e.offset != c.offset {
+		err = errParcel
+	}
+	if err != nil {
+		return err
+	}
+	if c.worker.allow(0); c.overdue.Load() {
+		c.worker.allow(workerGrace)
+	}
+	c.slot.Count(state.Tally{Offset: e.offset, Records: c.records, Framing: e.framing})
+	if c.slot.Extend(e.offset, e.have, e.more) {
+		c.order(orderKept)
+	} else {
+		c.order(orderNotKept)
+	}
 	return nil
 }
 

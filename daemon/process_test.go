@@ -216,7 +216,7 @@ func TestAProcessHasOneMemory(t *testing.T) {
 }
 
 func TestParcelsGiveBackWhatWasPacked(t *testing.T) {
-	var e parcelEncoder
+	e := parcelEncoder{&post{}}
 	e.Begin(nil, time.Time{})
 	packed := []record.Message{
 		{Raw: []byte("one\x00\r\n"), EndLen: 2},
@@ -251,7 +251,7 @@ func TestEndingsPass(t *testing.T) {
 
 // FuzzUnpack holds that no process can make the daemon read beyond what it sent, or record what is no message.
 func FuzzUnpack(f *testing.F) {
-	f.Add(parcelEncoder{}.Message(nil, &record.Message{Offset: 5, Raw: []byte("hello\n"), EndLen: 1, Flag: "eof"}))
+	f.Add(parcelEncoder{&post{}}.Message(nil, &record.Message{Offset: 5, Raw: []byte("hello\n"), EndLen: 1, Flag: "eof"}))
 	f.Add([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255})
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0})
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 'x'})

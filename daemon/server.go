@@ -33,6 +33,7 @@ type Server struct {
 	refusals      refusals
 	spare         spare
 	partials      *partials
+	notes         *notes       // of a session's process: what the daemon keeps for it; nil: the session's slot does
 	records       atomic.Int64 // messages written
 	workless      atomic.Bool  // the last process that was to be started for a client was not
 	leftovers     atomic.Int64 // clients that had to be closed

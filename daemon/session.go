@@ -108,8 +108,7 @@ func (s *session) setModel(fd int) (err error) {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // it is only slower then
 	}
 	switch {
-	case s.settings.launch != nil && s.past.resumed, // no program begins in the middle of a stream
-		s.past.moved != nil: // nor any process
+	case s.settings.launch != nil && s.past.resumed: // no program begins in the middle of a stream
 		s.model, err = newTalk(s, fd)
 	case s.settings.launch != nil && s.settings.Record:
 		s.model, err = newRecordedExecution(s, fd)

@@ -211,13 +211,7 @@ func TestWithoutStateConnectionsGoOn(t *testing.T) {
 
 // TestALongMessageGoesOnWithTheNextDaemon, though its beginning is out of the kernel.
 func TestALongMessageGoesOnWithTheNextDaemon(t *testing.T) {
-	shelved := func(c *config.Config) {
-		asJSON(c)
-		if c.Listeners[0].Model == "process" { // which has no shelf
-			c.Listeners[0].Model = "goroutine"
-		}
-	}
-	d, e := surviving(t, shelved)
+	d, e := surviving(t, asJSON)
 	d.open()
 	conn := d.greeted()
 	long := strings.Repeat("x", moveSize+1)
@@ -225,13 +219,75 @@ func TestALongMessageGoesOnWithTheNextDaemon(t *testing.T) {
 	d.kernelHolds(0)
 	for range 2 {
 		d.leave()
-		d = e.heir(shelved, 0)
+		d = e.heir(asJSON, 0)
 		conn.say(long)
 		d.kernelHolds(0)
 	}
 	conn.say("end\nnext\n")
 	next := fmt.Sprint(4 + 3*len(long) + 4)
 	d.records(`"offset":4,"data":"`+strings.Repeat(long, 3)+`end"`, `"offset":`+next+`,"data":"next"`)
+}
+
+// TestWhatACrashWouldLoseIsKept, before it can come: what is out of the kernel and not recorded, and what the framing has to know.
+func TestWhatACrashWouldLoseIsKept(t *testing.T) {
+	long := strings.Repeat("x", moveSize+1)
+	const head = "\x00\x01\x00\x00" // of 64 KiB
+	prefixed := func(c *config.Config) { c.Listeners[0].Framing, c.Listeners[0].MaxMessage = "length-prefixed", 1024 }
+	for _, c := range []struct {
+		name    string
+		change  func(*config.Config)
+		say     []string
+		tally   state.Tally
+		shelved string
+	}{
+		{"a message", nil, []string{"one\n"}, state.Tally{Offset: 4, Records: 1}, ""},
+		{"a long beginning", nil, []string{"one\n" + long}, state.Tally{Offset: 4, Records: 1}, long},
+		{"a beginning that grows", nil, []string{"one\n" + long, long, "!"}, state.Tally{Offset: 4, Records: 1}, long + long + "!"},
+		{"a long message that ends", nil, []string{long, "\n"}, state.Tally{Offset: moveSize + 2, Records: 1}, ""},
+		{"the next long beginning", nil, []string{long, "\n" + long}, state.Tally{Offset: moveSize + 2, Records: 1}, long},
+		{"acknowledged", func(c *config.Config) { c.Listeners[0].Ack = "ok\n" }, []string{"one\n" + long}, state.Tally{Offset: 4, Records: 1}, long},
+		{"a piece", prefixed, []string{head + long[:1500]}, state.Tally{Offset: 1028, Records: 1, Framing: 1<<16 - 1024}, ""},
+		{"all pieces", prefixed, []string{head + strings.Repeat("x", 1<<16)}, state.Tally{Offset: 4 + 1<<16, Records: 64}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, _ := surviving(t, c.change)
+			d.open()
+			conn := d.greeted()
+			said := 0
+			for _, text := range c.say {
+				d.kernelHolds(0)
+				conn.say(text)
+				said += len(text)
+			}
+			slot := d.onlySession().slot
+			eventually(t, func() bool { return slot.Tally() == c.tally }, func() { t.Errorf("tally: got %+v, want %+v", slot.Tally(), c.tally) })
+			d.kernelHolds(said - int(c.tally.Offset) - len(c.shelved))
+			taken := c.tally.Offset + int64(len(c.shelved))
+			if got, base := slot.Shelf(taken); string(got) != c.shelved || len(got) > 0 && base != c.tally.Offset {
+				t.Errorf("shelf: got %d bytes from %d, want %d from %d", len(got), base, len(c.shelved), c.tally.Offset)
+			}
+		})
+	}
+}
+
+// TestWhatIsRecordedIsTaken though the daemon was killed before it had taken it from its socket: nothing is recorded twice, as text
+// neither.
+func TestWhatIsRecordedIsTaken(t *testing.T) {
+	d, e := surviving(t, nil)
+	d.open()
+	conn := d.greeted()
+	conn.say("one\nhalf")
+	d.records(": one\n")
+	s := d.onlySession()
+	d.leave()
+	conn.say(" a line\nnext\nlast\n")
+	s.slot.Count(state.Tally{Offset: int64(len("one\nhalf a line\n")), Records: 2}) // as if it had been recorded
+	next := e.heir(nil, 0)
+	_ = conn.CloseWrite()
+	got := next.records(": next\n", ": last\n", ": eof, 4 records, 26 bytes\n")
+	if strings.Contains(got, "a line") {
+		t.Errorf("got %q, want no message that was recorded before", got)
+	}
 }
 
 // TestALongMessageIsInPiecesWhenItsDaemonLeaves: what is out of the kernel, and on no shelf, would be lost otherwise.

@@ -108,7 +108,7 @@ func (t *talk) resume() {
 		t.heard = t.past.heard
 	}
 	t.framing.Recall(t.past.framing)
-	if t.moved = t.past.moved; t.moved != nil {
+	if t.moved = t.past.moved; len(t.moved) > 0 {
 		t.past.moved = nil
 		t.server.partials.hold(t, cap(t.moved))
 		t.begun = t.heard
@@ -248,13 +248,10 @@ func (t *talk) recorded(n int) (done int) {
 
 // consume takes from the socket what is written. more says that there are messages among it, fresh what record does.
 func (t *talk) consume(done int, more, fresh bool) {
-	t.slot.Shelve(t.offset, t.moved)
 	t.acknowledge() // before they leave the kernel: a client that outlives us is acknowledged rather twice than never
+	t.note(more)
 	if t.relay != nil {
 		done -= t.handOn()
-	}
-	if more {
-		t.slot.Count(t.tally())
 	}
 	_ = discard(t.fd, done) // the next look tells
 	t.expect(t.waiting + 1)
@@ -268,6 +265,27 @@ func (t *talk) consume(done int, more, fresh bool) {
 		t.begun = t.heard
 		t.hasten()
 	}
+}
+
+// note keeps, where a crash of ours does not reach it, how far the session has come, if it has, and then what is about to leave the
+// kernel: who finds the first without the second knows that the kernel still has it.
+func (t *talk) note(more bool) {
+	switch {
+	case t.server.notes != nil:
+		t.server.notes.take(t.tally(), t.acks() && more, t.moved)
+		return
+	case more:
+		t.slot.Count(t.tally())
+	}
+	t.slot.Shelve(t.offset, t.moved)
+}
+
+// noted says whether the beginning of a message that is out of the kernel is kept beyond our end.
+func (t *talk) noted() bool {
+	if t.server.notes != nil {
+		return t.server.notes.keep(t.offset, len(t.moved))
+	}
+	return t.slot.Shelved(t.offset, len(t.moved))
 }
 
 // tally is how far the session has come.
@@ -419,7 +437,7 @@ func (t *talk) handOver() { t.wake() }
 // depart leaves the client to the next process. The beginning of a message that is out of the kernel is on the shelf, or would be lost
 // with us: then it is recorded as a piece.
 func (t *talk) depart() reason {
-	if len(t.moved) > 0 && !t.slot.Shelved(t.offset, len(t.moved)) {
+	if len(t.moved) > 0 && !t.noted() {
 		first := t.records
 		t.borrow()
 		t.start()

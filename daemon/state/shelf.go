@@ -10,32 +10,59 @@ import (
 // Shelve keeps data, which begins at base in the client's stream and was or will be taken from the socket next, in place of what was
 // kept before. It is called before the bytes are taken. Of what is too long nothing is kept.
 func (s *Slot) Shelve(base int64, data []byte) {
-	if s == nil || s.file.header().shelves == 0 {
+	if s == nil {
 		return
 	}
 	have := int(s.at.shelved.Load())
-	if s.at.base.Load() != base || have > len(data) || len(data) > shelfSize {
-		s.empty()
-		have = 0
+	if have == 0 && len(data) == 0 { // as nearly always
 		s.at.base.Store(base)
-	}
-	if len(data) == have || len(data) > shelfSize {
 		return
 	}
-	for at := have; at < len(data); {
-		n, err := unix.Pwrite(s.file.fd, data[at:], s.shelf()+int64(at))
-		if err != nil && err != unix.EINTR || n == 0 {
-			s.empty() // there is no memory: what is not kept is lost in a crash, and in no other way
-			return
-		}
-		at += max(n, 0)
+	if s.at.base.Load() != base || have > len(data) {
+		have = 0
 	}
-	s.at.shelved.Store(int64(len(data)))
+	s.Extend(base, have, data[have:])
+}
+
+// Extend is Shelve for data of which the first have bytes are kept already, by the calls before: more is the rest of it. It says whether
+// all is kept.
+func (s *Slot) Extend(base int64, have int, more []byte) (kept bool) {
+	if s == nil || s.file.header().shelves == 0 {
+		return false
+	}
+	if have == 0 && !s.keeps(base, 0) {
+		s.empty()
+		s.at.base.Store(base)
+	}
+	if !s.keeps(base, have) || have+len(more) > shelfSize || !s.write(more, have) {
+		s.empty() // what is not kept is lost in a crash, and in no other way
+		return false
+	}
+	s.at.shelved.Store(int64(have + len(more)))
+	return true
+}
+
+// keeps says whether n bytes are kept from base on.
+func (s *Slot) keeps(base int64, n int) bool {
+	return s.at.base.Load() == base && s.at.shelved.Load() == int64(n)
+}
+
+// write puts data into the shelf, and says false when there is no memory.
+func (s *Slot) write(data []byte, at int) bool {
+	for len(data) > 0 {
+		n, err := unix.Pwrite(s.file.fd, data, s.shelf()+int64(at))
+		if err != nil && err != unix.EINTR || n == 0 {
+			return false
+		}
+		n = max(n, 0)
+		data, at = data[n:], at+n
+	}
+	return true
 }
 
 // Shelved says whether n bytes are kept from base on.
 func (s *Slot) Shelved(base int64, n int) bool {
-	return s != nil && s.at.base.Load() == base && s.at.shelved.Load() == int64(n) && n > 0
+	return s != nil && s.keeps(base, n) && n > 0
 }
 
 // Shelf returns what is kept of the stream before an offset, up to which it was taken from the socket, and where that begins; nil

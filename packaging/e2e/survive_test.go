@@ -332,8 +332,14 @@ func (r *rig) slowly() {
 }
 
 // The beginning of a long message is out of the kernel when the daemon dies.
-func TestALongMessageOutlivesAKill(t *testing.T) {
-	r := jsonRecords(t)
+func TestALongMessageOutlivesAKill(t *testing.T)          { outliveInAMessage(t, "goroutine") }
+func TestALongMessageOfAThreadOutlivesAKill(t *testing.T) { outliveInAMessage(t, "thread") }
+func TestALongMessageOfAProcessOutlivesAKill(t *testing.T) {
+	outliveInAMessage(t, "process")
+}
+
+func outliveInAMessage(t *testing.T, model string) {
+	r := jsonRecords(t, `model = "goroutine"`, `model = "`+model+`"`)
 	m := r.throng.join(1)[0]
 	r.throng.settled()
 	for range 3 {
