@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -341,6 +342,89 @@ func TestASilenceThatWasTooLongIsOver(t *testing.T) {
 		t.Errorf("got the end after %v, want it before %v, as another silence took %v", took, most, time.Since(began))
 	}
 	next.records(" [timeout]: half\n", "close from "+silent.addr()+": idle, 2 records, 8 bytes\n")
+}
+
+// TestTimeGoesOnWhileNobodyRuns: what a client may take is counted from when it began, whoever served it then.
+func TestTimeGoesOnWhileNobodyRuns(t *testing.T) {
+	const most = 500 * time.Millisecond
+	for _, c := range []struct {
+		name   string
+		change func(*config.Policy)
+		want   string
+	}{
+		{"a session's", func(p *config.Policy) { p.MaxSession = most }, ": age, 2 records, 8 bytes\n"},
+		{"a message's", func(p *config.Policy) { p.MessageTimeout = most }, ": slow, 2 records, 8 bytes\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, e := surviving(t, nil)
+			d.open()
+			conn := d.greeted()
+			conn.say("one\nhalf")
+			d.records(": one\n")
+			d.leave()
+			time.Sleep(most) // what it may take
+			began := time.Now()
+			next := e.heir(bounding(c.change), 0)
+			other := next.greeted()
+			other.say("one\nhalf")
+			conn.hearEnd()
+			took := time.Since(began)
+			other.hearEnd()
+			if most := time.Since(began) * 3 / 4; took > most {
+				t.Errorf("got the end after %v, want it before %v, as another's time took %v", took, most, time.Since(began))
+			}
+			next.records(" from "+conn.addr()+" [timeout]: half\n", "close from "+conn.addr()+c.want)
+		})
+	}
+}
+
+// TestBytesCountOnWithTheNextDaemon: a session may send no more for having had two daemons.
+func TestBytesCountOnWithTheNextDaemon(t *testing.T) {
+	change := bounding(func(p *config.Policy) { p.MaxSessionBytes = int64(len("one\nhalf a line\n")) })
+	d, e := surviving(t, change)
+	d.open()
+	conn := d.greeted()
+	conn.say("one\nhalf")
+	d.records(": one\n")
+	d.leave()
+	next := e.heir(change, 0)
+	conn.say(" a line\ntoo much\n")
+	next.records(": half a line\n", "close from "+conn.addr()+": volume, 2 records, 16 bytes\n")
+}
+
+// TestPlacesAreTakenOnWithTheNextDaemon: who was there counts, and gives the place back.
+func TestPlacesAreTakenOnWithTheNextDaemon(t *testing.T) {
+	change := func(c *config.Config) { c.Limits.Clients = 1 }
+	d, e := surviving(t, change)
+	d.open()
+	conn := d.greeted()
+	d.leave()
+	next := e.heir(change, 0)
+	waiting := next.client()
+	next.log.await(t, "as many clients as limits.clients allows")
+	if n := next.srv.Clients(); n != 1 {
+		t.Errorf("clients: got %d, want 1", n)
+	}
+	_ = conn.CloseWrite()
+	conn.hearEnd()
+	waiting.hear(next.banner)
+}
+
+// TestSourcesCountOnWithTheNextDaemon, whose limit was reached under the one before.
+func TestSourcesCountOnWithTheNextDaemon(t *testing.T) {
+	change := func(c *config.Config) { c.Limits.ClientsPerSource = 1 }
+	d, e := surviving(t, change)
+	d.open()
+	conn := d.greeted()
+	d.leave()
+	next := e.heir(change, 0)
+	next.client().refused("")
+	_ = conn.CloseWrite()
+	conn.hearEnd()
+	eventually(t, func() bool {
+		_, err := io.ReadFull(next.client(), make([]byte, len(next.banner)))
+		return err == nil
+	}, func() { t.Error("got nobody let in, want one once the first has left") })
 }
 
 // TestSuspectsAreClosed: daemon after daemon has died over the same bytes.

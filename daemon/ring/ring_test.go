@@ -3,6 +3,7 @@ package ring
 import (
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -416,6 +417,68 @@ func TestTooManyInFlightIsRefusedBeforeTheKernelDoes(t *testing.T) {
 	if got := r.figures(); got.InFlight > r.most-slack || got.Living == 0 || got.Young == 0 {
 		t.Errorf("got %+v, want some enlisted and at most %d in flight", got, r.most-slack)
 	}
+}
+
+// TestTheKernelRefusesTooManyInFlight of one user, who may have more elsewhere: nothing is lost by that.
+func TestTheKernelRefusesTooManyInFlight(t *testing.T) {
+	r, elsewhere := newRing(t, 0), newRing(t, 0)
+	s := keep(t, r)
+	var all [40]*conn
+	for i := range all {
+		all[i] = newConn(t)
+		to := elsewhere
+		if i < 2 {
+			to = r
+		}
+		to.Add(&all[i].Entry, all[i].fd, time.Now())
+	}
+	if err := elsewhere.EnlistAll(); err != nil {
+		t.Fatal(err)
+	}
+	defer elsewhere.Close()
+	runtime.LockOSThread() // for good: it has lost its powers
+	dropPowers(t)
+	relax := limitFiles(t, 8)
+	err := r.EnlistAll()
+	relax()
+	if !errors.Is(err, ErrFull) || !errors.Is(err, unix.ETOOMANYREFS) {
+		t.Errorf("got %v, want %v and %v", err, ErrFull, unix.ETOOMANYREFS)
+	}
+	if err := r.EnlistAll(); err != nil {
+		t.Errorf("again: got %v, want them enlisted", err)
+	}
+	die(r, map[uint64]*conn{0: all[0], 1: all[1]})
+	next := s.open(0)
+	if got := adopt(t, next); len(got) != 2 || got[all[0].cookie] == nil || got[all[1].cookie] == nil {
+		t.Errorf("adopted: got %d, want both", len(got))
+	}
+}
+
+// dropPowers takes from the thread what would let it have any number in flight (unix(7), ETOOMANYREFS).
+func dropPowers(t *testing.T) {
+	t.Helper()
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&head, &sets[0]); err != nil {
+		t.Fatal(err)
+	}
+	sets[0].Effective &^= 1<<unix.CAP_SYS_RESOURCE | 1<<unix.CAP_SYS_ADMIN
+	if err := unix.Capset(&head, &sets[0]); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// limitFiles lowers RLIMIT_NOFILE until relax is called.
+func limitFiles(t *testing.T, n uint64) (relax func()) {
+	t.Helper()
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	return func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &was) } // it was allowed before
 }
 
 func TestAnEndOfAnotherKindIsNoRing(t *testing.T) {

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -432,16 +433,32 @@ func TestClientsWaitForAGoodConfiguration(t *testing.T) {
 	r.throng.hush()
 }
 
-// Where nothing is stored clients are drained, and the journal says why.
-func TestWithoutAStoreClientsAreDrained(t *testing.T) {
+// Where nothing is stored, or not all that is needed, clients are drained, and the journal says why.
+func TestWithoutAStoreClientsAreDrained(t *testing.T) { drainedWithStore(t, "0") }
+
+// The next daemon then finds the ring, if nothing else: what the kernel knows is enough to go on, though not
+// to count records from the first one on.
+func TestWithAFullStoreClientsAreDrained(t *testing.T) {
+	r := drainedWithStore(t, "2")
+	k := r.mustCall()
+	for range 2 {
+		r.run("systemctl", "restart", "tcpmux.service")
+	}
+	if err := errors.Join(k.say(3), k.bye()); err != nil {
+		t.Error(err)
+	}
+}
+
+func drainedWithStore(t *testing.T, size string) *rig {
 	r := installed(t)
-	r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nFileDescriptorStoreMax=0\n")
+	r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nFileDescriptorStoreMax="+size+"\n")
 	r.run("systemctl", "daemon-reload")
 	r.run("systemctl", "start", "tcpmux.socket")
 	r.drainedAtRestart()
 	if out := r.run("journalctl", "-q", "-u", "tcpmux.service", "-o", "cat"); !strings.Contains(out, "FileDescriptorStoreMax=") {
 		t.Error("journal: got no word of FileDescriptorStoreMax=")
 	}
+	return r
 }
 
 func TestWithSurviveFalseClientsAreDrained(t *testing.T) {
