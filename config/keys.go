@@ -19,7 +19,7 @@ const (
 
 func topKeys(c *Config, l *Listener) []key {
 	return append(append([]key{{"address", mainAddress(c)}}, sharedKeys(l)...),
-		key{"drain_timeout", drainTimeout(&c.DrainTimeout)},
+		key{"drain_timeout", duration(&c.DrainTimeout, "to close clients at once")},
 		key{"survive", boolean(&c.Survive)},
 		key{"survive_after", duration(&c.SurviveAfter, "from the first moment")},
 		key{"record", nil}, key{"log", nil}, key{"limits", nil}, key{"listener", nil})
@@ -171,16 +171,6 @@ func listenerName(dst *string) setter {
 		default:
 			at.doc.names[s] = true
 			*dst = s
-		}
-	}
-}
-
-func drainTimeout(dst *time.Duration) setter {
-	return func(v any, at place) {
-		duration(dst, "to close clients at once")(v, at)
-		// systemd's DefaultTimeoutStopSec=.
-		if *dst >= 90*time.Second {
-			at.warn("is %s: systemd kills the service after TimeoutStopSec=, 90s unless the unit says more", show(v))
 		}
 	}
 }

@@ -225,15 +225,13 @@ func TestUnreadableFiles(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	c := load(t, `idle_timeout = "5ms"
 banner = "{Client} {server} {clint} { x }"
-drain_timeout = "2m"
 limits.clients = 40000
 `)
 	want := []string{
 		`t.toml:1: idle_timeout is "5ms": most clients are closed before they have said anything`,
 		`t.toml:2: banner has "{Client}", which is sent as written: only {client}, {server}, {listener}, {session}, {time}, {hostname} are filled in`,
 		`t.toml:2: banner has "{clint}", which is sent as written: only {client}, {server}, {listener}, {session}, {time}, {hostname} are filled in`,
-		`t.toml:3: drain_timeout is "2m": systemd kills the service after TimeoutStopSec=, 90s unless the unit says more`,
-		`t.toml:4: limits.clients is 40000: that so many outlive a restart (survive) takes LimitNOFILE=82000 in the unit, which has 65536 as packaged`,
+		`t.toml:3: limits.clients is 40000: that so many outlive a restart (survive) takes LimitNOFILE=82000 in the unit, which has 65536 as packaged`,
 	}
 	if !reflect.DeepEqual(c.Warnings, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(c.Warnings, "\n"), strings.Join(want, "\n"))

@@ -176,6 +176,9 @@ func (d *daemon) mind(ctx context.Context, wishes Wishes) (upgrade bool) {
 // allowThreads lets Go's runtime have a thread for each client: beyond its own limit it would end the process.
 func allowThreads(cfg config.Config) { debug.SetMaxThreads(cfg.Limits.Clients + 10_000) }
 
+// endGrace is how long the end may take beyond drain_timeout before the service manager takes us for hung.
+const endGrace = 30 * time.Second
+
 // end lets the clients finish, then closes them; or leaves them to the next process, if one follows, after those have finished that
 // cannot go on.
 func (d *daemon) end(leave bool) {
@@ -183,8 +186,8 @@ func (d *daemon) end(leave bool) {
 	if leave {
 		finish, doing, done = d.srv.Leave, "leaving clients to the next process", "left clients to the next process"
 	}
-	d.notify("STOPPING=1", "STATUS="+doing)
 	timeout := d.cfg.DrainTimeout
+	d.notify("STOPPING=1", systemd.ExtendTimeout(timeout+endGrace), "STATUS="+doing)
 	defer d.srv.refusals.tell(d.log.Logger, 0)
 	d.log.Info(doing, "clients", d.srv.Clients(), "timeout", timeout)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)

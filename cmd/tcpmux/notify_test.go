@@ -95,6 +95,7 @@ func TestReadyMeansThatOneCanConnectAndIsRecorded(t *testing.T) {
 	}
 	d.stops(dir)
 	m.hears("STOPPING=1", 1)
+	m.hears("EXTEND_TIMEOUT_USEC=40000000", 1) // drain_timeout and half a minute
 	if n := m.count("READY=1"); n != 1 {
 		t.Errorf("told READY=1 %d times, want once", n)
 	}

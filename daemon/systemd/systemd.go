@@ -87,6 +87,12 @@ func Notify(state ...string) error {
 // MonotonicUsec is the assignment that goes with RELOADING=1: when the reload began.
 func MonotonicUsec() string { return daemon.SdNotifyMonotonicUsec() }
 
+// ExtendTimeout is the assignment by which the service manager waits so long from now on for what is under way, a stop say, even where
+// its own limit (TimeoutStopSec=) is shorter (sd_notify(3)).
+func ExtendTimeout(d time.Duration) string {
+	return "EXTEND_TIMEOUT_USEC=" + strconv.FormatInt(d.Microseconds(), 10)
+}
+
 // WatchdogInterval is how long the service manager waits for WATCHDOG=1 before it takes us for dead; 0 when it does not
 // wait (sd_watchdog_enabled(3)).
 func WatchdogInterval() (time.Duration, error) { return daemon.SdWatchdogEnabled(false) }

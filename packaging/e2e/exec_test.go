@@ -143,10 +143,10 @@ func TestProgramsEndWithTheService(t *testing.T) {
 }
 
 // At a restart programs finish first. All others are served on meanwhile, and new ones let in, while those of a program wait for the
-// next daemon. The watchdog lets that be.
+// next daemon. systemd lets that be, be it the watchdog or TimeoutStopSec=.
 func TestOthersAreServedWhileProgramsFinish(t *testing.T) {
 	r := withPrograms(t)
-	r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nWatchdogSec=1s\n")
+	r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nWatchdogSec=1s\nTimeoutStopSec=1s\n")
 	r.run("systemctl", "daemon-reload")
 	r.edit(toml, `drain_timeout = "1s"`, `drain_timeout = "80s"`)
 	r.run("systemctl", "restart", "tcpmux.service")
@@ -175,7 +175,7 @@ func TestOthersAreServedWhileProgramsFinish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(3 * time.Second) // longer than the watchdog's patience, if it had any
+	time.Sleep(3 * time.Second) // longer than systemd's patience, if it had not been asked for more
 	if got := r.mainPID(); got != was {
 		t.Errorf("daemon: got process %s, want %s still", got, was)
 	}
