@@ -45,14 +45,15 @@ type daemon struct {
 	mute     atomic.Bool // the service manager could not be told the last time
 	kept     atomic.Bool // the service manager stores what it is given
 	doing    string      // what is done before the end; "": it is not near
+	begun    func()      // called once nothing can keep us from serving any more; nil: nobody asks
 }
 
 // Run serves until ctx is done, then drains; where ErrRestart is among the causes of that, and clients outlive the daemon, it
 // leaves them to the next process instead. It returns nil when it has done so, also when clients had to be closed; a *Bequest
-// when another program is to take its place; an error that wraps config.ErrInvalid when the configuration does not fit the
-// sockets that systemd passed in, the programs or the rules that it names; and any other error when it could not start or go
-// on. Wishes come while it serves. The daemon's own log goes to stderr unless the configuration names a file. Run may be
-// called once in a process: systemd's sockets are handed out once.
+// when another program is to take its place, and whoever cannot have it do so calls Resume; an error that wraps
+// config.ErrInvalid when the configuration does not fit the sockets that systemd passed in, the programs or the rules that it
+// names; and any other error when it could not start or go on. Wishes come while it serves. The daemon's own log goes to stderr
+// unless the configuration names a file. Run may be called once in a process: systemd's sockets are handed out once.
 func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer) error {
 	sockets, stored, err := systemd.Sockets()
 	if err != nil {
@@ -75,13 +76,17 @@ func (d *daemon) run(ctx context.Context, sockets, stored []systemd.Socket, wish
 	served := d.serve(cancel)
 	go d.feedWatchdog(ctx) // it may hang in a sink that does: nobody waits for it
 
+	if d.begun != nil {
+		d.begun()
+	}
 	d.notify("READY=1", d.status())
 	d.log.Info("ready", "records", d.file.Path())
-	if upgrade := d.mind(ctx, wishes); upgrade {
-		err := d.bequeath()
+	if b := d.mind(ctx, wishes); b != nil {
+		d.leaveAll()
 		served.Wait()
-		return err
+		return b
 	}
+	d.notify("STOPPING=1")
 	d.end(errors.Is(context.Cause(ctx), ErrRestart) && d.survives())
 	served.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
@@ -145,20 +150,20 @@ func (d *daemon) serve(fail func(error)) *sync.WaitGroup {
 }
 
 // mind keeps the service manager's status line up to date and does what is wished, until ctx is done, or another program is to take
-// our place.
-func (d *daemon) mind(ctx context.Context, wishes Wishes) (upgrade bool) {
+// our place: then it returns what that needs.
+func (d *daemon) mind(ctx context.Context, wishes Wishes) *Bequest {
 	tick := time.NewTicker(statusInterval)
 	defer tick.Stop()
 	told := ""
-	for {
+	for ctx.Err() == nil { // what is wished in the moment of the end is not begun
 		select {
 		case <-ctx.Done():
-			return false
+			return nil
 		case load := <-wishes.Reload:
 			d.reload(ctx, load)
 		case try := <-wishes.Upgrade:
-			if d.upgrade(try) {
-				return true
+			if b := d.upgrade(try); b != nil {
+				return b
 			}
 		case <-wishes.Reopen:
 			d.reopen()
@@ -171,6 +176,7 @@ func (d *daemon) mind(ctx context.Context, wishes Wishes) (upgrade bool) {
 			told = line
 		}
 	}
+	return nil
 }
 
 // allowThreads lets Go's runtime have a thread for each client: beyond its own limit it would end the process.
@@ -187,7 +193,7 @@ func (d *daemon) end(leave bool) {
 		finish, doing, done = d.srv.Leave, "leaving clients to the next process", "left clients to the next process"
 	}
 	timeout := d.cfg.DrainTimeout
-	d.notify("STOPPING=1", systemd.ExtendTimeout(timeout+endGrace), "STATUS="+doing)
+	d.notify(systemd.ExtendTimeout(timeout+endGrace), "STATUS="+doing)
 	defer d.srv.refusals.tell(d.log.Logger, 0)
 	d.log.Info(doing, "clients", d.srv.Clients(), "timeout", timeout)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)

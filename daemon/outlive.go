@@ -54,7 +54,7 @@ func (d *daemon) outlive(stored []systemd.Socket) (end func()) {
 	}
 	return func() {
 		stop()
-		v.ring.Close()
+		v.close()
 	}
 }
 

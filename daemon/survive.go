@@ -22,6 +22,14 @@ type survival struct {
 	keep   bool        // false: the clients of the process before are served to their end, and no more are added
 }
 
+// close lets go of both, which stay while somebody else holds them. No session may be left.
+func (v *survival) close() {
+	v.ring.Close()
+	if v.state != nil {
+		_ = v.state.Close() // nothing is written late
+	}
+}
+
 // past is what a session has of the process before.
 type past struct {
 	resumed bool // there was one

@@ -20,6 +20,9 @@ func main() {
 	if os.Args[0] == daemon.StarterName {
 		os.Exit(daemon.Start(os.Args))
 	}
+	if os.Args[0] == trialName {
+		os.Exit(becomeTrial(os.Args))
+	}
 	// A reader that goes away is an error of the write, told or not by whoever wrote, and never the end of a daemon. Not Ignore:
 	// the programs that we start would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)

@@ -31,8 +31,10 @@ with status 1. SIGHUP reads the configuration anew, under live clients; one with
 record and log files that were moved away, and make them anew, as logrotate(8) needs.
 
 SIGUSR2 is for those who run it without systemd: the program that is now installed takes the place of this one, as the same
-process, and goes on with listeners and clients (survive). It has to take the configuration first ("tcpmux check"); one that does
-not, or does not answer within 10 seconds, changes nothing.
+process, and goes on with listeners and clients (survive). It has to take the configuration first ("tcpmux check", within 10
+seconds). Then it is tried: it serves all clients for a second as a process of its own, and leaves them again, as at any restart.
+One that does not take the configuration, ends, or is not ready within 10 seconds is not taken: this one goes on with all clients,
+and the log says why ("not upgraded"). Mend it and send SIGUSR2 again.
 
 Exit status: 0 when drained, 1 when it could not serve, 78 when the configuration is not right: "tcpmux check" tells more. That
 is 1 too while clients of the process before wait, as systemd would drop them after 78.`,
@@ -57,7 +59,6 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 	}
 	ctx, stop := untilSignal(ctx, impatient, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	stopIfAsked()
 	again := func() (config.Config, error) { return load(path, asked, io.Discard) }
 	program, err := os.Executable() // before it is replaced
 	if err != nil {
@@ -81,10 +82,13 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 		fmt.Fprintf(stderr, "%s: there is no such file; the built-in defaults hold\n", path)
 	}
 	err = daemon.Run(ctx, cfg, wishes, stderr)
-	if b, ok := errors.AsType[*daemon.Bequest](err); ok {
-		return succeed(ctx, b, program)
+	for {
+		b, ok := errors.AsType[*daemon.Bequest](err)
+		if !ok {
+			return err
+		}
+		err = b.Resume(ctx, succeed(ctx, program, b), wishes, stderr)
 	}
-	return err
 }
 
 // onSignals turns each SIGHUP into a reload, each SIGUSR1 into a reopening and each SIGUSR2 into an upgrade, until end is called. Those

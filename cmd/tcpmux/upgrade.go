@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -37,29 +37,21 @@ func rehearse(program, path string, asked bool) error {
 	return nil
 }
 
-// stopVariable tells the program that takes our place that it was to stop, when it is set.
-const stopVariable = "TCPMUX_STOP"
-
-// stopIfAsked stops a program that took the place of one which was told to stop in that moment.
-func stopIfAsked() {
-	if os.Getenv(stopVariable) == "" {
-		return
+// succeed has the program take our place once it has shown that it can. It returns only when it could not, and why.
+func succeed(ctx context.Context, program string, b *daemon.Bequest) error {
+	tried, err := os.Stat(program)
+	if err == nil && ctx.Err() == nil { // who is to stop begins nothing
+		err = try(ctx, program, b)
 	}
-	_ = os.Unsetenv(stopVariable)                  // it fails for names that are none
-	_ = syscall.Kill(os.Getpid(), syscall.SIGTERM) // it fails for others' processes
-}
-
-// succeed has the program take our place, or, when it cannot after all, our own once more. It returns only on an error.
-func succeed(ctx context.Context, b *daemon.Bequest, program string) error {
+	if err := cmp.Or(err, context.Cause(ctx)); err != nil {
+		return err
+	}
+	if now, err := os.Stat(program); err != nil || !os.SameFile(tried, now) {
+		return fmt.Errorf("try %q: another one was installed meanwhile (SIGUSR2 tries that)", program)
+	}
 	assignment, err := systemd.Bequeath(b.Files)
 	if err != nil {
 		return err
 	}
-	env := append(os.Environ(), assignment)
-	if ctx.Err() != nil {
-		env = append(env, stopVariable+"=1")
-	}
-	return errors.Join(
-		os.NewSyscallError("execve", syscall.Exec(program, os.Args, env)),
-		os.NewSyscallError("execve", syscall.Exec("/proc/self/exe", os.Args, env)))
+	return os.NewSyscallError("execve", syscall.Exec(program, os.Args, append(os.Environ(), assignment)))
 }

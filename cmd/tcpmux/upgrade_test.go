@@ -40,6 +40,24 @@ func replace(t *testing.T, path string, program []byte) {
 	}
 }
 
+// upgradesWell has the program that is installed show that it serves, and then take over.
+func (d *dialogue) upgradesWell() {
+	d.t.Helper()
+	const trial, place, ready = "inherited=true", "inherited=false", "msg=ready "
+	d.seen = ""
+	if err := d.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+		d.t.Fatal(err)
+	}
+	for _, text := range []string{trial, place, ready} {
+		d.hear(text)
+		before, after, _ := strings.Cut(d.seen, text)
+		if strings.Contains(before, "not upgraded") {
+			d.t.Errorf("got %q, want an upgrade", before)
+		}
+		d.seen = after
+	}
+}
+
 // TestAnUpgradeWithoutSystemdKeepsClients, in every model: connections, half a line, session and offsets, and the port.
 func TestAnUpgradeWithoutSystemdKeepsClients(t *testing.T) {
 	for _, model := range []string{"goroutine", "thread", "process"} {
@@ -60,11 +78,7 @@ func TestAnUpgradeWithoutSystemdKeepsClients(t *testing.T) {
 				}
 				recorded(t, dir, round.recorded)
 				replace(t, path, read(t, built))
-				d.seen = ""
-				if err := cmd.Process.Signal(syscall.SIGUSR2); err != nil {
-					t.Fatal(err)
-				}
-				d.hear("msg=ready ")
+				d.upgradesWell()
 				late := greeted(t, address)
 				_ = late.Close()
 			}
@@ -93,6 +107,7 @@ func TestAnUpgradeThatCannotBeChangesNothing(t *testing.T) {
 		{"one that fails", "#!/bin/sh\necho no >&2\nexit 3\n", "", "exit status 3: no"},
 		{"another address", "", "127.0.0.1:1", "other addresses"},
 		{"a faulty file", "", "nowhere", "nowhere"},
+		{"no survival", "", "127.0.0.1:0\"\nsurvive = false #", "survive = false"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -121,16 +136,5 @@ func TestAnUpgradeThatCannotBeChangesNothing(t *testing.T) {
 			}
 			recorded(t, dir, ": on\n")
 		})
-	}
-}
-
-// TestAStopInTheMomentOfAnUpgradeIsObeyed by the program that takes over.
-func TestAStopInTheMomentOfAnUpgradeIsObeyed(t *testing.T) {
-	dir := t.TempDir()
-	cmd := program(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "", ""))
-	cmd.Env = append(os.Environ(), stopVariable+"=1")
-	d := converse(t, cmd, cmd.StderrPipe)
-	if status := d.ends(); status != 0 || !strings.Contains(d.seen, "msg=drained") {
-		t.Errorf("got status %d, %q, want it drained", status, d.seen)
 	}
 }

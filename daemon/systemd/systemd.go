@@ -24,6 +24,9 @@ type Socket struct {
 	Ours bool
 }
 
+// Stored says whether the descriptor is one that Store has put away, and no socket of a unit.
+func (s Socket) Stored() bool { return strings.HasPrefix(s.Name, storePrefix) }
+
 // Sockets returns the descriptors that were passed in, in order (sd_listen_fds_with_names(3)), those that Store has put away apart
 // from the others. It hands them out once; the environment no longer names them afterwards, so that a child is not misled. Call it
 // before anything else is opened: an environment that promises descriptors which are not there is an error, and those that are
@@ -45,7 +48,7 @@ func Sockets() (sockets, stored []Socket, err error) {
 		all = append(all, s)
 	}
 	for _, s := range all {
-		if strings.HasPrefix(s.Name, storePrefix) {
+		if s.Stored() {
 			stored = append(stored, s)
 		} else {
 			sockets = append(sockets, s)

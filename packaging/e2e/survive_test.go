@@ -508,3 +508,22 @@ func TestAStopEndsClients(t *testing.T) {
 	stopping.Wait()
 	r.mustVisit()
 }
+
+// SIGUSR2 is for those without systemd, but whoever sends it here loses nobody either, and systemd goes on with the same process.
+func TestClientsOutliveSIGUSR2(t *testing.T)            { outlive(t, "goroutine", 1000, usr2) }
+func TestClientsOfProcessesOutliveSIGUSR2(t *testing.T) { outlive(t, "process", 30, usr2) }
+
+// usr2 upgrades the daemon in place, and then has systemd restart it, with what it has stored.
+func usr2(r *rig) {
+	was := r.mainPID()
+	for range 3 {
+		ready := r.count("msg=ready")
+		r.run("kill", "-USR2", was)
+		r.await("the trial, and the program in place", func() bool { return r.count("msg=ready") == ready+2 })
+		r.awaitProperty("tcpmux.service", "SubState", "running")
+		if n, is := r.count("not upgraded"), r.mainPID(); n > 0 || is != was {
+			r.t.Errorf("got %d upgrades that failed, and process %s, want none and %s", n, is, was)
+		}
+	}
+	r.run("systemctl", "restart", "tcpmux.service")
+}
