@@ -100,10 +100,12 @@ func (c *cursor) number() (n int64) {
 // printable returns the printable ASCII, without quotes, backslashes and end, up to one of these.
 func (c *cursor) printable(end byte) []byte {
 	rest := c.line[c.at:]
-	n := plain(rest, '"')
-	if i := bytes.IndexByte(rest[:n], end); i >= 0 {
-		n = i
+	for _, stop := range [...]byte{end, '"', '\\'} {
+		if i := bytes.IndexByte(rest, stop); i >= 0 {
+			rest = rest[:i]
+		}
 	}
+	n := printable(rest)
 	if n == 0 && end == ' ' {
 		c.fail("an address")
 	}

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"unicode/utf8"
@@ -12,15 +13,13 @@ const hex = "0123456789abcdef"
 // characters below 0x80 and bytes that are no UTF-8 `\xNN`, the other unsafe characters `\uNNNN`. It is reversible.
 func appendEscaped(dst, data []byte) []byte {
 	for {
-		n := plain(data, '\\')
-		dst = append(dst, data[:n]...)
+		n := printable(data)
+		dst = appendDoubled(dst, data[:n])
 		if data = data[n:]; len(data) == 0 {
 			return dst
 		}
 		r, size := utf8.DecodeRune(data)
 		switch {
-		case r == '\\':
-			dst = append(dst, `\\`...)
 		case r == utf8.RuneError && size == 1, r < utf8.RuneSelf:
 			dst = append(dst, '\\', 'x', hex[data[0]>>4], hex[data[0]&15])
 		case unsafe(r):
@@ -35,7 +34,7 @@ func appendEscaped(dst, data []byte) []byte {
 // appendBytes appends the member that holds data: called name where it is UTF-8, else name_base64. Characters that JSON would
 // let through and a terminal would obey are escaped too.
 func appendBytes(dst []byte, name string, data []byte) []byte {
-	n := plain(data, '"')
+	n := printable(data)
 	dst = append(append(dst, `,"`...), name...)
 	if n < len(data) && !utf8.Valid(data[n:]) {
 		dst = append(dst, `_base64":"`...)
@@ -43,21 +42,42 @@ func appendBytes(dst []byte, name string, data []byte) []byte {
 	}
 	dst = append(dst, `":"`...)
 	for {
-		dst = append(dst, data[:n]...)
+		dst = appendQuoted(dst, data[:n])
 		if data = data[n:]; len(data) == 0 {
 			return append(dst, '"')
 		}
 		r, size := utf8.DecodeRune(data)
-		switch {
-		case r == '\\' || r == '"':
-			dst = append(dst, '\\', byte(r))
-		case unsafe(r):
+		if unsafe(r) {
 			dst = appendU(dst, r)
-		default:
+		} else {
 			dst = append(dst, data[:size]...)
 		}
 		data = data[size:]
-		n = plain(data, '"')
+		n = printable(data)
+	}
+}
+
+// appendDoubled appends printable ASCII with its backslashes doubled.
+func appendDoubled(dst, data []byte) []byte {
+	for {
+		i := bytes.IndexByte(data, '\\')
+		if i < 0 {
+			return append(dst, data...)
+		}
+		dst = append(append(dst, data[:i]...), `\\`...)
+		data = data[i+1:]
+	}
+}
+
+// appendQuoted is appendDoubled, with a backslash before quotes too.
+func appendQuoted(dst, data []byte) []byte {
+	for {
+		i := bytes.IndexByte(data, '"')
+		if i < 0 {
+			return appendDoubled(dst, data)
+		}
+		dst = append(appendDoubled(dst, data[:i]), `\"`...)
+		data = data[i+1:]
 	}
 }
 
@@ -78,25 +98,32 @@ func unsafe(r rune) bool {
 	return r == 0x61c || r == 0x200e || r == 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
 
-// plain returns how many bytes at the head of data are printable ASCII other than backslash and quote: those are copied as
-// they are. It looks at eight bytes at a time, as most of what clients send is plain.
-func plain(data []byte, quote byte) int {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	slashes, quotes := ones*uint64('\\'), ones*uint64(quote)
-	n := 0
-	for ; len(data)-n >= 8; n += 8 {
-		w := binary.LittleEndian.Uint64(data[n:])
-		slash, quot, del := w^slashes, w^quotes, w^(ones*0x7f)
-		// A byte's high bit is set where it is 0x80 or more, below 0x20, or one of the three; borrows may set it in bytes
-		// above such a one, never in a word without one.
-		if (w|(w-ones*0x20)|(slash-ones)|(quot-ones)|(del-ones))&high != 0 {
+// printable returns how many bytes at the head of data are printable ASCII. It looks at many at a time, as most of what clients
+// send is that.
+func printable(data []byte) int {
+	left := data
+	for ; len(left) >= 32; left = left[32:] {
+		w := (*[32]byte)(left)
+		if unprintable(w[0:8])|unprintable(w[8:16])|unprintable(w[16:24])|unprintable(w[24:32]) != 0 {
 			break
 		}
 	}
-	for ; n < len(data); n++ {
-		if c := data[n]; c < 0x20 || c > 0x7e || c == '\\' || c == quote {
+	for ; len(left) >= 8; left = left[8:] {
+		if unprintable(left) != 0 {
 			break
 		}
+	}
+	n := len(data) - len(left)
+	for n < len(data) && data[n] >= 0x20 && data[n] < 0x7f {
+		n++
 	}
 	return n
+}
+
+// unprintable is not 0 when one of the first eight bytes of b is no printable ASCII: a byte's high bit is set where it is 0x80 or more,
+// below 0x20, or 0x7f. Carries and borrows may set it in bytes above such a one, never in a word without one.
+func unprintable(b []byte) uint64 {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	w := binary.LittleEndian.Uint64(b)
+	return (w | (w - ones*0x20) | (w + ones)) & high
 }
