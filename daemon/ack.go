@@ -38,7 +38,7 @@ var ackLists = sync.Pool{New: func() any { return new(acks) }}
 // was not waited for, or is none, is not: its client would take it for whole.
 func (t *talk) owe(m *framing.Message) {
 	t.ack.piece += m.Len()
-	if m.More {
+	if m.Flag == framing.Piece {
 		return
 	}
 	n := t.ack.piece

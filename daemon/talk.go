@@ -360,7 +360,7 @@ func (t *talk) encode() {
 	if m.Flag == framing.Malformed {
 		t.complain()
 	}
-	to.Offset, to.Raw, to.HeadLen, to.EndLen, to.Flag = t.offset, m.Raw, m.HeadLen, m.EndLen, m.Flag.String()
+	to.Offset, to.Raw, to.HeadLen, to.EndLen, to.Flag = t.offset, m.Raw, int(m.HeadLen), int(m.EndLen), m.Flag.String()
 	t.message(t.ws)
 	if t.acks() {
 		t.owe(m)

@@ -9,10 +9,11 @@ type chunk struct {
 
 func (c *chunk) Next(b []byte) Message {
 	m := remainder(b, 0, c.max, Whole)
-	if c.cutting {
+	more := m.Flag == Piece
+	if c.cutting && !more {
 		m.Flag = Cut
 	}
-	c.cutting = m.More
+	c.cutting = more
 	return m
 }
 

@@ -16,7 +16,7 @@ func (c *counted) cut(b []byte, head int, n int64) Message {
 	switch {
 	case n > int64(c.max) && have > c.max:
 		c.left = n - int64(c.max)
-		return Message{Raw: b[:head+c.max], HeadLen: head, Flag: Cut, More: true}
+		return Message{Raw: b[:head+c.max], HeadLen: uint8(head), Flag: Piece}
 	case n > int64(have):
 		return Message{}
 	}
@@ -25,7 +25,7 @@ func (c *counted) cut(b []byte, head int, n int64) Message {
 		flag = Cut
 	}
 	c.left = 0
-	return Message{Raw: b[:head+int(n)], HeadLen: head, Flag: flag}
+	return Message{Raw: b[:head+int(n)], HeadLen: uint8(head), Flag: flag}
 }
 
 // part is Part for a message of which n bytes are left, behind head bytes of framing.

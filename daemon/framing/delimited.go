@@ -22,14 +22,14 @@ func (d *delimited) Next(b []byte) Message {
 		i += seen
 		if n := d.trim(b, i); n <= d.max {
 			d.seen = 0
-			return Message{Raw: b[:i+1], EndLen: i + 1 - n, Flag: d.last()}
+			return Message{Raw: b[:i+1], EndLen: uint8(i + 1 - n), Flag: d.last()}
 		}
 	} else if len(b) <= d.max || d.cr && len(b) == d.max+1 && b[d.max] == '\r' {
 		d.seen = len(b)
 		return Message{}
 	}
 	d.cutting, d.seen = true, 0
-	return Message{Raw: b[:d.max], Flag: Cut, More: true}
+	return Message{Raw: b[:d.max], Flag: Piece}
 }
 
 func (d *delimited) Rest(b []byte, why Flag) Message { return remainder(b, 0, d.max, why) }

@@ -15,7 +15,9 @@ const (
 	Whole Flag = iota
 	// EOF marks the last bytes of a client that closed before the end of its message.
 	EOF
-	// Cut marks a piece of a message that is longer than the limit; the last piece is marked too.
+	// Piece marks a piece, and not the last, of a message that is longer than the limit.
+	Piece
+	// Cut marks the last piece of such a message.
 	Cut
 	// Timeout marks bytes whose end had not come when the daemon closed the connection.
 	Timeout
@@ -24,31 +26,29 @@ const (
 	Malformed
 )
 
-var flags = [...]string{"", "eof", "cut", "timeout", "malformed"}
+var flags = [...]string{"", "eof", "cut", "cut", "timeout", "malformed"}
 
 // String returns the word that records show in brackets; "" for Whole.
 func (f Flag) String() string { return flags[f] }
 
-// Message is what Next and Rest cut off a stream: a message, or a piece of one that is longer than the limit. It is small enough to
-// be handed on in registers.
+// Message is what Next and Rest cut off a stream: a message, or a piece of one that is longer than the limit. It is small enough for
+// the compiler to keep in registers, which takes no more than four words.
 type Message struct {
 	// Raw is what stands in the stream: what the framing puts before the data, the data, the terminator. They alias the bytes that
 	// were given.
 	Raw []byte
 	// HeadLen is how many bytes stand before the data; 0 for framings that put nothing there, and for all pieces but the first.
-	HeadLen int
+	HeadLen uint8
 	// EndLen is how many bytes the terminator is; 0 where none came, or the framing has none, and for all pieces but the last.
-	EndLen int
+	EndLen uint8
 	Flag   Flag
-	// More says that this is a piece, and not the last, of a message longer than the limit.
-	More bool
 }
 
 // Len is how many bytes of the stream the message takes, framing included.
 func (m Message) Len() int { return len(m.Raw) }
 
 // Data is what the client says.
-func (m Message) Data() []byte { return m.Raw[m.HeadLen : len(m.Raw)-m.EndLen] }
+func (m Message) Data() []byte { return m.Raw[m.HeadLen : len(m.Raw)-int(m.EndLen)] }
 
 // Framer cuts one client's stream. It serves one goroutine at a time and allocates nothing.
 type Framer interface {
@@ -130,13 +130,13 @@ func part(b []byte, head, max int) Message {
 	if len(b) == 0 {
 		return Message{}
 	}
-	return Message{Raw: b[:min(len(b), head+max)], HeadLen: head, Flag: Cut, More: true}
+	return Message{Raw: b[:min(len(b), head+max)], HeadLen: uint8(head), Flag: Piece}
 }
 
 // remainder returns what is left when no more will come: head bytes of framing, and data that goes in pieces if it must.
 func remainder(b []byte, head, max int, why Flag) Message {
 	if len(b)-head > max {
-		return Message{Raw: b[:head+max], HeadLen: head, Flag: Cut, More: true}
+		return Message{Raw: b[:head+max], HeadLen: uint8(head), Flag: Piece}
 	}
-	return Message{Raw: b, HeadLen: head, Flag: why}
+	return Message{Raw: b, HeadLen: uint8(head), Flag: why}
 }
