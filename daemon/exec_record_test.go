@@ -108,7 +108,7 @@ func TestAProgramThatDoesNotReadHoldsNothing(t *testing.T) {
 	eventually(t, func() bool { return d.srv.Records() >= clients*pipe }, func() {
 		t.Errorf("records: got %d, want what %d pipes take at least", d.srv.Records(), clients)
 	})
-	free := func() int { return len(d.srv.workspaces.free) + len(d.srv.workspaces.unmade) }
+	free := func() int { return len(d.srv.workspaces.places) }
 	eventually(t, func() bool { return free() == maxWorkspaces }, func() { t.Errorf("free workspaces: got %d, want all %d", free(), maxWorkspaces) })
 	d.close()
 	d.awaitClients(0)

@@ -77,7 +77,7 @@ func TestAnIdleClientHoldsNoWorkspace(t *testing.T) {
 	eventually(t, func() bool { return d.srv.Records() == 2*maxWorkspaces }, func() {
 		t.Errorf("records: got %d, want %d", d.srv.Records(), 2*maxWorkspaces)
 	})
-	free := func() int { return len(d.srv.workspaces.free) + len(d.srv.workspaces.unmade) }
+	free := func() int { return len(d.srv.workspaces.places) }
 	eventually(t, func() bool { return free() == maxWorkspaces }, func() {
 		t.Errorf("free workspaces: got %d, want all %d", free(), maxWorkspaces)
 	})

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"tcpmux/daemon/framing"
@@ -40,66 +41,59 @@ type encoder interface {
 
 // workspaces lends workspaces to sessions, maxWorkspaces at most; who comes then waits.
 type workspaces struct {
-	encoder func() encoder  // changed while none is lent
-	free    chan *workspace // those that were used before
-	unmade  chan struct{}   // one for each that may still be made
+	encoder func() encoder // changed while none is lent
+	places  chan struct{}  // one for each that may still be lent
+
+	mu   sync.Mutex
+	free []*workspace // those that were used before; what the last has is in the processor's cache still, so it is lent first
 }
 
 func newWorkspaces(encoder func() encoder) *workspaces {
-	w := &workspaces{encoder: encoder, free: make(chan *workspace, maxWorkspaces), unmade: make(chan struct{}, maxWorkspaces)}
+	w := &workspaces{encoder: encoder, places: make(chan struct{}, maxWorkspaces)}
 	for range maxWorkspaces {
-		w.unmade <- struct{}{}
+		w.places <- struct{}{}
 	}
 	return w
 }
 
 // get returns a workspace, its output empty. It waits while all are lent.
 func (w *workspaces) get() *workspace {
-	select {
-	case ws := <-w.free:
-		return ws
-	default:
-		return w.another()
-	}
-}
-
-// another is get when none is free.
-func (w *workspaces) another() *workspace {
-	select {
-	case ws := <-w.free:
-		return ws
-	case <-w.unmade:
+	<-w.places
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last := len(w.free) - 1
+	if last < 0 {
 		return &workspace{in: make([]byte, readSize), encoder: w.encoder()}
 	}
+	ws := w.free[last]
+	w.free = w.free[:last]
+	return ws
 }
 
 // pause waits until no workspace is lent, so that no session is between encoding and handing over, and keeps it so until
 // resume is called; a session that waits meanwhile goes on with the format that pause's caller has set. It returns nil and
 // changes nothing when ctx is done first: a sink that stands still can hold workspaces for long.
 func (w *workspaces) pause(ctx context.Context) (resume func()) {
-	var held []*workspace
-	unmade := 0
-	resume = func() {
-		for _, ws := range held {
-			ws.encoder = w.encoder()
-			w.free <- ws
-		}
-		for range unmade {
-			w.unmade <- struct{}{}
+	held := 0
+	back := func() {
+		for range held {
+			w.places <- struct{}{}
 		}
 	}
-	for len(held)+unmade < maxWorkspaces {
+	for ; held < maxWorkspaces; held++ {
 		select {
-		case ws := <-w.free:
-			held = append(held, ws)
-		case <-w.unmade:
-			unmade++
+		case <-w.places:
 		case <-ctx.Done():
-			resume()
+			back()
 			return nil
 		}
 	}
-	return resume
+	return func() {
+		for _, ws := range w.free { // all that there are
+			ws.encoder = w.encoder()
+		}
+		back()
+	}
 }
 
 // put takes a workspace back. What it had grown to for an unusual client is let go.
@@ -113,5 +107,8 @@ func (w *workspaces) put(ws *workspace) {
 	if cap(ws.parcel) > 2*outSize {
 		ws.parcel = nil
 	}
-	w.free <- ws
+	w.mu.Lock()
+	w.free = append(w.free, ws)
+	w.mu.Unlock()
+	w.places <- struct{}{}
 }
