@@ -122,7 +122,7 @@ func (x *execution) greet() (err error) {
 	if x.settings.banner.text == "" {
 		return nil
 	}
-	text := x.settings.banner.appendTo(nil, x.session, 0)
+	text := x.settings.banner.of(x.session)
 	n := 0
 	x.control(func(fd uintptr) { n, err = unix.Write(int(fd), text) })
 	if err == nil && n < len(text) {

@@ -217,7 +217,7 @@ func (c *child) banner() string {
 	if c.past.greeted {
 		return ""
 	}
-	return string(c.settings.banner.appendTo(nil, c.session, 0))
+	return string(c.settings.banner.of(c.session))
 }
 
 // errOrphan is that a child died within a parcel.

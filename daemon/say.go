@@ -14,8 +14,7 @@ func (t *talk) greet() error {
 	if t.settings.banner.text == "" || t.past.greeted {
 		return nil
 	}
-	var small [64]byte
-	return t.say(t.settings.banner.appendTo(small[:0], t.session, 0), t.server.bannerTimeout)
+	return t.say(t.settings.banner.of(t.session), t.server.bannerTimeout)
 }
 
 // say sends text: at once what fits the kernel's buffer, and the rest as the client takes it, within so long; 0: for ever.

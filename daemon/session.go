@@ -130,42 +130,44 @@ func (s *session) bidFinish() {
 	s.model.drain()
 }
 
-// run is a session's goroutine: it serves the client to the end. When it returns all that the client sent is written, unless the sink, or the process that
-// served it, has failed.
+// run is a session's goroutine: it serves the client to the end. When it returns all that the client sent is written, unless the
+// sink, or the process that served it, has failed.
 func (s *session) run() {
-	if s.past.suspect {
-		s.end(bySuspect, nil)
-	} else {
-		s.served(s.model.serve())
+	why, err := bySuspect, error(nil)
+	if !s.past.suspect {
+		why, err = s.model.serve()
+	}
+	if why = s.end(why); why != "" {
+		s.log(why, err) // from here, as it is deep: a stack is the cheaper to grow the less is on it
 	}
 	s.server.forget(s)
 }
 
-// served sees to what is left of a session that has been served.
-func (s *session) served(why reason, err error) {
+// end ends a session that has been served: it is recorded, and the peer is told. It returns why it has ended; "" when it goes on in the
+// next process, or never was one.
+func (s *session) end(why reason) reason {
 	switch {
 	case s.leaving.Load() && (why == byLeave || why == bySink): // what the sink did not take is still in the socket
 		s.model.close()
+		return ""
 	case why == byRefusal:
 		s.server.survival.retire(s)
 		s.model.close()
-	default:
-		s.end(why, err)
+		return ""
 	}
-}
-
-// end ends a session that has been served: it is recorded, the peer is told, and it is logged.
-func (s *session) end(why reason, err error) {
-	if s.events {
-		if err := s.event(func(e encoder, dst []byte) []byte {
-			return e.Close(dst, string(why), s.records, s.offset)
-		}); err != nil {
-			why = bySink
-		}
+	if s.events && s.recordEnd(why) != nil {
+		why = bySink
 	}
 	s.server.survival.retire(s)
 	s.model.close()
-	s.log(why, err)
+	return why
+}
+
+// recordEnd appends the record that the session has ended.
+func (s *session) recordEnd(why reason) error {
+	return s.event(func(e encoder, dst []byte) []byte {
+		return e.Close(dst, string(why), s.records, s.offset)
+	})
 }
 
 // log says in one line how the session went. It goes to the handler itself: slog's front would unwind the stack to find a

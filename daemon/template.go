@@ -13,6 +13,7 @@ import (
 type template struct {
 	text   string
 	places [][]int // where the placeholders stand in text
+	fixed  []byte  // text, when there are none
 }
 
 // placeholder is what is filled in; all else is sent as written.
@@ -29,18 +30,26 @@ func newBanner(text string) template {
 			places = append(places, p)
 		}
 	}
-	return template{text, places}
+	return template{text: text, places: places, fixed: t.fixed}
 }
 
 // newAck makes a template of an acknowledgement.
 func newAck(text string) template {
 	if !strings.Contains(text, "{") { // most are so short
-		return template{text: text}
+		return template{text: text, fixed: []byte(text)}
 	}
-	return template{text, placeholder().FindAllStringIndex(text, -1)}
+	return template{text: text, places: placeholder().FindAllStringIndex(text, -1)}
 }
 
 func (t template) name(place []int) string { return t.text[place[0]+1 : place[1]-1] }
+
+// of is the text for a session, which may be that of others too: it is not to be changed.
+func (t template) of(s *session) []byte {
+	if t.fixed != nil {
+		return t.fixed
+	}
+	return t.appendTo(nil, s, 0)
+}
 
 // appendTo appends the text for a session and, where it is an acknowledgement, the offset of its message.
 func (t template) appendTo(dst []byte, s *session, offset int64) []byte {
@@ -76,7 +85,7 @@ func (t template) bind(s *session) template {
 	if len(places) == len(t.places) {
 		return t
 	}
-	return template{string(append(bound, t.text[from:]...)), places}
+	return template{text: string(append(bound, t.text[from:]...)), places: places}
 }
 
 // appendFact appends what stands for a placeholder.
