@@ -66,8 +66,8 @@ func (t *talk) due() (at time.Time, why reason) {
 	return at, why
 }
 
-// setDeadline makes receive return when the session is due to end, or, when its time to finish is over. It is called
-// again when a deadline came too early, not at every read: a deadline costs more than the look at the clock that tells.
+// setDeadline has a read that waits return when the session is due to end, or at once when somebody has woken it before. It is
+// called again when a deadline came too early, not at every read: a deadline costs more than the look at the clock that tells.
 func (t *talk) setDeadline() {
 	at, _ := t.due()
 	if !at.IsZero() || !t.deadline.IsZero() {

@@ -2,15 +2,15 @@ package daemon
 
 import "golang.org/x/sys/unix"
 
-// sight is what a look at the socket shows.
+// sight is what a look at the socket shows, and what that asks of take. The zero value shows nothing.
 type sight struct {
-	n     int   // how many bytes
-	err   error // why none could be seen
-	move  bool  // what is no whole message has to leave the kernel, or nothing behind it could be seen
-	last  bool  // no more will come
-	full  bool  // nor may it: so many bytes are one session's
-	cut   bool  // what is no whole message is recorded as a piece of one
-	ended bool  // and that is where it has been cut to: what is left is no message's beginning
+	n    int   // how many bytes are seen
+	err  error // why none could be
+	full bool  // they are the last that the session may send (max_session_bytes)
+	last bool  // no more will come than is seen
+	move bool  // the beginning of a message, at the end of what is seen, has to leave the kernel: nothing shows behind it otherwise
+	cut  bool  // and may not be held in our memory: it is recorded as a piece
+	rest bool  // next has found the last whole message of a stream that ends: what is left is the framer's Rest
 }
 
 // borrow makes a workspace the session's, which shows nothing yet.
@@ -23,13 +23,6 @@ func (t *talk) borrow() *workspace {
 func (t *talk) letGo() {
 	t.server.workspaces.put(t.ws)
 	t.ws = nil
-}
-
-// hand has the session's records since first written, by way of its workspace, which it gives back.
-func (t *talk) hand(first int64) error {
-	ws := t.ws
-	t.ws = nil
-	return t.session.hand(ws, first)
 }
 
 // look looks once, and says whether there is something new: bytes, the end of the stream, which shows as none, or an error. Only

@@ -177,7 +177,7 @@ func (c *child) serve() (reason, error) {
 				return c.orphaned(err)
 			}
 		case parcelEnd:
-			return c.end(n)
+			return c.ending(n)
 		default:
 			return c.orphaned(errParcel)
 		}
@@ -282,8 +282,8 @@ func (c *child) note(n int) error {
 	return nil
 }
 
-// end takes over how the child's session went.
-func (c *child) end(n int) (reason, error) {
+// ending takes over how the child's session went, which a parcel of n bytes tells.
+func (c *child) ending(n int) (reason, error) {
 	c.worker.allow(workerGrace)
 	body, err := c.worker.body(nil, n)
 	if err != nil {

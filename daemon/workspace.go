@@ -19,16 +19,17 @@ const (
 	maxWorkspaces = 32
 )
 
-// workspace is what a session needs between looking at bytes and handing records to the sink.
+// workspace is what a session needs between looking at bytes and handing records to the sink. It is one session's while it is lent,
+// and only buffers and the encoder outlast that.
 type workspace struct {
-	sight
-	in      []byte          // what is seen of the socket
-	out     []byte          // encoded records
-	parcel  []byte          // what a session's process has sent
-	framed  framing.Message // what is being recorded
-	message record.Message  // the same, as a record
+	sight                   // of in
+	in      []byte          // what a look copies from the socket, sight.n bytes of it
+	out     []byte          // encoded records, which the sink has not been given yet
+	parcel  []byte          // what a session's process has sent, in place of in
+	framed  framing.Message // what next has cut, and encode makes a record
+	message record.Message  // the same, as the encoder takes it
 	now     time.Time       // when what is seen came
-	encoder encoder
+	encoder encoder         // of the format in force
 }
 
 // encoder appends what there is to be said of a session, for the sink that goes with it: record.Encoder's promises.
