@@ -45,13 +45,15 @@ type Listener struct {
 	// has made ":1" of a file into "0.0.0.0:1" and "[::]:1", and localhost into 127.0.0.1. All of them, over all listeners,
 	// can be bound at once if those of IPv6 are IPV6_V6ONLY (ipv6(7)). Port 0 has the kernel pick one. Default 127.0.0.1:12345.
 	Address []string
-	// Backlog is listen(2)'s: connections that the kernel keeps for us. 1 to 1,000,000; default 4096. The kernel caps it at net.core.somaxconn.
+	// Backlog is listen(2)'s: connections that the kernel keeps for us. 1 to 1,000,000; default 4096. The kernel caps it at
+	// net.core.somaxconn.
 	Backlog int
 	// Banner is sent to each client as written, placeholders filled in, at most 4 KiB. "" sends none. Default "Welcome connect!\r\n".
 	Banner string
 	// Model is how a client is served: by a "goroutine", a "thread" or a "process" of its own.
 	Model string
-	// ClientsPerProcess is how many clients a process of the model "process" serves, one after another, before it ends. Default 100; 1 gives each client a new one.
+	// ClientsPerProcess is how many clients a process of the model "process" serves, one after another, before it ends.
+	// Default 100; 1 gives each client a new one.
 	ClientsPerProcess int
 	// Framing is how bytes become messages: "line", "nul", "chunk", "octet-counted" (RFC 6587) or "length-prefixed". Default line.
 	Framing string

@@ -11,7 +11,8 @@ import (
 
 // Limits are those of [limits]: they bound what clients may take.
 type Limits struct {
-	// Clients is how many clients are served at once, over all listeners; the surplus waits in the kernel's backlog. 1 to 1,000,000; default 10000.
+	// Clients is how many clients are served at once, over all listeners; the surplus waits in the kernel's backlog. 1 to
+	// 1,000,000; default 10000.
 	Clients int
 	// Memory is how many bytes the beginnings of messages that have not come whole may take together, 1 MiB to 1 TiB: those too
 	// long to wait in the kernel. Above it they are recorded in pieces. Default 256 MiB.
@@ -26,7 +27,8 @@ type Limits struct {
 
 // ListenerLimits are those of one listener. What is counted holds beside what [limits] says.
 type ListenerLimits struct {
-	// Clients is how many clients the listener serves at once; the surplus waits in the kernel's backlog. 0 to 1,000,000; default 0: none but that of Limits.
+	// Clients is how many clients the listener serves at once; the surplus waits in the kernel's backlog. 0 to 1,000,000;
+	// default 0: none but that of Limits.
 	Clients int
 	// PerSource are for the clients of this listener alone.
 	PerSource

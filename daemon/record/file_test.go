@@ -545,7 +545,6 @@ func TestRetention(t *testing.T) {
 	}
 }
 
-// TestCompressionLeavesMinFree holds that what others are left is not taken to compress, either.
 func TestBackupThatACrashLeftInTwoFormsCountsOnce(t *testing.T) {
 	r := rule{path: filepath.Join(t.TempDir(), "r.log"), most: 2}
 	now := time.Now()
@@ -566,6 +565,7 @@ func TestBackupThatACrashLeftInTwoFormsCountsOnce(t *testing.T) {
 	}
 }
 
+// TestCompressionLeavesMinFree holds that what others are left is not taken to compress, either.
 func TestCompressionLeavesMinFree(t *testing.T) {
 	for _, c := range []struct {
 		name    string

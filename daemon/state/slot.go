@@ -16,7 +16,7 @@ type slot struct {
 	flags   atomic.Uint32
 	crashes atomic.Uint32
 	client  [2]atomic.Uint64 // the address of whom a proxy speaks for, in network order
-	front   atomic.Uint64    // its port, the size of the proxy's header << 16, and frontFlags; 0: none has come
+	front   atomic.Uint64    // its port, the size of the proxy's header << 16, and the flags of front; 0: none has come
 	base    atomic.Int64     // where in the client's stream what is shelved begins
 	shelved atomic.Int64     // how many bytes that are
 	_       [slotSize - 8*3 - 2*32 - 8 - 24 - 16]byte

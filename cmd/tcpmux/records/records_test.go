@@ -257,7 +257,6 @@ func TestRotationMeanwhileTakesNothingAway(t *testing.T) {
 	}
 }
 
-// TestAFileThatIsRotatedWhileItIsOpened, and compressed, is not read twice, nor is the new one left out.
 // TestAFileBetweenTwoMomentsOfItsRotation, moved aside and not made anew yet, is waited for.
 func TestAFileBetweenTwoMomentsOfItsRotation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "records.log")
@@ -301,6 +300,7 @@ func TestAFileBetweenTwoMomentsOfItsRotation(t *testing.T) {
 	}
 }
 
+// TestAFileThatIsRotatedWhileItIsOpened, and compressed, is not read twice, nor is the new one left out.
 func TestAFileThatIsRotatedWhileItIsOpened(t *testing.T) {
 	one := func(session string) string {
 		return newPen(record.JSON, session, "192.0.2.7:1", noon).open().close(0, 0).String()
