@@ -3,8 +3,12 @@ package daemon
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -44,6 +48,38 @@ func TestBannerFillsInItsPlaceholders(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// TestConfigurationKnowsThePlaceholders that are filled in, and the pages tell of them.
+func TestConfigurationKnowsThePlaceholders(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tcpmux.toml")
+	if err := os.WriteFile(path, []byte(`banner = "{nosuch}"`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(path)
+	if err != nil || len(cfg.Warnings) != 1 {
+		t.Fatalf("got %q, %v, want one warning", cfg.Warnings, err)
+	}
+	var known []string
+	_, list, _ := strings.Cut(cfg.Warnings[0], "only ")
+	for _, m := range regexp.MustCompile(`\{(\w+)\}`).FindAllStringSubmatch(list, -1) {
+		known = append(known, m[1])
+	}
+	filled := slices.Sorted(maps.Keys(facts))
+	if slices.Sort(known); !slices.Equal(known, filled) {
+		t.Errorf("got %q known to the configuration, want %q", known, filled)
+	}
+	for _, page := range []string{"../packaging/tcpmux.toml", "../packaging/man/tcpmux.toml.5"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range filled {
+			if !strings.Contains(string(text), "{"+name+"}") {
+				t.Errorf("%s: got no {%s}", page, name)
+			}
+		}
 	}
 }
 

@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"tcpmux/config"
+	"tcpmux/daemon/framing"
 )
 
 // framings are those that a listener can have, each with what frames a message. Chunk has nothing: its messages are what the
@@ -37,6 +41,35 @@ var framings = []struct {
 	{"length-prefixed", nil, func(data string) (string, string) {
 		return string(binary.BigEndian.AppendUint32(nil, uint32(len(data)))), ""
 	}},
+}
+
+// TestConfigurationKnowsTheFramings that there are, and the pages tell of them.
+func TestConfigurationKnowsTheFramings(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tcpmux.toml")
+	if err := os.WriteFile(path, []byte(`framing = ""`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, fault := config.Load(path)
+	_, unknown := framing.ParseKind("")
+	if fault == nil || unknown == nil {
+		t.Fatalf("got %v and %v, want both to refuse a framing without a name", fault, unknown)
+	}
+	quoted := func(err error) []string { return regexp.MustCompile(`"[a-z-]+"`).FindAllString(err.Error(), -1) }
+	want := quoted(unknown)
+	if got := quoted(fault); len(want) < 5 || !slices.Equal(got, want) {
+		t.Errorf("got %q known to the configuration, want %q", got, want)
+	}
+	for _, page := range []string{"../packaging/tcpmux.toml", "../packaging/man/tcpmux.toml.5"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range want {
+			if !strings.Contains(strings.NewReplacer(`\-`, "-", `\(dq`, `"`).Replace(string(text)), name) {
+				t.Errorf("%s: got no %s", page, name)
+			}
+		}
+	}
 }
 
 // TestEveryFramingGivesBackWhatWasSent: its messages, and byte for byte the stream.

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,9 +18,23 @@ type template struct {
 	fixed  []byte  // text, when there are none
 }
 
+// facts are what the placeholders of their names are filled in with: config's, which warns of others. Only an acknowledgement has one
+// more, {offset}, which is its message's.
+var facts = map[string]func(dst []byte, s *session) []byte{
+	"client":   func(dst []byte, s *session) []byte { return append(dst, s.source.Remote...) },
+	"server":   func(dst []byte, s *session) []byte { return s.local().AppendTo(dst) },
+	"listener": func(dst []byte, s *session) []byte { return append(dst, s.source.Listener...) },
+	"session":  func(dst []byte, s *session) []byte { return append(dst, s.source.Session...) },
+	"time":     func(dst []byte, _ *session) []byte { return time.Now().UTC().AppendFormat(dst, time.RFC3339) },
+	"hostname": func(dst []byte, _ *session) []byte {
+		host, _ := os.Hostname() // the kernel's; it cannot fail where /proc or uname(2) is there
+		return append(dst, host...)
+	},
+}
+
 // placeholder is what is filled in; all else is sent as written.
 var placeholder = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`\{(?:client|server|listener|session|time|hostname|offset)\}`)
+	return regexp.MustCompile(`\{(?:offset|` + strings.Join(slices.Collect(maps.Keys(facts)), "|") + `)\}`)
 })
 
 // newBanner makes a template in which {offset} is no placeholder.
@@ -59,7 +75,7 @@ func (t template) appendTo(dst []byte, s *session, offset int64) []byte {
 		if name := t.name(p); name == "offset" {
 			dst = strconv.AppendInt(dst, offset, 10)
 		} else {
-			dst = s.appendFact(dst, name)
+			dst = facts[name](dst, s)
 		}
 		from = p[1]
 	}
@@ -79,29 +95,11 @@ func (t template) bind(s *session) template {
 			bound = append(bound, t.text[p[0]:p[1]]...)
 			places = append(places, []int{start, len(bound)})
 		} else {
-			bound = s.appendFact(bound, name)
+			bound = facts[name](bound, s)
 		}
 	}
 	if len(places) == len(t.places) {
 		return t
 	}
 	return template{text: string(append(bound, t.text[from:]...)), places: places}
-}
-
-// appendFact appends what stands for a placeholder.
-func (s *session) appendFact(dst []byte, name string) []byte {
-	switch name {
-	case "client":
-		return append(dst, s.source.Remote...)
-	case "server":
-		return s.local().AppendTo(dst)
-	case "listener":
-		return append(dst, s.source.Listener...)
-	case "session":
-		return append(dst, s.source.Session...)
-	case "time":
-		return time.Now().UTC().AppendFormat(dst, time.RFC3339)
-	}
-	host, _ := os.Hostname() // the kernel's; it cannot fail where /proc or uname(2) is there
-	return append(dst, host...)
 }
