@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -88,47 +87,5 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 			return err
 		}
 		err = b.Resume(ctx, succeed(ctx, program, b), wishes, stderr)
-	}
-}
-
-// onSignals turns each SIGHUP into a reload, each SIGUSR1 into a reopening and each SIGUSR2 into an upgrade, until end is called. Those
-// of a kind that come while one is under way are one.
-func onSignals(reload daemon.Reload, upgrade daemon.Upgrade) (wishes daemon.Wishes, end func()) {
-	reloads, reopens, upgrades := make(chan daemon.Reload), make(chan struct{}), make(chan daemon.Upgrade)
-	stopped := make(chan struct{})
-	hangups, stopHangups := notified(syscall.SIGHUP)
-	usr1, stopUSR1 := notified(syscall.SIGUSR1)
-	go pass(hangups, reloads, reload, stopped)
-	usr2, stopUSR2 := notified(syscall.SIGUSR2)
-	go pass(usr1, reopens, struct{}{}, stopped)
-	go pass(usr2, upgrades, upgrade, stopped)
-	return daemon.Wishes{Reload: reloads, Reopen: reopens, Upgrade: upgrades}, func() {
-		stopHangups()
-		stopUSR1()
-		stopUSR2()
-		close(stopped)
-	}
-}
-
-// notified returns a channel that holds one signal of the kind.
-func notified(kind os.Signal) (signals chan os.Signal, stop func()) {
-	signals = make(chan os.Signal, 1)
-	signal.Notify(signals, kind)
-	return signals, func() { signal.Stop(signals) }
-}
-
-// pass sends the wish on for each signal.
-func pass[W any](signals <-chan os.Signal, to chan<- W, wish W, stopped <-chan struct{}) {
-	for {
-		select {
-		case <-signals:
-		case <-stopped:
-			return
-		}
-		select {
-		case to <- wish:
-		case <-stopped:
-			return
-		}
 	}
 }

@@ -43,45 +43,65 @@ func try(ctx context.Context, program string, b *daemon.Bequest) error {
 	if err != nil {
 		return err
 	}
-	late := time.NewTimer(trialTime)
-	defer late.Stop()
+	if err := t.begins(ctx, inbox.Ready(t.pid)); err != nil {
+		return err
+	}
+	if err := t.serves(ctx); err != nil {
+		return err
+	}
+	return t.leaves(b.Next.DrainTimeout + trialTime)
+}
+
+// begins returns nil once the program is ready. After an error, and so with the others, nothing of it is left.
+func (t *trial) begins(ctx context.Context, ready <-chan struct{}) error {
 	select {
-	case <-inbox.Ready(t.pid):
+	case <-ready:
+		return nil
 	case <-t.ended:
-		return fmt.Errorf("try %q: it ended before it was ready: %s%s", program, t.end(), trialHint)
-	case <-late.C:
+		return t.fault("it ended before it was ready: " + t.end())
+	case <-time.After(trialTime):
 		t.end()
-		return fmt.Errorf("try %q: it was not ready within %v%s", program, trialTime, trialHint)
+		return t.fault(fmt.Sprintf("it was not ready within %v", trialTime))
 	case <-ctx.Done():
 		t.end()
 		return context.Cause(ctx)
 	}
-	late.Reset(trialService)
+}
+
+// serves lets it serve for trialService, or until ctx is done: then it has to leave its clients in order all the same.
+func (t *trial) serves(ctx context.Context) error {
 	select {
 	case <-t.ended:
-		return fmt.Errorf("try %q: it ended while it served: %s%s", program, t.end(), trialHint)
-	case <-late.C:
+		return t.fault("it ended while it served: " + t.end())
+	case <-time.After(trialService):
 	case <-ctx.Done():
-	}
-	_ = unix.Kill(t.pid, unix.SIGINT) // another process follows; it fails when it has ended, and that shows
-	late.Reset(b.Next.DrainTimeout + trialTime)
-	select {
-	case <-t.ended:
-	case <-late.C:
-	}
-	if how := t.end(); how != "exit 0" {
-		return fmt.Errorf("try %q: it was ready and did not leave its clients in order: %s%s", program, how, trialHint)
 	}
 	return nil
 }
 
-// trialHint names the next step when a program has failed.
-const trialHint = " (what it said is above; the daemon before goes on, and SIGUSR2 tries again)"
+// leaves has it leave its clients to us, and end.
+func (t *trial) leaves(within time.Duration) error {
+	_ = unix.Kill(t.pid, unix.SIGINT) // another process follows; it fails when it has ended, and that shows
+	select {
+	case <-t.ended:
+	case <-time.After(within):
+	}
+	if how := t.end(); how != "exit 0" {
+		return t.fault("it was ready and did not leave its clients in order: " + how)
+	}
+	return nil
+}
+
+// fault is the error of a trial that has failed, with the next step.
+func (t *trial) fault(what string) error {
+	return fmt.Errorf("try %q: %s (what it said is above; the daemon before goes on, and SIGUSR2 tries again)", t.program, what)
+}
 
 // trial is a program that is tried, and all that it starts in its process group.
 type trial struct {
-	pid   int
-	ended chan struct{} // closed when the process has ended; it is reaped by end
+	program string
+	pid     int
+	ended   chan struct{} // closed when the process has ended; it is reaped by end
 }
 
 // startTrial starts a program with our arguments. It dies with the thread that calls this, as two that go on would be one too many.
@@ -104,7 +124,7 @@ func startTrial(program string, files []systemd.Socket, inbox *systemd.Inbox) (*
 	if err != nil {
 		return nil, fmt.Errorf("try %q: %w", program, err)
 	}
-	t := &trial{pid: pid, ended: make(chan struct{})}
+	t := &trial{program: program, pid: pid, ended: make(chan struct{})}
 	go t.watch()
 	return t, nil
 }
