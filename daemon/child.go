@@ -15,7 +15,7 @@ import (
 	"tcpmux/daemon/record"
 )
 
-// ChildName is the argv[0] of a process that serves one client: whoever is started under it calls Child and nothing else.
+// ChildName is the argv[0] of a process that serves clients, one at a time: whoever is started under it calls Child and nothing else.
 const ChildName = "tcpmux: session"
 
 const (

@@ -92,7 +92,7 @@ func (e ending) appendTo(dst []byte) []byte {
 	return append(append(append(dst, byte(len(e.why))), e.why...), e.err...)
 }
 
-// parseEnding reads an ending. Only the reasons that there are pass: records show them.
+// parseEnding reads an ending. Only the reasons of a talk pass: records show them.
 func parseEnding(b []byte) (e ending, err error) {
 	const head = 8 + 8 + 1
 	if len(b) < head || len(b) < head+int(b[head-1]) {
@@ -101,11 +101,10 @@ func parseEnding(b []byte) (e ending, err error) {
 	e.offset, e.framing = int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:]))
 	words := b[head:]
 	e.why, e.err = reason(words[:b[head-1]]), string(words[b[head-1]:])
-	switch e.why {
-	case byLeave, byEOF, byReset, byLoss, byIdle, byAge, byVolume, bySlow, byDrain, byBanner, byAck, byMalformed, bySink, byError:
-		return e, nil
+	if !e.why.isTalks() {
+		return e, errParcel
 	}
-	return e, errParcel
+	return e, nil
 }
 
 // post is a child's sink: it sends what is gathered to the daemon, and waits until that says that it is written.

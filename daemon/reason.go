@@ -39,6 +39,15 @@ const (
 	byTimeout reason = "timeout" // exec_timeout
 )
 
+// isTalks says whether a talk returns it, in the daemon or in a session's process.
+func (r reason) isTalks() bool {
+	switch r {
+	case byLeave, byEOF, byReset, byLoss, byIdle, byAge, byVolume, bySlow, byDrain, byBanner, byAck, byMalformed, bySink, byError:
+		return true
+	}
+	return false
+}
+
 // reasonOf is the reason that goes with an error of the connection.
 func reasonOf(err error, otherwise reason) reason {
 	switch {
