@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -236,6 +238,25 @@ func TestParcelsGiveBackWhatWasPacked(t *testing.T) {
 	}
 	if len(parcel) != 0 {
 		t.Errorf("%d bytes are left", len(parcel))
+	}
+}
+
+// TestEveryReasonOfATalkPasses from a session's process to the daemon: those that do not are the daemon's alone.
+func TestEveryReasonOfATalkPasses(t *testing.T) {
+	source, err := os.ReadFile("reason.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var alone []reason
+	for _, m := range regexp.MustCompile(`(?m)^\tby\w+ +reason = "(\w*)"`).FindAllStringSubmatch(string(source), -1) {
+		if e := (ending{why: reason(m[1])}); !e.why.isTalks() {
+			alone = append(alone, e.why)
+		} else if got, err := parseEnding(e.appendTo(nil)); got != e || err != nil {
+			t.Errorf("got %+v, %v, want %+v", got, err, e)
+		}
+	}
+	if want := []reason{byChild, bySuspect, byProxy, byRefusal, byExec, byTimeout}; !slices.Equal(alone, want) {
+		t.Errorf("got %q for the daemon alone, want %q: a reason that a talk returns stands in isTalks", alone, want)
 	}
 }
 

@@ -1,7 +1,8 @@
 // Package ring keeps connections alive beyond their process. A ring is one pair of sockets, held by somebody who outlives us,
 // systemd's descriptor store say; the connections lie in the queue between its two ends, as a log. It promises that a connection
 // which is enlisted can be had back from the pair at any moment until it is retired, also when we die in the middle of a call;
-// that one which is retired leaves the queue within a while; and that the queue stays in proportion to the living.
+// that one which is retired leaves the queue within a while; and that the queue stays in proportion to the living. What is
+// said over a connection it never sees.
 //
 // The queue is of messages, up to perMessage connections each (unix(7), SCM_RIGHTS). Nothing can be taken out of its middle: the
 // living of the oldest messages are sent once more at its end, and only then the oldest are dropped. So a connection may lie in it

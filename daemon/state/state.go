@@ -1,7 +1,7 @@
 // Package state keeps, in a file in memory that outlives the process, what the kernel does not know of a connection: how many
 // records it has become, since when it is served, whether it may have brought a process down. It promises that what one process
 // has written the next one reads, whichever of the two is newer and however the first one ended; and that a file which is damaged
-// costs these details and nothing else.
+// costs these details and nothing else. It takes plain values and knows no socket but by its cookie.
 //
 // The file is a header and slots of one size, one for each connection, found by the socket's cookie. Numbers are in the machine's
 // byte order, as the file does not leave it. Later versions may use more of a slot, never anything in it otherwise.

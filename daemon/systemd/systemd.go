@@ -1,5 +1,6 @@
-// Package systemd speaks with the service manager: the sockets it passes in, the notifications it waits for, its watchdog and
-// its journal. Without a service manager every function says so by doing nothing.
+// Package systemd speaks with the service manager: the sockets it passes in, the notifications it waits for, its watchdog, what it
+// stores and its journal. Without a service manager whatever speaks to one says so by doing nothing. To a program that is to take
+// our place it speaks as a service manager does (Bequeath, Inbox). What a descriptor is for it knows by name alone.
 package systemd
 
 import (
