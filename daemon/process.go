@@ -143,7 +143,20 @@ func (c *child) serve() (reason, error) {
 		}
 		return byChild, err
 	}
-	switch { // as a talk does once it has greeted
+	c.catchUp()
+	if err := c.open(); err != nil {
+		return bySink, err
+	}
+	for limit := outSize + int(c.settings.MaxMessage) + 64; ; {
+		if why, err := c.listen(limit); why != "" {
+			return why, err
+		}
+	}
+}
+
+// catchUp gives the worker the orders that came before there was one, as a talk does once it has greeted.
+func (c *child) catchUp() {
+	switch {
 	case c.leaving.Load():
 		c.handOver()
 	case c.finishing.Load():
@@ -152,36 +165,31 @@ func (c *child) serve() (reason, error) {
 	if c.overdue.Load() {
 		c.expire()
 	}
-	if err := c.open(); err != nil {
+}
+
+// listen waits for the next parcel, of limit bytes at most, and sees to it. A reason is that the session ends.
+func (c *child) listen(limit int) (reason, error) {
+	kind, n, err := c.worker.next(limit)
+	if err != nil {
+		return c.orphaned(err)
+	}
+	switch kind {
+	case parcelData:
+		err = c.record(n)
+	case parcelNote:
+		err = c.note(n)
+	case parcelEnd:
+		return c.ending(n)
+	default:
+		err = errParcel
+	}
+	switch {
+	case errors.Is(err, errParcel), errors.Is(err, errOrphan):
+		return c.orphaned(err)
+	case err != nil:
 		return bySink, err
 	}
-	limit := outSize + int(c.settings.MaxMessage) + 64
-	for {
-		kind, n, err := c.worker.next(limit)
-		if err != nil {
-			return c.orphaned(err)
-		}
-		switch kind {
-		case parcelData:
-			if err := c.record(n); errors.Is(err, errParcel) || errors.Is(err, errOrphan) {
-				return c.orphaned(err)
-			} else if err != nil {
-				return bySink, err
-			}
-			if c.overdue.Load() { // while it waited for the sink its time stood still
-				c.worker.allow(workerGrace)
-			}
-			c.order(orderWritten)
-		case parcelNote:
-			if err := c.note(n); err != nil {
-				return c.orphaned(err)
-			}
-		case parcelEnd:
-			return c.ending(n)
-		default:
-			return c.orphaned(errParcel)
-		}
-	}
+	return "", nil
 }
 
 // hello is what the child has to know.
@@ -223,7 +231,7 @@ func (c *child) banner() string {
 // errOrphan is that a child died within a parcel.
 var errOrphan = errors.New("session process broke off")
 
-// record writes down the messages of a parcel of n bytes. It is read into a workspace, so that a sink which stands still does not
+// record writes down the messages of a parcel of n bytes, and tells the process. It is read into a workspace, so that a sink which stands still does not
 // have the daemon hold what all its children have to say.
 func (c *child) record(n int) error {
 	ws := c.server.workspaces.get()
@@ -251,6 +259,10 @@ func (c *child) record(n int) error {
 	if !noted {
 		c.slot.Count(state.Tally{Offset: c.offset, Records: c.records})
 	}
+	if c.overdue.Load() { // while it waited for the sink its time stood still
+		c.worker.allow(workerGrace)
+	}
+	c.order(orderWritten)
 	return nil
 }
 

@@ -52,14 +52,20 @@ func recordOptions(cfg config.Config, t *troubles) (record.FileOptions, error) {
 	return opt, err
 }
 
-// fileOptions are the options of a rotating file that the kernel has on disk when it likes; a relative path is below
-// $LOGS_DIRECTORY (systemd.exec(5)).
-func fileOptions(cfg config.Config, path string) record.FileOptions {
-	if dir, _, _ := strings.Cut(os.Getenv("LOGS_DIRECTORY"), ":"); !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
+// FilePath is where the daemon has a file that the configuration names: a relative path is below $LOGS_DIRECTORY (systemd.exec(5)),
+// without that below the working directory.
+func FilePath(path string) string {
+	if filepath.IsAbs(path) {
+		return path
 	}
+	dir, _, _ := strings.Cut(os.Getenv("LOGS_DIRECTORY"), ":")
+	return filepath.Join(dir, path)
+}
+
+// fileOptions are the options of a rotating file that the kernel has on disk when it likes.
+func fileOptions(cfg config.Config, path string) record.FileOptions {
 	return record.FileOptions{
-		Path:       path,
+		Path:       FilePath(path),
 		Mode:       fs.FileMode(cfg.Record.Mode),
 		MaxSize:    cfg.Record.MaxSize,
 		MaxBackups: cfg.Record.MaxBackups,

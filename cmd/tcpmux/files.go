@@ -5,9 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"tcpmux/config"
+	"tcpmux/daemon"
 )
 
 // fileWarnings are what stands in the way of the files that cfg names, a line each. It looks at their names alone: nothing is
@@ -27,10 +27,7 @@ func fileWarnings(cfg config.Config) (warnings []string) {
 
 // daemonPath is the absolute path at which the daemon opens a file; "" if the working directory is gone.
 func daemonPath(path string) string {
-	if dir, _, _ := strings.Cut(os.Getenv("LOGS_DIRECTORY"), ":"); !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
-	}
-	path, _ = filepath.Abs(path) // without a working directory there is nothing to compare with or look for
+	path, _ = filepath.Abs(daemon.FilePath(path)) // without a working directory there is nothing to compare with or look for
 	return path
 }
 
