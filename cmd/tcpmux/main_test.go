@@ -108,8 +108,8 @@ func write(t *testing.T, name, text string) (path string) {
 
 func TestExitStatus(t *testing.T) {
 	good, bad := write(t, "good.toml", "backlog = 7\n"), write(t, "bad.toml", "backlog = -1\nmodell = \"x\"\n")
-	warned := write(t, "warned.toml", "drain_timeout = \"2m\"\n")
-	both := write(t, "both.toml", "drain_timeout = \"2m\"\nbacklog = -1\n")
+	warned := write(t, "warned.toml", "idle_timeout = \"500ms\"\n")
+	both := write(t, "both.toml", "idle_timeout = \"500ms\"\nbacklog = -1\n")
 	nobody := refused(t)
 	for _, c := range []struct {
 		name           string
@@ -139,7 +139,7 @@ func TestExitStatus(t *testing.T) {
 		{"quiet check of a good file", []string{"check", "--quiet", good}, 0, "", ""},
 		{"quiet check of a file with a warning", []string{"check", "-q", "--config", warned}, 0, "", "warning: " + warned + ":1: "},
 		{"quiet check of a bad file", []string{"check", "--quiet", bad}, 78, "", bad + ":1: backlog is -1"},
-		{"check of a file with a warning", []string{"check", warned}, 0, "drain_timeout = \"2m\"\n", "warning: " + warned + ":1: "},
+		{"check of a file with a warning", []string{"check", warned}, 0, "idle_timeout = \"500ms\"\n", "warning: " + warned + ":1: "},
 		{"check of a file with a fault and a warning", []string{"check", both}, 78, "", "warning: " + both + ":1: "},
 		{"check of a bad file", []string{"check", bad}, 78, "", bad + ":1: backlog is -1"},
 		{"check of no file", []string{"check", bad + "x"}, 78, "", "no such file or directory"},
