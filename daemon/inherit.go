@@ -116,8 +116,7 @@ func match(cfg []config.Listener, sockets []*passed) (map[string][]*passed, erro
 		}
 	}
 	// What a name has settled is settled; the rest goes by address.
-	type want struct{ listener, address string }
-	var wants []want
+	var wants []unmatched
 	for _, c := range cfg {
 		if len(sockOf[c.Name]) > 0 {
 			continue
@@ -125,7 +124,7 @@ func match(cfg []config.Listener, sockets []*passed) (map[string][]*passed, erro
 		for _, address := range c.Address {
 			i := slices.IndexFunc(left, func(p *passed) bool { return sameAddress(address, p.addr) })
 			if i < 0 {
-				wants = append(wants, want{c.Name, address})
+				wants = append(wants, unmatched{c.Name, address})
 				continue
 			}
 			sockOf[c.Name] = append(sockOf[c.Name], left[i])
@@ -138,16 +137,27 @@ func match(cfg []config.Listener, sockets []*passed) (map[string][]*passed, erro
 		}
 		return sockOf, nil
 	}
+	return nil, mismatch(cfg, left, wants)
+}
+
+// unmatched is an address of a listener for which there is no socket.
+type unmatched struct{ listener, address string }
+
+// mismatch names what is left over, with the next step.
+func mismatch(cfg []config.Listener, left []*passed, wants []unmatched) error {
+	const mend = "systemctl daemon-reload && systemctl restart tcpmux.socket; in units of your own,"
 	var names []string
 	for _, c := range cfg {
 		names = append(names, c.Name)
 	}
 	var errs []error
 	for _, p := range left {
-		errs = append(errs, fmt.Errorf("%v passed in by systemd matches no listener; the configuration has %s: after editing it, systemctl daemon-reload && systemctl restart tcpmux.socket; in units of your own, set FileDescriptorName=", p, strings.Join(names, ", ")))
+		errs = append(errs, fmt.Errorf("%v passed in by systemd matches no listener; the configuration has %s: after editing it, %s set FileDescriptorName=",
+			p, strings.Join(names, ", "), mend))
 	}
 	for _, w := range wants {
-		errs = append(errs, fmt.Errorf("listener %q (%s): none of the sockets passed in by systemd matches: after editing the configuration, systemctl daemon-reload && systemctl restart tcpmux.socket; in units of your own, FileDescriptorName=%s", w.listener, w.address, w.listener))
+		errs = append(errs, fmt.Errorf("listener %q (%s): none of the sockets passed in by systemd matches: after editing the configuration, %s FileDescriptorName=%s",
+			w.listener, w.address, mend, w.listener))
 	}
-	return nil, errors.Join(errs...)
+	return errors.Join(errs...)
 }
