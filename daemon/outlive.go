@@ -85,7 +85,7 @@ func (d *daemon) survival(stored []systemd.Socket) (*survival, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n, bound := v.ring.Capacity(); v.keep && v.stored && n < d.cfg.Limits.Clients {
+	if n, bound := v.ring.Capacity(); v.keep && v.stored && n < d.srv.slots.most() { // the surplus waits, and is told of already
 		d.log.Warn("not as many clients can outlive the daemon as there may be",
 			"clients", d.cfg.Limits.Clients, "outlive", n, "bound", bound, "needed", fmt.Sprintf("LimitNOFILE=%d", config.SurvivalFiles(d.cfg.Limits.Clients)))
 	}

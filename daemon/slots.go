@@ -50,6 +50,13 @@ func (s *slots) resize(limit int) {
 	s.tell()
 }
 
+// most is how many places there are.
+func (s *slots) most() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limit
+}
+
 // tell leaves a token when there is a free place. It is called with mu held.
 func (s *slots) tell() {
 	if s.taken >= s.limit {

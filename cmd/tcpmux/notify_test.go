@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -98,6 +99,30 @@ func TestReadyMeansThatOneCanConnectAndIsRecorded(t *testing.T) {
 	m.hears("EXTEND_TIMEOUT_USEC=40000000", 1) // drain_timeout and half a minute
 	if n := m.count("READY=1"); n != 1 {
 		t.Errorf("told READY=1 %d times, want once", n)
+	}
+}
+
+// TestTooFewDescriptorsToOutliveAreTold where as many clients are let in as could not outlive the daemon, and nowhere else.
+func TestTooFewDescriptorsToOutliveAreTold(t *testing.T) {
+	for _, c := range []struct {
+		name, top string
+		want      bool
+	}{
+		{"more clients than twice find room", "", true},
+		{"fewer", "limits.clients = 1000", false},
+		{"fewer, as programs take descriptors too", `exec = ["/bin/cat"]`, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, m := t.TempDir(), newManager(t)
+			config := settings(t, dir, "127.0.0.1:0", c.top, "")
+			cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n 4096; exec "$0" "$@"`, built, "run", "--config", config)
+			cmd.Env = append(os.Environ(), m.env()...)
+			d, _ := started(t, cmd)
+			if got := strings.Contains(d.seen, `msg="not as many clients can outlive the daemon as there may be" clients=10000 outlive=`); got != c.want {
+				t.Errorf("got %v, want %v: whether it is told, in %q", got, c.want, d.seen)
+			}
+			d.stops(dir)
+		})
 	}
 }
 
