@@ -24,11 +24,11 @@ type acks struct {
 
 // ackState is how far a talk is with its client's acknowledgements.
 type ackState struct {
-	form  template // bound to the session
-	owed  *acks    // for messages that are not recorded yet; nil: none
-	piece int      // bytes of a message whose last piece has not come
-	mute  bool     // the client has been told that we will say no more, so no acknowledgement either
-	deaf  error    // not nil: the client does not take its acknowledgements
+	form   template // bound to the session
+	owed   *acks    // for messages that are not recorded yet; nil: none
+	pieces int64    // bytes of a message whose last piece has not come
+	mute   bool     // the client has been told that we will say no more, so no acknowledgement either
+	deaf   error    // not nil: the client does not take its acknowledgements
 }
 
 // ackLists are lists that are not in use.
@@ -37,18 +37,18 @@ var ackLists = sync.Pool{New: func() any { return new(acks) }}
 // owe notes that a message, or a piece of one, which begins at t.offset, is to be acknowledged once it is recorded. A message whose end
 // was not waited for, or is none, is not: its client would take it for whole.
 func (t *talk) owe(m *framing.Message) {
-	t.ack.piece += m.Len()
+	t.ack.pieces += int64(m.Len())
 	if m.Flag == framing.Piece {
 		return
 	}
-	n := t.ack.piece
-	t.ack.piece = 0
+	n := t.ack.pieces
+	t.ack.pieces = 0
 	if m.Flag == framing.Timeout || m.Flag == framing.Malformed || t.ack.mute || t.ack.deaf != nil {
 		return
 	}
 	if t.ack.owed == nil {
 		t.ack.owed = ackLists.Get().(*acks)
-		t.ack.owed.offset = t.offset + int64(m.Len()-n)
+		t.ack.owed.offset = t.offset + int64(m.Len()) - n
 	}
 	t.ack.owed.lengths = binary.AppendUvarint(t.ack.owed.lengths, uint64(n))
 }
@@ -87,6 +87,14 @@ func (t *talk) sayNoMore() {
 
 // acks says whether the client is sent acknowledgements: where a program serves it, nobody but that speaks.
 func (t *talk) acks() bool { return t.ack != nil }
+
+// pieces is how many bytes are recorded of a message that will be acknowledged once its last piece is.
+func (t *talk) pieces() int64 {
+	if t.ack == nil {
+		return 0
+	}
+	return t.ack.pieces
+}
 
 // deaf is not nil when the client does not take its acknowledgements.
 func (t *talk) deaf() error {

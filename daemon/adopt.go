@@ -95,6 +95,9 @@ func (c *session) restore(k known, written int64) {
 	if moved, base := c.slot.Shelf(c.offset); moved != nil {
 		c.offset, c.past.moved = base, moved
 	}
+	if tally.Framing != 0 { // else no message is under way, whatever an older version has left there
+		c.past.pieces = tally.Pieces
+	}
 	if written > 0 {
 		c.past.counted = tally.Offset
 	}

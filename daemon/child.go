@@ -126,7 +126,7 @@ func (c *clerk) hello() error {
 	c.session.opened = c.session.opened.Add(-h.age)
 	c.session.finishing.Store(h.finishing)
 	c.session.offset = h.offset
-	c.session.past = &past{framing: h.memory, moved: h.moved}
+	c.session.past = &past{framing: h.memory, pieces: h.pieces, moved: h.moved}
 	if h.silence > 0 {
 		c.session.past.heard, c.session.past.unread = time.Now().Add(-h.silence), h.unread
 	}
@@ -141,7 +141,7 @@ func (c *clerk) hello() error {
 func (c *clerk) serve(s *session) {
 	why, err := s.model.serve()
 	s.model.close()
-	e := ending{offset: s.offset, framing: s.past.framing, why: why}
+	e := ending{offset: s.offset, framing: s.past.framing, pieces: s.past.pieces, why: why}
 	if err != nil {
 		e.err = err.Error()
 	}

@@ -95,6 +95,6 @@ func (t *talk) depart() reason {
 		}
 		t.slot.Count(t.tally())
 	}
-	t.past = &past{framing: t.framing.Memory()}
+	t.past = &past{framing: t.framing.Memory(), pieces: t.pieces()}
 	return byLeave
 }

@@ -18,6 +18,7 @@ type hello struct {
 	ackTimeout    time.Duration
 	offset        int64 // where in the client's stream it goes on
 	memory        int64 // what the framing has to know there
+	pieces        int64 // bytes that are recorded of a message whose acknowledgement is still to come
 	silence       time.Duration
 	unread        int    // bytes that had come before it
 	moved         []byte // the beginning of a message, from offset on
@@ -35,6 +36,7 @@ func (h hello) appendTo(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.memory))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.silence))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.unread))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.pieces))
 	dst = append(dst, bit(h.finishing), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian), bit(h.noting))
 	for _, n := range [...]int{len(h.banner), len(h.ack), len(h.moved)} {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(n))
@@ -50,7 +52,7 @@ func bit(b bool) byte {
 }
 
 func readHello(in io.Reader) (h hello, err error) {
-	var head [8*8 + 1 + 3 + 1 + 3*4]byte
+	var head [9*8 + 1 + 3 + 1 + 3*4]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return h, err
 	}
@@ -62,15 +64,16 @@ func readHello(in io.Reader) (h hello, err error) {
 	h.memory = int64(binary.BigEndian.Uint64(head[40:]))
 	h.silence = time.Duration(binary.BigEndian.Uint64(head[48:]))
 	h.unread = int(binary.BigEndian.Uint64(head[56:]))
-	h.finishing = head[64] == 1
-	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[65]), int(head[66]), head[67] == 1
-	h.noting = head[68] == 1
+	h.pieces = int64(binary.BigEndian.Uint64(head[64:]))
+	h.finishing = head[72] == 1
+	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[73]), int(head[74]), head[75] == 1
+	h.noting = head[76] == 1
 	if h.bounds, err = readBounds(in); err != nil {
 		return h, err
 	}
 	var texts [3][]byte
 	for i := range texts {
-		texts[i] = make([]byte, binary.BigEndian.Uint32(head[69+4*i:]))
+		texts[i] = make([]byte, binary.BigEndian.Uint32(head[77+4*i:]))
 		if _, err := io.ReadFull(in, texts[i]); err != nil {
 			return h, err
 		}

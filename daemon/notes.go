@@ -12,12 +12,13 @@ import (
 type note struct {
 	offset  int64
 	framing int64  // what the framing has to know there
+	pieces  int64  // bytes that are recorded of a message whose acknowledgement is still to come
 	have    int    // how many bytes from offset on the daemon keeps already
 	more    []byte // those behind them
 }
 
 func (n note) appendTo(dst []byte) []byte {
-	for _, v := range [...]int64{n.offset, n.framing, int64(n.have)} {
+	for _, v := range [...]int64{n.offset, n.framing, n.pieces, int64(n.have)} {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(v))
 	}
 	return append(dst, n.more...)
@@ -25,13 +26,14 @@ func (n note) appendTo(dst []byte) []byte {
 
 // parseNote reads a note.
 func parseNote(b []byte) (n note, err error) {
-	const head = 3 * 8
+	const head = 4 * 8
 	if len(b) < head {
 		return n, errParcel
 	}
-	have := binary.BigEndian.Uint64(b[16:])
-	n.offset, n.framing, n.more = int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:])), b[head:]
-	if n.offset < 0 || have > 1<<30 {
+	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[8*i:])) }
+	have := at(3)
+	n.offset, n.framing, n.pieces, n.more = at(0), at(1), at(2), b[head:]
+	if n.offset < 0 || have < 0 || have > 1<<30 {
 		return n, errParcel
 	}
 	n.have = int(have)
@@ -73,7 +75,7 @@ func (n *notes) take(at state.Tally, acknowledged bool, moved []byte) {
 		return
 	}
 	n.post.cut = false
-	if !n.post.note(note{at.Offset, at.Framing, n.have, moved[n.have:]}) {
+	if !n.post.note(note{at.Offset, at.Framing, at.Pieces, n.have, moved[n.have:]}) {
 		n.full, moved = true, nil
 	}
 	n.have = len(moved)

@@ -82,6 +82,7 @@ func unpack(parcel []byte) (m record.Message, rest []byte, err error) {
 type ending struct {
 	offset  int64
 	framing int64 // what the framing has to know there
+	pieces  int64 // bytes that are recorded of a message whose acknowledgement is still to come
 	why     reason
 	err     string
 }
@@ -89,16 +90,18 @@ type ending struct {
 func (e ending) appendTo(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.offset))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.framing))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(e.pieces))
 	return append(append(append(dst, byte(len(e.why))), e.why...), e.err...)
 }
 
 // parseEnding reads an ending. Only the reasons of a talk pass: records show them.
 func parseEnding(b []byte) (e ending, err error) {
-	const head = 8 + 8 + 1
+	const head = 8 + 8 + 8 + 1
 	if len(b) < head || len(b) < head+int(b[head-1]) {
 		return e, errParcel
 	}
-	e.offset, e.framing = int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:]))
+	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[8*i:])) }
+	e.offset, e.framing, e.pieces = at(0), at(1), at(2)
 	words := b[head:]
 	e.why, e.err = reason(words[:b[head-1]]), string(words[b[head-1]:])
 	if !e.why.isTalks() {

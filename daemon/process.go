@@ -202,6 +202,7 @@ func (c *child) hello() hello {
 		finishing:     c.finishing.Load(),
 		offset:        c.offset,
 		memory:        c.past.framing,
+		pieces:        c.past.pieces,
 		silence:       c.silence(),
 		unread:        c.past.unread,
 		moved:         c.past.moved,
@@ -285,7 +286,7 @@ func (c *child) note(n int) error {
 	if c.worker.allow(0); c.overdue.Load() {
 		c.worker.allow(workerGrace)
 	}
-	c.slot.Count(state.Tally{Offset: e.offset, Records: c.records, Framing: e.framing})
+	c.slot.Count(state.Tally{Offset: e.offset, Records: c.records, Framing: e.framing, Pieces: e.pieces})
 	if c.slot.Extend(e.offset, e.have, e.more) {
 		c.order(orderKept)
 	} else {
@@ -307,7 +308,7 @@ func (c *child) ending(n int) (reason, error) {
 	}
 	c.offset = e.offset
 	if e.why == byLeave {
-		c.slot.Count(state.Tally{Offset: c.offset, Records: c.records, Framing: e.framing})
+		c.slot.Count(state.Tally{Offset: c.offset, Records: c.records, Framing: e.framing, Pieces: e.pieces})
 	}
 	c.release()
 	if e.err != "" {

@@ -40,6 +40,7 @@ type past struct {
 	written int64     // messages before this offset are in the file
 	counted int64     // of those in the file, messages before this offset are counted
 	framing int64     // a framing.Framer's Memory
+	pieces  int64     // bytes that are recorded of a message whose acknowledgement is still to come
 	suspect bool      // process after process has died over it
 	moved   []byte    // the beginning of a message, from the session's offset on
 }

@@ -234,6 +234,7 @@ func TestWhatACrashWouldLoseIsKept(t *testing.T) {
 	long := strings.Repeat("x", moveSize+1)
 	const head = "\x00\x01\x00\x00" // of 64 KiB
 	prefixed := func(c *config.Config) { c.Listeners[0].Framing, c.Listeners[0].MaxMessage = "length-prefixed", 1024 }
+	acknowledged := func(c *config.Config) { prefixed(c); c.Listeners[0].Ack = "ok\n" }
 	for _, c := range []struct {
 		name    string
 		change  func(*config.Config)
@@ -248,6 +249,7 @@ func TestWhatACrashWouldLoseIsKept(t *testing.T) {
 		{"the next long beginning", nil, []string{long, "\n" + long}, state.Tally{Offset: moveSize + 2, Records: 1}, long},
 		{"acknowledged", func(c *config.Config) { c.Listeners[0].Ack = "ok\n" }, []string{"one\n" + long}, state.Tally{Offset: 4, Records: 1}, long},
 		{"a piece", prefixed, []string{head + long[:1500]}, state.Tally{Offset: 1028, Records: 1, Framing: 1<<16 - 1024}, ""},
+		{"a piece, to be acknowledged", acknowledged, []string{head + long[:1500]}, state.Tally{Offset: 1028, Records: 1, Framing: 1<<16 - 1024, Pieces: 1028}, ""},
 		{"all pieces", prefixed, []string{head + strings.Repeat("x", 1<<16)}, state.Tally{Offset: 4 + 1<<16, Records: 64}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -530,4 +532,36 @@ func TestWhoFindsNoRoomIsDrained(t *testing.T) {
 	next := e.heir(nil, 0)
 	stays.say("on\n")
 	next.records(stays.addr() + ": on\n")
+}
+
+// TestAMessageIsAcknowledgedByItsBeginning, also when another daemon has recorded its first pieces, and however that one ended.
+func TestAMessageIsAcknowledgedByItsBeginning(t *testing.T) {
+	long := strings.Repeat("x", 10)
+	for _, c := range []struct{ framing, first, pieces, end string }{
+		{"line", "one\n", long, "end\n"},
+		{"nul", "one\x00", long, "end\x00"},
+		{"octet-counted", "3 one", "23 " + long, long + "end"},
+		{"length-prefixed", "\x00\x00\x00\x03one", "\x00\x00\x00\x17" + long, long + "end"},
+	} {
+		t.Run(c.framing, func(t *testing.T) {
+			change := func(cfg *config.Config) {
+				l := &cfg.Listeners[0]
+				l.Framing, l.MaxMessage, l.Ack = c.framing, 4, "{offset}\n"
+			}
+			d, e := surviving(t, change)
+			d.open()
+			conn := d.greeted()
+			conn.say(c.first + c.pieces)
+			conn.hear("0\n")
+			d.records(" [cut]: xxxx\n")
+			d.leave()
+			e.heir(change, 0)
+			conn.say(c.end + c.first)
+			_ = conn.CloseWrite()
+			want := fmt.Sprintf("%d\n%d\n", len(c.first), len(c.first+c.pieces+c.end))
+			if got := conn.hearEnd(); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
 }

@@ -209,5 +209,5 @@ func (t *talk) noted() bool {
 
 // tally is how far the session has come.
 func (t *talk) tally() state.Tally {
-	return state.Tally{Offset: t.offset, Records: t.records, Framing: t.framing.Memory()}
+	return state.Tally{Offset: t.offset, Records: t.records, Framing: t.framing.Memory(), Pieces: t.pieces()}
 }

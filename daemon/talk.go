@@ -64,7 +64,7 @@ func (t *talk) serve() (reason, error) {
 func (t *talk) greetFirst() error {
 	err := t.greet()
 	if form := t.settings.ack; form.text != "" {
-		t.ack = &ackState{form: form.bind(t.session)}
+		t.ack = &ackState{form: form.bind(t.session), pieces: t.past.pieces}
 	}
 	t.greeted.Store(true)
 	if t.finishing.Load() { // drain tells only who has been greeted by then

@@ -23,7 +23,7 @@ type slot struct {
 }
 
 // tally is what a session has come to.
-type tally struct{ offset, records, framing, _ atomic.Int64 }
+type tally struct{ offset, records, framing, pieces atomic.Int64 }
 
 const (
 	flagClosed = 1 << iota // its end is recorded
@@ -64,6 +64,7 @@ func (s *Slot) clear() {
 		t.offset.Store(0)
 		t.records.Store(0)
 		t.framing.Store(0)
+		t.pieces.Store(0)
 	}
 	s.at.flags.Store(0)
 	s.at.crashes.Store(0)
@@ -127,9 +128,10 @@ func (s *Slot) Opened() time.Time {
 	return time.Unix(0, s.at.opened.Load())
 }
 
-// Tally is what a session has come to: at which offset of the client's stream, in bytes, how many records, and what its framing has
-// to know beside the bytes.
-type Tally struct{ Offset, Records, Framing int64 }
+// Tally is what a session has come to: at which offset of the client's stream, in bytes, how many records, what its framing has to
+// know beside the bytes, and how many bytes before that offset are pieces of a message whose end is still to come, where those are
+// acknowledged.
+type Tally struct{ Offset, Records, Framing, Pieces int64 }
 
 // Count notes how far the session has come. Killed in the middle, it is at the one before.
 func (s *Slot) Count(t Tally) {
@@ -144,6 +146,7 @@ func (s *Slot) Count(t Tally) {
 	to.offset.Store(t.Offset)
 	to.records.Store(t.Records)
 	to.framing.Store(t.Framing)
+	to.pieces.Store(t.Pieces)
 	s.at.turn.Store(turn)
 }
 
@@ -153,7 +156,7 @@ func (s *Slot) Tally() Tally {
 		return Tally{}
 	}
 	from := &s.at.tallies[s.at.turn.Load()&1]
-	return Tally{from.offset.Load(), from.records.Load(), from.framing.Load()}
+	return Tally{from.offset.Load(), from.records.Load(), from.framing.Load(), from.pieces.Load()}
 }
 
 // SetClosed notes that the end of the session is recorded.

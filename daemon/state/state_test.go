@@ -40,11 +40,11 @@ func TestTheNextProcessReadsWhatOneHasWritten(t *testing.T) {
 	opened := time.Unix(1700000000, 5)
 	a, b := f.Take(7), f.Take(8)
 	a.Open(opened)
-	a.Count(Tally{1, 2, 3})
-	a.Count(Tally{100, 20, 1})
+	a.Count(Tally{1, 2, 3, 4})
+	a.Count(Tally{100, 20, 1, 50})
 	b.SetClosed()
 	g := next(t, f)
-	if s := g.Find(7); !s.Opened().Equal(opened) || s.Tally() != (Tally{100, 20, 1}) || s.Closed() {
+	if s := g.Find(7); !s.Opened().Equal(opened) || s.Tally() != (Tally{100, 20, 1, 50}) || s.Closed() {
 		t.Errorf("got %v, %+v, closed %v", s.Opened(), s.Tally(), s.Closed())
 	}
 	if s := g.Find(8); !s.Opened().IsZero() || !s.Closed() || s.Tally() != (Tally{}) {
@@ -65,7 +65,7 @@ func TestSlotsAreUsedAgain(t *testing.T) {
 		t.Fatalf("got %v, %v, %v, want two slots and no third", a, b, c)
 	}
 	a.Open(time.Now())
-	a.Count(Tally{1, 1, 1})
+	a.Count(Tally{1, 1, 1, 1})
 	a.SetClosed()
 	a.Free()
 	if c = f.Take(3); c == nil || !c.Opened().IsZero() || c.Tally() != (Tally{}) || c.Closed() {
@@ -89,7 +89,7 @@ func TestSuspects(t *testing.T) {
 		s.SetBusy(true)
 		if progress {
 			s.SetBusy(false)
-			s.Count(Tally{1, 1, 0})
+			s.Count(Tally{1, 1, 0, 0})
 			s.SetBusy(true)
 		}
 		f = next(t, f)
@@ -109,7 +109,7 @@ func TestWithoutASlotNothingIsKept(t *testing.T) {
 	var f *File
 	s := f.Take(1)
 	s.Open(time.Now())
-	s.Count(Tally{1, 2, 3})
+	s.Count(Tally{1, 2, 3, 4})
 	s.SetBusy(true)
 	s.SetClosed()
 	if s.Closed() || !s.Opened().IsZero() || s.Tally() != (Tally{}) || s.Crashed() != 0 || f.Find(1) != nil {
