@@ -63,7 +63,11 @@ func TestJSON(t *testing.T) {
 
 func TestStampFollowsTheClock(t *testing.T) {
 	var s stamp
-	for _, now := range []time.Time{noon, noon.Add(time.Microsecond), noon.Add(time.Second), noon.Add(-time.Hour), noon.Truncate(time.Second)} {
+	for _, now := range []time.Time{
+		noon, noon.Add(time.Microsecond), noon.Add(time.Second), noon.Add(-time.Hour), noon.Truncate(time.Second),
+		{}, time.Unix(0, 0), time.Unix(0, -1), time.Unix(-1, 999_999_999), time.Date(1969, 2, 28, 23, 59, 59, 0, time.UTC),
+		time.Date(2028, 2, 29, 0, 0, 0, 0, time.FixedZone("", 3600)), time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
+	} {
 		s.set(now)
 		if got, want := string(s.text[:]), now.UTC().Format("2006-01-02T15:04:05.000000Z"); got != want {
 			t.Errorf("got %s, want %s", got, want)
@@ -87,6 +91,32 @@ func TestEscaped(t *testing.T) {
 	} {
 		if got := string(appendEscaped(nil, []byte(c.in))); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// TestPrintableEndsAtTheFirstByteThatIsNot, whichever that is and wherever it stands, among the least and the greatest that are.
+func TestPrintableEndsAtTheFirstByteThatIsNot(t *testing.T) {
+	edges := []byte{0, 1, 0x1f, ' ', '!', '"', '\\', '~', 0x7f, 0x80, 0x81, 0x9f, 0xa0, 0xfe, 0xff}
+	for _, fill := range []byte{' ', '~'} {
+		for size := range 100 {
+			data := bytes.Repeat([]byte{fill}, size)
+			if got := printable(data); got != size {
+				t.Errorf("%d times %q: got %d", size, fill, got)
+			}
+			for at := range data {
+				for _, b := range edges {
+					data[at] = b
+					want := size
+					if b < ' ' || b > '~' {
+						want = at
+					}
+					if got := printable(data); got != want {
+						t.Fatalf("%q: got %d, want %d", data, got, want)
+					}
+				}
+				data[at] = fill
+			}
 		}
 	}
 }
