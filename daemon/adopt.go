@@ -90,6 +90,7 @@ func (c *session) restore(k known, written int64) {
 		heard:   k.heard,
 		unread:  k.unread,
 		written: written,
+		cut:     written,
 		framing: tally.Framing,
 	}
 	if moved, base := c.slot.Shelf(c.offset); moved != nil {

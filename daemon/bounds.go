@@ -130,7 +130,7 @@ func (t *talk) woken() reason {
 func (t *talk) hearOut() error {
 	ws := t.borrow()
 	if room := t.room(len(ws.in)); room > 0 {
-		n, _ := peek(t.fd, t.view(ws.in[:room]))
+		n, _ := peek(t.fd, ws.in[:room])
 		ws.n = max(n, 0)
 	}
 	if ws.n <= t.waiting {

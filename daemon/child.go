@@ -126,7 +126,7 @@ func (c *clerk) hello() error {
 	c.session.opened = c.session.opened.Add(-h.age)
 	c.session.finishing.Store(h.finishing)
 	c.session.offset = h.offset
-	c.session.past = &past{framing: h.memory, pieces: h.pieces, moved: h.moved}
+	c.session.past = &past{framing: h.memory, pieces: h.pieces, cut: h.cut, moved: h.moved}
 	if h.silence > 0 {
 		c.session.past.heard, c.session.past.unread = time.Now().Add(-h.silence), h.unread
 	}

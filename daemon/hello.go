@@ -19,6 +19,7 @@ type hello struct {
 	offset        int64 // where in the client's stream it goes on
 	memory        int64 // what the framing has to know there
 	pieces        int64 // bytes that are recorded of a message whose acknowledgement is still to come
+	cut           int64 // where the process before has recorded so far
 	silence       time.Duration
 	unread        int    // bytes that had come before it
 	moved         []byte // the beginning of a message, from offset on
@@ -37,6 +38,7 @@ func (h hello) appendTo(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.silence))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.unread))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.pieces))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.cut))
 	dst = append(dst, bit(h.finishing), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian), bit(h.noting))
 	for _, n := range [...]int{len(h.banner), len(h.ack), len(h.moved)} {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(n))
@@ -52,7 +54,7 @@ func bit(b bool) byte {
 }
 
 func readHello(in io.Reader) (h hello, err error) {
-	var head [9*8 + 1 + 3 + 1 + 3*4]byte
+	var head [10*8 + 1 + 3 + 1 + 3*4]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return h, err
 	}
@@ -65,15 +67,16 @@ func readHello(in io.Reader) (h hello, err error) {
 	h.silence = time.Duration(binary.BigEndian.Uint64(head[48:]))
 	h.unread = int(binary.BigEndian.Uint64(head[56:]))
 	h.pieces = int64(binary.BigEndian.Uint64(head[64:]))
-	h.finishing = head[72] == 1
-	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[73]), int(head[74]), head[75] == 1
-	h.noting = head[76] == 1
+	h.cut = int64(binary.BigEndian.Uint64(head[72:]))
+	h.finishing = head[80] == 1
+	h.framing.Kind, h.framing.LengthSize, h.framing.LittleEndian = framing.Kind(head[81]), int(head[82]), head[83] == 1
+	h.noting = head[84] == 1
 	if h.bounds, err = readBounds(in); err != nil {
 		return h, err
 	}
 	var texts [3][]byte
 	for i := range texts {
-		texts[i] = make([]byte, binary.BigEndian.Uint32(head[77+4*i:]))
+		texts[i] = make([]byte, binary.BigEndian.Uint32(head[85+4*i:]))
 		if _, err := io.ReadFull(in, texts[i]); err != nil {
 			return h, err
 		}

@@ -51,7 +51,7 @@ func (t *talk) see(over bool) bool {
 		ws.last, ws.full = true, true
 		return true
 	}
-	n, err := peek(t.fd, t.view(ws.in[:room]))
+	n, err := peek(t.fd, ws.in[:room])
 	if err == unix.EAGAIN {
 		return false
 	}
@@ -60,15 +60,6 @@ func (t *talk) see(over bool) bool {
 	ws.last = ws.full || over && n == t.unread() // bytes may have come before the end did
 	ws.move = n == t.waiting && !ws.last
 	return true
-}
-
-// view is how much of buf a look may fill. One that ends where the process before stopped writing finds its messages again, also if
-// they are what one read gave.
-func (t *talk) view(buf []byte) []byte {
-	if left := t.past.written - t.offset - int64(len(t.moved)); left > 0 {
-		return buf[:min(left, int64(len(buf)))]
-	}
-	return buf
 }
 
 // expect has the kernel call the socket readable when it holds n bytes. It also does when it has no room for more.

@@ -203,6 +203,7 @@ func (c *child) hello() hello {
 		offset:        c.offset,
 		memory:        c.past.framing,
 		pieces:        c.past.pieces,
+		cut:           c.past.cut,
 		silence:       c.silence(),
 		unread:        c.past.unread,
 		moved:         c.past.moved,

@@ -565,3 +565,45 @@ func TestAMessageIsAcknowledgedByItsBeginning(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatIsRecordedEndsWhereItDid: a daemon dies when its records reach up to an offset, which nobody but the file knows. What comes
+// behind is recorded, and nothing before it again.
+func TestWhatIsRecordedEndsWhereItDid(t *testing.T) {
+	long := strings.Repeat("x", moveSize+1)
+	for _, c := range []struct {
+		name, framing string
+		moved         string // out of the kernel by then
+		say           string
+		written       int64
+		want          string
+	}{
+		{"a message", "line", "", "one\ntwo\n", 4, `"offset":4,"data":"two","end":"\u000a"}`},
+		{"a chunk", "chunk", "", "onetwo", 3, `"offset":3,"data":"two"}`},
+		{"a piece of a line", "line", "", "one\ntwo and more\n", 8, `"offset":8,"data":"and more","end":"\u000a","flag":"cut"}`},
+		{"a piece of what was moved", "line", long, "y\n", moveSize, `"offset":16384,"data":"xy","end":"\u000a","flag":"cut"}`},
+		{"a piece of octets", "octet-counted", "", "3 one14 twelve and six", 10, `"offset":10,"data":"elve and six","flag":"cut"}`},
+		{"a piece behind a length", "length-prefixed", "", "\x00\x00\x00\x04half", 6, `"offset":6,"data":"lf","flag":"cut"}`},
+		{"the last bytes", "line", "", "half", 4, `"records":1,"bytes":4}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			change := func(cfg *config.Config) {
+				asJSON(cfg)
+				cfg.Listeners[0].Framing = c.framing
+			}
+			d, e := surviving(t, change)
+			d.open()
+			conn := d.greeted()
+			d.records(`"kind":"open"`)
+			conn.say(c.moved)
+			d.kernelHolds(0)
+			d.leave()
+			conn.say(c.say)
+			_ = conn.CloseWrite()
+			next := e.heir(change, c.written)
+			got := next.records(c.want, `"kind":"close"`, fmt.Sprintf(`"bytes":%d}`, len(c.moved+c.say)))
+			if n := strings.Count(got, `"kind":"message"`); n > 1 {
+				t.Errorf("got %q, want nothing before offset %d", got, c.written)
+			}
+		})
+	}
+}

@@ -80,6 +80,9 @@ func (t *talk) cut(flag framing.Flag) (n int, err error) {
 // next makes the first message behind n bytes what is encoded next; it says false when there is none.
 func (t *talk) next(n int, flag framing.Flag) bool {
 	ws, data := t.ws, t.data()[n:]
+	if left := t.past.cut - t.offset; 0 < left && left <= int64(len(data)) {
+		return t.again(data[:left])
+	}
 	if !ws.rest {
 		ws.framed = t.framing.Next(data)
 		ws.rest = ws.framed.Len() == 0 && ws.last
@@ -91,6 +94,16 @@ func (t *talk) next(n int, flag framing.Flag) bool {
 		ws.framed = t.framing.Part(data[:len(data)-1]) // a byte is left to say how the message ended
 	}
 	return ws.framed.Len() > 0
+}
+
+// again makes the first message in data what is encoded next. The process before has recorded all of data, so what of it is no whole
+// message was a piece.
+func (t *talk) again(data []byte) bool {
+	ws := t.ws
+	if ws.framed = t.framing.Next(data); ws.framed.Len() == 0 {
+		ws.framed = t.framing.Part(data)
+	}
+	return true
 }
 
 // encode appends one message to the workspace's output.
