@@ -282,7 +282,7 @@ class Bench:
         if not peer.greets:
             return None
         with Server(peer, self.work) as s:
-            d = self.load('greet', s.port, self.scaled(500 if peer.slow else 40000), 1 if peer.serial else 64)
+            d = self.load('greet', s.port, self.scaled(500 if peer.slow else 10000), 1 if peer.serial else 64)
             return {'rate': d['rate'], 'cpu_us': s.stop() / d['total'] * 1e6, 'bad': d['bad']}
 
     def hold(self, peer):
