@@ -37,7 +37,7 @@ func LoadRules(path string) (Rules, error) {
 func parseRules(path, text string) (r Rules, faults Faults) {
 	side := map[netip.Prefix]string{} // by which the prefix stands
 	for i, line := range strings.Split(text, "\n") {
-		line, _, _ = strings.Cut(line, "#")
+		line, _, _ = strings.Cut(line, "#") // what is behind it is a comment, if there is one
 		fields := strings.Fields(line)
 		for _, fault := range r.take(fields, side) {
 			if len(faults) == maxRuleFaults {

@@ -145,10 +145,9 @@ func tellRefused(fd int, text string) {
 	if text == "" {
 		return
 	}
-	// Errors are those of a client who has gone.
-	_, _ = unix.Write(fd, []byte(text))
-	_ = unix.Shutdown(fd, unix.SHUT_WR)
-	_ = discard(uintptr(fd), unread(uintptr(fd)))
+	_, _ = unix.Write(fd, []byte(text))           // it fails when the client has gone, or takes nothing at once
+	_ = unix.Shutdown(fd, unix.SHUT_WR)           // as it does then
+	_ = discard(uintptr(fd), unread(uintptr(fd))) // and so does this
 }
 
 // refusals count who was refused, by verdict. Safe for concurrent use.

@@ -140,7 +140,7 @@ func (x *execution) drain() {}
 // nudge implements model: a program keeps what it began with.
 func (x *execution) nudge() {}
 
-// expire implements model.
+// expire stops the program.
 func (x *execution) expire() { x.stop(byDrain) }
 
 // recordedExecution is a connection that a program serves, as its standard output, while the daemon records what the client says
@@ -155,7 +155,7 @@ func newRecordedExecution(s *session, fd int) (*recordedExecution, error) {
 	return &recordedExecution{talk: t, job: job{session: s}}, err
 }
 
-// serve implements model.
+// serve greets, runs the program, and records and hands on what the client says until both have ended.
 func (x *recordedExecution) serve() (reason, error) {
 	if why, err := x.begin(x.greet()); why != "" {
 		return why, err
@@ -201,7 +201,7 @@ func (x *recordedExecution) attend(p *program, ended chan<- string) {
 // drain implements model: a program is left to finish.
 func (x *recordedExecution) drain() {}
 
-// expire implements model.
+// expire stops the program, and has what the client has said by now recorded.
 func (x *recordedExecution) expire() {
 	x.job.stop(byDrain)
 	x.talk.expire()

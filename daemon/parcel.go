@@ -38,8 +38,10 @@ var flags = [...]string{framing.Whole.String(), framing.EOF.String(), framing.Cu
 // parcelEncoder is a child's encoder: what it makes, unpack takes apart again in the daemon, which alone writes records.
 type parcelEncoder struct{ *post }
 
+// Begin does nothing: whose messages they are, and when they came, the daemon knows.
 func (parcelEncoder) Begin(*record.Source, time.Time) {}
 
+// Message appends what unpack takes apart.
 func (e parcelEncoder) Message(dst []byte, m *record.Message) []byte {
 	e.cut = isNoted(false, m.Flag)
 	n := byte(0)
@@ -53,9 +55,10 @@ func (e parcelEncoder) Message(dst []byte, m *record.Message) []byte {
 	return append(dst, m.Raw...)
 }
 
-// Open and Close are the daemon's to record.
+// Open appends nothing: that a session begins is the daemon's to record.
+func (parcelEncoder) Open(dst []byte) []byte { return dst }
 
-func (parcelEncoder) Open(dst []byte) []byte                        { return dst }
+// Close appends nothing, for the same reason.
 func (parcelEncoder) Close(dst []byte, _ string, _, _ int64) []byte { return dst }
 
 // errParcel is what a child that does not keep to the protocol ends with.

@@ -95,15 +95,15 @@ func (c *child) order(b ...byte) {
 	}
 }
 
-// drain implements model.
+// drain passes it on to the process, as do those below.
 func (c *child) drain() { c.order(orderDrain) }
 
-// nudge implements model.
+// nudge sends the bounds that are in force now.
 func (c *child) nudge() {
 	c.order(c.bounds().appendTo([]byte{orderBind})...)
 }
 
-// handOver implements model.
+// handOver has the process end its session by byLeave.
 func (c *child) handOver() { c.order(orderLeave) }
 
 // expire gives the worker workerGrace to end.

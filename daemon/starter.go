@@ -42,9 +42,8 @@ func Start(args []string) int {
 
 // becomeProgram takes from the process what a program shall not have, and executes it.
 func becomeProgram(path string, argv []string, memory uint64) error {
-	runtime.LockOSThread() // the capabilities are those of the thread
-	// It fails only where the kernel knows none (before 4.3).
-	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	runtime.LockOSThread()                                                      // the capabilities are those of the thread
+	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) // it fails only where the kernel knows none (before 4.3)
 	env := os.Environ()
 	if memory > 0 {
 		reserve()
@@ -64,7 +63,7 @@ func reserve() {
 
 // lookAt looks whether we may execute a program, once standard input has ended.
 func lookAt(program string) int {
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	_, _ = io.Copy(io.Discard, os.Stdin) // an error is an end too
 	if err := unix.Access(program, unix.X_OK); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 126

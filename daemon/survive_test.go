@@ -42,6 +42,17 @@ func surviving(t *testing.T, change func(*config.Config)) (*desk, *estate) {
 	return d, e
 }
 
+// halfway is surviving, with a client that has said a line, which is recorded, and half of the next.
+func halfway(t *testing.T, change func(*config.Config)) (*desk, *estate, *client) {
+	t.Helper()
+	d, e := surviving(t, change)
+	d.open()
+	conn := d.greeted()
+	conn.say("one\nhalf")
+	d.records("one")
+	return d, e, conn
+}
+
 func dup(t *testing.T, fd int) int {
 	t.Helper()
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
@@ -106,10 +117,7 @@ func sessionIn(t *testing.T, page string) (name string) {
 }
 
 func TestClientsGoOnWithTheNextDaemon(t *testing.T) {
-	d, e := surviving(t, asJSON)
-	d.open()
-	conn := d.greeted()
-	conn.say("one\nhalf")
+	d, e, conn := halfway(t, asJSON)
 	first := d.records(`"data":"one"`)
 	d.leave()
 	conn.say(" a line\n") // nobody runs
@@ -148,11 +156,7 @@ func TestWhatHappensWhileNobodyRunsIsRecorded(t *testing.T) {
 		{"it breaks off", func(c *client) { _ = c.SetLinger(0); _ = c.Close() }, []string{" [eof]: half\n", ": reset, 2 records, 8 bytes\n"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d, e := surviving(t, nil)
-			d.open()
-			conn := d.greeted()
-			conn.say("one\nhalf")
-			d.records(": one\n")
+			d, e, conn := halfway(t, nil)
 			addr := conn.addr()
 			d.leave()
 			c.end(conn)
@@ -197,11 +201,7 @@ func TestNothingIsRecordedTwice(t *testing.T) {
 
 // TestWithoutStateConnectionsGoOn: a damaged file costs what only it knows.
 func TestWithoutStateConnectionsGoOn(t *testing.T) {
-	d, e := surviving(t, asJSON)
-	d.open()
-	conn := d.greeted()
-	conn.say("one\nhalf")
-	d.records(`"data":"one"`)
+	d, e, conn := halfway(t, asJSON)
 	d.leave()
 	e.withoutMemory = true
 	next := e.heir(asJSON, 0)
@@ -276,11 +276,7 @@ func TestWhatACrashWouldLoseIsKept(t *testing.T) {
 // TestWhatIsRecordedIsTaken though the daemon was killed before it had taken it from its socket: nothing is recorded twice, as text
 // neither.
 func TestWhatIsRecordedIsTaken(t *testing.T) {
-	d, e := surviving(t, nil)
-	d.open()
-	conn := d.greeted()
-	conn.say("one\nhalf")
-	d.records(": one\n")
+	d, e, conn := halfway(t, nil)
 	s := d.onlySession()
 	d.leave()
 	conn.say(" a line\nnext\nlast\n")
@@ -348,11 +344,7 @@ func TestASilenceThatWasTooLongIsOver(t *testing.T) {
 
 // TestAgeGoesOnWhileNobodyRuns: how long a session may last is counted from when it began, whoever served it then.
 func TestAgeGoesOnWhileNobodyRuns(t *testing.T) {
-	d, e := surviving(t, nil)
-	d.open()
-	conn := d.greeted()
-	conn.say("one\nhalf")
-	d.records(": one\n")
+	d, e, conn := halfway(t, nil)
 	d.onlySession().slot.Open(time.Now().Add(-time.Hour))
 	d.leave()
 	next := e.heir(bounding(func(p *config.Policy) { p.MaxSession = time.Hour }), 0)
@@ -365,11 +357,7 @@ func TestTheTimeOfAMessageGoesOnWhileNobodyRuns(t *testing.T) {
 	const most, rounds = 500 * time.Millisecond, 3
 	var took, whole time.Duration
 	for range rounds { // a stall of the machine may spoil one
-		d, e := surviving(t, nil)
-		d.open()
-		conn := d.greeted()
-		conn.say("one\nhalf")
-		d.records(": one\n")
+		d, e, conn := halfway(t, nil)
 		d.leave()
 		time.Sleep(most) // what it may take
 		began := time.Now()
@@ -391,11 +379,7 @@ func TestTheTimeOfAMessageGoesOnWhileNobodyRuns(t *testing.T) {
 // TestBytesCountOnWithTheNextDaemon: a session may send no more for having had two daemons.
 func TestBytesCountOnWithTheNextDaemon(t *testing.T) {
 	change := bounding(func(p *config.Policy) { p.MaxSessionBytes = int64(len("one\nhalf a line\n")) })
-	d, e := surviving(t, change)
-	d.open()
-	conn := d.greeted()
-	conn.say("one\nhalf")
-	d.records(": one\n")
+	d, e, conn := halfway(t, change)
 	d.leave()
 	next := e.heir(change, 0)
 	conn.say(" a line\ntoo much\n")
@@ -439,11 +423,7 @@ func TestSourcesCountOnWithTheNextDaemon(t *testing.T) {
 
 // TestSuspectsAreClosed: daemon after daemon has died over the same bytes.
 func TestSuspectsAreClosed(t *testing.T) {
-	d, e := surviving(t, nil)
-	d.open()
-	conn := d.greeted()
-	conn.say("one\nhalf")
-	d.records(": one\n")
+	d, e, conn := halfway(t, nil)
 	for crash := 1; ; crash++ {
 		s := d.onlySession()
 		d.leave()

@@ -144,7 +144,7 @@ func (t *talk) interrupted(err error) (reason, error) {
 // unread is how many bytes have arrived and were not taken from the socket.
 func (t *talk) unread() int { return unread(t.fd) }
 
-// drain implements model.
+// drain tells the client that we will say no more, once it has been greeted and is due no acknowledgement.
 func (t *talk) drain() {
 	switch {
 	case !t.greeted.Load(): // serve does it then
@@ -160,8 +160,8 @@ func (t *talk) halfClose() {
 	t.control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }) // a peer that has gone need not be told
 }
 
-// handOver implements model.
+// handOver has listen find that the session is leaving.
 func (t *talk) handOver() { t.wake() }
 
-// nudge implements model.
+// nudge has listen work its deadline out anew.
 func (t *talk) nudge() { t.wake() }

@@ -31,7 +31,7 @@ type Bequest struct {
 	own config.Config // that was in force
 }
 
-// Error implements error.
+// Error says what whoever has called Run is to do.
 func (b *Bequest) Error() string { return "another program is to take over" }
 
 // Resume is Run for a daemon whose place the other program could not take after all, and says why: it goes on as it was, with the

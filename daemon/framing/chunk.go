@@ -7,6 +7,7 @@ type chunk struct {
 	cutting bool
 }
 
+// Next takes all of b, in pieces where it is longer than max.
 func (c *chunk) Next(b []byte) Message {
 	m := remainder(b, 0, c.max, Whole)
 	more := m.Flag == Piece
@@ -17,13 +18,13 @@ func (c *chunk) Next(b []byte) Message {
 	return m
 }
 
-// Part implements Framer.
+// Part is not called in earnest, as Next leaves nothing.
 func (c *chunk) Part(b []byte) Message { return part(b, 0, c.max) }
 
 // Memory implements Framer: nothing goes on over two reads.
 func (c *chunk) Memory() int64 { return 0 }
 
-// Recall implements Framer.
+// Recall has nothing to go on from.
 func (c *chunk) Recall(int64) {}
 
 // Rest has nothing to do: Next keeps nothing.

@@ -36,5 +36,5 @@ func (c *counted) part(b []byte, head int, n int64) Message {
 // Memory implements Framer: it is how much is left of a message.
 func (c *counted) Memory() int64 { return c.left }
 
-// Recall implements Framer.
+// Recall tells how much is left of a message.
 func (c *counted) Recall(m int64) { c.left = max(m, 0) }

@@ -15,6 +15,7 @@ type delimited struct {
 	seen int
 }
 
+// Next takes what is before the next end byte, or max bytes where that is farther.
 func (d *delimited) Next(b []byte) Message {
 	window := b[:min(len(b), d.max+2)] // the longest message and CRLF
 	seen := min(d.seen, len(window))   // who has waited for more may have to do with less
@@ -32,9 +33,10 @@ func (d *delimited) Next(b []byte) Message {
 	return Message{Raw: b[:d.max], Flag: Piece}
 }
 
+// Rest takes what has no end byte.
 func (d *delimited) Rest(b []byte, why Flag) Message { return remainder(b, 0, d.max, why) }
 
-// Part implements Framer.
+// Part takes any bytes: what ends the message stands behind them.
 func (d *delimited) Part(b []byte) Message {
 	d.cutting, d.seen = d.cutting || len(b) > 0, 0
 	return part(b, 0, d.max)
@@ -48,7 +50,7 @@ func (d *delimited) Memory() int64 {
 	return 0
 }
 
-// Recall implements Framer.
+// Recall tells whether the next piece is the first of its message.
 func (d *delimited) Recall(m int64) { d.cutting = m == 1 }
 
 // last ends the message under way and returns the flag of its last piece.

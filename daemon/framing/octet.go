@@ -11,6 +11,7 @@ type octetCounted struct {
 	lost bool
 }
 
+// Next tells by the first byte whether a line follows or a count. What is neither, and all behind it, is Malformed.
 func (o *octetCounted) Next(b []byte) Message {
 	switch {
 	case o.lost:
@@ -32,6 +33,7 @@ func (o *octetCounted) Next(b []byte) Message {
 	return Message{}
 }
 
+// Rest takes a count for framing only when it has come whole.
 func (o *octetCounted) Rest(b []byte, why Flag) Message {
 	if o.left > 0 || o.line.cutting || len(b) == 0 {
 		return remainder(b, 0, o.max, why)
@@ -40,7 +42,7 @@ func (o *octetCounted) Rest(b []byte, why Flag) Message {
 	return remainder(b, head, o.max, why)
 }
 
-// Part implements Framer.
+// Part goes by how the message has begun: as a line, or with a count.
 func (o *octetCounted) Part(b []byte) Message {
 	head, n := octetCount(b)
 	switch {
@@ -62,7 +64,7 @@ func (o *octetCounted) Memory() int64 {
 	return o.left
 }
 
-// Recall implements Framer.
+// Recall tells what is left of a message, or that it is a line.
 func (o *octetCounted) Recall(m int64) {
 	o.counted.Recall(m)
 	o.line.cutting = m < 0

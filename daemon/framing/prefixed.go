@@ -9,6 +9,7 @@ type lengthPrefixed struct {
 	little bool
 }
 
+// Next reads the length, and takes as much behind it.
 func (l *lengthPrefixed) Next(b []byte) Message {
 	switch {
 	case l.left > 0:
@@ -19,6 +20,7 @@ func (l *lengthPrefixed) Next(b []byte) Message {
 	return l.cut(b, l.size, l.length(b))
 }
 
+// Rest takes a length for framing only when it has come whole.
 func (l *lengthPrefixed) Rest(b []byte, why Flag) Message {
 	if l.left > 0 || len(b) < l.size { // a length that is not whole is data: nobody knows what it would have been
 		return remainder(b, 0, l.max, why)

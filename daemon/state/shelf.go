@@ -96,6 +96,6 @@ func (s *Slot) empty() {
 	if n == 0 || s.file.header().shelves == 0 {
 		return
 	}
-	// Without it the memory would be used again by the next long message.
-	_ = unix.Fallocate(s.file.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.shelf(), (min(n, shelfSize)+pageSize-1)/pageSize*pageSize)
+	size := (min(n, shelfSize) + pageSize - 1) / pageSize * pageSize
+	_ = unix.Fallocate(s.file.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.shelf(), size) // else the next long message uses it
 }
