@@ -96,6 +96,29 @@ func TestAnUpgradeWithoutSystemdKeepsClients(t *testing.T) {
 	}
 }
 
+// TestWhoIsInTheBacklogWaitsForTheUpgrade, and is not turned away for want of a place.
+func TestWhoIsInTheBacklogWaitsForTheUpgrade(t *testing.T) {
+	dir, path := t.TempDir(), installed(t)
+	cmd := program(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "limits.clients = 1", ""))
+	cmd.Path = path
+	d, address := started(t, cmd)
+	first := greeted(t, address)
+	second := dial(t, address)
+	d.hear("as many clients as limits.clients allows")
+	d.seen = ""
+	if err := cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	d.hear("inherited=false") // the new one is in place
+	if strings.Contains(d.seen, "turned away") {
+		t.Errorf("log: got %s, want nobody turned away", d.seen)
+	}
+	_ = first.CloseWrite()
+	hear(t, second, "Welcome connect!\r\n")
+	_ = second.CloseWrite()
+	d.stops(dir)
+}
+
 // TestAnUpgradeThatCannotBeChangesNothing: clients notice nothing, and the log says why.
 func TestAnUpgradeThatCannotBeChangesNothing(t *testing.T) {
 	for _, c := range []struct {
