@@ -74,7 +74,8 @@ func (d *document) checkLengths(c *Config, tables []table) {
 func (t table) idle(key string, isDefault bool, framing string) {
 	if v, set := t.values[key]; set && !isDefault {
 		at := t.place(key)
-		at.fault("is %s, which has no effect with framing = %q: want framing = %q, or no %s", at.written(v), framing, lengthPrefixed, key)
+		at.fault("is %s, which has no effect with framing%s = %q: want framing = %q, or no %s",
+			at.written(v), t.origin("framing"), framing, lengthPrefixed, key)
 	}
 }
 
@@ -100,8 +101,8 @@ func (d *document) checkSizes(c *Config, tables []table) {
 		return
 	}
 	owner := ""
-	if name := tables[most].name; name != "" {
-		owner = " of " + strings.TrimSuffix(name, ": ")
+	if t := tables[most]; t.name != "" {
+		owner = " of " + strings.TrimSuffix(t.name, ": ") + t.origin("max_message")
 	}
 	d.at("record", "max_size").fault(
 		"is %q, and with max_message = %q%s a record can be longer: want max_size %q or more, or max_message %q or less",

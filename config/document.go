@@ -25,6 +25,7 @@ type place struct {
 	doc  *document
 	path string
 	name string // as in a message: `listener "telnet": backlog`
+	line int    // of what inherits the value, where nothing stands at path; 0 elsewhere
 }
 
 // at is the place of a key that is no listener's.
@@ -33,7 +34,7 @@ func (d *document) at(keys ...string) place {
 	for _, k := range keys {
 		path = keyPath(path, k)
 	}
-	return place{d, path, strings.Join(keys, ".")}
+	return place{doc: d, path: path, name: strings.Join(keys, ".")}
 }
 
 // item is the place of an element of an array: found by its own line, known by the array's name.
@@ -58,15 +59,19 @@ func (p place) written(v any) string {
 
 // fault is any other fault; format goes on after the name.
 func (p place) fault(format string, args ...any) {
-	d := p.doc
-	d.faults = append(d.faults, Fault{d.file, d.lines[p.path], p.name + " " + fmt.Sprintf(format, args...)})
-	d.failed[p.path] = true
+	p.doc.faults = append(p.doc.faults, p.told(format, args))
+	p.doc.failed[p.path] = true
 }
 
 // warn is what is legal and yet most likely a mistake.
 func (p place) warn(format string, args ...any) {
-	d := p.doc
-	d.warnings = append(d.warnings, Fault{d.file, d.lines[p.path], p.name + " " + fmt.Sprintf(format, args...)})
+	p.doc.warnings = append(p.doc.warnings, p.told(format, args))
+}
+
+// told is what is to be said about p, with the line of p in front.
+func (p place) told(format string, args []any) Fault {
+	line := cmp.Or(p.doc.lines[p.path], p.line)
+	return Fault{p.doc.file, line, p.name + " " + fmt.Sprintf(format, args...)}
 }
 
 // sorted puts faults in the order of their lines, those of other files last, and drops those that say the same.
@@ -109,7 +114,38 @@ func (t table) place(key string) place {
 	if strings.ContainsFunc(key, func(r rune) bool { return r > 0x7f || !isBare(byte(r)) }) || key == "" || len(key) > maxShown {
 		name = quote(key)
 	}
-	return place{t.doc, keyPath(t.path, key), t.name + name}
+	return place{doc: t.doc, path: keyPath(t.path, key), name: t.name + name}
+}
+
+// setting is the place of the value that a key has in the table: its own, or, where a [[listener]] inherits it, the head of
+// the [[listener]]. The name then has the line of the value too, so that both are found.
+func (t table) setting(keys ...string) place {
+	at := t.doc.at(keys...)
+	inherited := t.doc.lines[at.path]
+	at.path, at.name = t.path+at.path, t.name+at.name
+	if t.doc.lines[at.path] == 0 {
+		at.line = t.doc.lines[t.path]
+		at.name += inheritedFrom(inherited)
+	}
+	return at
+}
+
+// origin is what to say behind the name of a key that is not the one that a message is about: where its value is inherited
+// from, and nothing where it is the table's own, or a default.
+func (t table) origin(keys ...string) string {
+	path := t.doc.at(keys...).path
+	if t.doc.lines[t.path+path] > 0 {
+		return ""
+	}
+	return inheritedFrom(t.doc.lines[path])
+}
+
+// inheritedFrom is "" for line 0, which is that of a default.
+func inheritedFrom(line int) string {
+	if line == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (inherited from line %d)", line)
 }
 
 // take reads the given keys and refuses all others.
@@ -129,7 +165,7 @@ func (t table) take(keys []key) {
 // need is the fault of a table without a key that it must have.
 func (t table) need(key, want string) {
 	if _, ok := t.values[key]; !ok {
-		place{t.doc, t.path, t.name + key}.fault("is missing, want %s", want)
+		place{doc: t.doc, path: t.path, name: t.name + key}.fault("is missing, want %s", want)
 	}
 }
 

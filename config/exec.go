@@ -132,9 +132,9 @@ func (d *document) checkExec(c *Config, tables []table) {
 			}
 			continue
 		}
-		if at := t.place("model"); l.Model != "goroutine" && !d.failed[at.path] {
-			at.fault(`is %s, and exec runs a program for each client: want "goroutine", or exec = []`, quote(l.Model))
+		if at := t.setting("model"); l.Model != "goroutine" && !d.failed[at.path] {
+			at.fault(`is %s, and exec%s runs a program for each client: want "goroutine", or exec = []`, quote(l.Model), t.origin("exec"))
 		}
-		d.unheeded(l, t)
+		t.unheeded(l)
 	}
 }

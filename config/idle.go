@@ -77,33 +77,21 @@ func (d *document) checkSwitchedOff(c *Config) {
 
 // unheeded warns of what would bound or answer the clients of a listener, had it no program: also of what it inherits, as
 // somebody may rely on it.
-func (d *document) unheeded(l Listener, t table) {
+func (t table) unheeded(l Listener) {
 	const unlessRecorded = "has no effect with exec unless record = true: "
 	if l.Ack != "" {
-		d.setting(t, "ack").warn("is %s and has no effect with exec: the program alone speaks", quote(l.Ack))
+		t.setting("ack").warn("is %s and has no effect with exec: the program alone speaks", quote(l.Ack))
 	}
 	if l.Record {
 		return
 	}
 	if l.IdleTimeout > 0 {
-		d.setting(t, "idle_timeout").warn("is %q and %sexec_timeout limits a program", formatDuration(l.IdleTimeout), unlessRecorded)
+		t.setting("idle_timeout").warn("is %q and %sexec_timeout limits a program", formatDuration(l.IdleTimeout), unlessRecorded)
 	}
 	if n := l.Limits.MaxSessionBytes; n > 0 {
-		d.setting(t, "limits", "max_session_bytes").warn("is %q and %smax_session and exec_timeout limit a program", formatSize(n), unlessRecorded)
+		t.setting("limits", "max_session_bytes").warn("is %q and %smax_session and exec_timeout limit a program", formatSize(n), unlessRecorded)
 	}
 	if l.Limits.MessageTimeout > 0 {
-		d.setting(t, "limits", "message_timeout").warn("is %q and %sexec_timeout limits a program", formatDuration(l.Limits.MessageTimeout), unlessRecorded)
+		t.setting("limits", "message_timeout").warn("is %q and %sexec_timeout limits a program", formatDuration(l.Limits.MessageTimeout), unlessRecorded)
 	}
-}
-
-// setting is the place of a listener's key: in its own table, or where it is inherited from.
-func (d *document) setting(t table, keys ...string) place {
-	at := d.at(keys...)
-	inherited := at.path
-	at.path = t.path + at.path
-	at.name = t.name + at.name
-	if d.lines[at.path] == 0 {
-		at.path = inherited
-	}
-	return at
 }

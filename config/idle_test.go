@@ -45,8 +45,8 @@ func TestKeysWithoutEffectAreToldOf(t *testing.T) {
 			`t.toml:6: limits.message_timeout is "1s" and has no effect with exec unless record = true: exec_timeout limits a program`,
 		}},
 		{"bounds that a program inherits", "idle_timeout = \"5m\"\nlimits.message_timeout = \"1s\"" + ends + `exec = ["/bin/cat"]`, []string{
-			`t.toml:1: listener "a": idle_timeout is "5m" and has no effect with exec unless record = true: exec_timeout limits a program`,
-			`t.toml:2: listener "a": limits.message_timeout is "1s" and has no effect with exec unless record = true: exec_timeout limits a program`,
+			`t.toml:3: listener "a": idle_timeout (inherited from line 1) is "5m" and has no effect with exec unless record = true: exec_timeout limits a program`,
+			`t.toml:3: listener "a": limits.message_timeout (inherited from line 2) is "1s" and has no effect with exec unless record = true: exec_timeout limits a program`,
 		}},
 		{"bounds of what is recorded first", "idle_timeout = \"5m\"\nlimits.message_timeout = \"1s\"" + ends + "exec = [\"/bin/cat\"]\nrecord = true", nil},
 		{"nobody survives", "survive = false\nsurvive_after = \"2s\"", []string{

@@ -144,14 +144,14 @@ func (t table) checkPolicy(p Policy) {
 	if !ok || !allow && !deny {
 		return
 	}
-	name := "deny"
+	name, other := "deny", "allow"
 	if !deny {
-		name = "allow"
+		name, other = "allow", "deny"
 	}
-	at := place{t.doc, keyPath(keyPath(t.path, "limits"), name), t.name + "limits." + name}
+	at := t.setting("limits", name)
 	for _, prefix := range p.Deny {
 		if !t.doc.failed[at.path] && slices.Contains(p.Allow, prefix) {
-			at.fault("has %q: it is both in allow and in deny, want it in one", prefix)
+			at.fault("has %q: it is both here and in %s%s, want it in one", prefix, other, t.origin("limits", other))
 		}
 	}
 }

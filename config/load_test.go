@@ -153,6 +153,32 @@ address = ":3"
 	}
 }
 
+// TestAFaultAboutAnInheritedKeyNamesBothPlaces: that of the value, and that of the listener which cannot have it.
+func TestAFaultAboutAnInheritedKeyNamesBothPlaces(t *testing.T) {
+	const head = "\n[[listener]]\nname = \"a\"\naddress = \":1\"\n"
+	for _, tc := range []struct{ name, text, want string }{
+		{"the model", `model = "process"` + head + `exec = ["/bin/cat"]`,
+			`t.toml:2: listener "a": model (inherited from line 1) is "process", and exec runs a program for each client: want "goroutine", or exec = []`},
+		{"the program", `exec = ["/bin/cat"]` + head + `model = "thread"`,
+			`t.toml:5: listener "a": model is "thread", and exec (inherited from line 1) runs a program for each client: want "goroutine", or exec = []`},
+		{"both", "address = []\nmodel = \"thread\"\nexec = [\"/bin/cat\"]" + head,
+			`t.toml:4: listener "a": model (inherited from line 2) is "thread", and exec (inherited from line 3) runs a program for each client: want "goroutine", or exec = []`},
+		{"neither", "model = \"thread\"\nexec = [\"/bin/cat\"]", `t.toml:1: model is "thread", and exec runs a program for each client: want "goroutine", or exec = []`},
+		{"the framing", `framing = "nul"` + head + `length_size = 2`,
+			`t.toml:5: listener "a": length_size is 2, which has no effect with framing (inherited from line 1) = "nul": want framing = "length-prefixed", or no length_size`},
+		{"who is denied", `limits.deny = ["10.0.0.0/8"]` + head + `limits.allow = ["10.0.0.0/8"]`,
+			`t.toml:5: listener "a": limits.allow has "10.0.0.0/8": it is both here and in deny (inherited from line 1), want it in one`},
+		{"the longest message", "address = []\nmax_message = \"16MiB\"\n" + head + "[record]\nmax_size = \"1MiB\"",
+			`t.toml:8: record.max_size is "1MiB", and with max_message = "16MiB" of listener "a" (inherited from line 2) a record can be longer: ` +
+				`want max_size "65537KiB" or more, or max_message "255KiB" or less`},
+	} {
+		_, err := parse("t.toml", []byte(tc.text), false)
+		if err == nil || err.Error() != tc.want {
+			t.Errorf("%s: got\n%v\nwant\n%s", tc.name, err, tc.want)
+		}
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	for _, tc := range []struct{ name, toml, want string }{
 		{"one", `"127.0.0.1:80"`, "127.0.0.1:80"},
