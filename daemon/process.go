@@ -244,16 +244,13 @@ func (c *child) record(n int) error {
 		return errOrphan
 	}
 	c.worker.allow(0)
-	first, noted := c.records, false
-	ws.encoder.Begin(&c.source, time.Now())
-	for len(parcel) > 0 {
-		if ws.message, parcel, err = unpack(parcel); err != nil {
-			c.server.workspaces.put(ws)
-			return c.fail(first, err)
-		}
-		c.message(ws)
-		c.offset = ws.message.Offset + int64(ws.message.Len())
-		noted = isNoted(c.settings.ack.text != "", ws.message.Flag)
+	first := c.records
+	c.slot.SetBusy(true)
+	noted, err := c.encode(ws, parcel)
+	c.slot.SetBusy(false)
+	if err != nil {
+		c.server.workspaces.put(ws)
+		return c.fail(first, err)
 	}
 	if err := c.hand(ws, first); err != nil {
 		return err
@@ -266,6 +263,20 @@ func (c *child) record(n int) error {
 	}
 	c.order(orderWritten)
 	return nil
+}
+
+// encode appends the messages of a parcel to the workspace's output. It reports whether a note follows them.
+func (c *child) encode(ws *workspace, parcel []byte) (noted bool, err error) {
+	ws.encoder.Begin(&c.source, time.Now())
+	for len(parcel) > 0 {
+		if ws.message, parcel, err = unpack(parcel); err != nil {
+			return false, err
+		}
+		c.message(ws)
+		c.offset = ws.message.Offset + int64(ws.message.Len())
+		noted = isNoted(c.settings.ack.text != "", ws.message.Flag)
+	}
+	return noted, nil
 }
 
 // note keeps what the process is about to take from the socket, and how far its session has come.

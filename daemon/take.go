@@ -34,9 +34,7 @@ func (t *talk) take(flag framing.Flag) error {
 func (t *talk) record(flag framing.Flag) (fresh bool, done int, err error) {
 	first := t.records
 	t.start()
-	t.slot.SetBusy(true)
 	n, err := t.cut(flag)
-	t.slot.SetBusy(false)
 	if err != nil {
 		return false, 0, err
 	}
@@ -63,18 +61,33 @@ func (t *talk) data() []byte {
 	return t.ws.in[:t.ws.n]
 }
 
-// cut encodes the messages that there are and returns how many bytes they are. Output that has become long goes to the sink.
+// cut encodes the messages that there are and returns how many bytes they are. Output that has become long goes to the sink, which
+// may take its time: the session is busy with its client's bytes only in between.
 func (t *talk) cut(flag framing.Flag) (n int, err error) {
-	for t.next(n, flag) {
-		n += t.ws.framed.Len()
-		t.encode()
-		if len(t.ws.out) >= outSize {
+	for more := true; more; {
+		t.slot.SetBusy(true)
+		n, more = t.fill(n, flag)
+		t.slot.SetBusy(false)
+		if more {
 			if err := t.gather(); err != nil {
 				return n, err
 			}
 		}
 	}
 	return n, nil
+}
+
+// fill encodes the messages behind the first n bytes until the output is long, and returns how many bytes are encoded by then. It
+// reports whether there may be more messages.
+func (t *talk) fill(n int, flag framing.Flag) (int, bool) {
+	for t.next(n, flag) {
+		n += t.ws.framed.Len()
+		t.encode()
+		if len(t.ws.out) >= outSize {
+			return n, true
+		}
+	}
+	return n, false
 }
 
 // next makes the first message behind n bytes what is encoded next; it says false when there is none.
