@@ -48,8 +48,8 @@ type Listener struct {
 	// Backlog is listen(2)'s: connections that the kernel keeps for us. 1 to 1,000,000; default 4096. The kernel caps it at
 	// net.core.somaxconn.
 	Backlog int
-	// Banner is sent to each client as written, placeholders filled in, at most 4 KiB. "" sends none. Default "Welcome connect!\r\n".
-	Banner string
+	// Banner is sent to each client as written, placeholders filled in, at most 4 KiB. None sends none. Default "Welcome connect!\r\n".
+	Banner Bytes
 	// Model is how a client is served: by a "goroutine", a "thread" or a "process" of its own.
 	Model string
 	// ClientsPerProcess is how many clients a process of the model "process" serves, one after another, before it ends.
@@ -70,8 +70,8 @@ type Listener struct {
 	// TCP. Default 2m.
 	LostTimeout time.Duration
 	// Ack is sent to a client for each of its messages once that is recorded, and with Sync SyncAlways on disk; placeholders are
-	// filled in, at most 1 KiB. Default "": none.
-	Ack string
+	// filled in, at most 1 KiB. Default none.
+	Ack Bytes
 	// AckTimeout is how long a client may take no acknowledgement that waits for it before it is closed: 1 ms or more; 0: for ever.
 	// Default 30 s.
 	AckTimeout time.Duration
@@ -142,7 +142,7 @@ func Default() Config {
 			Name:              MainListener,
 			Address:           []string{"127.0.0.1:12345"},
 			Backlog:           4096,
-			Banner:            "Welcome connect!\r\n",
+			Banner:            Text("Welcome connect!\r\n"),
 			Model:             "goroutine",
 			ClientsPerProcess: 100,
 			Framing:           "line",

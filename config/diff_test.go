@@ -16,7 +16,7 @@ func TestDiff(t *testing.T) {
 	}{
 		{"nothing", func(*Config) {}, nil},
 		{"a few keys", func(c *Config) {
-			c.Listeners[0].Banner, c.Record.Events, c.DrainTimeout = "hi\n", false, time.Minute
+			c.Listeners[0].Banner, c.Record.Events, c.DrainTimeout = Text("hi\n"), false, time.Minute
 		}, []string{
 			`banner: "Welcome connect!\r\n" -> "hi\n"`,
 			`drain_timeout: "10s" -> "1m"`,

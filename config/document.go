@@ -12,6 +12,7 @@ type document struct {
 	file     string
 	lines    map[string]int    // by path, see keyPath
 	bare     map[string]string // numbers as they are written, by path
+	latin    map[string]string // escapes of characters that may have been meant for bytes, by path
 	failed   map[string]bool   // paths with a fault: what depends on them is not judged
 	names    map[string]bool   // of the listeners so far
 	early    bool              // programs and users are not looked up

@@ -115,7 +115,7 @@ func memory(dst *int64) setter {
 func (t table) settleExec(l *Listener) {
 	_, greets := t.values["banner"]
 	if _, own := t.values["exec"]; own && len(l.Exec) > 0 && !greets {
-		l.Banner = ""
+		l.Banner = Bytes{}
 	}
 	if _, says := t.values["record"].(bool); !says {
 		l.Record = len(l.Exec) == 0

@@ -24,12 +24,12 @@ exec = []
 `)
 	var got []string
 	for _, l := range c.Listeners {
-		got = append(got, l.Name+" "+l.Banner)
+		got = append(got, l.Name+" "+l.Banner.Raw)
 	}
 	if want := []string{"tcpmux top", "silent ", "greeted own", "recorded top"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if main := load(t, `exec = ["/bin/cat"]`).Listeners[0]; main.Banner != "" {
+	if main := load(t, `exec = ["/bin/cat"]`).Listeners[0]; !main.Banner.Empty() {
 		t.Errorf("banner of the main listener: got %q, want none", main.Banner)
 	}
 }

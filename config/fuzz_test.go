@@ -22,6 +22,7 @@ func FuzzLoad(f *testing.F) {
 		f.Add(text)
 	}
 	f.Add([]byte("model='process'\n[[listener]]\nname='a'\naddress=':1'\nexec=['/bin/sh']"))
+	f.Add([]byte("banner={hex='78 0d'}\nack=\"\\xd9\"\n[limits.refusal]\nhex='f'"))
 	f.Add([]byte("\ufeff"))
 	f.Add([]byte("listener=[{name='a',address=':1'},5]\nlog.file=''"))
 	f.Add([]byte("a={\n#]\nb.c=[1,\n'''\n'''],}\r\n[[d.e]]\n[d.e.f]\n[[d.e]]"))

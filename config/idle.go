@@ -14,7 +14,7 @@ var idleKeys = []struct {
 	{[]string{"clients_per_process"}, []string{"model"},
 		func(l Listener) bool { return l.Model == "process" }, `without model = "process": want that`},
 	{[]string{"ack_timeout"}, []string{"ack"},
-		func(l Listener) bool { return l.Ack != "" }, "without ack: want ack"},
+		func(l Listener) bool { return !l.Ack.Empty() }, "without ack: want ack"},
 	{[]string{"framing", "max_message"}, []string{"exec", "record"},
 		func(l Listener) bool { return l.Record }, "with exec unless the [[listener]] has record = true: want that"},
 }
@@ -79,8 +79,8 @@ func (d *document) checkSwitchedOff(c *Config) {
 // somebody may rely on it.
 func (t table) unheeded(l Listener) {
 	const unlessRecorded = "has no effect with exec unless record = true: "
-	if l.Ack != "" {
-		t.setting("ack").warn("is %s and has no effect with exec: the program alone speaks", quote(l.Ack))
+	if !l.Ack.Empty() {
+		t.setting("ack").warn("is %s and has no effect with exec: the program alone speaks", l.Ack.shown())
 	}
 	if l.Record {
 		return

@@ -29,7 +29,7 @@ func topKeys(c *Config, l *Listener) []key {
 func sharedKeys(l *Listener) []key {
 	return []key{
 		{"backlog", number(&l.Backlog, 1, maxCount)},
-		{"banner", template(&l.Banner, maxBanner, placeholders)},
+		{"banner", bytesValue(&l.Banner, maxBanner, placeholders)},
 		{"model", word(&l.Model, "goroutine", "thread", "process")},
 		{"clients_per_process", number(&l.ClientsPerProcess, 1, maxCount)},
 		{"framing", word(&l.Framing, "line", "nul", "chunk", "octet-counted", lengthPrefixed)},
@@ -39,7 +39,7 @@ func sharedKeys(l *Listener) []key {
 		{"idle_timeout", idleTimeout(&l.IdleTimeout)},
 		{"lost_timeout", lostTimeout(&l.LostTimeout)},
 		{"proxy_protocol", prefixes(&l.ProxyProtocol)},
-		{"ack", template(&l.Ack, maxAck, append(placeholders, "offset"))},
+		{"ack", bytesValue(&l.Ack, maxAck, append(placeholders, "offset"))},
 		{"ack_timeout", duration(&l.AckTimeout, "for none")},
 		{"exec", program(&l.Exec)},
 		{"exec_user", userName(&l.ExecUser)},

@@ -51,8 +51,8 @@ type Policy struct {
 	Allow, Deny []netip.Prefix
 	// Rules is the path of a file with more of both, which LoadRules could read: what it denies, Allow does not allow. Default "": none.
 	Rules string
-	// Refusal is what a refused client is told before it is closed, as written; at most 1 KiB. Default "".
-	Refusal string
+	// Refusal is what a refused client is told before it is closed, as written; at most 1 KiB. Default none.
+	Refusal Bytes
 	// AccessTimes are when clients are let in. Default: always.
 	AccessTimes []Window
 	// MaxSession is how long a client may stay: 1 ms or more. Default 0: for ever.
@@ -115,7 +115,7 @@ func sharedLimits(s *PerSource, p *Policy) []key {
 		{"allow", prefixes(&p.Allow)},
 		{"deny", prefixes(&p.Deny)},
 		{"rules", rulesFile(&p.Rules)},
-		{"refusal", refusal(&p.Refusal)},
+		{"refusal", bytesValue(&p.Refusal, maxRefusal, nil)},
 		{"access_times", windows(&p.AccessTimes)},
 		{"max_session", duration(&p.MaxSession, "for none")},
 		{"max_session_bytes", size(&p.MaxSessionBytes, 0, maxMaxSize)},
@@ -239,19 +239,8 @@ func parsePrefix(s string) (p netip.Prefix, want string) {
 	return p, ""
 }
 
+// maxRefusal is what fits the send buffer of any new connection: nobody waits until a refused client has read it.
 const maxRefusal = 1 << 10
-
-// refusal takes a text that fits the send buffer of any new connection: nobody waits until a refused client has read it.
-func refusal(dst *string) setter {
-	return func(v any, at place) {
-		s, ok := v.(string)
-		if !ok || len(s) > maxRefusal {
-			at.want(v, "text in quotes of "+formatSize(maxRefusal)+" at most")
-			return
-		}
-		*dst = s
-	}
-}
 
 func (l Limits) settings() []Setting {
 	return append(list("", "limits", "clients", l.Clients,
@@ -271,7 +260,7 @@ func sharedLimitSettings(listener string, s PerSource, p Policy) []Setting {
 		"allow", prefixesTOML(p.Allow),
 		"deny", prefixesTOML(p.Deny),
 		"rules", quoteTOML(p.Rules),
-		"refusal", quoteTOML(p.Refusal),
+		"refusal", p.Refusal,
 		"access_times", windowsTOML(p.AccessTimes),
 		"max_session", quoteTOML(formatDuration(p.MaxSession)),
 		"max_session_bytes", quoteTOML(formatSize(p.MaxSessionBytes)),

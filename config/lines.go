@@ -17,7 +17,7 @@ func itemPath(parent string, i int) string { return parent + "[" + strconv.Itoa(
 // It takes any text: at what is no TOML it stops, and up to there it agrees with the library, which stops there too.
 // That is why it can guard the library against depth.
 func scanText(text string) *scanner {
-	s := &scanner{text: text, line: 1, lines: map[string]int{}, bares: map[string]string{}, tables: map[string]int{}, first: map[int]int{}}
+	s := &scanner{text: text, line: 1, lines: map[string]int{}, bares: map[string]string{}, latin: map[string]string{}, tables: map[string]int{}, first: map[int]int{}}
 	s.document()
 	return s
 }

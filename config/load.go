@@ -105,7 +105,7 @@ func (d *document) decode(text []byte) (map[string]any, *Fault) {
 	if scan.deep > 0 {
 		return nil, &Fault{d.file, scan.deep, fmt.Sprintf("nested more than %d deep, want tables and arrays as the manual shows them", maxDepth)}
 	}
-	d.lines, d.bare = scan.lines, scan.bares
+	d.lines, d.bare, d.latin = scan.lines, scan.bares, scan.latin
 	values, err := decodeTOML(string(text))
 	if err != nil {
 		return nil, d.syntax(err, scan)

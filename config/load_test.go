@@ -47,14 +47,14 @@ func TestLoadGood(t *testing.T) {
 	}
 	main := Listener{
 		Name: MainListener, Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
-		Banner: "hello {client}\r\n", Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little",
-		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, LostTimeout: 30 * time.Second, ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Ack: "{offset}\n", AckTimeout: time.Minute, Record: true,
+		Banner: Text("hello {client}\r\n"), Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little",
+		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, LostTimeout: 30 * time.Second, ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Ack: Text("{offset}\n"), AckTimeout: time.Minute, Record: true,
 	}
 	limits := Limits{
 		Clients: 5, Memory: 1 << 30, SourcePrefix: SourcePrefix{24, 56}, PerSource: PerSource{3, Rate{100, time.Minute}},
 		Policy: Policy{
 			Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("10.0.0.0/8")},
-			Deny:  []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")}, Refusal: "go away\r\n",
+			Deny:  []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")}, Refusal: Text("go away\r\n"),
 			AccessTimes: []Window{{everyDay, 0, 1440}, {[7]bool{true, true, true, true, true, false, true}, 1320, 390}},
 			MaxSession:  90 * time.Minute, MaxSessionBytes: 1 << 30, MessageTimeout: 5 * time.Second,
 		},
@@ -63,15 +63,15 @@ func TestLoadGood(t *testing.T) {
 	telnet, scan, program := main, main, main
 	telnet.ProxyProtocol = nil
 	telnet.Limits = ListenerLimits{Clients: 2, PerSource: PerSource{1, Rate{2, time.Hour}}, Policy: limits.Policy}
-	telnet.Limits.Allow, telnet.Limits.Refusal, telnet.Limits.AccessTimes = nil, "", nil
+	telnet.Limits.Allow, telnet.Limits.Refusal, telnet.Limits.AccessTimes = nil, Bytes{}, nil
 	telnet.Limits.MaxSession, telnet.Limits.MaxSessionBytes, telnet.Limits.MessageTimeout = 0, 0, time.Millisecond
 	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346"}
-	telnet.Backlog, telnet.Banner, telnet.MaxMessage, telnet.IdleTimeout, telnet.LostTimeout = 1, "", 1000, 0, 2*time.Hour
+	telnet.Backlog, telnet.Banner, telnet.MaxMessage, telnet.IdleTimeout, telnet.LostTimeout = 1, Bytes{}, 1000, 0, 2*time.Hour
 	telnet.Framing, telnet.LengthSize, telnet.LengthOrder = "line", 4, "big"
 	scan.Name, scan.Address, scan.Model = "scan-2.b_", []string{"[fe80::1%eth0]:0", "127.0.0.1:0"}, "process"
-	program.Name, program.Address, program.Banner, program.IdleTimeout = "program", []string{"127.0.0.1:12347"}, "", 0
+	program.Name, program.Address, program.Banner, program.IdleTimeout = "program", []string{"127.0.0.1:12347"}, Bytes{}, 0
 	program.Exec, program.ExecUser = []string{"/bin/sh", "-c", "echo 'hello\t'"}, "nobody"
-	program.Ack, program.ExecTimeout, program.ExecMemory, program.Record = "", 90*time.Second, 64<<20, false
+	program.Ack, program.ExecTimeout, program.ExecMemory, program.Record = Bytes{}, 90*time.Second, 64<<20, false
 	program.Limits.MaxSessionBytes, program.Limits.MessageTimeout = 0, 0
 	want := Config{
 		Path:         "testdata/good.toml",
@@ -144,7 +144,7 @@ address = ":3"
 `)
 	for i, want := range []struct{ name, banner string }{{"a", "top"}, {"b", "own"}, {"c", "top"}} {
 		l := c.Listeners[i]
-		if l.Name != want.name || l.Banner != want.banner || l.MaxMessage != 1024 || l.Backlog != 4096 {
+		if l.Name != want.name || l.Banner.Raw != want.banner || l.MaxMessage != 1024 || l.Backlog != 4096 {
 			t.Errorf("got %+v, want name and banner %+v, the top's max_message and the default backlog", l, want)
 		}
 	}
@@ -276,6 +276,7 @@ func TestPlaceholders(t *testing.T) {
 		{"a brace too many", "{client}}", `has "{client}}": did you mean {client}?`},
 		{"another language", `{ "time": 5, {x } {{y}} }{`, ""},
 		{"a longer word", "{clientele", ""},
+		{"several words", "{client_ip} {remote.addr} {client-1}", `has "{client_ip}", ` + only + `has "{remote.addr}", ` + only + `has "{client-1}", ` + only},
 	} {
 		got := ""
 		for _, w := range load(t, "banner = "+quoteTOML(tc.banner)).Warnings {
@@ -284,6 +285,14 @@ func TestPlaceholders(t *testing.T) {
 		if got != tc.want {
 			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
 		}
+	}
+}
+
+func TestARefusalHasNoPlaceholders(t *testing.T) {
+	got := load(t, "[[listener]]\nname = 'a'\naddress = ':1'\nlimits.refusal = 'not you, {client}'").Warnings
+	want := []string{`t.toml:4: listener "a": limits.refusal has "{client}", which is sent as written: nothing is filled in here`}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

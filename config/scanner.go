@@ -10,6 +10,7 @@ type scanner struct {
 
 	lines  map[string]int
 	bares  map[string]string // values that are neither text, array nor inline table, as they are written, by path
+	latin  map[string]string // escapes of latinEscape, by the path of the value that has one
 	tables map[string]int    // how many elements an array of tables has so far, by path
 	first  map[int]int       // by the line of a key or table that is there already: the line of the first
 	deep   int               // the line where the text nests more than maxDepth deep, else 0
@@ -141,17 +142,19 @@ func (s *scanner) value(path string, depth int) {
 		s.tooDeep()
 		return
 	}
+	start := s.pos
 	switch {
 	case s.peek(`"""`), s.peek(`'''`):
 		s.multiline(s.text[s.pos : s.pos+3])
+		s.noteLatin(path, start)
 	case s.peek(`"`), s.peek(`'`):
 		s.quoted(s.text[s.pos : s.pos+1])
+		s.noteLatin(path, start)
 	case s.skip("["):
 		s.array(path, depth+1)
 	case s.skip("{"):
 		s.inline(path, depth+1)
 	default:
-		start := s.pos
 		s.bare()
 		s.bares[path] = strings.TrimSpace(s.text[start:s.pos])
 	}
@@ -271,6 +274,16 @@ func (s *scanner) comment() {
 func (s *scanner) atLineEnd() bool {
 	s.blank(false)
 	return s.pos == len(s.text) || s.peek("#") || s.peek("\n") || s.peek("\r")
+}
+
+// noteLatin notes what latinEscape finds in the string that begins at start. In one between single quotes nothing is an escape.
+func (s *scanner) noteLatin(path string, start int) {
+	if s.text[start] != '"' {
+		return
+	}
+	if escape := latinEscape(s.text[start:s.pos]); escape != "" {
+		s.latin[path] = escape
+	}
 }
 
 func (s *scanner) note(path string, line int) {

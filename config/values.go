@@ -255,23 +255,8 @@ const (
 // placeholders are the words that a banner has filled in.
 var placeholders = []string{"client", "server", "listener", "session", "time", "hostname"}
 
-// template takes text in which the words, in braces, are filled in.
-func template(dst *string, most int, words []string) setter {
-	return func(v any, at place) {
-		s, ok := v.(string)
-		if !ok || len(s) > most {
-			at.want(v, "text in quotes of "+formatSize(int64(most))+" at most")
-			return
-		}
-		*dst = s
-		for _, found := range placeholderForm().FindAllString(s, -1) {
-			warnOfPlaceholder(found, words, at)
-		}
-	}
-}
-
 // placeholderForm is what may have been meant for a placeholder: a word behind a brace, or several, closed or not.
-var placeholderForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{+ *[a-zA-Z_]+(?: *\}+)?`) })
+var placeholderForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{+ *[a-zA-Z_]\w*(?:[.-]\w+)*(?: *\}+)?`) })
 
 // warnOfPlaceholder tells what would be sent otherwise than its author expects.
 func warnOfPlaceholder(found string, words []string, at place) {
@@ -279,7 +264,11 @@ func warnOfPlaceholder(found string, words []string, at place) {
 	known := slices.Contains(words, word)
 	switch {
 	case found == "{"+word+"}" && !known:
-		at.warn("has %s, which is sent as written: only {%s} are filled in", quote(found), strings.Join(words, "}, {"))
+		filled := "nothing is filled in here"
+		if len(words) > 0 {
+			filled = "only {" + strings.Join(words, "}, {") + "} are filled in"
+		}
+		at.warn("has %s, which is sent as written: %s", quote(found), filled)
 	case found != "{"+word+"}" && known:
 		at.warn("has %s: did you mean {%s}?", quote(found), word)
 	}

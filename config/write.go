@@ -65,7 +65,7 @@ func (c Config) Settings() []Setting {
 func (l Listener) shared(name string) []Setting {
 	return list(name, "",
 		"backlog", l.Backlog,
-		"banner", quoteTOML(l.Banner),
+		"banner", l.Banner,
 		"model", quoteTOML(l.Model),
 		"clients_per_process", l.ClientsPerProcess,
 		"framing", quoteTOML(l.Framing),
@@ -75,7 +75,7 @@ func (l Listener) shared(name string) []Setting {
 		"idle_timeout", quoteTOML(formatDuration(l.IdleTimeout)),
 		"lost_timeout", quoteTOML(formatDuration(l.LostTimeout)),
 		"proxy_protocol", prefixesTOML(l.ProxyProtocol),
-		"ack", quoteTOML(l.Ack),
+		"ack", l.Ack,
 		"ack_timeout", quoteTOML(formatDuration(l.AckTimeout)),
 		"exec", arrayTOML(l.Exec),
 		"exec_user", quoteTOML(l.ExecUser),

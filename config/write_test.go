@@ -46,7 +46,10 @@ func TestWriteTOMLIsReadBackAsTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	odd := Default()
-	odd.Listeners[0].Banner = "\"\\\x00\a\b\t\n\v\f\r\x1b\x7f\u0085\u00a0é\u200b\u202e\u2028\U0001f600\U000e0001'''\"\"\""
+	odd.Listeners[0].Banner = Text("\"\\\x00\a\b\t\n\v\f\r\x1b\x7f\u0085\u00a0é\u200b\u202e\u2028\U0001f600\U000e0001'''\"\"\"")
+	odd.Listeners[0].Ack = Bytes{"{offset}\x00\x80\xff", true}
+	odd.Limits.Refusal = Bytes{"\xd9\xdc", true}
+	odd.Listeners[0].Limits.Refusal = odd.Limits.Refusal
 	odd.Listeners[0].IdleTimeout = time.Millisecond
 	odd.Record.MaxSize = 1<<50 - 1
 	odd.Record.File = "a b\\c\"d"
@@ -96,7 +99,7 @@ func leaves(typ reflect.Type, above []string) (paths [][]string) {
 	for i := range typ.NumField() {
 		f := typ.Field(i)
 		path := append(slices.Clip(above), f.Name)
-		if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[SourcePrefix]() && f.Type != reflect.TypeFor[Rate]() {
+		if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[SourcePrefix]() && f.Type != reflect.TypeFor[Rate]() && f.Type != reflect.TypeFor[Bytes]() {
 			paths = append(paths, leaves(f.Type, path)...)
 		} else {
 			paths = append(paths, path)
@@ -110,6 +113,10 @@ func alter(t *testing.T, v reflect.Value) {
 	t.Helper()
 	if rate, ok := v.Addr().Interface().(*Rate); ok {
 		*rate = Rate{3, time.Second}
+		return
+	}
+	if bytes, ok := v.Addr().Interface().(*Bytes); ok {
+		bytes.Raw += "x"
 		return
 	}
 	switch v.Kind() {

@@ -18,7 +18,7 @@ import (
 func acking(t *testing.T, ack string, change func(*config.Listener)) *desk {
 	t.Helper()
 	return newDesk(t, func(cfg *config.Config) {
-		cfg.Listeners[0].Ack = ack
+		cfg.Listeners[0].Ack = config.Text(ack)
 		if change != nil {
 			change(&cfg.Listeners[0])
 		}
@@ -105,7 +105,7 @@ func flood(c *client) {
 }
 
 func TestWhoTakesNoAcknowledgementsIsClosed(t *testing.T) {
-	d := acking(t, strings.Repeat("x", 1000), func(l *config.Listener) { l.Banner, l.AckTimeout = "", 50*time.Millisecond })
+	d := acking(t, strings.Repeat("x", 1000), func(l *config.Listener) { l.Banner, l.AckTimeout = config.Bytes{}, 50*time.Millisecond })
 	d.banner = ""
 	d.open()
 	conn := d.deaf()
@@ -123,7 +123,7 @@ func TestWhoTakesNoAcknowledgementsIsClosed(t *testing.T) {
 
 // TestClientsThatTakeNoAcknowledgementsHarmNobody stalls more of them than there are workspaces.
 func TestClientsThatTakeNoAcknowledgementsHarmNobody(t *testing.T) {
-	d := acking(t, strings.Repeat("x", 1000), func(l *config.Listener) { l.Banner, l.AckTimeout = "", 0 }).open()
+	d := acking(t, strings.Repeat("x", 1000), func(l *config.Listener) { l.Banner, l.AckTimeout = config.Bytes{}, 0 }).open()
 	stalled := func() (n int) {
 		d.srv.mu.Lock()
 		defer d.srv.mu.Unlock()
@@ -149,7 +149,7 @@ func TestClientsThatTakeNoAcknowledgementsHarmNobody(t *testing.T) {
 
 func TestASlowTakerGetsEveryAcknowledgement(t *testing.T) {
 	const lines = 40_000
-	d := acking(t, strings.Repeat("x", 90)+"{offset}\n", func(l *config.Listener) { l.Banner = "" }).open()
+	d := acking(t, strings.Repeat("x", 90)+"{offset}\n", func(l *config.Listener) { l.Banner = config.Bytes{} }).open()
 	conn := d.deaf()
 	go func() {
 		_, _ = io.WriteString(conn, strings.Repeat("x\n", lines)) // what is missing is not acknowledged
@@ -185,7 +185,7 @@ func TestWhoDrainsIsAcknowledgedFirst(t *testing.T) {
 }
 
 func TestTheDrainsEndEndsTheWaitForAcknowledgements(t *testing.T) {
-	d := acking(t, strings.Repeat("x", 1000), func(l *config.Listener) { l.Banner, l.AckTimeout = "", 0 }).open()
+	d := acking(t, strings.Repeat("x", 1000), func(l *config.Listener) { l.Banner, l.AckTimeout = config.Bytes{}, 0 }).open()
 	conn := d.deaf()
 	go flood(conn)
 	eventually(t, func() bool { return d.srv.Records() > 0 }, func() { t.Error("nothing is recorded") })
@@ -196,7 +196,7 @@ func TestTheDrainsEndEndsTheWaitForAcknowledgements(t *testing.T) {
 }
 
 func TestAcknowledgementsAllocateNothing(t *testing.T) {
-	ln := newListener(config.Listener{Ack: "{listener} {session} {time} {offset}\n"}, nil, false)
+	ln := newListener(config.Listener{Ack: config.Text("{listener} {session} {time} {offset}\n")}, nil, false)
 	s := &session{source: record.Source{Listener: "tcpmux", Session: "0-1"}}
 	text, out := ln.settings.Load().ack.bind(s), make([]byte, 0, 100)
 	if n := testing.AllocsPerRun(1000, func() { out = text.appendTo(out[:0], s, 1234567) }); n != 0 {

@@ -39,7 +39,7 @@ func TestBannerFillsInItsPlaceholders(t *testing.T) {
 		{"long", strings.Repeat("{listener}", 400), strings.Repeat("tcpmux", 400)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner, cfg.Record.Format = c.banner, "json" }).open()
+			d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner, cfg.Record.Format = config.Text(c.banner), "json" }).open()
 			conn := d.client()
 			_ = conn.CloseWrite()
 			got := conn.hearEnd()
@@ -95,7 +95,7 @@ func sessionOf(t *testing.T, d *desk) string {
 }
 
 func TestBannerTellsTheTimeInUTC(t *testing.T) {
-	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = "{time}" }).open()
+	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = config.Text("{time}") }).open()
 	conn := d.client()
 	_ = conn.CloseWrite()
 	got := conn.hearEnd()
@@ -105,7 +105,7 @@ func TestBannerTellsTheTimeInUTC(t *testing.T) {
 }
 
 func TestSessionsHaveNamesOfTheirOwn(t *testing.T) {
-	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = "{session}" }).open()
+	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = config.Text("{session}") }).open()
 	seen := make(map[string]bool)
 	for range 50 {
 		conn := d.client()
@@ -118,7 +118,7 @@ func TestSessionsHaveNamesOfTheirOwn(t *testing.T) {
 }
 
 func TestNoBannerSendsNothing(t *testing.T) {
-	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = "" }).open()
+	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = config.Bytes{} }).open()
 	conn := d.client()
 	conn.say("hello\n")
 	_ = conn.CloseWrite()
@@ -144,7 +144,7 @@ func (d *desk) deaf() *client {
 }
 
 func TestWhoeverDoesNotTakeTheBannerIsClosed(t *testing.T) {
-	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = large })
+	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = config.Text(large) })
 	d.srv.bannerTimeout = 50 * time.Millisecond
 	d.open()
 	conn := d.deaf()
@@ -162,7 +162,7 @@ func TestWhoeverDoesNotTakeTheBannerIsClosed(t *testing.T) {
 }
 
 func TestASlowTakerGetsTheWholeBanner(t *testing.T) {
-	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = large }).open()
+	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = config.Text(large) }).open()
 	conn := d.deaf()
 	conn.say("hello\n")
 	d.awaitClients(1)
@@ -171,7 +171,7 @@ func TestASlowTakerGetsTheWholeBanner(t *testing.T) {
 }
 
 func TestABannerHoldsUpNobodyElse(t *testing.T) {
-	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = large }).open()
+	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = config.Text(large) }).open()
 	for range 3 {
 		d.deaf()
 	}

@@ -188,7 +188,7 @@ func TestAReloadBringsBoundsToThoseWhoAreIn(t *testing.T) {
 		{"max_session_bytes", func(p *config.Policy) { p.MaxSessionBytes = 5 }, "reason=volume"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := runReloadable(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = "hello\n" })
+			r := runReloadable(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = config.Text("hello\n") })
 			conn := r.dial()
 			greeting(t, conn)
 			if _, err := conn.Write([]byte("half")); err != nil {

@@ -121,7 +121,7 @@ func (c *clerk) hello() error {
 	c.server.notes = newNotes(c.post, h)
 	c.bind(h.bounds)
 	l := c.listener.settings.Load()
-	l.banner, l.ack, l.AckTimeout, l.framing = template{text: h.banner, fixed: []byte(h.banner)}, newAck(h.ack), h.ackTimeout, h.framing
+	l.banner, l.ack, l.AckTimeout, l.framing = fixedText(h.banner), newAck(h.ack), h.ackTimeout, h.framing
 	c.session = beginSession(c.server, c.listener, record.Source{})
 	c.session.opened = c.session.opened.Add(-h.age)
 	c.session.finishing.Store(h.finishing)

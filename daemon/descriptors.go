@@ -90,7 +90,7 @@ func (a *acceptor) shed() {
 				return
 			}
 			a.server.refusals.add(admission.Exhausted, addrPort(peer))
-			refuse(fd, a.ln.settings.Load().Limits.Refusal)
+			refuse(fd, a.ln.settings.Load().Limits.Refusal.Raw)
 		}
 	})
 }

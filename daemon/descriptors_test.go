@@ -15,7 +15,7 @@ import (
 func TestWithoutDescriptorsThoseWhoWaitAreRefused(t *testing.T) {
 	t.Parallel()
 	var none atomic.Bool
-	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Limits.Refusal = "not now\r\n" })
+	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Limits.Refusal = config.Text("not now\r\n") })
 	d.accept = func(fd int) (int, syscall.Sockaddr, error) {
 		if none.Load() && d.srv.spare.file != nil {
 			return -1, nil, unix.EMFILE

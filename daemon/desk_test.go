@@ -41,7 +41,7 @@ type desk struct {
 func defaults(change func(*config.Config)) config.Config {
 	cfg := config.Default()
 	cfg.Listeners[0].Address = []string{"127.0.0.1:0"}
-	cfg.Listeners[0].Banner = "hello\r\n"
+	cfg.Listeners[0].Banner = config.Text("hello\r\n")
 	if model := os.Getenv(modelVariable); model != "" {
 		cfg.Listeners[0].Model = model
 	}
@@ -99,7 +99,7 @@ func deskAt(t *testing.T, cfg config.Config, sink *record.Sink, log *page) *desk
 		t.Fatal(err)
 	}
 	srv.configure(cfg, lns, rules)
-	return &desk{t: t, srv: srv, sink: sink, lns: lns, ln: lns[0], log: log, served: make(chan error, 1), banner: cfg.Listeners[0].Banner}
+	return &desk{t: t, srv: srv, sink: sink, lns: lns, ln: lns[0], log: log, served: make(chan error, 1), banner: cfg.Listeners[0].Banner.Raw}
 }
 
 // open lets clients in until the test is over.

@@ -107,7 +107,7 @@ func (s *Server) admit(ln *listener, fd int, peer syscall.Sockaddr) {
 	pass, verdict := s.decide(ln, remote.Addr())
 	if verdict != admission.Admitted {
 		s.refusals.add(verdict, remote)
-		refuse(fd, ln.settings.Load().Limits.Refusal)
+		refuse(fd, ln.settings.Load().Limits.Refusal.Raw)
 		s.releasePlace(ln)
 		return
 	}

@@ -64,7 +64,7 @@ func TestTheRefusedAreToldAndCounted(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDesk(t, limiting(func(all *config.Limits, own *config.ListenerLimits) {
-				own.Refusal = text
+				own.Refusal = config.Text(text)
 				c.change(all, own)
 			})).open()
 			if strings.HasPrefix(c.reason, "source") || strings.HasPrefix(c.reason, "rate") {
@@ -109,7 +109,7 @@ func TestRefusalsAreToldOnceAnInterval(t *testing.T) {
 // TestARefusalReachesWhoHasSpoken: a close on unread bytes is a reset, which takes the text back.
 func TestARefusalReachesWhoHasSpoken(t *testing.T) {
 	d := newDesk(t, limiting(func(_ *config.Limits, own *config.ListenerLimits) {
-		own.Deny, own.Refusal = []netip.Prefix{loopback}, "no\r\n"
+		own.Deny, own.Refusal = []netip.Prefix{loopback}, config.Text("no\r\n")
 	}))
 	c := d.client() // it waits in the backlog
 	c.say(strings.Repeat("x", 10_000))
@@ -200,11 +200,11 @@ func (d *desk) serveToo(i int) *listener {
 }
 
 func TestAReloadBringsOtherLimits(t *testing.T) {
-	r := runReloadable(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = "hello\n" })
+	r := runReloadable(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = config.Text("hello\n") })
 	before := r.dial()
 	greeting(t, before)
 	r.reload(func(cfg *config.Config) error {
-		cfg.Limits.ClientsPerSource, cfg.Listeners[0].Limits.Refusal = 1, "full\n"
+		cfg.Limits.ClientsPerSource, cfg.Listeners[0].Limits.Refusal = 1, config.Text("full\n")
 		return nil
 	})
 	first := r.dial()

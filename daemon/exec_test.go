@@ -27,7 +27,7 @@ import (
 // running has each client served by a program.
 func running(args ...string) func(*config.Config) {
 	return func(c *config.Config) {
-		c.Listeners[0].Exec, c.Listeners[0].Banner, c.Listeners[0].Record = args, "", false
+		c.Listeners[0].Exec, c.Listeners[0].Banner, c.Listeners[0].Record = args, config.Bytes{}, false
 	}
 }
 
@@ -177,7 +177,7 @@ func TestAProgramsEndIsInTheRecord(t *testing.T) {
 }
 
 func TestAProgramIsGreetedForOnlyWhenAsked(t *testing.T) {
-	d := newDesk(t, and(shell("echo program"), func(c *config.Config) { c.Listeners[0].Banner = "{listener}\r\n" })).open()
+	d := newDesk(t, and(shell("echo program"), func(c *config.Config) { c.Listeners[0].Banner = config.Text("{listener}\r\n") })).open()
 	if got, want := d.client().hearEnd(), "tcpmux\r\nprogram\n"; got != want {
 		t.Errorf("heard %q, want %q", got, want)
 	}

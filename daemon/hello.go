@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"tcpmux/config"
 	"tcpmux/daemon/framing"
 )
 
@@ -21,11 +22,11 @@ type hello struct {
 	pieces        int64 // bytes that are recorded of a message whose acknowledgement is still to come
 	cut           int64 // where the process before has recorded so far
 	silence       time.Duration
-	unread        int    // bytes that had come before it
-	moved         []byte // the beginning of a message, from offset on
-	noting        bool   // notes are kept
-	banner        string // placeholders filled in
-	ack           string // placeholders filled in, but for those that each message fills in
+	unread        int          // bytes that had come before it
+	moved         []byte       // the beginning of a message, from offset on
+	noting        bool         // notes are kept
+	banner        string       // placeholders filled in
+	ack           config.Bytes // placeholders filled in, but for those that each message fills in
 }
 
 func (h hello) appendTo(dst []byte) []byte {
@@ -39,11 +40,11 @@ func (h hello) appendTo(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.unread))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.pieces))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.cut))
-	dst = append(dst, bit(h.finishing), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian), bit(h.noting))
-	for _, n := range [...]int{len(h.banner), len(h.ack), len(h.moved)} {
+	dst = append(dst, bit(h.finishing), byte(h.framing.Kind), byte(h.framing.LengthSize), bit(h.framing.LittleEndian), bit(h.noting), bit(h.ack.Hex))
+	for _, n := range [...]int{len(h.banner), len(h.ack.Raw), len(h.moved)} {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(n))
 	}
-	return append(append(append(h.bounds.appendTo(dst), h.banner...), h.ack...), h.moved...)
+	return append(append(append(h.bounds.appendTo(dst), h.banner...), h.ack.Raw...), h.moved...)
 }
 
 func bit(b bool) byte {
@@ -54,7 +55,7 @@ func bit(b bool) byte {
 }
 
 func readHello(in io.Reader) (h hello, err error) {
-	var head [10*8 + 1 + 3 + 1 + 3*4]byte
+	var head [10*8 + 1 + 3 + 2 + 3*4]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return h, err
 	}
@@ -76,11 +77,11 @@ func readHello(in io.Reader) (h hello, err error) {
 	}
 	var texts [3][]byte
 	for i := range texts {
-		texts[i] = make([]byte, binary.BigEndian.Uint32(head[85+4*i:]))
+		texts[i] = make([]byte, binary.BigEndian.Uint32(head[86+4*i:]))
 		if _, err := io.ReadFull(in, texts[i]); err != nil {
 			return h, err
 		}
 	}
-	h.banner, h.ack, h.moved = string(texts[0]), string(texts[1]), texts[2]
+	h.banner, h.ack, h.moved = string(texts[0]), config.Bytes{Raw: string(texts[1]), Hex: head[85] == 1}, texts[2]
 	return h, nil
 }

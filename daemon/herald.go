@@ -122,7 +122,7 @@ func (h *herald) goOn(client netip.AddrPort) (reason, error) {
 	pass, verdict := s.server.gate(s.listener).Enter(addr.Addr(), time.Now())
 	if verdict != admission.Admitted {
 		s.server.refusals.add(verdict, addr)
-		h.control(func(fd uintptr) { tellRefused(int(fd), s.settings.Limits.Refusal) })
+		h.control(func(fd uintptr) { tellRefused(int(fd), s.settings.Limits.Refusal.Raw) })
 		return byRefusal, nil
 	}
 	s.pass = pass

@@ -17,7 +17,7 @@ const proxyLine = "PROXY TCP4 192.0.2.1 192.0.2.2 1234 443\r\n"
 // behindProxy is a change by which the clients come through a proxy on this machine.
 func behindProxy(cfg *config.Config) {
 	cfg.Listeners[0].ProxyProtocol = parsePrefixes("127.0.0.1/32")
-	cfg.Listeners[0].Banner = "hello {client}\r\n"
+	cfg.Listeners[0].Banner = config.Text("hello {client}\r\n")
 }
 
 func TestAProxysClientIsServed(t *testing.T) {
@@ -93,7 +93,7 @@ func TestWhatIsNoHeaderIsNoData(t *testing.T) {
 func TestOnlyProxiesComeInWhereTheyMust(t *testing.T) {
 	d := newDesk(t, func(cfg *config.Config) {
 		behindProxy(cfg)
-		cfg.Listeners[0].Limits.Refusal = "no\n"
+		cfg.Listeners[0].Limits.Refusal = config.Text("no\n")
 	}).open()
 	d.from("127.0.0.2").refused("no\n")
 	eventually(t, func() bool { return d.srv.refusals.count() == 1 }, func() { t.Error("refused: got none, want one") })
@@ -106,7 +106,7 @@ func TestLimitsAreAboutTheProxysClient(t *testing.T) {
 	d := newDesk(t, func(cfg *config.Config) {
 		behindProxy(cfg)
 		cfg.Limits.ClientsPerSource = 1
-		cfg.Listeners[0].Limits.Refusal = "no\n"
+		cfg.Listeners[0].Limits.Refusal = config.Text("no\n")
 		cfg.Listeners[0].Limits.Deny = parsePrefixes("192.0.2.9/32")
 	}).open()
 	through := func(client string) *client {

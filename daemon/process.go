@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"tcpmux/config"
 	"tcpmux/daemon/state"
 )
 
@@ -209,7 +210,7 @@ func (c *child) hello() hello {
 		moved:         c.past.moved,
 		noting:        c.slot != nil,
 		banner:        c.banner(),
-		ack:           c.settings.ack.bind(c.session).text,
+		ack:           config.Bytes{Raw: c.settings.ack.bind(c.session).text, Hex: c.settings.Ack.Hex},
 		ackTimeout:    c.settings.AckTimeout,
 	}
 }

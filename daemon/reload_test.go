@@ -133,7 +133,7 @@ func TestReloadChangesWhatItCan(t *testing.T) {
 	old := r.dial()
 	greeting(t, old)
 	r.reload(func(c *config.Config) error {
-		c.Listeners[0].Banner, c.Listeners[0].IdleTimeout, c.Listeners[0].Backlog = "two\n", 300*time.Millisecond, 3
+		c.Listeners[0].Banner, c.Listeners[0].IdleTimeout, c.Listeners[0].Backlog = config.Text("two\n"), 300*time.Millisecond, 3
 		c.Record.File = filepath.Join(r.dir, "other.log")
 		c.Limits.Clients = 1
 		return nil
@@ -190,15 +190,15 @@ func TestReloadWithAFaultChangesNothing(t *testing.T) {
 		change     func(*reloadable, *config.Config) error
 	}{
 		{"in the file", `level=ERROR msg="configuration not reloaded" err="two faults"`, func(_ *reloadable, c *config.Config) error {
-			c.Listeners[0].Banner = "two\n"
+			c.Listeners[0].Banner = config.Text("two\n")
 			return errors.New("one fault\ntwo faults")
 		}},
 		{"with the record file", `is a directory`, func(r *reloadable, c *config.Config) error {
-			c.Listeners[0].Banner, c.Record.File = "two\n", r.dir
+			c.Listeners[0].Banner, c.Record.File = config.Text("two\n"), r.dir
 			return nil
 		}},
 		{"with the log file", `msg="configuration not reloaded" err="log: open record file`, func(r *reloadable, c *config.Config) error {
-			c.Listeners[0].Banner, c.Log.File, c.Record.File = "two\n", r.dir, filepath.Join(r.dir, "other.log")
+			c.Listeners[0].Banner, c.Log.File, c.Record.File = config.Text("two\n"), r.dir, filepath.Join(r.dir, "other.log")
 			return nil
 		}},
 	} {

@@ -25,7 +25,7 @@ func TestRulesAreFollowedWithoutAReload(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rules")
 	replace(t, path, "allow 127.0.0.0/8")
 	r := runReloadable(t, func(cfg *config.Config) {
-		cfg.Listeners[0].Banner, cfg.Listeners[0].Limits.Refusal = "hello\n", "no\n"
+		cfg.Listeners[0].Banner, cfg.Listeners[0].Limits.Refusal = config.Text("hello\n"), config.Text("no\n")
 		cfg.Listeners[0].Limits.Rules = path
 	})
 	awaitGreeting := func(want string) {

@@ -15,7 +15,7 @@ import (
 func withProgram(script string) func(*config.Config) {
 	return func(c *config.Config) {
 		ln := config.Default().Listeners[0]
-		ln.Name, ln.Address, ln.Banner = "program", []string{"127.0.0.1:0"}, ""
+		ln.Name, ln.Address, ln.Banner = "program", []string{"127.0.0.1:0"}, config.Bytes{}
 		ln.Exec, ln.Record = []string{"/bin/sh", "-c", script}, false
 		c.Listeners = append(c.Listeners, ln)
 	}

@@ -234,7 +234,7 @@ func TestWhatACrashWouldLoseIsKept(t *testing.T) {
 	long := strings.Repeat("x", moveSize+1)
 	const head = "\x00\x01\x00\x00" // of 64 KiB
 	prefixed := func(c *config.Config) { c.Listeners[0].Framing, c.Listeners[0].MaxMessage = "length-prefixed", 1024 }
-	acknowledged := func(c *config.Config) { prefixed(c); c.Listeners[0].Ack = "ok\n" }
+	acknowledged := func(c *config.Config) { prefixed(c); c.Listeners[0].Ack = config.Text("ok\n") }
 	for _, c := range []struct {
 		name    string
 		change  func(*config.Config)
@@ -247,7 +247,7 @@ func TestWhatACrashWouldLoseIsKept(t *testing.T) {
 		{"a beginning that grows", nil, []string{"one\n" + long, long, "!"}, state.Tally{Offset: 4, Records: 1}, long + long + "!"},
 		{"a long message that ends", nil, []string{long, "\n"}, state.Tally{Offset: moveSize + 2, Records: 1}, ""},
 		{"the next long beginning", nil, []string{long, "\n" + long}, state.Tally{Offset: moveSize + 2, Records: 1}, long},
-		{"acknowledged", func(c *config.Config) { c.Listeners[0].Ack = "ok\n" }, []string{"one\n" + long}, state.Tally{Offset: 4, Records: 1}, long},
+		{"acknowledged", func(c *config.Config) { c.Listeners[0].Ack = config.Text("ok\n") }, []string{"one\n" + long}, state.Tally{Offset: 4, Records: 1}, long},
 		{"a piece", prefixed, []string{head + long[:1500]}, state.Tally{Offset: 1028, Records: 1, Framing: 1<<16 - 1024}, ""},
 		{"a piece, to be acknowledged", acknowledged, []string{head + long[:1500]}, state.Tally{Offset: 1028, Records: 1, Framing: 1<<16 - 1024, Pieces: 1028}, ""},
 		{"all pieces", prefixed, []string{head + strings.Repeat("x", 1<<16)}, state.Tally{Offset: 4 + 1<<16, Records: 64}, ""},
@@ -534,7 +534,7 @@ func TestAMessageIsAcknowledgedByItsBeginning(t *testing.T) {
 		t.Run(c.framing, func(t *testing.T) {
 			change := func(cfg *config.Config) {
 				l := &cfg.Listeners[0]
-				l.Framing, l.MaxMessage, l.Ack = c.framing, 4, "{offset}\n"
+				l.Framing, l.MaxMessage, l.Ack = c.framing, 4, config.Text("{offset}\n")
 			}
 			d, e := surviving(t, change)
 			d.open()

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"tcpmux/config"
 )
 
 // template is text that is sent to clients, cut at its placeholders. Safe for concurrent use.
@@ -38,7 +40,7 @@ var placeholder = sync.OnceValue(func() *regexp.Regexp {
 })
 
 // newBanner makes a template in which {offset} is no placeholder.
-func newBanner(text string) template {
+func newBanner(text config.Bytes) template {
 	t := newAck(text)
 	var places [][]int
 	for _, p := range t.places {
@@ -46,16 +48,19 @@ func newBanner(text string) template {
 			places = append(places, p)
 		}
 	}
-	return template{text: text, places: places, fixed: t.fixed}
+	return template{text: t.text, places: places, fixed: t.fixed}
 }
 
 // newAck makes a template of an acknowledgement.
-func newAck(text string) template {
-	if !strings.Contains(text, "{") { // most are so short
-		return template{text: text, fixed: []byte(text)}
+func newAck(text config.Bytes) template {
+	if text.Hex || !strings.Contains(text.Raw, "{") { // most are so short
+		return fixedText(text.Raw)
 	}
-	return template{text: text, places: placeholder().FindAllStringIndex(text, -1)}
+	return template{text: text.Raw, places: placeholder().FindAllStringIndex(text.Raw, -1)}
 }
+
+// fixedText makes a template without placeholders, whatever text says.
+func fixedText(text string) template { return template{text: text, fixed: []byte(text)} }
 
 func (t template) name(place []int) string { return t.text[place[0]+1 : place[1]-1] }
 
