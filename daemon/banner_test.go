@@ -152,7 +152,7 @@ func TestWhoeverDoesNotTakeTheBannerIsClosed(t *testing.T) {
 	d.awaitClients(1)
 	d.awaitClients(0)
 	l := d.log.await(t, "session closed")
-	if !strings.Contains(l, " reason=banner ") || !strings.Contains(l, "level=INFO msg=\"session closed\"") {
+	if !strings.Contains(l, " reason=banner ") || !strings.Contains(l, "level=DEBUG msg=\"session closed\"") {
 		t.Errorf("log: got %s, want reason=banner", l)
 	}
 	got := d.records(" close from "+conn.addr()+": banner, ", ": said meanwhile\n", " [timeout]: half\n")

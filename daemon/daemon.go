@@ -170,13 +170,19 @@ func (d *daemon) mind(ctx context.Context, wishes Wishes) *Bequest {
 		case <-tick.C:
 		}
 		d.rules.refresh(d.lns, d.log.Logger)
-		d.srv.refusals.tell(d.log.Logger, refusalInterval)
+		d.sumUp(summaryInterval)
 		if line := d.status(); line != told {
 			d.notify(line)
 			told = line
 		}
 	}
 	return nil
+}
+
+// sumUp logs what has no line of its own, unless the last time was short of an interval ago.
+func (d *daemon) sumUp(interval time.Duration) {
+	d.srv.refusals.tell(d.log.Logger, interval)
+	d.srv.silent.tell(d.log.Logger, interval)
 }
 
 // allowThreads lets Go's runtime have a thread for each client: beyond its own limit it would end the process.
@@ -194,7 +200,7 @@ func (d *daemon) end(leave bool) {
 	}
 	timeout := d.cfg.DrainTimeout
 	d.notify(systemd.ExtendTimeout(timeout+endGrace), "STATUS="+doing)
-	defer d.srv.refusals.tell(d.log.Logger, 0)
+	defer d.sumUp(0)
 	d.log.Info(doing, "clients", d.srv.Clients(), "timeout", timeout)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -51,6 +51,11 @@ func defaults(change func(*config.Config)) config.Config {
 	return cfg
 }
 
+// debugLog is a log that leaves nothing out: where events are recorded, a session's line is for debugging.
+func debugLog(to io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
 // newDesk is a desk that records on a page.
 func newDesk(t *testing.T, change func(*config.Config)) *desk {
 	t.Helper()
@@ -67,7 +72,7 @@ func deskWithFile(t *testing.T, change func(*config.Config)) *desk {
 	if !filepath.IsAbs(cfg.Record.File) {
 		cfg.Record.File = filepath.Join(t.TempDir(), cfg.Record.File)
 	}
-	logger := slog.New(slog.NewTextHandler(log, nil))
+	logger := debugLog(log)
 	opt, err := recordOptions(cfg, &troubles{log: logger})
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +93,7 @@ func deskAt(t *testing.T, cfg config.Config, sink *record.Sink, log *page) *desk
 	if err != nil {
 		t.Fatal(err)
 	}
-	logger := slog.New(slog.NewTextHandler(log, nil))
+	logger := debugLog(log)
 	lns, err := listen(cfg.Listeners, nil, logger)
 	if err != nil {
 		t.Fatal(err)

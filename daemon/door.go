@@ -15,9 +15,6 @@ import (
 	"tcpmux/daemon/admission"
 )
 
-// refusalInterval is how often it is told, at the most, that clients were refused.
-const refusalInterval = time.Minute
-
 // door is what the sockets of one listener have in common: the places and the counts of its clients.
 type door struct {
 	slots   *slots

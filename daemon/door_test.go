@@ -78,7 +78,7 @@ func TestTheRefusedAreToldAndCounted(t *testing.T) {
 			eventually(t, func() bool { return d.srv.refusals.count() == 1 }, func() { // who is refused hears of it first
 				t.Errorf("refused: got %d, want 1", d.srv.refusals.count())
 			})
-			d.srv.refusals.tell(d.srv.log, refusalInterval)
+			d.srv.refusals.tell(d.srv.log, summaryInterval)
 			if l := d.log.line("clients refused"); !holdsAll(l, []string{"level=WARN", " " + c.reason + " ", "last=" + again.addr(), "duration="}) {
 				t.Errorf("log: got %q, want %s and the client's address", l, c.reason)
 			}
@@ -94,7 +94,7 @@ func TestRefusalsAreToldOnceAnInterval(t *testing.T) {
 	d := newDesk(t, limiting(func(_ *config.Limits, own *config.ListenerLimits) { own.Deny = []netip.Prefix{loopback} })).open()
 	for range 50 {
 		d.client().refused("")
-		d.srv.refusals.tell(d.srv.log, refusalInterval)
+		d.srv.refusals.tell(d.srv.log, summaryInterval)
 	}
 	if n := strings.Count(d.log.String(), "clients refused"); n != 1 {
 		t.Errorf("log: got %d lines, want 1: %s", n, d.log)

@@ -165,7 +165,7 @@ func TestAProgramsEndIsInTheRecord(t *testing.T) {
 			k.hearEnd()
 			d.closes(k, c.want)
 			d.log.await(t, c.log, "session closed")
-			level := "level=INFO"
+			level := "level=DEBUG"
 			if c.want == "exec" {
 				level = "level=WARN"
 			}

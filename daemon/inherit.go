@@ -145,7 +145,7 @@ type unmatched struct{ listener, address string }
 
 // mismatch names what is left over, with the next step.
 func mismatch(cfg []config.Listener, left []*passed, wants []unmatched) error {
-	const mend = "systemctl daemon-reload && systemctl restart tcpmux.socket; in units of your own,"
+	const mend = remakeSockets + "; in units of your own,"
 	var names []string
 	for _, c := range cfg {
 		names = append(names, c.Name)

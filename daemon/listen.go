@@ -116,6 +116,9 @@ func shareDoors(lns []*listener) {
 	}
 }
 
+// remakeSockets has systemd open its sockets where the configuration has them.
+const remakeSockets = "systemctl daemon-reload && systemctl restart tcpmux.socket"
+
 // warnOfDisagreement says in one line when a listener is not served where the configuration has it, but where systemd's
 // sockets are.
 func warnOfDisagreement(c config.Listener, lns []*listener, log *slog.Logger) {
@@ -128,7 +131,7 @@ func warnOfDisagreement(c config.Listener, lns []*listener, log *slog.Logger) {
 		}
 	}
 	if !agree || len(served) != len(c.Address) {
-		log.Warn("systemd passed in sockets that differ from the configuration; the sockets are served until systemctl daemon-reload && systemctl restart tcpmux.socket",
+		log.Warn("systemd passed in sockets that differ from the configuration; the sockets are served until "+remakeSockets,
 			"listener", c.Name, "served", strings.Join(served, " "), "configured", strings.Join(c.Address, " "))
 	}
 }

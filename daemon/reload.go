@@ -132,13 +132,25 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	}
 	for _, c := range changes {
 		when := effects[c.Path()]
-		log := d.log.Info
+		log, attrs := d.log.Info, []any{"key", c.Name(), "from", c.From, "to", c.To, "effect", string(when)}
 		if when == needRestart {
 			log = d.log.Warn
+			attrs = append(attrs, "by", restartBy(c.Path(), d.lns))
 		}
-		log("setting changed", "key", c.Name(), "from", c.From, "to", c.To, "effect", string(when))
+		log("setting changed", attrs...)
 	}
 	return nil
+}
+
+// restartBy is what puts a changed setting in force that needs a restart.
+func restartBy(path string, lns []*listener) string {
+	switch {
+	case !slices.ContainsFunc(lns, func(ln *listener) bool { return ln.inherited }):
+		return "a new start"
+	case path == "survive":
+		return "systemctl restart tcpmux.service"
+	}
+	return remakeSockets
 }
 
 // inForce is next as far as it holds now: the listeners stay those of old, where they are, until a restart. So the next

@@ -55,7 +55,7 @@ func runReloadable(t *testing.T, change ...func(*config.Config)) *reloadable {
 	r.cfg.Listeners[0].Address = []string{free.Addr().String()}
 	r.cfg.Record.File = filepath.Join(r.dir, "records.log")
 	r.cfg.Record.Compress, r.cfg.Record.MaxBackups = false, 0
-	r.cfg.DrainTimeout = time.Minute
+	r.cfg.DrainTimeout, r.cfg.Log.Level = time.Minute, "debug"
 	if model := os.Getenv(modelVariable); model != "" {
 		r.cfg.Listeners[0].Model = model
 	}
@@ -180,6 +180,26 @@ func TestEffectsAreThoseOfAllSettings(t *testing.T) {
 	for name := range effects {
 		if !all[name] {
 			t.Errorf("%s: got an effect, want none: there is no such setting", name)
+		}
+	}
+}
+
+// TestWhatNeedsARestartSaysWhichOne: a socket of systemd's is not made anew by a restart of the daemon.
+func TestWhatNeedsARestartSaysWhichOne(t *testing.T) {
+	ours, passed := []*listener{{}}, []*listener{{inherited: true}}
+	for _, c := range []struct {
+		name, path string
+		lns        []*listener
+		want       string
+	}{
+		{"an address of systemd's", "address", passed, "systemctl daemon-reload && systemctl restart tcpmux.socket"},
+		{"a listener of systemd's", "name", passed, "systemctl daemon-reload && systemctl restart tcpmux.socket"},
+		{"survive under systemd", "survive", passed, "systemctl restart tcpmux.service"},
+		{"an address of our own", "address", ours, "a new start"},
+		{"survive without systemd", "survive", ours, "a new start"},
+	} {
+		if got := restartBy(c.path, c.lns); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
 	}
 }

@@ -31,6 +31,7 @@ type Server struct {
 	slots         *slots         // one taken for each client
 	sources       admission.Sources
 	refusals      refusals
+	silent        silent
 	spare         spare
 	partials      *partials
 	notes         *notes       // of a session's process: what the daemon keeps for it; nil: the session's slot does
@@ -172,7 +173,7 @@ func (s *Server) awaitSessions(ctx context.Context) error {
 		s.gone.Wait()
 	}
 	if n := s.leftovers.Load(); n > 0 {
-		return fmt.Errorf("%d clients did not finish in time and were closed", n)
+		return errors.New(counted(n, "client") + " did not finish in time: closed")
 	}
 	return nil
 }

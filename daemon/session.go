@@ -170,16 +170,32 @@ func (s *session) recordEnd(why reason) error {
 	})
 }
 
+// level is that of the line which says how the session went. The record file has the end of a session too, where events are recorded;
+// only what may have cost a record, and what the record file does not tell, is logged in any case.
+func (s *session) level(why reason) slog.Level {
+	switch {
+	case s.lost > 0:
+		return slog.LevelError
+	case why == byExec, why == byChild, why == bySuspect, why == bySink:
+		return slog.LevelWarn
+	case why == byProxy: // the log alone says what is wrong with its header
+		return slog.LevelInfo
+	case s.events, s.silent():
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
+// silent reports whether the client has sent nothing, as health checks do. What a program gets without a record is not known.
+func (s *session) silent() bool { return s.offset == 0 && s.settings.Record }
+
 // log says in one line how the session went. It goes to the handler itself: slog's front would unwind the stack to find a
 // source line that nobody asked for, which at thousands of visits a second is felt.
 func (s *session) log(why reason, err error) {
-	level, ctx := slog.LevelInfo, context.Background()
-	switch {
-	case s.lost > 0:
-		level = slog.LevelError
-	case why == byExec:
-		level = slog.LevelWarn // the client was not served at all
+	if s.silent() {
+		s.server.silent.add(s.source.Remote)
 	}
+	level, ctx := s.level(why), context.Background()
 	h := s.server.log.Handler()
 	if !h.Enabled(ctx, level) {
 		return

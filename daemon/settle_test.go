@@ -120,7 +120,7 @@ func TestWhoOutlastsTheTimeToFinishIsEnded(t *testing.T) {
 			other.say("meanwhile\n")
 			d.records(other.addr() + ": meanwhile\n")
 			cancel()
-			if err := result(t, left); err == nil || !strings.Contains(err.Error(), "1 clients did not finish in time") {
+			if err := result(t, left); err == nil || !strings.Contains(err.Error(), "1 client did not finish in time") {
 				t.Errorf("got %v, want it to count 1 client", err)
 			}
 			program.hearEnd()

@@ -64,7 +64,7 @@ func TestHowSessionsEnd(t *testing.T) {
 			d.records(c.want...)
 			d.log.await(t, c.log)
 			l := d.log.line("session closed")
-			if !holdsAll(l, []string{"level=INFO", "listener=tcpmux", "remote=" + conn.addr(), " session=", " duration="}) {
+			if !holdsAll(l, []string{"level=DEBUG", "listener=tcpmux", "remote=" + conn.addr(), " session=", " duration="}) {
 				t.Errorf("log: got %q, want level, listener, remote, session and duration", l)
 			}
 		})
@@ -326,7 +326,7 @@ func TestASinkThatFailsToTheEndIsGivenUp(t *testing.T) {
 	if got := d.srv.Records(); got != 1 {
 		t.Errorf("records: got %d, want 1", got)
 	}
-	if l := d.log.line("msg=drained"); !holdsAll(l, []string{"level=WARN", "1 clients did not finish in time", "records=1"}) {
+	if l := d.log.line("msg=drained"); !holdsAll(l, []string{"level=WARN", "1 client did not finish in time", "records=1"}) {
 		t.Errorf("log: got %q, want the drain's result", l)
 	}
 }

@@ -13,9 +13,9 @@ const statusInterval = time.Second
 
 // status is the line that systemctl status shows.
 func (d *daemon) status() string {
-	line := fmt.Sprintf("STATUS=%d clients, %d records", d.srv.Clients(), d.srv.Records())
+	line := fmt.Sprintf("STATUS=%s, %s", counted(int64(d.srv.Clients()), "client"), counted(d.srv.Records(), "record"))
 	if d.doing != "" {
-		line = fmt.Sprintf("STATUS=%s, %d clients, %d may finish first", d.doing, d.srv.Clients(), d.srv.Finishing())
+		line = fmt.Sprintf("STATUS=%s, %s, %d may finish first", d.doing, counted(int64(d.srv.Clients()), "client"), d.srv.Finishing())
 	}
 	if n := d.srv.refusals.count(); n > 0 {
 		line += fmt.Sprintf(", %d refused", n)
@@ -28,6 +28,14 @@ func (d *daemon) status() string {
 		line += "; rules are not those of their file"
 	}
 	return line + d.troubles.String()
+}
+
+// counted is a number of things: "1 client", "2 clients".
+func counted(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // feedWatchdog tells the service manager that we live, each time that has been proved: every accept loop has turned, and the

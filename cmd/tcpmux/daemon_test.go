@@ -374,7 +374,7 @@ func TestClientBytesAreNeverInTheLogFile(t *testing.T) {
 			}
 		}
 	}
-	fields := regexp.MustCompile(`(?m)^time=\S+ level=INFO msg="session closed" listener=tcpmux remote=` + regexp.QuoteMeta(conn.LocalAddr().String()) +
+	fields := regexp.MustCompile(`(?m)^time=\S+ level=DEBUG msg="session closed" listener=tcpmux remote=` + regexp.QuoteMeta(conn.LocalAddr().String()) +
 		` session=[0-9a-f-]+ reason=eof records=4 bytes=` + strconv.Itoa(len(hostile)) + ` duration=\S+$`)
 	if !fields.MatchString(text) {
 		t.Errorf("log: got %q, want a line that matches %v", text, fields)

@@ -179,7 +179,7 @@ func (d *dialogue) stops(dir string) (records string) {
 
 func TestTheReferenceClientTalksToTheDaemon(t *testing.T) {
 	dir := t.TempDir()
-	daemon, address := daemonAt(t, dir)
+	daemon, address := daemonOf(t, settings(t, dir, "127.0.0.1:0", "", "[log]\nlevel = \"debug\""))
 	_, port, _ := net.SplitHostPort(address)
 	client := reference(t, "client.py", port)
 	client.hear("receive info: Welcome connect!")

@@ -88,7 +88,7 @@ func TestReadyMeansThatOneCanConnectAndIsRecorded(t *testing.T) {
 	conn := greeted(t, address) // at the first try
 	say(t, conn, "one\ntwo\n")
 	recorded(t, dir, ": two\n")
-	m.hears("STATUS=1 clients, 2 records", 1)
+	m.hears("STATUS=1 client, 2 records", 1)
 	_ = conn.Close()
 	m.hears("STATUS=0 clients, 2 records", 1)
 	if n := m.count("STOPPING=1"); n != 0 {
@@ -162,14 +162,14 @@ func TestTheWatchdogIsFedWhileTheDiskIsFull(t *testing.T) {
 	conn := greeted(t, address)
 	say(t, conn, strings.Repeat("x", 100_000)+"\nlast\n")
 	d.hear("records cannot be written, clients wait")
-	m.hears("STATUS=1 clients, 0 records; records cannot be written, clients wait", 1)
+	m.hears("STATUS=1 client, 0 records; records cannot be written, clients wait", 1)
 	m.more("WATCHDOG=1", 2) // each after a try that failed
 	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=1048576"); err != nil {
 		t.Fatal(err)
 	}
 	recorded(t, dir, ": last\n")
 	d.hear("records are written again")
-	m.hears("STATUS=1 clients, 3 records", 1)
+	m.hears("STATUS=1 client, 3 records", 1)
 	d.stops(dir)
 }
 

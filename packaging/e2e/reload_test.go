@@ -105,8 +105,8 @@ func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 	r.edit(toml, shipped, `address = "127.0.0.1:2000"`)
 	r.edit(toml, `"Welcome connect!\r\n"`, `"Hello\r\n"`)
 	r.reload()
-	if !strings.Contains(r.journal(), "key=address") {
-		t.Error("journal: got no line with key=address")
+	if want := `effect=restart by="systemctl daemon-reload && systemctl restart tcpmux.socket"`; !strings.Contains(r.journal(), "key=address") || !strings.Contains(r.journal(), want) {
+		t.Errorf("journal: got no line with key=address and %s", want)
 	}
 	r.visitAt(port, "Hello\r\n")
 }

@@ -50,7 +50,7 @@ func TestFirstClientStartsTheService(t *testing.T) {
 	}
 	r.await("STATUS= in systemctl status", func() bool {
 		out, _ := r.try("systemctl", "status", "tcpmux.service")
-		return strings.Contains(out, `Status: "1 clients, 3 records"`)
+		return strings.Contains(out, `Status: "1 client, 3 records"`)
 	})
 	if err := k.bye(); err != nil {
 		t.Error(err)
