@@ -26,7 +26,8 @@ arrow keys bring back earlier ones. Tab is sent as a tab and looks like a space 
 line ends the input and waits for the rest, Ctrl-C quits.
 
 In a pipe it copies standard input to the server and what the server says to standard output, byte for byte, and adds
-nothing. The end of the input is passed on, and what the server still says is waited for.
+nothing. The end of the input is passed on, and what the server still says is waited for. If standard output is a terminal,
+what the server says is escaped there as above, wherever the input comes from.
 
 Exit status: 0 when the talk ended in order, 1 when it could not connect or the connection broke, 130 after Ctrl-C.`,
 		Example: `  tcpmux connect                            # this machine's daemon

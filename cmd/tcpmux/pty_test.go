@@ -303,3 +303,27 @@ func TestTerminalNothingHostileComesThrough(t *testing.T) {
 	_ = server.Close()
 	x.ends(0)
 }
+
+// TestOutputAtATerminalIsEscapedWhateverTheInput: standard output decides, so "echo hello | tcpmux connect HOST" is as safe as
+// typing.
+func TestOutputAtATerminalIsEscapedWhateverTheInput(t *testing.T) {
+	address := listen(t, func(conn *net.TCPConn) {
+		for _, part := range []string{"\x1b]0;owned\x07\x9b31m\xc2", "\x85\u202e\xe2\x80", "\n\xc3"} {
+			_, _ = io.WriteString(conn, part) // if it fails, so does the test
+		}
+		_ = conn.CloseWrite()
+		hold(conn)
+	})
+	master, slave := openPTY(t)
+	x := &terminal{t: t, master: master, slave: slave, output: make(chan []byte, 100), cmd: program(t, "connect", address)}
+	x.before = x.settings()
+	x.cmd.Stdin, x.cmd.Stdout, x.cmd.Stderr = strings.NewReader("hello\n"), slave, slave
+	if err := x.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go x.read()
+	if got, want := x.see(`\xc3`), `\x1b]0;owned\x07\x9b31m\u0085\u202e\xe2\x80`+"\r\n"+`\xc3`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	x.ends(0)
+}

@@ -1,7 +1,7 @@
 // Package client is the interactive client. It promises the person at the keyboard that what the server says is shown at
 // once and can do nothing to the terminal, that a line typed is a line sent, and that the terminal is left as it was found.
 // It promises a script that the bytes pass in both directions as they are, that nothing of its own is among them, and that
-// nil means the talk ended in order.
+// nil means the talk ended in order. Wherever the output is a terminal, it is escaped.
 package client
 
 import (
@@ -26,7 +26,8 @@ type Options struct {
 	Address string
 	// Timeout is how long connecting may take, over all of the server's addresses; 0 leaves it to the kernel.
 	Timeout time.Duration
-	// Stdin and Stdout are talked over: line by line when both are terminals, else byte by byte.
+	// Stdin and Stdout are talked over: line by line when both are terminals, else byte by byte. A Stdout that is a terminal is
+	// shown escaped text whatever Stdin is.
 	Stdin, Stdout *os.File
 }
 
@@ -39,13 +40,19 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }() // what was to be delivered has been asked for before
-	if term.IsTerminal(int(o.Stdin.Fd())) && term.IsTerminal(int(o.Stdout.Fd())) {
+	shown := term.IsTerminal(int(o.Stdout.Fd()))
+	if shown && term.IsTerminal(int(o.Stdin.Fd())) {
 		return interactive(ctx, conn, o)
 	}
-	return pipe(ctx, conn, o)
+	return pipe(ctx, conn, o, shown)
 }
 
-// pipe talks byte by byte.
-func pipe(ctx context.Context, conn *net.TCPConn, o Options) error {
-	return newTalk(conn, newFile(o.Stdin), o.Stdout).run(ctx)
+// pipe talks byte by byte, and escapes what is shown at a terminal.
+func pipe(ctx context.Context, conn *net.TCPConn, o Options, shown bool) error {
+	t := newTalk(conn, newFile(o.Stdin), o.Stdout)
+	if shown {
+		e := NewEscaped(o.Stdout)
+		t.out, t.flush = e, e.Flush
+	}
+	return t.run(ctx)
 }

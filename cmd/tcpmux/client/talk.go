@@ -15,6 +15,8 @@ type talk struct {
 	conn *net.TCPConn
 	in   input
 	out  io.Writer
+	// flush writes what out holds back when the server says no more.
+	flush func() error
 	// guard is deferred by each goroutine of the talk.
 	guard func()
 
@@ -31,7 +33,7 @@ type talk struct {
 
 func newTalk(conn *net.TCPConn, in input, out io.Writer) *talk {
 	return &talk{
-		conn: conn, in: in, out: out, guard: func() {},
+		conn: conn, in: in, out: out, flush: func() error { return nil }, guard: func() {},
 		busy: make(chan struct{}, 1), buf: make([]byte, 64<<10), sent: make(chan struct{}),
 	}
 }
@@ -72,15 +74,22 @@ func (t *talk) hear(heard chan<- error) {
 				return
 			}
 		}
-		switch {
-		case err == io.EOF:
-			heard <- nil
-			return
-		case err != nil:
-			heard <- t.broken(err)
+		if err != nil {
+			heard <- t.heardAll(err)
 			return
 		}
 	}
+}
+
+// heardAll ends the output after a read has failed with err, and returns the error of the talk, nil when the server closed it.
+func (t *talk) heardAll(err error) error {
+	if werr := t.flush(); werr != nil {
+		return outputError(werr)
+	}
+	if err == io.EOF {
+		return nil
+	}
+	return t.broken(err)
 }
 
 func outputError(err error) error {
