@@ -32,7 +32,7 @@ func number(dst *int, least, most int64) setter {
 func oneOf(dst *int, numbers ...int) setter {
 	return func(v any, at place) {
 		n, ok := v.(int64)
-		if !ok || !slices.Contains(numbers, int(n)) {
+		if !ok || !slices.ContainsFunc(numbers, func(number int) bool { return int64(number) == n }) {
 			at.want(v, choice(numbers)+unquoted(v))
 			return
 		}

@@ -104,11 +104,11 @@ func (w *worker) next(limit int) (kind byte, n int, err error) {
 	if _, err := io.ReadFull(w.channel, w.head[:]); err != nil {
 		return 0, 0, err
 	}
-	n = int(binary.BigEndian.Uint32(w.head[1:]))
-	if n == 0 || n > limit {
+	size := binary.BigEndian.Uint32(w.head[1:])
+	if size == 0 || int64(size) > int64(limit) { // an int may have 32 bits: compared as one, a large size would be negative
 		return 0, 0, errParcel
 	}
-	return w.head[0], n, nil
+	return w.head[0], int(size), nil
 }
 
 // body reads the body of a parcel into buf, or a larger one. A worker sends it in one go: it is not waited for.

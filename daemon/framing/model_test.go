@@ -87,7 +87,7 @@ func modelOctets(max int, stream []byte, why Flag) (int, []cut) {
 		return modelLine(max, stream, why)
 	case head != nil:
 		n, _ := strconv.Atoi(string(head[:len(head)-1]))
-		return modelCounted(max, head, stream, n, why)
+		return modelCounted(max, head, stream, int64(n), why)
 	case countHalf.Match(stream):
 		return len(stream), pieces(max, nil, stream, nil, why)
 	}
@@ -107,16 +107,16 @@ func modelPrefixed(s Spec, stream []byte, why Flag) (int, []cut) {
 			eight[8-len(head)+i] = b
 		}
 	}
-	return modelCounted(s.Max, head, stream, int(binary.BigEndian.Uint64(eight[:])), why)
+	return modelCounted(s.Max, head, stream, int64(binary.BigEndian.Uint64(eight[:])), why)
 }
 
 // modelCounted is a message of n bytes behind its head.
-func modelCounted(max int, head, stream []byte, n int, why Flag) (int, []cut) {
+func modelCounted(max int, head, stream []byte, n int64, why Flag) (int, []cut) {
 	data := stream[len(head):]
-	if n > len(data) {
+	if n > int64(len(data)) {
 		return len(stream), pieces(max, head, data, nil, why)
 	}
-	return len(head) + n, pieces(max, head, data[:n], nil, Whole)
+	return len(head) + int(n), pieces(max, head, data[:n], nil, Whole)
 }
 
 // check holds that the stream in these segments gives the messages of the model, and that no byte is lost.

@@ -70,7 +70,7 @@ func (f *openFile) datasync() error {
 func (f *openFile) room() (free int64, err error) {
 	var st unix.Statfs_t
 	err = f.control(func(fd int) error { return unix.Fstatfs(fd, &st) })
-	return int64(st.Bavail) * st.Frsize, err
+	return int64(st.Bavail) * int64(st.Frsize), err // Frsize has 32 bits on some machines
 }
 
 // control calls a system call with the descriptor, again when a signal came between.

@@ -10,7 +10,6 @@ package state
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"os"
 	"sync"
 	"unsafe"
@@ -55,11 +54,12 @@ func New(slots int) (*File, error) {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
 	size := (pageSize + slots*slotSize + pageSize - 1) / pageSize * pageSize
-	shelves, all := uint64(size), int64(size)+int64(slots)*shelfSize
-	if bits.UintSize < 64 {
-		shelves, all = 0, int64(size)
+	shelves := uint64(size)
+	err = unix.Ftruncate(fd, int64(size)+int64(slots)*shelfSize)
+	if errors.Is(err, unix.EFBIG) { // RLIMIT_FSIZE, or the 16 TiB of a kernel for 32 bits: we do without shelves
+		shelves, err = 0, unix.Ftruncate(fd, int64(size))
 	}
-	if err := unix.Ftruncate(fd, all); err != nil {
+	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("ftruncate", err), unix.Close(fd))
 	}
 	// A file that another holder of it could shorten would be a trap (mmap(2), SIGBUS).

@@ -247,3 +247,31 @@ func TestTheShelf(t *testing.T) {
 		t.Error("without a slot: got something, want nothing")
 	}
 }
+
+// TestAFileWithoutShelves holds that where files cannot be as large as the shelves want it, what fits in a slot is kept all the same.
+func TestAFileWithoutShelves(t *testing.T) {
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	limit := old
+	limit.Cur = 1 << 20
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	f, err := New(10)
+	if err := errors.Join(err, unix.Setrlimit(unix.RLIMIT_FSIZE, &old)); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s := f.Take(7)
+	s.Count(Tally{Offset: 5, Records: 1})
+	s.Shelve(5, []byte("hello"))
+	s = next(t, f).Find(7)
+	if got, want := s.Tally(), (Tally{Offset: 5, Records: 1}); got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got, _ := s.Shelf(10); got != nil {
+		t.Errorf("got %q on a shelf, want none", got)
+	}
+}

@@ -109,5 +109,5 @@ func ToJournal(f *os.File) bool {
 	if !found || unix.Fstat(int(f.Fd()), &st) != nil {
 		return false
 	}
-	return dev == strconv.FormatUint(st.Dev, 10) && ino == strconv.FormatUint(st.Ino, 10)
+	return dev == strconv.FormatUint(uint64(st.Dev), 10) && ino == strconv.FormatUint(st.Ino, 10)
 }
