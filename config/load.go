@@ -21,8 +21,8 @@ const maxFile = 1 << 20
 // With an error nothing of the Config is set but Warnings. Load blocks on nothing but the disk: what is no regular file is refused.
 func Load(path string) (Config, error) { return loadFile(path, false) }
 
-// LoadEarly is Load for who runs before file systems are mounted (systemd.generator(7)): whether the programs and users that the
-// file names are there is not looked at, nor are its rules.
+// LoadEarly is Load for a caller that runs before file systems are mounted (systemd.generator(7)), or looks at each listener by
+// itself: it does not check that the programs and users that the file names are there, nor read its rules.
 func LoadEarly(path string) (Config, error) { return loadFile(path, true) }
 
 func loadFile(path string, early bool) (Config, error) {

@@ -39,8 +39,11 @@ type daemon struct {
 	troubles *troubles
 	file     *record.File
 	sink     *record.Sink
-	lns      []*listener
+	lns      []*listener // also those that are not served
+	left     []error     // sockets that are no listener's
 	srv      *Server
+	serving  sync.WaitGroup
+	fail     func(error) // is told when a listener ends by itself
 	rules    rulesFiles  // of the goroutine that reloads
 	mute     atomic.Bool // the service manager could not be told the last time
 	kept     atomic.Bool // the service manager stores what it is given
@@ -51,8 +54,9 @@ type daemon struct {
 // Run serves until ctx is done, then drains; where ErrRestart is among the causes of that, and clients outlive the daemon, it
 // leaves them to the next process instead. It returns nil when it has done so, also when clients had to be closed; a *Bequest
 // when another program is to take its place, and whoever cannot have it do so calls Resume; an error that wraps
-// config.ErrInvalid when the configuration does not fit the sockets that systemd passed in, the programs or the rules that it
-// names; and any other error when it could not start or go on. Wishes come while it serves. The daemon's own log goes to stderr
+// config.ErrInvalid when there is nobody to serve, as the configuration does not fit the sockets that systemd passed in, the programs
+// or the rules that it names; and any other error when it could not start or go on. What keeps one listener from being served keeps no
+// other: it is logged, shown in the status line and tried again. Wishes come while it serves. The daemon's own log goes to stderr
 // unless the configuration names a file. Run may be called once in a process: systemd's sockets are handed out once.
 func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer) error {
 	sockets, stored, err := systemd.Sockets()
@@ -73,7 +77,17 @@ func (d *daemon) run(ctx context.Context, sockets, stored []systemd.Socket, wish
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer d.outlive(stored)()
-	served := d.serve(cancel)
+	if err := d.idle(); err != nil {
+		return err
+	}
+	d.tellAllUnserved()
+	d.tellMissing()
+	d.fail = cancel
+	for _, ln := range d.lns {
+		if ln.unserved == nil {
+			d.start(ln)
+		}
+	}
 	go d.feedWatchdog(ctx) // it may hang in a sink that does: nobody waits for it
 
 	if d.begun != nil {
@@ -83,12 +97,12 @@ func (d *daemon) run(ctx context.Context, sockets, stored []systemd.Socket, wish
 	d.log.Info("ready", "records", d.file.Path())
 	if b := d.mind(ctx, wishes); b != nil {
 		d.leaveAll()
-		served.Wait()
+		d.serving.Wait()
 		return b
 	}
 	d.notify("STOPPING=1")
 	d.end(errors.Is(context.Cause(ctx), ErrRestart) && d.survives())
-	served.Wait()
+	d.serving.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
@@ -98,12 +112,7 @@ func (d *daemon) run(ctx context.Context, sockets, stored []systemd.Socket, wish
 // open opens what clients are served with, from the last thing that their bytes come to up to the first. What it has opened when it
 // fails close closes.
 func (d *daemon) open(sockets []systemd.Socket, stderr io.Writer) (err error) {
-	if err := checkPrograms(d.cfg.Listeners); err != nil {
-		return err
-	}
-	if d.rules, err = openRules(d.cfg.Listeners); err != nil {
-		return err
-	}
+	defer closeSockets(sockets) // what is served is a duplicate
 	if d.log, err = openLog(d.cfg, stderr); err != nil {
 		return err
 	}
@@ -115,17 +124,28 @@ func (d *daemon) open(sockets []systemd.Socket, stderr io.Writer) (err error) {
 	if d.file, d.sink, err = openSink(opt, d.log.Logger); err != nil {
 		return err
 	}
-	if d.lns, err = listen(d.cfg.Listeners, sockets, d.log.Logger); err != nil {
-		return err
-	}
+	d.openListeners(sockets)
 	allowThreads(d.cfg)
 	d.srv = newServer(d.sink, encoderOf(opt.Format), d.cfg.Record.Events, d.cfg.Limits.Clients, d.log.Logger)
 	d.srv.configure(d.cfg, d.lns, d.rules)
 	return nil
 }
 
-// close closes what open has opened, but for the listeners: whoever serves one closes it.
+// openListeners finds out which listeners can be served.
+func (d *daemon) openListeners(sockets []systemd.Socket) {
+	d.rules = make(rulesFiles)
+	d.lns, d.left = listenersOf(d.cfg.Listeners, sockets)
+	for _, ln := range d.lns {
+		d.tryFirst(ln)
+	}
+	for _, c := range d.cfg.Listeners {
+		warnOfDisagreement(c, d.lns, d.log.Logger)
+	}
+}
+
+// close closes what open has opened, but for the listeners that are served: whoever serves one closes it.
 func (d *daemon) close() (err error) {
+	closeUnserved(d.lns)
 	if d.sink != nil {
 		d.sink.Close()
 		err = d.file.Close()
@@ -136,17 +156,13 @@ func (d *daemon) close() (err error) {
 	return err
 }
 
-// serve lets clients in, and calls fail with the reason when a listener ends by itself. It returns who waits until all have ended.
-func (d *daemon) serve(fail func(error)) *sync.WaitGroup {
-	var serving sync.WaitGroup
-	for _, ln := range d.lns {
-		serving.Go(func() {
-			if err := d.srv.Serve(ln); !errors.Is(err, ErrServerClosed) {
-				fail(err)
-			}
-		})
-	}
-	return &serving
+// start lets the clients of a listener in.
+func (d *daemon) start(ln *listener) {
+	d.serving.Go(func() {
+		if err := d.srv.Serve(ln); !errors.Is(err, ErrServerClosed) {
+			d.fail(err)
+		}
+	})
 }
 
 // mind keeps the service manager's status line up to date and does what is wished, until ctx is done, or another program is to take
@@ -168,6 +184,9 @@ func (d *daemon) mind(ctx context.Context, wishes Wishes) *Bequest {
 		case <-wishes.Reopen:
 			d.reopen()
 		case <-tick.C:
+		}
+		if d.doing == "" { // near the end nobody new is let in
+			d.retry(time.Now())
 		}
 		d.rules.refresh(d.lns, d.log.Logger)
 		d.sumUp(summaryInterval)

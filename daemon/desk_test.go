@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -17,6 +19,7 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/systemd"
 )
 
 // patience is how long anything is waited for that must come; only a failing test waits that long.
@@ -87,6 +90,40 @@ func deskWithFile(t *testing.T, change func(*config.Config)) *desk {
 	return d
 }
 
+// listen returns the listeners that can be served, and what keeps the others from it.
+func listen(cfg []config.Listener, sockets []systemd.Socket, log *slog.Logger) (served []*listener, err error) {
+	d := &daemon{cfg: config.Config{Listeners: cfg}, log: &logger{Logger: log}}
+	d.openListeners(sockets)
+	errs := d.left
+	for _, ln := range d.lns {
+		if ln.unserved == nil {
+			served = append(served, ln)
+		} else {
+			errs = append(errs, fmt.Errorf("%v: %w", ln, ln.unserved.err))
+		}
+	}
+	closeUnserved(d.lns)
+	return served, errors.Join(errs...)
+}
+
+// listenAnyhow binds all listeners, also those whose programs cannot be started.
+func listenAnyhow(t *testing.T, cfg config.Config) []*listener {
+	t.Helper()
+	lns, _ := listenersOf(cfg.Listeners, nil)
+	for _, ln := range lns {
+		if err := cmp.Or(ln.bind(), ln.prepare(), ln.setBacklog()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return lns
+}
+
+func closeAll(lns []*listener) {
+	for _, ln := range lns {
+		_ = ln.file.Close() // nothing was written
+	}
+}
+
 func deskAt(t *testing.T, cfg config.Config, sink *record.Sink, log *page) *desk {
 	t.Helper()
 	format, err := record.ParseFormat(cfg.Record.Format)
@@ -94,10 +131,7 @@ func deskAt(t *testing.T, cfg config.Config, sink *record.Sink, log *page) *desk
 		t.Fatal(err)
 	}
 	logger := debugLog(log)
-	lns, err := listen(cfg.Listeners, nil, logger)
-	if err != nil {
-		t.Fatal(err)
-	}
+	lns := listenAnyhow(t, cfg)
 	srv := newServer(sink, encoderOf(format), cfg.Record.Events, cfg.Limits.Clients, logger)
 	rules, err := openRules(cfg.Listeners)
 	if err != nil {

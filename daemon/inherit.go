@@ -26,35 +26,35 @@ type passed struct {
 // String names the socket in an error, by what systemd calls it and where it listens. It is safe to print.
 func (p *passed) String() string { return fmt.Sprintf("socket %q (%s)", p.name, p.addr) }
 
-// inherit gives every socket to a listener: by name, else by address, else in order when the counts agree. A socket or a
-// listener that is left over is an error that names it: serving half of what was asked for would go unnoticed.
-func inherit(cfg []config.Listener, sockets []systemd.Socket) (lns []*listener, err error) {
+// inherit gives every socket to a listener: by name, else by address, else in order when the counts agree. What is left over of the
+// listeners has no socket, and of the sockets an error that names it.
+func inherit(cfg []config.Listener, sockets []systemd.Socket) (lns []*listener, left []error) {
 	var given []*passed
-	defer func() {
-		if err != nil { // those that no listener has taken over
-			for _, p := range given {
-				_ = p.file.Close() // nothing was accepted from it
-			}
-			lns = nil
-		}
-	}()
 	for _, s := range sockets {
 		p, err := examine(s)
 		if err != nil {
-			return nil, fmt.Errorf("%w: socket %q passed in by systemd: %w", config.ErrInvalid, s.Name, err) // a restart gets it again
+			left = append(left, misfit{fmt.Errorf("socket %q passed in by systemd: %w", s.Name, err)})
+			continue
 		}
 		given = append(given, p)
 	}
-	sockOf, err := match(cfg, given)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
-	}
+	// Without a service manager, after an upgrade in our own place, what is missing is for us to bind.
+	managed := slices.ContainsFunc(sockets, func(s systemd.Socket) bool { return !s.Ours })
+	sockOf, wants, surplus := match(cfg, given)
 	for _, c := range cfg {
 		for _, p := range sockOf[c.Name] {
 			lns = append(lns, newListener(c, p.file, !p.ours))
+			lns[len(lns)-1].addr = p.addr
+		}
+		for _, address := range wants[c.Name] {
+			lns = append(lns, unbound(c, address, managed))
 		}
 	}
-	return lns, nil
+	for _, p := range surplus {
+		left = append(left, misfit{nobodys(cfg, p)})
+		_ = p.file.Close() // systemd holds it: whoever has connected waits for another daemon
+	}
+	return lns, left
 }
 
 // examine takes a duplicate of a socket, after making sure that it is one that accepts TCP connections.
@@ -104,10 +104,9 @@ func tcpListener(fd int) (netip.AddrPort, error) {
 	return addr, nil
 }
 
-// match says which sockets each listener, by its name, serves.
-func match(cfg []config.Listener, sockets []*passed) (map[string][]*passed, error) {
-	sockOf := make(map[string][]*passed)
-	var left []*passed
+// match returns which sockets each listener, by its name, serves, for which of its addresses there is none, and which sockets are left.
+func match(cfg []config.Listener, sockets []*passed) (sockOf map[string][]*passed, wants map[string][]string, left []*passed) {
+	sockOf, wants = make(map[string][]*passed), make(map[string][]string)
 	for _, p := range sockets {
 		if slices.ContainsFunc(cfg, func(c config.Listener) bool { return c.Name == p.name }) {
 			sockOf[p.name] = append(sockOf[p.name], p)
@@ -116,7 +115,7 @@ func match(cfg []config.Listener, sockets []*passed) (map[string][]*passed, erro
 		}
 	}
 	// What a name has settled is settled; the rest goes by address.
-	var wants []unmatched
+	var names []string // of the listener, for each address that has no socket
 	for _, c := range cfg {
 		if len(sockOf[c.Name]) > 0 {
 			continue
@@ -124,40 +123,28 @@ func match(cfg []config.Listener, sockets []*passed) (map[string][]*passed, erro
 		for _, address := range c.Address {
 			i := slices.IndexFunc(left, func(p *passed) bool { return sameAddress(address, p.addr) })
 			if i < 0 {
-				wants = append(wants, unmatched{c.Name, address})
+				wants[c.Name], names = append(wants[c.Name], address), append(names, c.Name)
 				continue
 			}
 			sockOf[c.Name] = append(sockOf[c.Name], left[i])
 			left = slices.Delete(left, i, i+1)
 		}
 	}
-	if len(wants) == len(left) {
-		for i, w := range wants {
-			sockOf[w.listener] = append(sockOf[w.listener], left[i])
-		}
-		return sockOf, nil
+	if len(names) != len(left) {
+		return sockOf, wants, left
 	}
-	return nil, mismatch(cfg, left, wants)
+	for i, name := range names {
+		sockOf[name] = append(sockOf[name], left[i])
+	}
+	return sockOf, nil, nil
 }
 
-// unmatched is an address of a listener for which there is no socket.
-type unmatched struct{ listener, address string }
-
-// mismatch names what is left over, with the next step.
-func mismatch(cfg []config.Listener, left []*passed, wants []unmatched) error {
-	const mend = remakeSockets + "; in units of your own,"
+// nobodys names a socket that is left over, with the next step.
+func nobodys(cfg []config.Listener, p *passed) error {
 	var names []string
 	for _, c := range cfg {
 		names = append(names, c.Name)
 	}
-	var errs []error
-	for _, p := range left {
-		errs = append(errs, fmt.Errorf("%v passed in by systemd matches no listener; the configuration has %s: after editing it, %s set FileDescriptorName=",
-			p, strings.Join(names, ", "), mend))
-	}
-	for _, w := range wants {
-		errs = append(errs, fmt.Errorf("listener %q (%s): none of the sockets passed in by systemd matches: after editing the configuration, %s FileDescriptorName=%s",
-			w.listener, w.address, mend, w.listener))
-	}
-	return errors.Join(errs...)
+	return fmt.Errorf("%v passed in by systemd matches no listener; the configuration has %s: after editing it, "+
+		remakeSockets+"; in units of your own, set FileDescriptorName=", p, strings.Join(names, ", "))
 }

@@ -117,19 +117,23 @@ var hasPowers = sync.OnceValue(func() bool {
 func checkPrograms(listeners []config.Listener) error {
 	var all []error
 	for _, c := range listeners {
-		l := newLaunch(c)
-		if l == nil {
-			continue
-		}
-		err := l.err
-		if err == nil {
-			err = l.probe(c.ExecUser)
-		}
-		if err != nil {
+		if err := checkProgram(c); err != nil {
 			all = append(all, fmt.Errorf("%w: listener %q: %w", config.ErrInvalid, c.Name, err))
 		}
 	}
 	return errors.Join(all...)
+}
+
+// checkProgram finds out whether the program of a listener, if it has one, can be started, and stopped.
+func checkProgram(c config.Listener) error {
+	l := newLaunch(c)
+	if l == nil {
+		return nil
+	}
+	if l.err != nil {
+		return l.err
+	}
+	return l.probe(c.ExecUser)
 }
 
 // probeTime is how long a probe may take.

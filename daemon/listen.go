@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,9 +27,11 @@ type listener struct {
 	name      string
 	door      *door // shared with the listener's other sockets
 	settings  atomic.Pointer[listenerSettings]
-	file      *os.File // non-blocking, so that waiting costs no thread
+	file      *os.File // non-blocking, so that waiting costs no thread; nil: there is no socket yet
+	address   string   // as configured, of one that we bind, or that systemd should have passed in
 	addr      netip.AddrPort
-	inherited bool // systemd holds it too: connections that we do not accept wait for the next process
+	inherited bool      // systemd holds it too: connections that we do not accept wait for the next process
+	unserved  *unserved // nil: it is served
 }
 
 // listenerSettings are what a reload may change about a listener. They are replaced whole, never changed.
@@ -72,37 +73,28 @@ func framingOf(c config.Listener) framing.Spec {
 // String names the listener in an error. It is safe to print.
 func (ln *listener) String() string { return fmt.Sprintf("listener %q (%s)", ln.name, ln.addr) }
 
-// listen returns the listeners to serve: those that systemd passed in, or, if it passed none, our own. Both get the backlog
-// and the options that connections inherit.
-func listen(cfg []config.Listener, sockets []systemd.Socket, log *slog.Logger) (lns []*listener, err error) {
-	defer func() {
-		for _, s := range sockets {
-			_ = s.File.Close() // what is served is a duplicate
-		}
-		if err != nil {
-			closeAll(lns)
-			lns = nil
-		}
-	}()
+// listenersOf returns a listener for each address: with the sockets that systemd passed in, or, if it passed none, to be bound. Those
+// for which there is no socket are listeners without one. The errors are of the sockets that are left over.
+func listenersOf(cfg []config.Listener, sockets []systemd.Socket) (lns []*listener, left []error) {
 	if len(sockets) > 0 {
-		lns, err = inherit(cfg, sockets)
+		lns, left = inherit(cfg, sockets)
 	} else {
-		lns, err = bindAll(cfg)
-	}
-	if err != nil {
-		return lns, err
+		for _, c := range cfg {
+			for _, address := range c.Address {
+				lns = append(lns, unbound(c, address, false))
+			}
+		}
 	}
 	shareDoors(lns)
-	for _, ln := range lns {
-		if err := cmp.Or(ln.prepare(), ln.setBacklog()); err != nil {
-			return lns, fmt.Errorf("%v: %w", ln, err)
-		}
-		log.Info("listening", "listener", ln.name, "address", ln.addr.String(), "backlog", ln.settings.Load().Backlog, "inherited", ln.inherited)
-	}
-	for _, c := range cfg {
-		warnOfDisagreement(c, lns, log)
-	}
-	return lns, nil
+	return lns, left
+}
+
+// unbound is a listener that has no socket yet.
+func unbound(c config.Listener, address string, inherited bool) *listener {
+	ln := newListener(c, nil, inherited)
+	ln.address = address
+	ln.addr, _ = netip.ParseAddrPort(address) // Load lets nothing else through
+	return ln
 }
 
 // shareDoors gives the sockets of one listener one door.
@@ -125,6 +117,9 @@ func warnOfDisagreement(c config.Listener, lns []*listener, log *slog.Logger) {
 	var served []string
 	agree := true
 	for _, ln := range lns {
+		if ln.name == c.Name && ln.file == nil {
+			return // that is told already
+		}
 		if ln.name == c.Name {
 			served = append(served, ln.addr.String())
 			agree = agree && slices.ContainsFunc(c.Address, func(a string) bool { return sameAddress(a, ln.addr) })
@@ -136,28 +131,29 @@ func warnOfDisagreement(c config.Listener, lns []*listener, log *slog.Logger) {
 	}
 }
 
-func closeAll(lns []*listener) {
+// closeUnserved closes the sockets that no accept loop closes.
+func closeUnserved(lns []*listener) {
 	for _, ln := range lns {
-		_ = ln.file.Close() // nothing was written
+		if ln.unserved != nil && ln.file != nil {
+			_ = ln.file.Close() // nothing was written
+		}
 	}
 }
 
-// bindAll binds every address of every listener.
-func bindAll(cfg []config.Listener) (lns []*listener, err error) {
-	for _, c := range cfg {
-		for _, address := range c.Address {
-			ln, err := bind(c, address)
-			if err != nil {
-				err = fmt.Errorf("listener %q: listen on %q: %w%s", c.Name, address, err, hint(err))
-				if errors.Is(err, unix.EAFNOSUPPORT) { // it will not be otherwise at the next try
-					err = fmt.Errorf("%w: %w", config.ErrInvalid, err)
-				}
-				return lns, err
-			}
-			lns = append(lns, ln)
-		}
+// bind gives the listener a socket that is bound to its address; it does not listen yet.
+func (ln *listener) bind() error {
+	if ln.inherited {
+		return misfit{notPassed(ln.address)}
 	}
-	return lns, nil
+	file, err := bind(ln.name, ln.address)
+	if errors.Is(err, unix.EAFNOSUPPORT) { // it will not be otherwise after a restart
+		return misfit{fmt.Errorf("%w%s", err, hint(err))}
+	}
+	if err != nil {
+		return fmt.Errorf("%w%s", err, hint(err))
+	}
+	ln.file = file
+	return nil
 }
 
 // hint names the next step for errors that people meet often.
@@ -176,7 +172,7 @@ func hint(err error) string {
 }
 
 // bind makes a socket that is bound to address; it does not listen yet.
-func bind(c config.Listener, address string) (*listener, error) {
+func bind(name, address string) (*os.File, error) {
 	tcp, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
 		return nil, err
@@ -190,7 +186,7 @@ func bind(c config.Listener, address string) (*listener, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	ln := newListener(c, os.NewFile(uintptr(fd), c.Name), false)
+	file := os.NewFile(uintptr(fd), name)
 	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	if err == nil && family == unix.AF_INET6 {
 		// "0.0.0.0:80" and "[::]:80" are two listeners, as they are to systemd with BindIPv6Only=ipv6-only.
@@ -200,10 +196,10 @@ func bind(c config.Listener, address string) (*listener, error) {
 		err = os.NewSyscallError("bind", unix.Bind(fd, sa))
 	}
 	if err != nil {
-		_ = ln.file.Close() // nothing was written
+		_ = file.Close() // nothing was written
 		return nil, err
 	}
-	return ln, nil
+	return file, nil
 }
 
 // sockaddr is addr for bind(2).
@@ -267,7 +263,9 @@ func (ln *listener) prepare() error {
 		if err != nil {
 			return os.NewSyscallError("getsockname", err)
 		}
-		ln.addr = addrPort(name)
+		if addr := addrPort(name); addr != ln.addr { // sessions read it
+			ln.addr = addr
+		}
 		return nil
 	})
 }

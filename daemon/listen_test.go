@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,8 +39,8 @@ func TestMatch(t *testing.T) {
 		name    string
 		cfg     []config.Listener
 		sockets sockets
-		want    string // listener=address for each socket, by listener
-		errs    []string
+		want    string   // listener=address for each socket, by listener
+		left    []string // sockets that are nobody's, and addresses that have none
 	}{
 		{"by name", one, sockets{{"tcpmux", "10.0.0.1:99"}}, "tcpmux=10.0.0.1:99", nil},
 		{"several by one name", one, sockets{{"tcpmux", "10.0.0.1:99"}, {"tcpmux", "[::1]:99"}}, "tcpmux=10.0.0.1:99 tcpmux=[::1]:99", nil},
@@ -49,31 +50,31 @@ func TestMatch(t *testing.T) {
 		{"in order, two", wants([]string{"a", "127.0.0.1:1"}, []string{"b", "127.0.0.1:2"}), sockets{{"", "127.0.0.1:8"}, {"", "127.0.0.1:7"}}, "a=127.0.0.1:8 b=127.0.0.1:7", nil},
 		{"order for the rest", two, sockets{{"", "127.0.0.1:99"}, {"", "0.0.0.0:1"}, {"", "[::]:1"}}, "tcpmux=0.0.0.0:1 tcpmux=[::]:1 telnet=127.0.0.1:99", nil},
 		{"port 0 is any", wants([]string{"a", "127.0.0.1:0"}), sockets{{"", "127.0.0.1:8"}}, "a=127.0.0.1:8", nil},
-		{"a socket too many", one, sockets{{"", "127.0.0.1:12345"}, {"other", "127.0.0.1:9"}}, "", []string{`socket "other" (127.0.0.1:9) passed in by systemd matches no listener; the configuration has tcpmux: after editing it, systemctl daemon-reload`}},
-		{"two sockets for nobody", one, sockets{{"x", "127.0.0.1:8"}, {"y", "127.0.0.1:9"}}, "", []string{`socket "x" (127.0.0.1:8)`, `socket "y" (127.0.0.1:9)`, `listener "tcpmux" (127.0.0.1:12345): none of the sockets`}},
-		{"a listener too many", two, sockets{{"tcpmux", "0.0.0.0:1"}}, "", []string{`listener "telnet" (127.0.0.1:23): none of the sockets passed in by systemd matches: after editing the configuration, systemctl daemon-reload`}},
-		{"an address too many", two, sockets{{"telnet", "127.0.0.1:23"}, {"", "0.0.0.0:1"}}, "", []string{`listener "tcpmux" ([::]:1): none`}},
+		{"a socket too many", one, sockets{{"", "127.0.0.1:12345"}, {"other", "127.0.0.1:9"}}, "tcpmux=127.0.0.1:12345", []string{`socket "other" (127.0.0.1:9)`}},
+		{"two sockets for nobody", one, sockets{{"x", "127.0.0.1:8"}, {"y", "127.0.0.1:9"}}, "", []string{`socket "x" (127.0.0.1:8)`, `socket "y" (127.0.0.1:9)`, `tcpmux 127.0.0.1:12345`}},
+		{"a listener too many", two, sockets{{"tcpmux", "0.0.0.0:1"}}, "tcpmux=0.0.0.0:1", []string{"telnet 127.0.0.1:23"}},
+		{"an address too many", two, sockets{{"telnet", "127.0.0.1:23"}, {"", "0.0.0.0:1"}}, "tcpmux=0.0.0.0:1 telnet=127.0.0.1:23", []string{"tcpmux [::]:1"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var given []*passed
 			for _, s := range c.sockets {
 				given = append(given, &passed{name: s[0], addr: netip.MustParseAddrPort(s[1])})
 			}
-			sockOf, err := match(c.cfg, given)
-			if len(c.errs) > 0 {
-				if err == nil || !holdsAll(err.Error(), c.errs) {
-					t.Errorf("got %v, want %q in it", err, c.errs)
-				}
-				return
+			sockOf, wants, surplus := match(c.cfg, given)
+			var got, left []string
+			for _, p := range surplus {
+				left = append(left, p.String())
 			}
-			var got []string
 			for _, l := range c.cfg {
 				for _, p := range sockOf[l.Name] {
 					got = append(got, l.Name+"="+p.addr.String())
 				}
+				for _, address := range wants[l.Name] {
+					left = append(left, l.Name+" "+address)
+				}
 			}
-			if err != nil || strings.Join(got, " ") != c.want {
-				t.Errorf("got %q and %v, want %q", got, err, c.want)
+			if strings.Join(got, " ") != c.want || !slices.Equal(left, c.left) {
+				t.Errorf("got %q and %q left, want %q and %q", got, left, c.want, c.left)
 			}
 		})
 	}
@@ -147,14 +148,10 @@ func TestEachDescriptorThatIsNoTCPListenerIsNamed(t *testing.T) {
 			if !errors.Is(err, config.ErrInvalid) {
 				t.Errorf("got %v, want what a restart does not mend: %v", err, config.ErrInvalid)
 			}
-			if lns != nil {
-				t.Errorf("got %v, want no listeners", lns)
+			if len(lns) != 1 || lns[0].name != "good" {
+				t.Errorf("got %v, want the good one", lns)
 			}
-			for _, s := range sockets {
-				if err := s.File.Close(); !errors.Is(err, os.ErrClosed) {
-					t.Errorf("descriptor %q: got %v, want it closed by listen", s.Name, err)
-				}
-			}
+			closeAll(lns)
 		})
 	}
 }
@@ -162,8 +159,9 @@ func TestEachDescriptorThatIsNoTCPListenerIsNamed(t *testing.T) {
 func TestASocketThatMatchesNothingIsAnInvalidConfiguration(t *testing.T) {
 	socks := []systemd.Socket{{Name: "a", File: bound(t, "tcp", "127.0.0.1:0")}, {Name: "b", File: bound(t, "tcp", "127.0.0.1:0")}}
 	_, err := listen(wants([]string{"tcpmux", "127.0.0.1:1"}), socks, quiet)
-	if !errors.Is(err, config.ErrInvalid) || !holdsAll(err.Error(), []string{`socket "a"`, `socket "b"`, `listener "tcpmux"`}) {
-		t.Errorf("got %v, want %v that names all three", err, config.ErrInvalid)
+	want := []string{`socket "a"`, `socket "b"`, `listener "tcpmux" (127.0.0.1:1)`, "systemctl daemon-reload && systemctl restart tcpmux.socket"}
+	if !errors.Is(err, config.ErrInvalid) || !holdsAll(err.Error(), want) {
+		t.Errorf("got %v, want %v with %q in it", err, config.ErrInvalid, want)
 	}
 }
 
@@ -309,9 +307,10 @@ func TestErrorsOfBindNameTheListener(t *testing.T) {
 			if !errors.Is(err, c.cause) || !holdsAll(err.Error(), append(c.want, `listener "telnet"`, c.address)) {
 				t.Errorf("got %v, want %v, the listener, the address and %q", err, c.cause, c.want)
 			}
-			if lns != nil {
-				t.Errorf("got %v, want no listeners", lns)
+			if len(lns) != 1 || lns[0].name != "first" {
+				t.Errorf("got %v, want the first", lns)
 			}
+			closeAll(lns)
 		})
 	}
 }

@@ -126,6 +126,7 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 		v.ring.SetAge(cfg.SurviveAfter)
 	}
 	d.cfg = inForce(d.cfg, cfg)
+	d.retryNow()
 	d.srv.nudge()
 	for _, w := range cfg.Warnings {
 		d.log.Warn("configuration", "warning", w)
@@ -210,6 +211,9 @@ func (d *daemon) applyListeners(cfg []config.Listener) {
 				continue
 			}
 			ln.configure(c)
+			if ln.file == nil {
+				continue
+			}
 			if err := cmp.Or(ln.prepare(), ln.setBacklog()); err != nil {
 				d.log.Warn("backlog or lost_timeout cannot be changed", "listener", ln.name, "err", err)
 			}

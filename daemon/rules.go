@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -35,17 +36,24 @@ type rulesFiles map[string]*rulesFile
 func openRules(cfg []config.Listener) (rulesFiles, error) {
 	files := make(rulesFiles)
 	for _, c := range cfg {
-		path := c.Limits.Rules
-		if path == "" || files[path] != nil {
-			continue
-		}
-		f := &rulesFile{path: path}
-		if _, err := f.refresh(); err != nil {
+		if err := files.add(c.Limits.Rules); err != nil {
 			return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
 		}
-		files[path] = f
 	}
 	return files, nil
+}
+
+// add reads a file, unless it was read already; "" names none.
+func (files rulesFiles) add(path string) error {
+	if path == "" || files[path] != nil {
+		return nil
+	}
+	f := &rulesFile{path: path}
+	if _, err := f.refresh(); err != nil {
+		return err
+	}
+	files[path] = f
+	return nil
 }
 
 // refresh reads the file if it is another than before, and says whether other rules hold now. On an error those that held hold on;
@@ -73,13 +81,20 @@ func stateOf(path string) (fileState, error) {
 	return fileState{uint64(st.Dev), st.Ino, st.Size, st.Ctim, st.Mtim}, nil
 }
 
-// of is what a listener of that policy lets in by address.
+// of is what a listener of that policy lets in by address: nobody while its file could not be read.
 func (files rulesFiles) of(p config.Policy) *admission.Rules {
-	if f := files[p.Rules]; f != nil {
-		return admission.NewRules(slices.Concat(p.Allow, f.rules.Allow), slices.Concat(p.Deny, f.rules.Deny))
+	f := files[p.Rules]
+	switch {
+	case p.Rules == "":
+		return admission.NewRules(p.Allow, p.Deny)
+	case f == nil:
+		return admission.NewRules(nil, everybody)
 	}
-	return admission.NewRules(p.Allow, p.Deny)
+	return admission.NewRules(slices.Concat(p.Allow, f.rules.Allow), slices.Concat(p.Deny, f.rules.Deny))
 }
+
+// everybody are all addresses.
+var everybody = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 
 // keep adds those of old that lns still use: listeners that are no longer configured do until a restart.
 func (files rulesFiles) keep(old rulesFiles, lns []*listener) {

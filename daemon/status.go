@@ -27,7 +27,7 @@ func (d *daemon) status() string {
 	if d.rules.faulty() {
 		line += "; rules are not those of their file"
 	}
-	return line + d.troubles.String()
+	return line + d.troubles.String() + d.faults()
 }
 
 // counted is a number of things: "1 client", "2 clients".

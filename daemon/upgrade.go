@@ -136,6 +136,9 @@ func sameListeners(a, b config.Config) bool {
 // duplicateAll gives b duplicates of all that the next program needs to go on with the clients.
 func (d *daemon) duplicateAll(b *Bequest) error {
 	for _, ln := range d.lns {
+		if ln.file == nil {
+			continue
+		}
 		file, err := duplicateFile(ln.file, ln.name)
 		if err != nil {
 			return fmt.Errorf("%v: %w", ln, err)

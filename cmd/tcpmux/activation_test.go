@@ -127,7 +127,7 @@ func TestExitStatusOfTheDaemon(t *testing.T) {
 		{"a socket of another kind", activated(t, good, "datagrams", datagrams), 78, []string{`socket "datagrams"`, "want a TCP listener"}},
 		{"a file for a socket", activated(t, good, "null", devNull(t)), 78, []string{`socket "null"`, "want a TCP listener"}},
 		{"a bad configuration", program(t, "run", "--config", write(t, "bad.toml", "backlog = 0\n")), 78, []string{":1: backlog is 0"}},
-		{"an address in use", program(t, "run", "--config", settings(t, dir, at, "", "")), 1, []string{`listener "tcpmux": listen on "` + at + `"`, "address already in use"}},
+		{"an address in use", program(t, "run", "--config", settings(t, dir, at, "", "")), 1, []string{`listener "tcpmux" (` + at + `)`, "address already in use"}},
 		{"no place for records", program(t, "run", "--config", settings(t, "/proc/nosuch", "127.0.0.1:0", "", "")), 1, []string{`"/proc/nosuch/records.log"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

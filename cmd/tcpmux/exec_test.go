@@ -36,5 +36,6 @@ func TestADaemonWhoseProgramCannotRunDoesNotStart(t *testing.T) {
 	if status != statusConfig {
 		t.Errorf("status: got %d, want %d", status, statusConfig)
 	}
-	holds(t, "stderr", stderr, `tcpmux.toml:2: exec begins with "/no/such/program", which is not there`)
+	holds(t, "stderr", stderr, `listener "tcpmux"`)
+	holds(t, "stderr", stderr, `exec "/no/such/program": no such file or directory`)
 }

@@ -20,7 +20,17 @@ func configFlag(cmd *cobra.Command, path *string) {
 // load reads the configuration at path and tells its warnings. The file may be missing unless somebody asked for it: then
 // the built-in defaults are returned, which have no Path.
 func load(path string, asked bool, stderr io.Writer) (config.Config, error) {
-	cfg, err := config.Load(path)
+	return loadBy(config.Load, path, asked, stderr)
+}
+
+// loadToStart is load for a daemon that starts: programs and rules that are not there keep it from serving their listeners, which it
+// finds out itself, and no others.
+func loadToStart(path string, asked bool, stderr io.Writer) (config.Config, error) {
+	return loadBy(config.LoadEarly, path, asked, stderr)
+}
+
+func loadBy(read func(path string) (config.Config, error), path string, asked bool, stderr io.Writer) (config.Config, error) {
+	cfg, err := read(path)
 	if !asked && errors.Is(err, fs.ErrNotExist) {
 		cfg, err = config.Default(), nil
 	}

@@ -35,6 +35,9 @@ seconds). Then it is tried: it serves all clients for a second as a process of i
 One that does not take the configuration, ends, or is not ready within 10 seconds is not taken: this one goes on with all clients,
 and the log says why ("not upgraded"). Mend it and send SIGUSR2 again.
 
+A listener that cannot be served, as its address is in use, systemd passed in no socket for it, or its program or rules are not
+there, keeps no other from being served. It is logged, shown by "systemctl status" and tried again; new clients wait for it.
+
 Exit status: 0 when drained, 1 when it could not serve, 78 when the configuration is not right: "tcpmux check" tells more. That
 is 1 too while clients of the process before wait, as systemd would drop them after 78.`,
 		Example: `  tcpmux run                              # as in /etc/tcpmux.toml
@@ -70,7 +73,7 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 		return again()
 	})
 	defer unhook()
-	cfg, err := load(path, asked, stderr)
+	cfg, err := loadToStart(path, asked, stderr)
 	if err != nil && systemd.Waiting() {
 		return errors.Join(err, errClientsWait)
 	}
