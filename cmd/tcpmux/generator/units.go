@@ -88,6 +88,7 @@ func (p port) listenerUnit(path string, previous []string) string {
 	fmt.Fprintf(&b, "[Unit]\nDescription=tcpmux port of listener %s\nDocumentation=man:tcpmux.toml(5)\n", p.name)
 	b.WriteString(sourcePath(path))
 	fmt.Fprintf(&b, "PartOf=%s\n%sStartLimitIntervalSec=0\n", mainSocket, after(previous))
+	b.WriteString("# A port that another program has is opened once it is free.\nOnFailure=tcpmux-ports.service\n")
 	fmt.Fprintf(&b, "\n[Socket]\nService=%s\n%sTriggerLimitIntervalSec=0\n", service, p.settings())
 	return b.String()
 }

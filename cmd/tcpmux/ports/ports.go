@@ -1,0 +1,255 @@
+// Package ports opens the ports of tcpmux's socket units that systemd has not opened: as another program had the address when it
+// tried, or as only "systemctl daemon-reload" followed a change of the configuration. It promises to close no port, and to cost no
+// client its connection; and it says what is in the way while something is.
+package ports
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Pauses between two looks.
+const (
+	minPause = time.Second
+	maxPause = 15 * time.Second
+)
+
+// Open returns nil once every port that a socket unit of tcpmux should listen on is open. Until then it looks again and again. What
+// is in the way is written to the file "faults" in dir, where the daemon finds it, a line for each address, and in case of a change
+// to log.
+func Open(ctx context.Context, dir string, log io.Writer) error {
+	o := &opener{systemctl: systemctl, probe: probe, tries: make(map[string]*try)}
+	told := ""
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		faults, err := o.round(time.Now())
+		if err != nil {
+			return err
+		}
+		text := strings.Join(faults, "")
+		if text != told {
+			fmt.Fprint(log, text)
+			told, pause = text, minPause
+		}
+		if err := save(filepath.Join(dir, "faults"), text); err != nil || text == "" {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+// save replaces a file.
+func save(path, text string) error {
+	if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// opener opens ports.
+type opener struct {
+	systemctl func(args ...string) (string, error)
+	probe     func(netip.AddrPort) error
+	tries     map[string]*try // by address
+	stopped   bool            // by us, and not started again
+}
+
+// try is when a port that is free was last to be opened. One that stays closed all the same is tried ever more rarely: a try
+// restarts the daemon.
+type try struct {
+	pause time.Duration
+	next  time.Time
+}
+
+const maxTry = time.Hour
+
+// round opens what can be opened, and returns what is in the way of the rest, a line each.
+func (o *opener) round(now time.Time) (faults []string, err error) {
+	state, err := o.systemctl("show", "--value", "-p", "ActiveState", "tcpmux.service")
+	if err != nil {
+		return nil, err
+	}
+	switch strings.TrimSpace(state) {
+	case "activating", "deactivating": // systemd opens no port meanwhile, and one that it closes would stay so
+		return []string{"tcpmux.service is about to change its state: no port is opened meanwhile\n"}, nil
+	}
+	if o.stopped {
+		return o.start()
+	}
+	units, err := o.units()
+	if err != nil {
+		return nil, err
+	}
+	var closed, missing bool // a unit has failed; one is active, and does not listen
+	for _, u := range units {
+		if u.state != "active" && u.state != "failed" {
+			continue // it is not wanted, or is being opened
+		}
+		for _, a := range u.listen {
+			err := o.probe(a)
+			switch {
+			case err == nil && o.due(a.String(), now):
+				closed, missing = closed || u.state == "failed", missing || u.state == "active"
+				faults = append(faults, fmt.Sprintf("%v: the port is free and being opened\n", a))
+			case err == nil:
+				faults = append(faults, fmt.Sprintf("%v: the port is free, and systemd does not open it: see systemctl status %s\n", a, u.name))
+			case u.state == "failed":
+				delete(o.tries, a.String())
+				faults = append(faults, fmt.Sprintf("%v: %v\n", a, describe(err)))
+			default:
+				delete(o.tries, a.String()) // it is ours
+			}
+		}
+	}
+	switch {
+	case missing:
+		_, err := o.systemctl("restart", "tcpmux.socket") // which restarts the daemon, and that keeps its clients
+		o.stopped = err != nil
+	case closed && strings.TrimSpace(state) == "active":
+		// systemd opens no port of a service that is at work. A restart of that starts its sockets too, closes none, and keeps the clients.
+		_, _ = o.systemctl("try-restart", "tcpmux.service") // the next round shows what has become of it
+	case closed:
+		_, _ = o.systemctl(append([]string{"start"}, failed(units)...)...) // here too
+	}
+	return faults, nil
+}
+
+// start starts what a restart has stopped.
+func (o *opener) start() (faults []string, err error) {
+	if _, err := o.systemctl("start", "tcpmux.socket"); err != nil {
+		return []string{fmt.Sprintf("tcpmux.socket is stopped: %v\n", err)}, nil
+	}
+	o.stopped = false
+	return []string{"tcpmux.socket is started again\n"}, nil
+}
+
+// failed are the names of units that have failed.
+func failed(units []unit) (names []string) {
+	for _, u := range units {
+		if u.state == "failed" {
+			names = append(names, u.name)
+		}
+	}
+	return names
+}
+
+// due reports whether a port that is free is to be tried now.
+func (o *opener) due(address string, now time.Time) bool {
+	t := o.tries[address]
+	if t == nil {
+		t = &try{pause: minPause}
+		o.tries[address] = t
+	} else if now.Before(t.next) {
+		return false
+	}
+	t.next = now.Add(t.pause)
+	t.pause = min(4*t.pause, maxTry)
+	return true
+}
+
+// describe is the error of a port that cannot be opened, with the next step.
+func describe(err error) string {
+	if errors.Is(err, unix.EADDRINUSE) {
+		return err.Error() + " (another program listens there: see ss -ltnp; it is tried again until the port is free)"
+	}
+	return err.Error()
+}
+
+// unit is a socket unit.
+type unit struct {
+	name, state string
+	listen      []netip.AddrPort
+}
+
+// units are those of tcpmux.
+func (o *opener) units() ([]unit, error) {
+	text, err := o.systemctl("show", "-p", "Id", "-p", "ActiveState", "-p", "Listen", "tcpmux.socket", "tcpmux-*.socket")
+	if err != nil {
+		return nil, err
+	}
+	var all []unit
+	for block := range strings.SplitSeq(text, "\n\n") {
+		if u := parseUnit(block); !slices.ContainsFunc(all, func(other unit) bool { return other.name == u.name }) {
+			all = append(all, u)
+		}
+	}
+	return all, nil
+}
+
+// parseUnit reads what "systemctl show" says of a unit. Sockets that are not of TCP are left out.
+func parseUnit(text string) (u unit) {
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for lines.Scan() {
+		key, value, _ := strings.Cut(lines.Text(), "=")
+		switch key {
+		case "Id":
+			u.name = value
+		case "ActiveState":
+			u.state = value
+		case "Listen":
+			address, ok := strings.CutSuffix(value, " (Stream)")
+			if a, err := netip.ParseAddrPort(address); ok && err == nil {
+				u.listen = append(u.listen, a)
+			}
+		}
+	}
+	return u
+}
+
+// probe returns nil when a socket could be bound to an address, as systemd would.
+func probe(a netip.AddrPort) error {
+	family, sa := unix.AF_INET6, unix.Sockaddr(nil)
+	if a.Addr().Is4() {
+		family, sa = unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	} else {
+		sa = &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16(), ZoneId: zoneOf(a.Addr().Zone())}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd) // it never listens
+	options := [][2]int{{unix.SOL_SOCKET, unix.SO_REUSEADDR}, {unix.IPPROTO_IP, unix.IP_FREEBIND}}
+	if family == unix.AF_INET6 {
+		options = append(options, [2]int{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY})
+	}
+	for _, o := range options {
+		if err := unix.SetsockoptInt(fd, o[0], o[1], 1); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	return os.NewSyscallError("bind", unix.Bind(fd, sa))
+}
+
+// zoneOf is the number of a network interface; 0 for none.
+func zoneOf(name string) uint32 {
+	if link, err := net.InterfaceByName(name); err == nil {
+		return uint32(link.Index)
+	}
+	return 0
+}
+
+// systemctl runs systemctl(1), and returns what it says.
+func systemctl(args ...string) (string, error) {
+	out, err := exec.Command("systemctl", args...).Output()
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		return "", fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(e.Stderr)))
+	}
+	return string(out), err
+}

@@ -1,0 +1,113 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// second is a listener beside the main one, with further lines.
+func second(address, lines string) string {
+	return "\n[[listener]]\nname = \"second\"\naddress = \"" + address + "\"\n" + lines
+}
+
+const secondPort = "127.0.0.1:12346"
+
+// occupy has another program listen on an address until free is called.
+func (r *rig) occupy(address string) (free func()) {
+	r.t.Helper()
+	r.write("/etc/occupant.toml", "address = \""+address+"\"\n[record]\nfile = \"/tmp/occupant.log\"\n")
+	r.run("systemd-run", "--unit=occupant", "--service-type=notify", "/usr/bin/tcpmux", "run", "--config", "/etc/occupant.toml")
+	return func() { r.run("systemctl", "stop", "occupant.service") }
+}
+
+// awaitStatus returns when the daemon's status line has all of it.
+func (r *rig) awaitStatus(parts ...string) {
+	r.t.Helper()
+	r.await("STATUS= with "+strings.Join(parts, ", "), func() bool {
+		status := r.show("tcpmux.service", "StatusText")
+		for _, p := range parts {
+			if !strings.Contains(status, p) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// A port that another program has keeps no other from being served, be it the first or not, and is served once it is free.
+func TestABusyPort(t *testing.T)           { busyPort(t, "tcpmux-second.socket", secondPort, port) }
+func TestABusyPortOfTheFirst(t *testing.T) { busyPort(t, "tcpmux.socket", port, secondPort) }
+
+func busyPort(t *testing.T, unit, busy, other string) {
+	r := installed(t)
+	r.explain(`Failed to (create listening socket|listen on sockets|start|open)`, `Address already in use`, `listener is not served.*address already in use`,
+		`Failed to (receive listening socket|listen on)`, `Dependency failed`, `listener is not served.*systemd passed in no socket`)
+	r.write(toml, r.read(toml)+second(secondPort, ""))
+	r.run("systemctl", "daemon-reload")
+	free := r.occupy(busy)
+	_, _ = r.try("systemctl", "start", "tcpmux.socket") // of the busy port's it fails
+	if out, err := r.try("systemctl", "start", unit); err == nil {
+		t.Errorf("systemctl start %s: got success %q, want a failure", unit, out)
+	}
+	r.visitAt(other, banner)
+	r.awaitStatus("listener ", "("+busy+") is not served", "address already in use")
+	talking := r.chattersAt(other, 5)
+	free()
+	r.await("the port that was busy", func() bool { return r.visit(busy, banner) == nil })
+	r.visitAt(other, banner)
+	if left, err := talking.dismiss(); left != 0 || err != nil {
+		t.Errorf("talking clients: got %d ended and %v, want none", left, err)
+	}
+	r.await("no fault in STATUS=", func() bool { return !strings.Contains(r.show("tcpmux.service", "StatusText"), "not served") })
+	r.awaitProperty("tcpmux-ports.service", "ActiveState", "inactive")
+}
+
+// Whatever is found wrong at a start costs no client that the daemon before had, and shows.
+func TestFaultsAtAStartCostNoClients(t *testing.T) {
+	r := serving(t)
+	r.explain(`listener is not served`, `Address already in use`, `Failed to (create|listen|start|open|receive)`)
+	talking := r.chatters(20)
+	(&throng{r: r}).settled()
+	good := r.read(toml)
+	r.write("/opt/handler", "#!/bin/sh\n")
+	r.run("chmod", "0700", "/opt/handler")
+	free := r.occupy(secondPort)
+	for _, c := range []struct{ name, lines, status string }{
+		{"a busy port", "", "address already in use"},
+		{"exec_user without the drop-in", "exec = [\"/bin/cat\"]\nexec_user = \"nobody\"\n", `exec_user "nobody"`},
+		{"a program for root alone", "exec = [\"/opt/handler\"]\n", `exec "/opt/handler": permission denied`},
+		{"rules that are not there", "[listener.limits]\nrules = \"/etc/no.rules\"\n", "/etc/no.rules"},
+	} {
+		was := r.mainPID()
+		r.write(toml, good+second(secondPort, c.lines))
+		r.run("systemctl", "daemon-reload")
+		r.install(newDeb) // whose postinst restarts the daemon
+		r.awaitOther(was)
+		r.awaitStatus(`listener "second" (`+secondPort+`) is not served`, c.status)
+		r.mustVisit()
+		if c.lines == "" {
+			free()
+			r.await("the port that was busy", func() bool { return r.visit(secondPort, banner) == nil })
+		}
+	}
+	if left, err := talking.dismiss(); left != 0 || err != nil {
+		t.Errorf("talking clients: got %d ended and %v, want none", left, err)
+	}
+}
+
+// An address that only a daemon-reload followed is closed by systemd, and opened with the next daemon; clients of the old one stay.
+func TestANewAddressAfterADaemonReloadCostsNoClients(t *testing.T) {
+	r := serving(t)
+	r.explain(`listener is not served`)
+	talking := r.chatters(20)
+	(&throng{r: r}).settled()
+	r.edit(toml, shipped, `address = "127.0.0.1:2000"`)
+	r.run("systemctl", "daemon-reload")
+	r.install(newDeb)
+	r.await("the new port", func() bool { return r.visit("127.0.0.1:2000", banner) == nil })
+	if left, err := talking.dismiss(); left != 0 || err != nil {
+		t.Errorf("talking clients: got %d ended and %v, want none", left, err)
+	}
+}
