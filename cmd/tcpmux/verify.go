@@ -30,16 +30,16 @@ Each line must be a record in just the form that the daemon writes. Of each sess
 message without gap or overlap from its opening to its close, whose totals must agree. A torn last line, as a crash or a full
 disk leaves it, is told from a hole of NUL bytes and from bytes that are missing in the middle.
 
-No fault is what a crash leaves in order, and what goes on: messages that were recorded again, if they say the same; a session
-without a close, which is still open or was so when the daemon was killed; a session that began in an earlier file which is
-not given. They are counted, and told one by one with --verbose.
+What a crash leaves in order is no fault, nor is what goes on: messages that were recorded again, if they say the same; a session
+that goes on behind its close, because the daemon was killed during it; a session without a close, which is still open or was so
+when the daemon was killed; a session that began in an earlier file which is not given. They are counted, and told one by one with
+--verbose.
 
 Only the named files are read, or with --backups also those that they were rotated to. Rotated files are read in the order of
 the times in their names and before the one that they come from. A file that the daemon writes to may be verified at any time.
 
 Text records can prove less: that each line is a record, and that between the events of an address there are as many records
-as its close tells, and about as many bytes. JSON records of a daemon that did not record line ends are no proof either. Both
-is said at the end, and is no fault.
+as its close tells, and about as many bytes. This is said at the end, and is no fault.
 
 Exit status: 0 when there is no fault, 1 when there is one or a file cannot be read, 64 usage, 130 after Ctrl-C.`,
 		Example: `  tcpmux verify --backups /var/log/tcpmux/records.log
@@ -162,7 +162,7 @@ func verdict(s records.Summary) string {
 	case s.Proven:
 		return "whole: every byte of every session is there, from its opening to its close"
 	case s.Unproven > 0:
-		return "no fault, and no proof: the line ends of " + count(s.Unproven, "session") + " were not recorded"
+		return fmt.Sprintf("no fault, and no proof: so many sessions are open at once that %d of them were lost sight of", s.Unproven)
 	}
 	return "no fault, and no proof: text records do not tell where in the stream they were"
 }

@@ -28,7 +28,7 @@ func TestVerifyAndCatOutcomes(t *testing.T) {
 	whole := write(t, "whole.log", recordOpen+recordMessage(0, "a")+recordMessage(0, "a"))
 	holed := write(t, "holed.log", recordOpen+recordMessage(0, "a")+recordMessage(7, "b"))
 	text := write(t, "text.log", "2026-11-22T12:00:00.000000Z from 192.0.2.7:40312: a\n")
-	old := write(t, "old.log", strings.ReplaceAll(recordMessage(0, "a")+recordMessage(2, "b"), `,"end":"\u000a"`, ""))
+	chunks := write(t, "chunks.log", strings.ReplaceAll(recordMessage(0, "a")+recordMessage(2, "b"), `,"end":"\u000a"`, ""))
 	const fault = ":3: session 8f3a-2c: 5 bytes are missing: the message begins at offset 7, what came before ends at 2\n"
 	for _, c := range []struct {
 		name           string
@@ -42,7 +42,7 @@ func TestVerifyAndCatOutcomes(t *testing.T) {
 		{"a fault", []string{"verify", holed}, 1, holed + fault, "tcpmux: verify: 1 fault\n"},
 		{"a fault is told at the end", []string{"verify", holed}, 1, "\nnot whole: 1 fault\n", "tcpmux: verify: 1 fault\n"},
 		{"text", []string{"verify", text}, 0, "no fault, and no proof: text records", ""},
-		{"of a daemon without line ends", []string{"verify", old}, 0, "no fault, and no proof: the line ends of 1 session were not recorded", ""},
+		{"a chunk of one byte missing", []string{"verify", chunks}, 1, chunks + ":2: session 8f3a-2c: 1 bytes are missing", "tcpmux: verify: 1 fault\n"},
 		{"no file", []string{"verify"}, 64, "", "tcpmux: no FILE, want one or more; see \"tcpmux help verify\"\n"},
 		{"no such file", []string{"verify", whole + "x"}, 1, "", "open record file \"" + whole + "x\": no such file or directory\n"},
 		{"a directory", []string{"verify", filepath.Dir(whole)}, 1, "", "is not a regular file\n"},

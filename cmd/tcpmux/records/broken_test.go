@@ -177,7 +177,7 @@ var breakages = map[string]breakage{
 		case a.kind == record.KindOpen:
 			return s.String(), []string{second + "its opening comes behind what it opens"}, none, true
 		case b.kind == record.KindClose:
-			return s.String(), []string{first + fmt.Sprintf("%d bytes are missing: its close", a.end-a.offset), second + "a message at offset"}, none, true
+			return s.String(), []string{first + fmt.Sprintf("%d bytes are missing: its close", a.end-a.offset)}, none, true
 		case s.before(i) < 0: // the first of a session without an opening: it may have begun earlier
 			return s.String(), []string{second + fmt.Sprintf("a message at offset %d comes behind", a.offset)}, none, true
 		}

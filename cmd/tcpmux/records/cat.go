@@ -64,7 +64,7 @@ func (fs *Files) Cat(ctx context.Context, w io.Writer, sel Selection, fault func
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c := &player{Selection: sel, ledger: newLedger(), out: bufio.NewWriterSize(w, 64<<10), stop: cancel, tell: fault}
-	c.shown, c.pieces = make(map[*session]bool), make(map[string]bool)
+	c.pieces = make(map[string]bool)
 	if err := fs.walk(ctx, c); err != nil {
 		return c.n, errors.Join(err, c.out.Flush())
 	}
@@ -80,15 +80,14 @@ func (fs *Files) Cat(ctx context.Context, w io.Writer, sel Selection, fault func
 // player is a visitor that gives back what clients sent.
 type player struct {
 	Selection
-	*ledger
+	ledger
 	out    *bufio.Writer
 	n      int64 // bytes that were given to out
 	stop   context.CancelCauseFunc
 	tell   func(Finding)
 	faulty bool
 	text   bool
-	shown  map[*session]bool // whose last message was written
-	pieces map[string]bool   // by address: whose last message was a piece, of text
+	pieces map[string]bool // by address: whose last message was a piece, of text
 }
 
 // file notes the format of what comes next. Text of which a session or a listener is wanted is a fault: it tells neither.
@@ -119,12 +118,8 @@ func (c *player) record(at place, r *record.Record) {
 	case r.Kind == record.KindMessage:
 		c.message(at, r)
 	case r.Kind == record.KindClose:
-		s, _ := c.session(&r.Source)
-		if missing := r.Bytes - s.next; missing > 0 && missing <= s.slack && c.shown[s] {
-			c.terminator(missing)
-		}
-		delete(c.shown, s)
-		c.close(s)
+		s, known := c.session(&r.Source)
+		c.ends(s, known, r)
 	}
 }
 
@@ -138,19 +133,10 @@ func (c *player) message(at place, r *record.Record) {
 	if st.gap > 0 {
 		c.fault(at, fmt.Sprintf("session %s: %d bytes are missing before offset %d", r.Session, st.gap, r.Offset))
 	}
-	if c.shown[s] {
-		c.terminator(st.ended)
+	if c.at(r.Time) {
+		c.write(r.Raw[int64(r.Len())-st.fresh:])
 	}
-	if !c.at(r.Time) {
-		delete(c.shown, s)
-		return
-	}
-	c.shown[s] = true
-	c.write(r.Raw[int64(r.Len())-st.fresh:])
 }
-
-// terminator writes what so many bytes that were not recorded are taken for.
-func (c *player) terminator(n int64) { c.write([]byte("\r\n")[2-min(n, 2):]) }
 
 // line writes what a text record brings.
 func (c *player) line(r *record.Record) {

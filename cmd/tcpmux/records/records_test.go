@@ -61,7 +61,16 @@ func TestVerify(t *testing.T) {
 		{"one that began earlier", js().say(100, "a", "\n", "").close(30, 102).String(), nil, "proven sessions=1 earlier=1 messages=1 bytes=2"},
 		{"its opening is earlier", js().say(0, "a", "\n", "").close(1, 2).String(), nil, "proven sessions=1 earlier=1 messages=1 bytes=2"},
 		{"nothing but its close", js().close(30, 102).String(), nil, "proven sessions=1 earlier=1"},
-		{"message behind the close", js().open().close(0, 0).say(0, "a", "\n", "").String(), []string{"3: session 8f3a-2c: a message at offset 0 comes behind"}, "sessions=1 messages=1 bytes=2"},
+		{"a kill during the close, and the client went on", js().open().say(0, "a", "\n", "").close(1, 2).say(2, "b", "\n", "").close(2, 4).String(), nil, "proven sessions=1 messages=2 bytes=4"},
+		{"the same, and the client is there still", js().open().close(0, 0).say(0, "a", "\n", "").String(), nil, "proven sessions=1 open=1 messages=1 bytes=2"},
+		{"the same, with the last message again", js().open().say(0, "a", "\n", "").close(1, 2).say(0, "a", "\n", "").say(2, "b", "\n", "").close(2, 4).String(), nil, "proven sessions=1 messages=2 bytes=4 repeated=1"},
+		{"the same, and the piece became a message", js().open().say(0, "a", "", "timeout").close(1, 1).say(0, "ab", "\n", "").close(1, 3).String(), nil, "proven sessions=1 messages=1 bytes=3 repeated=1"},
+		{"a kill during a close in an earlier file", js().close(30, 102).say(102, "a", "\n", "").close(31, 104).String(), nil, "proven sessions=1 earlier=1 messages=1 bytes=2"},
+		{"a kill during the close, and a message is missing", js().open().say(0, "a", "\n", "").close(1, 2).say(4, "c", "\n", "").close(3, 6).String(),
+			[]string{"4: session 8f3a-2c: 2 bytes are missing: the message begins at offset 4, what came before ends at 2"}, "sessions=1 messages=2 bytes=4"},
+		{"a kill during the close, and the next close knows less", js().open().say(0, "a", "\n", "").close(1, 2).close(0, 0).String(),
+			[]string{"4: session 8f3a-2c: its close tells of 0 bytes, and there are 2"}, "sessions=1 messages=1 bytes=2"},
+		{"a kill during the opening", js().open().say(0, "a", "\n", "").open().say(2, "b", "\n", "").close(2, 4).String(), nil, "proven sessions=1 messages=2 bytes=4"},
 		{"two openings", js().open().open().String(), nil, "proven sessions=1 open=1"},
 		{"two closes", js().open().close(0, 0).close(0, 0).String(), nil, "proven sessions=1"},
 		{"two closes that differ", js().open().close(0, 0).close(0, 1).String(), []string{"3: session 8f3a-2c: 1 bytes are missing: its close tells of 1"}, "sessions=1"},
@@ -81,20 +90,17 @@ func TestVerify(t *testing.T) {
 			nil, "proven sessions=1 messages=2 bytes=8 repeated=1"},
 		{"again, and something else", js().open().say(0, "abc", "", "").say(0, "abXdef", "", "").close(1, 6).String(),
 			[]string{"3: session 8f3a-2c: the bytes at offset 0 to 3 were recorded before, and were others"}, "sessions=1 messages=1 bytes=6 repeated=1"},
-		{"without line ends", js().open().say(0, "a", "", "").say(2, "b", "", "").say(5, "", "", "").say(6, "c", "", "eof").close(4, 7).String(),
-			nil, "sessions=1 messages=4 bytes=7 unproven=1"},
-		{"without line ends, a line missing", js().open().say(0, "a", "", "").say(5, "c", "", "").close(2, 7).String(),
-			[]string{"3: session 8f3a-2c: 4 bytes are missing"}, "sessions=1 messages=2 bytes=3 unproven=1"},
-		{"without line ends, and again", js().open().say(0, "", "", "").say(0, "", "", "").say(1, "b", "", "").say(0, "", "", "").say(1, "b", "", "").close(2, 3).String(),
-			nil, "sessions=1 messages=2 bytes=3 repeated=3 unproven=1"},
-		{"without line ends, where none can have been", js().open().say(0, "a", "", "timeout").say(2, "b", "", "eof").String(),
-			[]string{"3: session 8f3a-2c: 1 bytes are missing"}, "sessions=1 open=1 messages=2 bytes=2"},
-		{"without line ends, open", js().open().say(0, "a", "", "").say(2, "b", "", "").String(), nil, "sessions=1 open=1 messages=2 bytes=3 unproven=1"},
 		{"again, and counted anew", js().open().say(0, "a", "\n", "").say(2, "b", "\n", "").say(2, "b", "\n", "").close(1, 4).String(),
 			nil, "proven sessions=1 messages=2 bytes=4 repeated=1"},
-		{"without line ends behind what has one", js().open().say(0, "a", "\n", "").say(2, "b", "", "").say(4, "c", "\n", "").String(),
-			[]string{"4: session 8f3a-2c: 1 bytes are missing"}, "sessions=1 open=1 messages=3 bytes=5"},
-		{"an upgrade to line ends", js().open().say(0, "a", "", "").say(2, "b", "\n", "").close(2, 4).String(), nil, "sessions=1 messages=2 bytes=4 unproven=1"},
+		{"chunks", js().open().say(0, "a", "", "").say(1, "b", "", "").close(2, 2).String(), nil, "proven sessions=1 messages=2 bytes=2"},
+		{"a chunk of one byte is missing", js().open().say(0, "a", "", "").say(2, "c", "", "").close(3, 3).String(),
+			[]string{"3: session 8f3a-2c: 1 bytes are missing: the message begins at offset 2, what came before ends at 1"}, "sessions=1 messages=2 bytes=2"},
+		{"a chunk of two bytes is missing", js().open().say(0, "a", "", "").say(3, "d", "", "").close(3, 4).String(),
+			[]string{"3: session 8f3a-2c: 2 bytes are missing"}, "sessions=1 messages=2 bytes=2"},
+		{"the last chunk is missing", js().open().say(0, "a", "", "").close(2, 2).String(),
+			[]string{"3: session 8f3a-2c: 1 bytes are missing: its close tells of 2, and there are 1"}, "sessions=1 messages=1 bytes=1"},
+		{"a chunk of one byte is missing in what came again", js().open().say(0, "a", "", "").say(1, "b", "", "").say(2, "c", "", "").say(0, "a", "", "").say(2, "c", "", "").close(3, 3).String(),
+			nil, "proven sessions=1 messages=3 bytes=3 repeated=2"},
 		{"cut back by an outside copytruncate", strings.Repeat("\x00", 300) + "\n" + js().open().String(), []string{"1: a hole of 300 NUL bytes"}, "sessions=1 open=1"},
 		{"a hole up to a record", strings.Repeat("\x00", 300<<10) + js().open().String(), []string{"1: a hole of 307200 NUL bytes"}, "sessions=1 open=1"},
 		{"an empty line", js().open().String() + "\n", []string{"2: an empty line"}, "sessions=1 open=1"},
@@ -109,6 +115,11 @@ func TestVerify(t *testing.T) {
 		{"text, too many bytes", text().open().say(0, "abc", "\n", "").close(1, 2).String(), []string{"3: 192.0.2.7:40312: its close tells of 2 bytes"}, "sessions=1 messages=1 bytes=3"},
 		{"text, again", text().open().say(0, "a", "\n", "").say(0, "a", "\n", "").close(1, 2).String(), nil, "sessions=1 messages=2 bytes=2 repeated=1"},
 		{"text, closed by nobody", text().open().say(0, "a", "\n", "").open().close(0, 0).String(), nil, "sessions=2 open=1 messages=1 bytes=1"},
+		{"text, a kill during the close, and the client went on", text().open().say(0, "a", "\n", "").close(1, 2).say(2, "b", "\n", "").close(2, 4).String(), nil, "sessions=1 messages=2 bytes=2"},
+		{"text, a kill during the close, and a message is missing", text().open().say(0, "a", "\n", "").close(1, 2).close(2, 4).String(),
+			[]string{"4: 192.0.2.7:40312: 1 records are missing"}, "sessions=1 messages=1 bytes=1"},
+		{"text, a kill during a close in an earlier file", text().close(5, 9).say(9, "b", "\n", "").close(6, 11).String(), nil, "earlier=1 messages=1 bytes=1"},
+		{"text, the address is another client's next", text().open().say(0, "a", "\n", "").close(1, 2).open().close(0, 0).String(), nil, "sessions=2 messages=1 bytes=1"},
 		{"text, began earlier", text().close(5, 5).String(), nil, "earlier=1"},
 		{"text, glued", strings.TrimSuffix(text().open().String(), "\n") + text().say(0, "a", "\n", "").String(), []string{"1: two records are glued together"}, "sessions=1 open=1 messages=1 bytes=1"},
 		{"text, torn", strings.TrimSuffix(text().open().String(), "2\n"), []string{"1: the last line is torn: its end is missing behind 52 bytes"}, ""},
@@ -135,7 +146,7 @@ func brief(s Summary) string {
 	for _, c := range []struct {
 		name string
 		n    int64
-	}{{"sessions", s.Sessions}, {"open", s.Open}, {"earlier", s.Earlier}, {"messages", s.Messages}, {"bytes", s.Bytes}, {"repeated", s.Repeated}, {"unproven", s.Unproven}} {
+	}{{"sessions", s.Sessions}, {"open", s.Open}, {"earlier", s.Earlier}, {"messages", s.Messages}, {"bytes", s.Bytes}, {"repeated", s.Repeated}} {
 		if c.n != 0 {
 			parts = append(parts, fmt.Sprintf("%s=%d", c.name, c.n))
 		}
@@ -388,19 +399,55 @@ func TestVerifyEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestClosedSessionsAreForgotten: memory is that of the sessions open at once.
+// TestClosedSessionsAreForgotten, but for the last ones.
 func TestClosedSessionsAreForgotten(t *testing.T) {
 	l := newLedger()
 	for i := range 3 * closedKept {
-		s, _ := l.session(&record.Source{Session: fmt.Sprint(i)})
+		s, known := l.session(&record.Source{Session: fmt.Sprint(i)})
 		l.message(s, &record.Message{Raw: []byte("x")})
-		l.close(s)
+		l.ends(s, known, &record.Record{})
 	}
-	if len(l.sessions) != closedKept || len(l.closed) != closedKept {
-		t.Errorf("got %d sessions, want %d", len(l.sessions), closedKept)
+	if len(l.byName) != closedKept || l.open != 0 || l.forgotten != 0 {
+		t.Errorf("got %d sessions, %d of them open, %d forgotten, want %d, 0, 0", len(l.byName), l.open, l.forgotten, closedKept)
 	}
 	if _, known := l.session(&record.Source{Session: fmt.Sprint(3*closedKept - 1)}); !known {
 		t.Error("got the last one forgotten, want it known")
+	}
+}
+
+// TestAReopenedSessionIsNotForgotten when its first close is: it is open.
+func TestAReopenedSessionIsNotForgotten(t *testing.T) {
+	l := newLedger()
+	src := &record.Source{Session: "reopened"}
+	s, known := l.session(src)
+	l.ends(s, known, &record.Record{})
+	l.message(s, &record.Message{Raw: []byte("x")})
+	for i := range 2 * closedKept {
+		other, known := l.session(&record.Source{Session: fmt.Sprint(i)})
+		l.ends(other, known, &record.Record{})
+	}
+	if again, known := l.session(src); again != s || !known || l.open != 1 {
+		t.Errorf("got it known: %v, and %d open, want the same session, and 1", known, l.open)
+	}
+}
+
+// TestOpenSessionsAreBounded: of too many, those are forgotten that were silent the longest, and nothing is called proven.
+func TestOpenSessionsAreBounded(t *testing.T) {
+	l := newLedger()
+	l.most = 100
+	for i := range 1000 {
+		s, _ := l.session(&record.Source{Session: fmt.Sprint(i)})
+		l.message(s, &record.Message{Raw: []byte("x")})
+		if _, known := l.session(&record.Source{Session: "0"}); !known {
+			t.Fatalf("after %d: got the one that speaks forgotten, want it known", i)
+		}
+	}
+	if n := int64(len(l.byName)); n > 100 || n != int64(l.open) || l.forgotten != 1000-n {
+		t.Errorf("got %d sessions, %d open and %d forgotten, want at most 100 and 1000 in all", n, l.open, l.forgotten)
+	}
+	v := &verifier{ledger: l, speakers: newTracker[*speaker]()}
+	if v.end(); v.Proven || !v.Whole || v.Open != 1000 {
+		t.Errorf("got %+v, want it not proven, and 1000 open", v.Summary)
 	}
 }
 

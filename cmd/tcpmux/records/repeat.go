@@ -44,11 +44,11 @@ func newRepeats() *repeats {
 	return &repeats{seed: maphash.MakeSeed(), bySession: make(map[string][]*repeat), known: make(map[string]int64)}
 }
 
-// note takes down a message of s that was recorded before, as far as known says, and is now at that place again. Between two
-// there may be slack for what was not recorded. It says whether a new stretch begins.
-func (rs *repeats) note(s *session, at place, m *record.Message, known, slack int64) (begins bool) {
+// note takes down a message of s that was recorded before, as far as known says, and is now at that place again. It says whether
+// a new stretch begins.
+func (rs *repeats) note(s *session, at place, m *record.Message, known int64) (begins bool) {
 	r := s.repeat
-	if r == nil || m.Offset < r.to || m.Offset > r.to+slack {
+	if r == nil || m.Offset != r.to {
 		r, begins = &repeat{place: at, from: m.Offset}, true
 		r.again.hash.SetSeed(rs.seed)
 		r.first.hash.SetSeed(rs.seed)

@@ -9,39 +9,51 @@ import (
 // maxFraming is more than any framing takes beside a message's data: a length in digits, a blank and a line end.
 const maxFraming = 16
 
-// speaker is who speaks from an address between two events in a text file. Text tells neither offsets nor what the framing took,
+// speaker is who speaks from an address between two openings in a text file. Text tells neither offsets nor what the framing took,
 // so that its bytes are known within limits only.
 type speaker struct {
+	tracked
 	records, bytes int64
 }
 
 // textRecord holds a record of text against the events of its address, if there are any.
 func (v *verifier) textRecord(at place, r *record.Record) {
-	s := v.speakers[r.Remote]
+	s, known := v.speakers.find(r.Remote)
 	switch r.Kind {
 	case record.KindOpen:
 		v.Sessions++
-		if s != nil {
+		if known && !s.closed {
 			v.Open++
 			v.note(at, "%s: its session before this one has no close: the daemon was killed", r.Remote)
 		}
-		v.speakers[r.Remote] = &speaker{}
+		v.speakers.add(r.Remote, &speaker{})
 	case record.KindMessage:
 		v.Messages++
 		v.Bytes += int64(len(r.Data()))
-		if s != nil {
+		if known {
 			s.records++
 			s.bytes += int64(len(r.Data()))
 		}
 	case record.KindClose:
-		if s == nil {
-			v.Earlier++
-			v.note(at, "%s: its session began in an earlier file, which is not among these", r.Remote)
-			return
-		}
-		v.hold(at, s, r)
-		delete(v.speakers, r.Remote)
+		v.textClose(at, s, known, r)
 	}
+}
+
+// textClose holds a close against what there is. What follows a close without an opening goes on behind it, as a kill during the
+// close leaves it.
+func (v *verifier) textClose(at place, s *speaker, known bool, r *record.Record) {
+	if !known {
+		v.Earlier++
+		v.note(at, "%s: its session began in an earlier file, which is not among these", r.Remote)
+		s = &speaker{records: r.Records, bytes: r.Bytes}
+		v.speakers.add(r.Remote, s)
+	}
+	v.hold(at, s, r)
+	if s.closed {
+		v.note(at, "%s: its close is recorded again, after a crash: no fault", r.Remote)
+		return
+	}
+	v.speakers.close(s)
 }
 
 // hold compares what a close tells with what there is.
@@ -52,6 +64,7 @@ func (v *verifier) hold(at place, s *speaker, r *record.Record) {
 	case s.records > r.Records:
 		v.Repeated += s.records - r.Records
 		v.note(at, "%s: its close tells of %d records, and there are %d: the others may have been recorded again, after a crash", r.Remote, r.Records, s.records)
+		s.records, s.bytes = r.Records, r.Bytes // for the next close, if this one was cut short
 	case r.Bytes < s.bytes, r.Bytes > s.bytes+maxFraming*s.records:
 		v.fault(at, fmt.Sprintf("%s: its close tells of %d bytes, and its %d records have %d", r.Remote, r.Bytes, s.records, s.bytes))
 	}

@@ -35,7 +35,7 @@ type Summary struct {
 	// Whole says that there was no fault.
 	Whole bool `json:"whole"`
 	// Proven says that moreover every byte of every session, from its first record in the files to its last, is proven to be
-	// there. Text cannot prove it, nor can JSON of a daemon that did not record line ends.
+	// there. Text cannot prove it, nor can it be proven of sessions that were lost sight of.
 	Proven bool  `json:"proven"`
 	Faults int64 `json:"faults"`
 	// Sessions is how many there are, of text how many openings. Open is how many of them have no close: they go on, or the
@@ -48,7 +48,7 @@ type Summary struct {
 	Bytes    int64 `json:"bytes"`
 	// Repeated is how many messages were recorded again after a crash.
 	Repeated int64 `json:"repeated"`
-	// Unproven is how many sessions have line ends that were not recorded.
+	// Unproven is how many sessions were lost sight of, as more were open at once than are followed.
 	Unproven int64 `json:"unproven"`
 }
 
@@ -64,7 +64,7 @@ type FileSummary struct {
 // without gap or overlap from its opening to its close, whose totals agree. Its error is that of reading, or the context's cause
 // when that ends first.
 func (fs *Files) Verify(ctx context.Context, o VerifyOptions) (Summary, error) {
-	v := &verifier{VerifyOptions: o, ledger: newLedger(), repeats: newRepeats(), speakers: make(map[string]*speaker)}
+	v := &verifier{VerifyOptions: o, ledger: newLedger(), repeats: newRepeats(), speakers: newTracker[*speaker]()}
 	for _, f := range fs.list {
 		v.Files = append(v.Files, FileSummary{Name: f.name})
 	}
@@ -88,9 +88,9 @@ func (fs *Files) Verify(ctx context.Context, o VerifyOptions) (Summary, error) {
 type verifier struct {
 	VerifyOptions
 	Summary
-	*ledger
+	ledger
 	repeats  *repeats
-	speakers map[string]*speaker
+	speakers *tracker[*speaker]
 	current  int  // the file that is read, in Files
 	text     bool // it is text
 	wasText  bool // one was
@@ -153,7 +153,7 @@ func (v *verifier) opens(at place, s *session, known bool) {
 	switch {
 	case !known:
 		s.began, s.opened = true, true
-	case s.records > 0 || s.closed:
+	case !s.opened:
 		v.fault(at, fmt.Sprintf("session %s: its opening comes behind what it opens", s.source.Session))
 	default:
 		v.note(at, "session %s: its opening is recorded again, after a crash: no fault", s.source.Session)
@@ -170,69 +170,60 @@ func (v *verifier) says(at place, s *session, known bool, m *record.Message) {
 	st := v.message(s, m)
 	switch {
 	case st.again:
-		if v.repeats.note(s, at, m, st.known, v.slack(m)) {
+		if v.repeats.note(s, at, m, st.known) {
 			v.note(at, "session %s: what begins at offset %d is recorded again, after a crash: no fault if it says the same", name, m.Offset)
 		}
 		v.Repeated++
-	case s.closed:
-		v.fault(at, fmt.Sprintf("session %s: a message at offset %d comes behind the session's close", name, m.Offset))
 	case st.gap > 0:
 		v.fault(at, fmt.Sprintf("session %s: %d bytes are missing: the message begins at offset %d, what came before ends at %d",
 			name, st.gap, m.Offset, m.Offset-st.gap))
+	}
+	if st.reopen {
+		v.note(at, "session %s: it goes on behind its close, which a crash cut short: no fault", name)
 	}
 	if !st.again {
 		s.repeat = nil
 		v.Messages++
 	}
-	v.Bytes += st.fresh + st.ended
+	v.Bytes += st.fresh
 }
 
+// closes holds what a close tells against what was recorded. A daemon that is killed between the record of a close and the close
+// itself leaves a session that goes on, and is closed again with what it has come to by then.
 func (v *verifier) closes(at place, s *session, known bool, r *record.Record) {
 	name, missing := s.source.Session, r.Bytes-s.next
 	switch {
 	case !known, s.adrift: // what came before is elsewhere
 	case missing < 0:
 		v.fault(at, fmt.Sprintf("session %s: its close tells of %d bytes, and there are %d", name, r.Bytes, s.next))
-	case missing > s.slack:
+	case missing > 0:
 		v.fault(at, fmt.Sprintf("session %s: %d bytes are missing: its close tells of %d, and there are %d", name, missing, r.Bytes, s.next))
 	case s.began && !s.gaps && (r.Records > s.records || r.Records < s.records && !s.repeats):
 		v.fault(at, fmt.Sprintf("session %s: its close tells of %d records, and there are %d", name, r.Records, s.records))
 	}
-	if missing > 0 && missing <= s.slack {
-		s.unproven, s.slack, s.next = true, 0, r.Bytes
-		v.Bytes += missing
-	}
-	if s.closed {
+	if !v.ends(s, known, r) {
 		v.note(at, "session %s: its close is recorded again, after a crash: no fault", name)
 		return
 	}
 	if !known || s.began && !s.opened {
 		v.earlier(at, s)
 	}
-	if s.unproven {
-		v.Unproven++
-	}
-	v.close(s)
 }
 
-// earlier notes that a session began before the files did.
+// earlier notes, once, that a session began before the files did.
 func (v *verifier) earlier(at place, s *session) {
+	if s.earlier {
+		return
+	}
+	s.earlier = true
 	v.Earlier++
 	v.note(at, "session %s: it began in an earlier file, which is not among these", s.source.Session)
 }
 
 // end sums up.
 func (v *verifier) end() {
-	for _, s := range v.sessions {
-		if s.closed {
-			continue
-		}
-		v.Open++
-		if s.unproven {
-			v.Unproven++
-		}
-	}
-	v.Open += int64(len(v.speakers))
+	v.Unproven = v.forgotten + v.speakers.forgotten
+	v.Open += int64(v.open) + int64(v.speakers.open) + v.Unproven
 	v.Whole = v.Faults == 0
 	v.Proven = v.Whole && !v.wasText && v.Unproven == 0
 }
