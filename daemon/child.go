@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +18,7 @@ import (
 )
 
 // ChildName is the argv[0] of a process that serves clients, one at a time: whoever is started under it calls Child and nothing else.
+// Its argument is the daemon's process.
 const ChildName = "tcpmux: session"
 
 const (
@@ -26,20 +29,23 @@ const (
 )
 
 // Child serves the clients that the daemon passes it, one after another, and returns the exit status. Its standard error is the
-// daemon's.
-func Child() int {
+// daemon's. The process is killed in the moment in which the daemon ends, however it does.
+func Child(args []string) int {
 	// They are for the daemon, which gives its orders; a terminal or a service manager may signal the whole group.
 	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)
-	if err := serveChild(); err != nil {
+	if err := serveChild(args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "tcpmux: session process: %v\n", err)
 		return 1
 	}
 	return 0
 }
 
-func serveChild() error {
+func serveChild(args []string) error {
 	orders, err := newOrders(childChannel)
 	if err != nil {
+		return err
+	}
+	if err := dieWith(args); err != nil {
 		return err
 	}
 	limit := unix.Rlimit{Cur: childMemory, Max: childMemory}
@@ -50,6 +56,21 @@ func serveChild() error {
 		return err
 	}
 	return newClerk(orders).obey()
+}
+
+// dieWith has the kernel kill the process when its daemon, which args name, ends: it could take from a socket what the next daemon
+// has found there.
+func dieWith(args []string) error {
+	// The setting is one of the thread. The runtime ends none that is free again.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl", err)
+	}
+	if len(args) != 1 || args[0] != strconv.Itoa(os.Getppid()) {
+		return errors.New("the daemon that has started it has ended") // before the kernel knew
+	}
+	return nil
 }
 
 // clerk is who serves in a child: a server of one client at a time, which has the daemon write the records.

@@ -12,7 +12,7 @@ const modelVariable = "TCPMUX_TEST_MODEL"
 // TestMain is the session process too: the daemon in a test starts its own executable, as any daemon does.
 func TestMain(m *testing.M) {
 	if os.Args[0] == ChildName {
-		os.Exit(Child())
+		os.Exit(Child(os.Args))
 	}
 	if os.Args[0] == StarterName {
 		os.Exit(Start(os.Args))

@@ -61,8 +61,8 @@ func newNotes(p *post, h hello) *notes {
 }
 
 // take has the daemon keep how far the session has come, when there is something to tell, and moved, the beginning of a message there.
-// It returns when that is done.
-func (n *notes) take(at state.Tally, acknowledged bool, moved []byte) {
+// It returns when that is done. After an error nothing may be taken from the socket: the next daemon looks for it there.
+func (n *notes) take(at state.Tally, acknowledged bool, moved []byte) error {
 	due := acknowledged || n.post.cut
 	if at.Offset != n.base {
 		due = due || n.have > 0
@@ -72,13 +72,18 @@ func (n *notes) take(at state.Tally, acknowledged bool, moved []byte) {
 		moved = nil
 	}
 	if !due && len(moved) == n.have {
-		return
+		return nil
 	}
 	n.post.cut = false
-	if !n.post.note(note{at.Offset, at.Framing, at.Pieces, n.have, moved[n.have:]}) {
+	kept, err := n.post.note(note{at.Offset, at.Framing, at.Pieces, n.have, moved[n.have:]})
+	if err != nil {
+		return err
+	}
+	if !kept {
 		n.full, moved = true, nil
 	}
 	n.have = len(moved)
+	return nil
 }
 
 // keep says whether the daemon keeps so many bytes from base on.

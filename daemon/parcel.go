@@ -151,16 +151,16 @@ func (p *post) send(kind byte, body []byte) (record.Ticket, error) {
 	return record.Ticket(p.sent), nil
 }
 
-// note has the daemon keep a note, and says whether it does.
-func (p *post) note(n note) bool {
+// note has the daemon keep a note and reports whether it does. An error means that nobody knows: the daemon has gone, or is going.
+func (p *post) note(n note) (kept bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t, err := p.send(parcelNote, n.appendTo(nil))
 	if err != nil {
-		return false // the daemon has gone
+		return false, err
 	}
 	p.await(t)
-	return p.kept
+	return p.kept, nil
 }
 
 // Commit waits until the daemon says that they are written. It never fails: when the daemon ends, so does the process.

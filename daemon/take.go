@@ -25,8 +25,7 @@ func (t *talk) take(flag framing.Flag) error {
 	if err := t.hand(first); err != nil {
 		return err
 	}
-	t.consume(done, t.records > first, fresh)
-	return nil
+	return t.consume(done, t.records > first, fresh)
 }
 
 // record makes records, which hand is to have written, of the messages that are seen. It returns whether anything has come since the
@@ -192,9 +191,11 @@ func (t *talk) hand(first int64) error {
 }
 
 // consume takes from the socket what is written. more says that there are messages among it, fresh what record does.
-func (t *talk) consume(done int, more, fresh bool) {
+func (t *talk) consume(done int, more, fresh bool) error {
 	t.acknowledge() // before they leave the kernel: a client that outlives us is acknowledged rather twice than never
-	t.note(more)
+	if err := t.note(more); err != nil {
+		return err
+	}
 	if t.relay != nil {
 		done -= t.handOn()
 	}
@@ -210,19 +211,20 @@ func (t *talk) consume(done int, more, fresh bool) {
 		t.begun = t.heard
 		t.hasten()
 	}
+	return nil
 }
 
 // note keeps, where a crash of ours does not reach it, how far the session has come, if it has, and then what is about to leave the
-// kernel: who finds the first without the second knows that the kernel still has it.
-func (t *talk) note(more bool) {
-	switch {
-	case t.server.notes != nil:
-		t.server.notes.take(t.tally(), t.acks() && more, t.moved)
-		return
-	case more:
+// kernel: who finds the first without the second knows that the kernel still has it. After an error it has to stay there.
+func (t *talk) note(more bool) error {
+	if t.server.notes != nil {
+		return t.server.notes.take(t.tally(), t.acks() && more, t.moved)
+	}
+	if more {
 		t.slot.Count(t.tally())
 	}
 	t.slot.Shelve(t.offset, t.moved)
+	return nil
 }
 
 // noted says whether the beginning of a message that is out of the kernel is kept beyond our end.

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -44,9 +46,11 @@ func startWorker() (*worker, error) {
 	nothing, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err == nil {
 		defer nothing.Close() // as of this
-		w.process, err = os.StartProcess("/proc/self/exe", []string{ChildName}, &os.ProcAttr{
-			Env:   []string{"GOMAXPROCS=1", "GOMEMLIMIT=" + childHeap, "GOTRACEBACK=single"},
-			Files: []*os.File{nothing, nothing, os.Stderr, theirs},
+		onLastingThread(func() {
+			w.process, err = os.StartProcess("/proc/self/exe", []string{ChildName, strconv.Itoa(os.Getpid())}, &os.ProcAttr{
+				Env:   []string{"GOMAXPROCS=1", "GOMEMLIMIT=" + childHeap, "GOTRACEBACK=single"},
+				Files: []*os.File{nothing, nothing, os.Stderr, theirs},
+			})
 		})
 	}
 	if err != nil {
@@ -54,6 +58,29 @@ func startWorker() (*worker, error) {
 	}
 	return w, nil
 }
+
+// onLastingThread calls f on a thread that lives as long as the process. What a thread has started, and is to die with its parent
+// (prctl(2), PR_SET_PDEATHSIG), dies with the thread; and Go's runtime ends those that a session has kept (runtime.LockOSThread).
+func onLastingThread(f func()) {
+	done := make(chan struct{})
+	lastingThread() <- func() {
+		defer close(done)
+		f()
+	}
+	<-done
+}
+
+// lastingThread starts the thread of onLastingThread.
+var lastingThread = sync.OnceValue(func() chan<- func() {
+	calls := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for f := range calls { // they never end
+			f()
+		}
+	}()
+	return calls
+})
 
 // socketPair returns two connected sockets: ours for Go's poller, theirs to be inherited.
 func socketPair() (ours, theirs *os.File, err error) {

@@ -27,7 +27,7 @@ func main() {
 	// the programs that we start would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if os.Args[0] == daemon.ChildName {
-		os.Exit(daemon.Child())
+		os.Exit(daemon.Child(os.Args))
 	}
 	if filepath.Base(os.Args[0]) == generatorName {
 		os.Exit(generate(os.Args[1:], os.Stderr))

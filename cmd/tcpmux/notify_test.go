@@ -26,13 +26,19 @@ type manager struct {
 func newManager(t *testing.T) *manager {
 	t.Helper()
 	m := &manager{t: t, name: filepath.Join(t.TempDir(), "notify")}
+	go m.listen(m.bind())
+	return m
+}
+
+// bind returns the socket where a manager is told something. It is closed with the test.
+func (m *manager) bind() *net.UnixConn {
+	m.t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: m.name, Net: "unixgram"})
 	if err != nil {
-		t.Fatal(err)
+		m.t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
-	go m.listen(conn)
-	return m
+	m.t.Cleanup(func() { _ = conn.Close() })
+	return conn
 }
 
 func (m *manager) listen(conn *net.UnixConn) {
@@ -41,10 +47,15 @@ func (m *manager) listen(conn *net.UnixConn) {
 		if err != nil {
 			return
 		}
-		m.mu.Lock()
-		m.told = append(m.told, strings.Split(string(buf[:n]), "\n")...)
-		m.mu.Unlock()
+		m.hear(strings.Split(string(buf[:n]), "\n"))
 	}
+}
+
+// hear notes what was told.
+func (m *manager) hear(lines []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.told = append(m.told, lines...)
 }
 
 // env is the environment that a daemon under this manager gets.

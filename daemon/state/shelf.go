@@ -18,14 +18,15 @@ func (s *Slot) Shelve(base int64, data []byte) {
 		s.at.base.Store(base)
 		return
 	}
-	if s.at.base.Load() != base || have > len(data) {
+	if s.at.base.Load() != base {
 		have = 0
 	}
+	have = min(have, len(data)) // a process that was killed may have kept more than it took
 	s.Extend(base, have, data[have:])
 }
 
-// Extend is Shelve for data of which the first have bytes are kept already, by the calls before: more is the rest of it. It says whether
-// all is kept.
+// Extend is Shelve for data of which the first have bytes are kept already, by the calls before, perhaps with more behind them that a
+// process had not taken when it was killed: more is the rest of it. It reports whether all is kept.
 func (s *Slot) Extend(base int64, have int, more []byte) (kept bool) {
 	if s == nil || s.file.header().shelves == 0 {
 		return false
@@ -34,7 +35,7 @@ func (s *Slot) Extend(base int64, have int, more []byte) (kept bool) {
 		s.empty()
 		s.at.base.Store(base)
 	}
-	if !s.keeps(base, have) || have+len(more) > shelfSize || !s.write(more, have) {
+	if s.at.base.Load() != base || int64(have) > s.at.shelved.Load() || have+len(more) > shelfSize || !s.write(more, have) {
 		s.empty() // what is not kept is lost in a crash, and in no other way
 		return false
 	}

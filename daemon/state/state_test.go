@@ -224,6 +224,13 @@ func TestTheShelf(t *testing.T) {
 	if !s.Shelved(100, 11) || s.Shelved(100, 10) || s.Shelved(99, 11) {
 		t.Error("shelved: want 11 bytes from 100")
 	}
+	memory := f.fd
+	f.fd = -1                        // nothing can be written, so nothing is thrown away to be written again
+	s.Shelve(100, []byte("hello w")) // of a process that goes on where the one before was killed
+	f.fd = memory
+	if got, _ := s.Shelf(107); string(got) != "hello w" {
+		t.Errorf("the next process, which has taken less: got %q, want %q", got, "hello w")
+	}
 	s.Shelve(200, []byte("next"))
 	if got, base := s.Shelf(204); string(got) != "next" || base != 200 {
 		t.Errorf("the next message: got %q from %d", got, base)
@@ -273,5 +280,35 @@ func TestAFileWithoutShelves(t *testing.T) {
 	}
 	if got, _ := s.Shelf(10); got != nil {
 		t.Errorf("got %q on a shelf, want none", got)
+	}
+}
+
+// TestAShelfIsExtended from where a process is, which may have taken less from the socket than the one before had kept.
+func TestAShelfIsExtended(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		base int64
+		have int
+		more string
+		kept bool
+		want string // of what is kept
+	}{
+		{"behind all that is kept", 100, 6, " there", true, "hello  there"},
+		{"behind some of what is kept", 100, 3, "lo!", true, "hello!"},
+		{"before what is kept", 100, 0, "hello, you", true, "hello, you"},
+		{"behind a gap", 100, 7, "x", false, ""},
+		{"at another place", 200, 6, "x", false, ""},
+		{"anew at another place", 200, 0, "next", true, "next"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newFile(t, 1).Take(7)
+			s.Shelve(100, []byte("hello "))
+			if kept := s.Extend(c.base, c.have, []byte(c.more)); kept != c.kept {
+				t.Errorf("kept: got %v, want %v", kept, c.kept)
+			}
+			if got, _ := s.Shelf(c.base + int64(len(c.want))); string(got) != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
 	}
 }
