@@ -15,24 +15,12 @@ func (d *document) check(c *Config, top table, tables []table) {
 	d.checkFiles(c)
 	d.checkSizes(c, tables)
 	d.checkExec(c, tables)
-	d.checkSurvival(c)
 	d.checkSwitchedOff(c)
 }
-
-// packagedFiles is LimitNOFILE= of the packaged unit.
-const packagedFiles = 65536
 
 // SurvivalFiles is how many descriptors a process needs so that as many clients outlive it, by a ring of them that has each twice at
 // times.
 func SurvivalFiles(clients int) int { return 2*clients + 2000 }
-
-// checkSurvival warns of more clients than the packaged unit lets survive.
-func (d *document) checkSurvival(c *Config) {
-	at := d.at("limits", "clients")
-	if need := SurvivalFiles(c.Limits.Clients); c.Survive && !d.failed[at.path] && need > packagedFiles {
-		at.warn("is %d: that so many outlive a restart (survive) takes LimitNOFILE=%d in the unit, which has %d as packaged", c.Limits.Clients, need, packagedFiles)
-	}
-}
 
 // checkFiles keeps what clients send apart from what the daemon says.
 func (d *document) checkFiles(c *Config) {

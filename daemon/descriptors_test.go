@@ -1,7 +1,11 @@
 package daemon
 
 import (
+	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -51,10 +55,7 @@ func TestWithoutDescriptorsThoseWhoWaitAreRefused(t *testing.T) {
 
 func TestDescriptorsAreCountedAgainstClients(t *testing.T) {
 	d := newDesk(t, nil)
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
+	limit := descriptorLimit()
 	for _, c := range []struct {
 		name   string
 		change func(*config.Config)
@@ -70,10 +71,10 @@ func TestDescriptorsAreCountedAgainstClients(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := defaults(c.change)
-			cfg.Limits.Clients = int(limit.Cur) // which is too much: some are ours
+			cfg.Limits.Clients = limit // which is too much: some are ours
 			got := d.srv.affordable(cfg)
-			if most := (int(limit.Cur) - sparedDescriptors) / c.each; got > most || got < most/2 {
-				t.Errorf("%d descriptors: got %d clients, want not quite %d", limit.Cur, got, most)
+			if most := (limit - sparedDescriptors) / c.each; got > most || got < most/2 {
+				t.Errorf("%d descriptors: got %d clients, want not quite %d", limit, got, most)
 			}
 			d.log.await(t, "there are too few descriptors for limits.clients")
 			cfg.Limits.Clients = 3
@@ -81,5 +82,78 @@ func TestDescriptorsAreCountedAgainstClients(t *testing.T) {
 				t.Errorf("got %d clients, want the 3 of the configuration", got)
 			}
 		})
+	}
+}
+
+// TestClientsAreNoDescriptorsOfOurs, however many each takes: with clients or without, the capacity and the advice are the same.
+func TestClientsAreNoDescriptorsOfOurs(t *testing.T) {
+	cfg := defaults(byProcess)
+	cfg.Limits.Clients = descriptorLimit() // which is too much: some are ours
+	d := newDesk(t, byProcess).open()
+	before := d.srv.affordable(cfg)
+	_, advice, _ := strings.Cut(d.log.line("there are too few descriptors", fmt.Sprintf(" clients=%d ", cfg.Limits.Clients)), "msg=")
+	for range 5 {
+		d.greeted()
+	}
+	if after := d.srv.affordable(cfg); after != before {
+		t.Errorf("affordable: got %d clients, want %d as before", after, before)
+	}
+	if n := strings.Count(d.log.String(), advice); n != 2 {
+		t.Errorf("log: got %q %d times, want twice:\n%s", advice, n, d.log)
+	}
+}
+
+// TestAReloadMayComeWhileClientsAreShed, and while others are let in, at every listener: the race detector sees what they share.
+func TestAReloadMayComeWhileClientsAreShed(t *testing.T) {
+	t.Parallel()
+	const rounds = 50
+	cfg := defaults(func(cfg *config.Config) {
+		cfg.Record.File = filepath.Join(t.TempDir(), "records.log")
+		other := cfg.Listeners[0]
+		other.Name = "other"
+		cfg.Listeners = append(cfg.Listeners, other)
+	})
+	d := &daemon{cfg: cfg}
+	if err := d.open(nil, new(safeBuffer)); err != nil {
+		t.Fatal(err)
+	}
+	d.fail = func(err error) { t.Error(err) }
+	for _, ln := range d.lns {
+		d.start(ln)
+	}
+	defer func() {
+		_ = d.srv.Shutdown(over())
+		d.serving.Wait()
+		if err := d.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var busy sync.WaitGroup
+	for _, ln := range d.lns {
+		a, err := newAcceptor(d.srv, ln)
+		if err != nil {
+			t.Fatal(err)
+		}
+		busy.Go(func() {
+			for range rounds {
+				a.shed()
+			}
+		})
+		busy.Go(func() {
+			for range rounds { // each is let in or refused
+				_, _ = io.ReadFull(dial(t, ln.addr.String(), nil), make([]byte, 1))
+			}
+		})
+	}
+	busy.Go(func() {
+		for range rounds {
+			if err := d.apply(t.Context(), cfg); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	busy.Wait()
+	if d.srv.spare.file == nil {
+		t.Error("no descriptor is kept for the next time")
 	}
 }

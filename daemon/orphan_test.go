@@ -34,7 +34,7 @@ func TestWithoutADaemonNothingIsTaken(t *testing.T) {
 			eventually(t, func() bool { return unread(uintptr(fd)) == len(c.say) }, func() { t.Error("the bytes do not arrive") })
 			k := orphanedClerk(t)
 			settings := config.Default().Listeners[0]
-			settings.Banner, settings.Framing = "", c.framing
+			settings.Banner, settings.Framing = config.Bytes{}, c.framing
 			k.listener.configure(settings)
 			s := beginSession(k.server, k.listener, record.Source{})
 			if err := s.setModel(dup(t, fd)); err != nil {

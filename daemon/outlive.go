@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -85,14 +86,20 @@ func (d *daemon) survival(stored []systemd.Socket) (*survival, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n, bound := v.ring.Capacity(); v.keep && v.stored && n < d.srv.slots.most() { // the surplus waits, and is told of already
-		d.log.Warn("not as many clients can outlive the daemon as there may be",
-			"clients", d.cfg.Limits.Clients, "outlive", n, "bound", bound, "needed", fmt.Sprintf("LimitNOFILE=%d", config.SurvivalFiles(d.cfg.Limits.Clients)))
-	}
+	v.tellCapacity(d.log.Logger, d.srv.slots.most(), d.cfg.Limits.Clients)
 	if v.state, err = d.openState(files); err != nil {
 		d.log.Warn("the next process will know less of clients", "err", err)
 	}
 	return v, nil
+}
+
+// tellCapacity warns when of the clients that are served at once, which are wanted or fewer, not all can outlive us. Of those
+// beyond, who wait, another warning tells.
+func (v *survival) tellCapacity(log *slog.Logger, served, wanted int) {
+	if n, bound := v.ring.Capacity(); v.keep && v.stored && n < served {
+		log.Warn("not as many clients can outlive the daemon as there may be", "clients", wanted, "outlive", n,
+			"bound", bound, "descriptors", descriptorLimit(), "needed", fmt.Sprintf("LimitNOFILE=%d", config.SurvivalFiles(wanted)))
+	}
 }
 
 // pick are the stored descriptors of that name.

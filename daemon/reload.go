@@ -124,6 +124,7 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	d.srv.events.Store(cfg.Record.Events)
 	if v := d.srv.survival; v != nil {
 		v.ring.SetAge(cfg.SurviveAfter)
+		v.tellCapacity(d.log.Logger, d.srv.slots.most(), cfg.Limits.Clients)
 	}
 	d.cfg = inForce(d.cfg, cfg)
 	d.retryNow()

@@ -33,6 +33,7 @@ type Server struct {
 	refusals      refusals
 	silent        silent
 	spare         spare
+	ownFDs        int // descriptors that are no client's, counted before there were any; 0: not counted. Of the goroutine that configures
 	partials      *partials
 	notes         *notes       // of a session's process: what the daemon keeps for it; nil: the session's slot does
 	records       atomic.Int64 // messages written

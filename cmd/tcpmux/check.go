@@ -57,7 +57,7 @@ func check(path string, asked bool, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range fileWarnings(cfg) {
+	for _, w := range append(fileWarnings(cfg), unitWarnings(cfg)...) {
 		fmt.Fprintf(stderr, "warning: %s\n", w)
 	}
 	if stdout == nil {

@@ -331,6 +331,33 @@ func TestTooFewDescriptorsKeepClientsWaiting(t *testing.T) {
 	}
 }
 
+// TestAReloadChangesNoCapacity though each client costs several descriptors: as many are let in afterwards as before.
+func TestAReloadChangesNoCapacity(t *testing.T) {
+	dir := t.TempDir()
+	config := settings(t, dir, "127.0.0.1:0", "model = \"process\"\nlimits.clients = 40", "")
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n 180; exec "$0" "$@"`, built, "run", "--config", config)
+	d, address := started(t, cmd)
+	var conns []*net.TCPConn
+	come := func(n int) {
+		t.Helper()
+		for range n {
+			conns = append(conns, greeted(t, address))
+		}
+	}
+	come(40)
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	d.hear("msg=\"configuration reloaded\"")
+	for _, conn := range conns[:20] {
+		_ = conn.Close()
+	}
+	come(20)
+	if got := d.stops(dir); strings.Contains(d.seen, "there are too few descriptors") {
+		t.Errorf("got a warning of too few descriptors, want none: %q, %q", d.seen, tail(got))
+	}
+}
+
 // cpuTime is how long a process has been at work (proc(5), /proc/PID/stat): a clock tick is a hundredth of a second.
 func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
