@@ -14,7 +14,7 @@ import (
 	"tcpmux/daemon/systemd"
 )
 
-// The exit statuses besides 0. 64 and 78 are those of sysexits.h; the unit does not restart after them. Go's panics use 2.
+// The exit statuses besides 0. 64 and 78 are those of sysexits.h. Go's panics use 2, after which the unit makes no pause.
 const (
 	statusFailed = 1
 	statusUsage  = 64

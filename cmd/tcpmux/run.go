@@ -39,7 +39,7 @@ A listener that cannot be served, as its address is in use, systemd passed in no
 there, keeps no other from being served. It is logged, shown by "systemctl status" and tried again; new clients wait for it.
 
 Exit status: 0 when drained, 1 when it could not serve, 78 when the configuration is not right: "tcpmux check" tells more. That
-is 1 too while clients of the process before wait, as systemd would drop them after 78.`,
+is 1 too while clients of the process before wait, for the sake of units that are not started again after 78.`,
 		Example: `  tcpmux run                              # as in /etc/tcpmux.toml
   tcpmux run --config ./tcpmux.toml       # records go where [record] file says
   systemctl start tcpmux.socket           # what the package does instead`,

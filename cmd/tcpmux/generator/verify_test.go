@@ -39,7 +39,7 @@ func TestSystemdAnalyzeVerify(t *testing.T) {
 // shipped copies the units of the package, with a program that exists.
 func shipped(t *testing.T, dir string) {
 	t.Helper()
-	for _, name := range []string{mainSocket, service, "tcpmux-ports.service"} {
+	for _, name := range []string{mainSocket, service, "tcpmux-ports.service", "tcpmux-pause.service"} {
 		text, err := os.ReadFile(filepath.Join(shippedUnits, name))
 		if err != nil {
 			t.Fatal(err)
