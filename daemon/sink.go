@@ -77,6 +77,9 @@ func fileOptions(cfg config.Config, path string) record.FileOptions {
 
 // fileHint names the next step when the record file cannot be opened.
 func fileHint(err error) string {
+	if _, ok := errors.AsType[*record.LockError](err); ok {
+		return "" // it has its own
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return " (its directory is not there: make it; one that was removed under the packaged unit comes back by systemctl restart tcpmux)"

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -66,6 +67,11 @@ func (f *File) follow() error {
 		return f.opt.fail("stat", cause(err))
 	}
 	if names(f.opt.Path, f.f) {
+		err := f.lock.renew()
+		if _, held := errors.AsType[heldError](err); held {
+			f.looked = time.Time{} // again at the next write: two writers would overwrite each other's lines
+			return f.opt.fail("write", err)
+		}
 		shorter := ours.Size() < f.size
 		f.size = ours.Size()
 		if shorter {

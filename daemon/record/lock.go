@@ -7,62 +7,142 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// lock is an flock(2) beside a file, held for as long as the file is ours: two writers would overwrite and rotate away each
-// other's lines. It names its holder.
+// lock is an flock(2) on a file next to a record file. It is held for as long as the record file is ours: two writers would
+// overwrite and rotate away each other's lines. Only the owner may open the lock file, since whoever may open it may lock it.
 type lock struct {
 	path string
 	file *os.File
 }
 
+// LockError reports that the lock next to a record file cannot be taken. Its text ends with the next step.
+type LockError struct {
+	Path string // of the lock file
+	Err  error
+}
+
+func (e *LockError) Error() string { return fmt.Sprintf("lock file %q: %v", e.Path, e.Err) }
+
+// Unwrap returns the cause.
+func (e *LockError) Unwrap() error { return e.Err }
+
+// heldError is the error of a lock that another has.
+type heldError struct{ error }
+
+func (e heldError) Unwrap() error { return e.error }
+
 // lockBeside takes the lock for the file at path.
 func lockBeside(path string) (*lock, error) {
-	l := &lock{path: filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".lock")}
+	l := &lock{path: hidden(path, ".lock")}
 	return l, l.take()
 }
 
-// take takes the lock. It starts over when the holder before us has removed the file under our hands.
+// hidden is the path of a file of ours that belongs to the one at path.
+func hidden(path, suffix string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+suffix)
+}
+
+// take takes the lock. It starts over when the previous holder has removed the file meanwhile.
 func (l *lock) take() error {
 	for {
-		f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o640)
+		f, err := l.open()
 		if err != nil {
 			return err
 		}
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 			if errors.Is(err, unix.EWOULDBLOCK) {
-				err = inUse(f)
+				err = heldError{l.inUse(f)}
 			}
-			return errors.Join(err, f.Close())
+			_ = f.Close() // nothing was written
+			return err
 		}
 		if !names(l.path, f) {
-			_ = f.Close() // it was nobody's any more
+			_ = f.Close() // it is nobody's any more
 			continue
 		}
-		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-		if err := errors.Join(err, f.Truncate(int64(len(strconv.Itoa(os.Getpid()))+1))); err != nil {
-			return errors.Join(err, f.Close())
-		}
+		_ = f.Truncate(0)                                           // the holder's number is a courtesy: the lock is held
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0) // without it too, as on a full disk
 		l.file = f
 		return nil
 	}
 }
 
-// inUse is the error that names the holder.
-func inUse(f *os.File) error {
-	b, _ := io.ReadAll(io.LimitReader(f, 32)) // without it the holder has no name
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+// open opens the lock file, or makes it, and takes from all others the right to open it.
+func (l *lock) open() (*os.File, error) {
+	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
-		return errors.New("is in use by another process")
+		return nil, l.denied(err)
 	}
-	if pid == os.Getpid() {
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("is not a regular file: remove it")
+	}
+	if err != nil {
+		return nil, errors.Join(&LockError{l.path, cause(err)}, f.Close())
+	}
+	if info.Mode().Perm() != 0o600 {
+		_ = f.Chmod(0o600) // it fails where a file system has no permissions, and those who have locked it already are named
+	}
+	return f, nil
+}
+
+// denied names the lock file where it is what stands in the way, not its directory.
+func (l *lock) denied(err error) error {
+	info, serr := os.Lstat(l.path)
+	switch {
+	case serr != nil && (errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist)), errors.Is(err, unix.EROFS):
+		return err
+	case serr == nil && errors.Is(err, fs.ErrPermission):
+		err = fmt.Errorf("%w, as it belongs to user %d and not to %d: end what that user has writing the record file, then remove the lock file",
+			cause(err), info.Sys().(*syscall.Stat_t).Uid, os.Geteuid())
+	case errors.Is(err, unix.ELOOP):
+		err = errors.New("is a symbolic link: remove it")
+	}
+	return &LockError{l.path, cause(err)}
+}
+
+// inUse is the error that names the holder of the lock.
+func (l *lock) inUse(f *os.File) error {
+	b, _ := io.ReadAll(io.LimitReader(f, 32)) // without it the holder has no name
+	writer, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	holders := flockers(f)
+	if len(holders) == 0 && writer > 0 && !errors.Is(unix.Kill(writer, 0), unix.ESRCH) {
+		holders = []int{writer} // the kernel does not tell (proc(5), subset=pid)
+	}
+	switch {
+	case slices.Contains(holders, os.Getpid()):
 		return errors.New("is in use already, by this process: a log and records never share a file")
+	case slices.Contains(holders, writer):
+		return fmt.Errorf("is in use by process %d: two that write would overwrite each other's lines", writer)
+	case len(holders) > 0:
+		return &LockError{l.path, fmt.Errorf("is locked by process %d, which does not write the record file: end that process", holders[0])}
 	}
-	return fmt.Errorf("is in use by process %d: two that write would overwrite each other's lines", pid)
+	return &LockError{l.path, errors.New("is locked by a process that does not write the record file: end it (root finds it with fuser -v)")}
+}
+
+// flockers are the processes that hold an flock on the file, as far as the kernel tells (proc_locks(5)).
+func flockers(f *os.File) (pids []int) {
+	var st unix.Stat_t
+	text, err := os.ReadFile("/proc/locks")
+	if err != nil || unix.Fstat(int(f.Fd()), &st) != nil {
+		return nil
+	}
+	inode := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
+	for line := range strings.Lines(string(text)) { // 1: FLOCK  ADVISORY  WRITE 3568 fd:00:2531452 0 EOF
+		if w := strings.Fields(line); len(w) > 5 && w[1] == "FLOCK" && w[5] == inode {
+			if pid, err := strconv.Atoi(w[4]); err == nil && pid > 0 {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
 }
 
 // renew takes the lock anew when its file was deleted or moved.
