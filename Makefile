@@ -7,6 +7,8 @@ SUITE    ?= bookworm
 GO       ?= go
 
 TOOLS := $(CURDIR)/build/tools
+# See daemon/signals: without it a signal can end the daemon while it starts.
+ENTRY := -E tcpmux/daemon/signals.entry
 
 export ARCH = $(patsubst arm,arm$(shell $(GO) env GOARM),$(shell $(GO) env GOARCH))
 # Every time stamp in the package, so that the same source gives the same bytes.
@@ -19,7 +21,7 @@ help: ## what each target does
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
 build: ## build/tcpmux, one static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o build/tcpmux ./cmd/tcpmux
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) $(ENTRY)' -o build/tcpmux ./cmd/tcpmux
 
 run: build ## serve on 127.0.0.1:12345 and show the records as they come; Ctrl-C ends it
 	@packaging/run build/tcpmux
@@ -54,7 +56,7 @@ e2e: ## the package on a systemd booted in namespaces, that of Debian SUITE=book
 	rm -rf build/e2e && mkdir -p build/e2e/journal
 	$(MAKE) deb VERSION=0.0.1 && mv build/tcpmux_0.0.1_*.deb build/e2e/old.deb
 	$(MAKE) deb && cp build/tcpmux_$(VERSION)_$(ARCH).deb build/e2e/new.deb
-	CGO_ENABLED=0 $(GO) build -tags crashtest -o build/e2e/crashing ./cmd/tcpmux
+	CGO_ENABLED=0 $(GO) build -tags crashtest -ldflags '$(ENTRY)' -o build/e2e/crashing ./cmd/tcpmux
 	RIG_SUITE=$(SUITE) $(GO) test -tags e2e -count 1 -parallel 6 ./packaging/e2e
 
 bench: build ## contrib/bench/RESULTS.md: tcpmux, the floor and its peers; RUNS=5, ONLY=tcpmux,socat, WHAT="greet lines"

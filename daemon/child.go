@@ -15,6 +15,7 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/signals"
 )
 
 // ChildName is the argv[0] of a process that serves clients, one at a time: whoever is started under it calls Child and nothing else.
@@ -33,6 +34,7 @@ const (
 func Child(args []string) int {
 	// They are for the daemon, which gives its orders; a terminal or a service manager may signal the whole group.
 	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)
+	signals.Deliver()
 	if err := serveChild(args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "tcpmux: session process: %v\n", err)
 		return 1

@@ -14,13 +14,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpmux/daemon"
+	"tcpmux/daemon/signals"
 )
 
 func main() {
 	if os.Args[0] == daemon.StarterName {
+		signals.Deliver()
 		os.Exit(daemon.Start(os.Args))
 	}
 	if os.Args[0] == trialName {
+		signals.Deliver()
 		os.Exit(becomeTrial(os.Args))
 	}
 	// A reader that goes away is an error of the write, told or not by whoever wrote, and never the end of a daemon. Not Ignore:
@@ -30,6 +33,7 @@ func main() {
 		os.Exit(daemon.Child(os.Args))
 	}
 	if filepath.Base(os.Args[0]) == generatorName {
+		signals.Deliver()
 		os.Exit(generate(os.Args[1:], os.Stderr))
 	}
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -40,7 +44,17 @@ func run(ctx context.Context, args []string, stdin, stdout, stderr *os.File) int
 	root := command(stdin, stdout, stderr)
 	root.SetArgs(append([]string{}, args...)) // never nil: cobra would take os.Args
 	started := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		started = true
+		if cmd.Name() != "run" { // it has to ask for its signals first
+			signals.Deliver()
+		}
+	}
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		signals.Deliver()
+		help(cmd, args)
+	})
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !started {
 		err = &usageError{err} // cobra's complaints have no type of their own

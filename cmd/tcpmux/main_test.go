@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tcpmux/daemon/signals"
 )
 
 // built is the program under test.
@@ -29,7 +31,9 @@ func buildAndTest(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	built = filepath.Join(dir, "tcpmux")
-	if out, err := exec.Command("go", "build", "-ldflags", "-X main.version=1.2.3", "-o", built, ".").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-ldflags", "-X main.version=1.2.3 -E "+signals.Entry, "-o", built, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is packaged
+	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}

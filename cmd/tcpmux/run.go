@@ -12,6 +12,7 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon"
+	"tcpmux/daemon/signals"
 	"tcpmux/daemon/systemd"
 )
 
@@ -28,6 +29,8 @@ send at a restart, leaves clients to the next process instead (survive), where s
 cannot go on, get drain_timeout then too, and everybody else is served until they have finished. A second signal ends it at once,
 with status 1. SIGHUP reads the configuration anew, under live clients; one with a fault changes nothing. SIGUSR1 has it let go of
 record and log files that were moved away, and make them anew, as logrotate(8) needs.
+
+A signal that comes while it starts, or while another program takes its place, is obeyed once it can be.
 
 SIGUSR2 is for those who run it without systemd: the program that is now installed takes the place of this one, as the same
 process, and goes on with listeners and clients (survive). It has to take the configuration first ("tcpmux check", within 10
@@ -73,6 +76,7 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 		return again()
 	})
 	defer unhook()
+	signals.Deliver()
 	cfg, err := loadToStart(path, asked, stderr)
 	if err != nil && systemd.Waiting() {
 		return errors.Join(err, errClientsWait)

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"time"
 
 	"tcpmux/daemon"
+	"tcpmux/daemon/signals"
 	"tcpmux/daemon/systemd"
 )
 
@@ -39,6 +41,8 @@ func rehearse(program, path string, asked bool) error {
 
 // succeed has the program take our place once it has shown that it can. It returns only when it could not, and why.
 func succeed(ctx context.Context, program string, b *daemon.Bequest) error {
+	came := untilExec()
+	defer signal.Stop(came)
 	tried, err := os.Stat(program)
 	if err == nil && ctx.Err() == nil { // who is to stop begins nothing
 		err = try(ctx, program, b)
@@ -53,5 +57,16 @@ func succeed(ctx context.Context, program string, b *daemon.Bequest) error {
 	if err != nil {
 		return err
 	}
-	return os.NewSyscallError("execve", syscall.Exec(program, os.Args, append(os.Environ(), assignment)))
+	return signals.Exec(program, os.Args, append(os.Environ(), assignment), came)
+}
+
+// untilExec returns a channel for signals.Exec.
+func untilExec() chan os.Signal {
+	came := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		if !signal.Ignored(s) {
+			signal.Notify(came, s)
+		}
+	}
+	return came
 }
