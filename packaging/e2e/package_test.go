@@ -78,7 +78,10 @@ func TestRemoveReinstallPurge(t *testing.T) {
 		t.Errorf("reinstalled with a changed configuration: %v", err)
 	}
 
-	r.run("dpkg", "--purge", "tcpmux")
+	said := r.run("dpkg", "--purge", "tcpmux")
+	if strings.Contains(said, "warning") || !strings.Contains(said, "tcpmux: /var/log/tcpmux and the user tcpmux are kept; to remove them: ") {
+		t.Errorf("purge: got %q, want what it keeps, and no warning", said)
+	}
 	r.mustRefuse(port)
 	if got := r.traces(); got != "" {
 		t.Errorf("purged: got traces\n%s", got)
@@ -90,7 +93,9 @@ func TestRemoveReinstallPurge(t *testing.T) {
 
 func TestPurgeWithoutRecordsLeavesNothing(t *testing.T) {
 	r := installed(t)
-	r.run("dpkg", "--purge", "tcpmux")
+	if said := r.run("dpkg", "--purge", "tcpmux"); strings.Contains(said, "warning") || strings.Contains(said, "kept") {
+		t.Errorf("purge: got %q, want no warning, and that nothing is kept", said)
+	}
 	if _, err := os.Stat(r.path("/var/log/tcpmux")); !os.IsNotExist(err) {
 		t.Errorf("/var/log/tcpmux: got %v, want it gone", err)
 	}
