@@ -134,12 +134,16 @@ func (d *daemon) open(sockets []systemd.Socket, stderr io.Writer) (err error) {
 // openListeners finds out which listeners can be served.
 func (d *daemon) openListeners(sockets []systemd.Socket) {
 	d.rules = make(rulesFiles)
-	d.lns, d.left = listenersOf(d.cfg.Listeners, sockets)
+	ipv6 := config.HasIPv6()
+	d.lns, d.left = listenersOf(d.cfg.Listeners, sockets, ipv6)
 	for _, ln := range d.lns {
 		d.tryFirst(ln)
 	}
 	for _, c := range d.cfg.Listeners {
 		warnOfDisagreement(c, d.lns, d.log.Logger)
+		if len(sockets) == 0 && len(c.Addresses(ipv6)) < len(c.Address) {
+			d.log.Info("all addresses are those of IPv4: there is no IPv6", "listener", c.Name)
+		}
 	}
 }
 

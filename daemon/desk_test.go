@@ -109,7 +109,7 @@ func listen(cfg []config.Listener, sockets []systemd.Socket, log *slog.Logger) (
 // listenAnyhow binds all listeners, also those whose programs cannot be started.
 func listenAnyhow(t *testing.T, cfg config.Config) []*listener {
 	t.Helper()
-	lns, _ := listenersOf(cfg.Listeners, nil)
+	lns, _ := listenersOf(cfg.Listeners, nil, true)
 	for _, ln := range lns {
 		if err := cmp.Or(ln.bind(), ln.prepare(), ln.setBacklog()); err != nil {
 			t.Fatal(err)

@@ -28,7 +28,7 @@ func (p *passed) String() string { return fmt.Sprintf("socket %q (%s)", p.name, 
 
 // inherit gives every socket to a listener: by name, else by address, else in order when the counts agree. What is left over of the
 // listeners has no socket, and of the sockets an error that names it.
-func inherit(cfg []config.Listener, sockets []systemd.Socket) (lns []*listener, left []error) {
+func inherit(cfg []config.Listener, sockets []systemd.Socket, ipv6 bool) (lns []*listener, left []error) {
 	var given []*passed
 	for _, s := range sockets {
 		p, err := examine(s)
@@ -46,8 +46,11 @@ func inherit(cfg []config.Listener, sockets []systemd.Socket) (lns []*listener, 
 			lns = append(lns, newListener(c, p.file, !p.ours))
 			lns[len(lns)-1].addr = p.addr
 		}
+		bindable := c.Addresses(ipv6 && !managed) // systemd opens all that there are
 		for _, address := range wants[c.Name] {
-			lns = append(lns, unbound(c, address, managed))
+			if slices.Contains(bindable, address) {
+				lns = append(lns, unbound(c, address, managed))
+			}
 		}
 	}
 	for _, p := range surplus {

@@ -74,13 +74,14 @@ func framingOf(c config.Listener) framing.Spec {
 func (ln *listener) String() string { return fmt.Sprintf("listener %q (%s)", ln.name, ln.addr) }
 
 // listenersOf returns a listener for each address: with the sockets that systemd passed in, or, if it passed none, to be bound. Those
-// for which there is no socket are listeners without one. The errors are of the sockets that are left over.
-func listenersOf(cfg []config.Listener, sockets []systemd.Socket) (lns []*listener, left []error) {
+// for which there is no socket are listeners without one. The errors are of the sockets that are left over. Without ipv6 we can bind no
+// address of that.
+func listenersOf(cfg []config.Listener, sockets []systemd.Socket, ipv6 bool) (lns []*listener, left []error) {
 	if len(sockets) > 0 {
-		lns, left = inherit(cfg, sockets)
+		lns, left = inherit(cfg, sockets, ipv6)
 	} else {
 		for _, c := range cfg {
-			for _, address := range c.Address {
+			for _, address := range c.Addresses(ipv6) {
 				lns = append(lns, unbound(c, address, false))
 			}
 		}
@@ -114,6 +115,7 @@ const remakeSockets = "systemctl daemon-reload && systemctl restart tcpmux.socke
 // warnOfDisagreement says in one line when a listener is not served where the configuration has it, but where systemd's
 // sockets are.
 func warnOfDisagreement(c config.Listener, lns []*listener, log *slog.Logger) {
+	least := c.Addresses(false) // our sandbox has no IPv6, whatever the machine has
 	var served []string
 	agree := true
 	for _, ln := range lns {
@@ -123,9 +125,10 @@ func warnOfDisagreement(c config.Listener, lns []*listener, log *slog.Logger) {
 		if ln.name == c.Name {
 			served = append(served, ln.addr.String())
 			agree = agree && slices.ContainsFunc(c.Address, func(a string) bool { return sameAddress(a, ln.addr) })
+			least = slices.DeleteFunc(least, func(a string) bool { return sameAddress(a, ln.addr) })
 		}
 	}
-	if !agree || len(served) != len(c.Address) {
+	if !agree || len(least) > 0 {
 		log.Warn("systemd passed in sockets that differ from the configuration; the sockets are served until "+remakeSockets,
 			"listener", c.Name, "served", strings.Join(served, " "), "configured", strings.Join(c.Address, " "))
 	}

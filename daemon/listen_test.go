@@ -315,6 +315,42 @@ func TestErrorsOfBindNameTheListener(t *testing.T) {
 	}
 }
 
+// TestWithoutIPv6AllAddressesAreThoseOfIPv4: ":12345" is served there, by a socket of our own and by one of systemd's.
+func TestWithoutIPv6AllAddressesAreThoseOfIPv4(t *testing.T) {
+	own := wants([]string{"tcpmux", "0.0.0.0:0", "[::]:0"})
+	lns, left := listenersOf(own, nil, false)
+	if len(lns) != 1 || len(left) != 0 || lns[0].address != "0.0.0.0:0" {
+		t.Errorf("sockets of our own: got %v and %v, want that of IPv4", lns, left)
+	}
+	for _, name := range []string{"tcpmux", ""} {
+		socket := bound(t, "tcp4", "0.0.0.0:0")
+		port := localPort(t, socket)
+		passed, log := wants([]string{"tcpmux", "0.0.0.0:" + port, "[::]:" + port}), &page{}
+		for _, ipv6 := range []bool{false, true} { // in the sandbox there is none either way
+			lns, left := listenersOf(passed, []systemd.Socket{{Name: name, File: socket}}, ipv6)
+			if len(lns) != 1 || len(left) != 0 || lns[0].file == nil {
+				t.Fatalf("a socket %q of systemd's: got %v and %v, want it served", name, lns, left)
+			}
+			warnOfDisagreement(passed[0], lns, slog.New(slog.NewTextHandler(log, nil)))
+			_ = lns[0].file.Close()
+		}
+		if log.String() != "" {
+			t.Errorf("a socket %q of systemd's: got %s, want no warning", name, log)
+		}
+	}
+}
+
+func localPort(t *testing.T, socket *os.File) string {
+	t.Helper()
+	ln, err := net.FileListener(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	return port
+}
+
 func TestSocketsThatDifferFromTheConfigurationAreServedAndTold(t *testing.T) {
 	for _, c := range []struct {
 		name, address string

@@ -30,7 +30,7 @@ func generate(args []string, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "usage: %s [--config FILE] NORMAL-DIR EARLY-DIR LATE-DIR\n", generatorName)
 		return statusUsage
 	}
-	err := generator.Run(*path, flags.Arg(0))
+	err := generator.Run(*path, flags.Arg(0), config.HasIPv6())
 	if err == nil {
 		return 0
 	}

@@ -15,6 +15,7 @@
 # RIG_STATE   where rigs keep what they are; default below RIG_ROOTFS's directory
 # RIG_TETHER  a process: when it dies, the rig dies
 # RIG_SIZE    how much a rig may write, default 2g; it is memory
+# RIG_PREFIX  a command that becomes what it is given as further arguments, in front of the rig's first process
 set -eu
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tcpmux-e2e
@@ -209,7 +210,8 @@ _boot() {
 	mkdir -p /sys/fs/cgroup/payload
 	echo $$ >/sys/fs/cgroup/payload/cgroup.procs
 	# A cgroup namespace made from within payload: systemd takes that for the root.
-	exec unshare --cgroup bash "$self" _init "$root"
+	# shellcheck disable=SC2086 # a command and its arguments
+	exec ${RIG_PREFIX:-} unshare --cgroup bash "$self" _init "$root"
 }
 # replace FILE TEXT ROOT puts TEXT in a file's place, which lives on without a name.
 replace() {

@@ -53,13 +53,13 @@ type rig struct {
 	talkers []*talker
 }
 
-// boot starts a machine without the package, beside the other tests.
-func boot(t *testing.T) *rig {
+// boot starts a machine without the package, beside the other tests. env is for boot.sh.
+func boot(t *testing.T, env ...string) *rig {
 	t.Helper()
 	t.Parallel()
 	r := &rig{t: t, name: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), os.Getpid())}
 	cmd := exec.Command("./boot.sh", "up", r.name)
-	cmd.Env = append(os.Environ(), "RIG_TETHER="+strconv.Itoa(os.Getpid()))
+	cmd.Env = append(append(os.Environ(), "RIG_TETHER="+strconv.Itoa(os.Getpid())), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("boot: %v\n%s", err, out)
 	}

@@ -13,10 +13,11 @@ import (
 	"tcpmux/config"
 )
 
-// Run writes the units for the configuration at path below dir, which is the first argument of a systemd.generator(7). A file
+// Run writes the units for the configuration at path below dir, which is the first argument of a systemd.generator(7), on a machine with
+// or without ipv6: a socket unit that systemd cannot open one port of opens none. A file
 // that is not there asks for nothing. With an error from the file nothing has been written, so the shipped units stay in force;
 // its text has a line for each fault. Any other error, none of which is config.ErrInvalid, comes from writing.
-func Run(path, dir string) error {
+func Run(path, dir string, ipv6 bool) error {
 	cfg, err := config.LoadEarly(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -24,7 +25,7 @@ func Run(path, dir string) error {
 	if err != nil {
 		return err
 	}
-	units, err := Units(cfg)
+	units, err := Units(cfg, ipv6)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write what is generated into testdata")
 func generate(t *testing.T, path string) (string, error) {
 	t.Helper()
 	dir := t.TempDir()
-	runErr := Run(path, dir)
+	runErr := Run(path, dir, true)
 	var b strings.Builder
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -91,6 +91,21 @@ func TestNothingIsWritten(t *testing.T) {
 	}
 }
 
+// TestWithoutIPv6AllAddressesAreThoseOfIPv4: a socket unit that systemd cannot open one port of opens none.
+func TestWithoutIPv6AllAddressesAreThoseOfIPv4(t *testing.T) {
+	cfg := config.Default()
+	cfg.Listeners[0].Address = []string{"0.0.0.0:12345", "[::]:12345", "[::]:12346"}
+	for ipv6, want := range map[bool]string{
+		true:  "ListenStream=\nListenStream=0.0.0.0:12345\nListenStream=[::]:12345\nListenStream=[::]:12346\n",
+		false: "ListenStream=\nListenStream=0.0.0.0:12345\nListenStream=[::]:12346\n", // what was asked for by itself is
+	} {
+		units, err := Units(cfg, ipv6)
+		if err != nil || len(units) != 1 || !strings.Contains(units[0].Text, want) {
+			t.Errorf("IPv6 %v: got %v and error %v, want %q", ipv6, units, err, want)
+		}
+	}
+}
+
 func TestNoFileAsksForNothing(t *testing.T) {
 	if written, err := generate(t, filepath.Join(t.TempDir(), "none.toml")); written != "" || err != nil {
 		t.Errorf("got %q and error %v, want nothing and none", written, err)
@@ -102,7 +117,7 @@ func TestCannotWrite(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Run("testdata/default.toml", file); err == nil || errors.Is(err, config.ErrInvalid) {
+	if err := Run("testdata/default.toml", file, true); err == nil || errors.Is(err, config.ErrInvalid) {
 		t.Errorf("got %v, want an error that does not blame the configuration", err)
 	}
 }
@@ -124,7 +139,7 @@ func TestHostileValuesAreRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			hostile := config.Listener{Name: c.listener, Address: []string{c.address}, Backlog: 1}
 			for _, list := range [][]config.Listener{{hostile}, {good, hostile}} {
-				if units, err := Units(config.Config{Listeners: list}); err == nil || units != nil {
+				if units, err := Units(config.Config{Listeners: list}, true); err == nil || units != nil {
 					t.Errorf("got %q and error %v, want no unit and an error", units, err)
 				}
 			}
@@ -136,7 +151,7 @@ func TestHostileValuesAreRefused(t *testing.T) {
 func TestHostilePath(t *testing.T) {
 	cfg := config.Default()
 	cfg.Path = "/etc/%h\n[Socket]\nListenStream=1\\"
-	units, err := Units(cfg)
+	units, err := Units(cfg, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +171,7 @@ func TestSizeIsBounded(t *testing.T) {
 		name := "listener-" + strings.Repeat("x", i%20) + string(rune('a'+i%26))
 		cfg.Listeners = append(cfg.Listeners, config.Listener{Name: name, Address: []string{"127.0.0.1:1"}, Backlog: 1})
 	}
-	units, err := Units(cfg)
+	units, err := Units(cfg, true)
 	if err != nil {
 		t.Fatal(err)
 	}

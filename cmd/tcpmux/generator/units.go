@@ -27,11 +27,11 @@ const (
 // Units returns the drop-in of tcpmux.socket for the first listener and, for each further one, a socket unit that comes and goes
 // with tcpmux.socket. The first is the main listener, or, where address = [] leaves that out, the first [[listener]]: a socket
 // unit without an address would be none. The error joins all that systemd cannot be told and is config.ErrInvalid; there are then no units.
-func Units(cfg config.Config) ([]Unit, error) {
+func Units(cfg config.Config, ipv6 bool) ([]Unit, error) {
 	var ports []port
 	var errs []error
 	for _, l := range cfg.Listeners {
-		p, err := newPort(l)
+		p, err := newPort(l, ipv6)
 		ports = append(ports, p)
 		errs = append(errs, err)
 	}
@@ -144,13 +144,13 @@ func (p port) settings() string {
 // Load lets nothing else through; here it is what stands between a name and a second line of the unit.
 var plainName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`) })
 
-func newPort(l config.Listener) (port, error) {
+func newPort(l config.Listener, ipv6 bool) (port, error) {
 	if !plainName().MatchString(l.Name) {
 		return port{}, fmt.Errorf("listener %q: want a name of letters, digits, dot, dash and underscore", l.Name)
 	}
 	p := port{name: l.Name, backlog: l.Backlog}
 	var errs []error
-	for _, address := range l.Address {
+	for _, address := range l.Addresses(ipv6) {
 		a, err := netip.ParseAddrPort(address)
 		switch {
 		case err != nil:

@@ -20,7 +20,7 @@ func TestSystemdAnalyzeVerify(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			shipped(t, dir)
-			if err := Run(filepath.Join("testdata", name+".toml"), dir); err != nil {
+			if err := Run(filepath.Join("testdata", name+".toml"), dir, true); err != nil {
 				t.Fatal(err)
 			}
 			cmd := exec.Command(analyze, append([]string{"verify", "--man=no"}, units(t, dir)...)...)
