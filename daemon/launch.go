@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -143,6 +144,8 @@ const probeTime = 30 * time.Second
 func (l *launch) probe(as string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
 	defer cancel()
+	runtime.LockOSThread() // it stays our child
+	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, selfExe)
 	cmd.Args, cmd.Dir, cmd.Env = []string{StarterName, probeWord, l.program}, "/", []string{programPath}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: l.credential}

@@ -34,11 +34,14 @@ func startProgram(s *session, env []string, stdin, stdout int) (*program, error)
 	}
 	defer theirs.Close() // the program has its own
 	pidfd := -1
-	pid, _, err := syscall.StartProcess(l.path, l.argv, &syscall.ProcAttr{
-		Dir:   "/",
-		Env:   env,
-		Files: []uintptr{uintptr(stdin), uintptr(stdout), theirs.Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: l.credential, PidFD: &pidfd},
+	pid := 0
+	onLastingThread(func() {
+		pid, _, err = syscall.StartProcess(l.path, l.argv, &syscall.ProcAttr{
+			Dir:   "/",
+			Env:   env,
+			Files: []uintptr{uintptr(stdin), uintptr(stdout), theirs.Fd()},
+			Sys:   &syscall.SysProcAttr{Setsid: true, Credential: l.credential, PidFD: &pidfd},
+		})
 	})
 	if err != nil {
 		heard.discard()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -58,29 +57,6 @@ func startWorker() (*worker, error) {
 	}
 	return w, nil
 }
-
-// onLastingThread calls f on a thread that lives as long as the process. What a thread has started, and is to die with its parent
-// (prctl(2), PR_SET_PDEATHSIG), dies with the thread; and Go's runtime ends those that a session has kept (runtime.LockOSThread).
-func onLastingThread(f func()) {
-	done := make(chan struct{})
-	lastingThread() <- func() {
-		defer close(done)
-		f()
-	}
-	<-done
-}
-
-// lastingThread starts the thread of onLastingThread.
-var lastingThread = sync.OnceValue(func() chan<- func() {
-	calls := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for f := range calls { // they never end
-			f()
-		}
-	}()
-	return calls
-})
 
 // socketPair returns two connected sockets: ours for Go's poller, theirs to be inherited.
 func socketPair() (ours, theirs *os.File, err error) {

@@ -36,7 +36,7 @@ func main() {
 		signals.Deliver()
 		os.Exit(generate(os.Args[1:], os.Stderr))
 	}
-	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(minding(func() int { return run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr) }))
 }
 
 // run is the whole program but for the process around it: it returns the exit status.

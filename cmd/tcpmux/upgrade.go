@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,8 @@ func rehearse(program, path string, asked bool) error {
 	if asked {
 		args = append(args, "--config", path)
 	}
+	runtime.LockOSThread() // it stays our child
+	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
