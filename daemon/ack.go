@@ -37,6 +37,9 @@ var ackLists = sync.Pool{New: func() any { return new(acks) }}
 // owe notes that a message, or a piece of one, which begins at t.offset, is to be acknowledged once it is recorded. A message whose end
 // was not waited for, or is none, is not: its client would take it for whole.
 func (t *talk) owe(m *framing.Message) {
+	if m.Flag == framing.Between { // no message
+		return
+	}
 	t.ack.pieces += int64(m.Len())
 	if m.Flag == framing.Piece {
 		return

@@ -48,7 +48,7 @@ func TestEachMessageIsAcknowledgedOnce(t *testing.T) {
 		{"pieces", "{offset}\n", func(l *config.Listener) { l.MaxMessage = 4 }, "123456789\nx\n1234\n", "0\n10\n12\n"},
 		{"pieces without an end", "{offset}\n", func(l *config.Listener) { l.MaxMessage = 4 }, "123456789", "0\n"},
 		{"NUL", "{offset}\n", func(l *config.Listener) { l.Framing = "nul" }, "a\x00b\n\x00", "0\n2\n"},
-		{"malformed", "{offset}\n", func(l *config.Listener) { l.Framing = "octet-counted" }, "2 ab3 cde!!!", "0\n4\n"},
+		{"malformed", "{offset}\n", func(l *config.Listener) { l.Framing = "octet-counted" }, "2 ab3 cde\x01!!", "0\n4\n"},
 		{"more than a read gives", "{offset}\n", nil, strings.Repeat("x\n", 100_000), offsets(100_000, 2)},
 		{"long", strings.Repeat("{listener}", 102), nil, "a\nb\n", strings.Repeat("tcpmux", 204)},
 	} {

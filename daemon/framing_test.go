@@ -15,6 +15,7 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon/framing"
+	"tcpmux/daemon/record"
 )
 
 // framings are those that a listener can have, each with what frames a message. Chunk has nothing: its messages are what the
@@ -31,6 +32,13 @@ var framings = []struct {
 			return "", "\r\n"
 		}
 		return fmt.Sprintf("%d ", len(data)), ""
+	}},
+	{"octet-counted", nil, func(data string) (string, string) { // with line ends, NUL or spaces behind the message before
+		between := []string{"\n", "\r\n", "\x00", "  "}[len(data)%4]
+		if strings.HasPrefix(data, "<") {
+			return between, "\x00"
+		}
+		return fmt.Sprintf("%s%d ", between, len(data)), ""
 	}},
 	{"length-prefixed", func(l *config.Listener) { l.LengthSize = 1 }, func(data string) (string, string) {
 		return string([]byte{byte(len(data))}), ""
@@ -158,8 +166,12 @@ func TestWhatIsNoWholeMessageIsFlagged(t *testing.T) {
 		{"half of a long one", "octet-counted", "100 abcdefgh", false, []string{" [cut]: abcd", " [eof]: efgh", ": eof, 2 records, 12 bytes"}},
 		{"half a length", "length-prefixed", "\x00\x00\x00\x01a\x00", false, []string{": a", ` [eof]: \x00`, ": eof, 2 records, 6 bytes"}},
 		{"half of a prefixed one", "length-prefixed", "\x00\x00\x00\x03ab", true, []string{" [timeout]: ab", ": idle, 1 records, 6 bytes"}},
-		{"no count", "octet-counted", "1 aGET /\n", false, []string{": a", " [malformed]: GET ", ` [malformed]: /\x0a`, ": malformed, 3 records, 9 bytes"}},
-		{"nothing but a fault", "octet-counted", "0", false, []string{" [malformed]: 0", ": malformed, 1 records, 1 bytes"}},
+		{"a line, not ended", "octet-counted", "1 aGET", false, []string{": a", " [eof]: GET", ": eof, 2 records, 6 bytes"}},
+		{"line ends behind messages", "octet-counted", "1 a\n1 b\r\n", false, []string{": a", ": b", ": eof, 2 records, 9 bytes"}},
+		{"line ends behind messages, idle", "octet-counted", "1 a\n1 b\r\n", true, []string{": a", ": b", ": idle, 2 records, 9 bytes"}},
+		{"nothing but a line end", "octet-counted", "\n", false, []string{": eof, 0 records, 1 bytes"}},
+		{"no text", "octet-counted", "1 a\x16\x03GET\n", false, []string{": a", ` [malformed]: \x16\x03GE`, ` [malformed]: T\x0a`, ": malformed, 3 records, 9 bytes"}},
+		{"nothing but a fault", "octet-counted", "\x16", false, []string{` [malformed]: \x16`, ": malformed, 1 records, 1 bytes"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -187,10 +199,45 @@ func TestWhatIsNoWholeMessageIsFlagged(t *testing.T) {
 	}
 }
 
+// TestAFlagsWordsAreOne: what the framing calls no message is what records do not count.
+func TestAFlagsWordsAreOne(t *testing.T) {
+	if got := framing.Between.String(); got != record.Between {
+		t.Errorf("got %q, want %q", got, record.Between)
+	}
+}
+
+// TestTheEndOfAStreamIsRecordedAsJSON, also where it is no message: the bytes are all there, and are not counted or acknowledged.
+func TestTheEndOfAStreamIsRecordedAsJSON(t *testing.T) {
+	d := newDesk(t, func(cfg *config.Config) {
+		asJSON(cfg)
+		cfg.Listeners[0].Framing, cfg.Listeners[0].Ack = "octet-counted", config.Text("{offset}\n")
+	}).open()
+	conn := d.greeted()
+	conn.say("4 <1>a\n4 <1>b\r\n")
+	conn.hear("0\n6\n")
+	_ = conn.CloseWrite()
+	if got := conn.hearEnd(); got != "" {
+		t.Errorf("acknowledged: got %q, want no more", got)
+	}
+	d.records(`"offset":0,"head":"4 ","data":"<1>a"}`, `"offset":6,"head":"\u000a4 ","data":"<1>b"}`,
+		`"offset":13,"head":"\u000d\u000a","data":"","flag":"between"}`, `"reason":"eof","records":2,"bytes":15}`)
+}
+
+// TestWhoIsBetweenMessagesIsNotSlowThere: a line end behind a message is none of the next.
+func TestWhoIsBetweenMessagesIsNotSlowThere(t *testing.T) {
+	d := newDesk(t, func(cfg *config.Config) {
+		l := &cfg.Listeners[0]
+		l.Framing, l.IdleTimeout, l.Limits.MessageTimeout = "octet-counted", 2*time.Second, 50*time.Millisecond
+	}).open()
+	conn := d.greeted()
+	conn.say("1 a\n")
+	d.records(conn.addr()+": a\n", ": idle, 1 records, 4 bytes\n")
+}
+
 func TestTheLogSaysWhereAClientLeftTheFraming(t *testing.T) {
 	d := newDesk(t, func(cfg *config.Config) { cfg.Listeners[0].Framing = "octet-counted" }).open()
 	conn := d.greeted()
-	conn.say("3 abcGET / HTTP/1.1\r\n")
+	conn.say("3 abc\x16\x03\x01")
 	conn.hearEnd()
 	d.log.await(t, "reason=malformed", `err="no octet-counted message begins at byte 5"`)
 }

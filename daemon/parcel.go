@@ -33,7 +33,8 @@ const (
 const parcelHead = 1 + 4
 
 // flags are the flags of a message by the number that stands for them.
-var flags = [...]string{framing.Whole.String(), framing.EOF.String(), framing.Cut.String(), framing.Timeout.String(), framing.Malformed.String()}
+var flags = [...]string{framing.Whole.String(), framing.EOF.String(), framing.Cut.String(), framing.Timeout.String(), framing.Malformed.String(),
+	framing.Between.String()}
 
 // parcelEncoder is a child's encoder: what it makes, unpack takes apart again in the daemon, which alone writes records.
 type parcelEncoder struct{ *post }

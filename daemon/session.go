@@ -242,12 +242,12 @@ func (s *session) event(encode func(encoder, []byte) []byte) error {
 	return s.hand(ws, s.records)
 }
 
-// message appends the record of a workspace's message, unless the process before has written it.
+// message appends the record of a workspace's message, unless the process before has written it, and counts it.
 func (s *session) message(ws *workspace) {
 	if ws.message.Offset+int64(ws.message.Len()) > s.past.written {
 		ws.out = ws.encoder.Message(ws.out, &ws.message)
 	}
-	if ws.message.Offset >= s.past.counted {
+	if ws.message.Offset >= s.past.counted && ws.message.Flag != record.Between {
 		s.records++
 	}
 }

@@ -570,6 +570,8 @@ func TestWhatIsRecordedEndsWhereItDid(t *testing.T) {
 		{"a piece of a line", "line", "", "one\ntwo and more\n", 8, `"offset":8,"data":"and more","end":"\u000a","flag":"cut"}`},
 		{"a piece of what was moved", "line", long, "y\n", moveSize, `"offset":16384,"data":"xy","end":"\u000a","flag":"cut"}`},
 		{"a piece of octets", "octet-counted", "", "3 one14 twelve and six", 10, `"offset":10,"data":"elve and six","flag":"cut"}`},
+		{"octets behind a line end", "octet-counted", "", "3 one\n3 two", 5, `"offset":5,"head":"\u000a3 ","data":"two"}`},
+		{"the line end of octets", "octet-counted", "", "3 one\n", 6, `"records":1,"bytes":6}`},
 		{"a piece behind a length", "length-prefixed", "", "\x00\x00\x00\x04half", 6, `"offset":6,"data":"lf","flag":"cut"}`},
 		{"the last bytes", "line", "", "half", 4, `"records":1,"bytes":4}`},
 	} {

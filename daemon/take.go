@@ -37,6 +37,8 @@ func (t *talk) record(flag framing.Flag) (fresh bool, done int, err error) {
 	if err != nil {
 		return false, 0, err
 	}
+	t.between = t.ws.framed.Flag == framing.Between // that is what fill has found last
+
 	if fresh = t.records > first || t.ws.n > t.past.unread; fresh { // else the silence goes on
 		t.heard = t.ws.now
 	}
@@ -205,7 +207,7 @@ func (t *talk) consume(done int, more, fresh bool) error {
 		t.heard = time.Now() // while the sink had us wait, the silence was ours
 	}
 	switch {
-	case t.waiting+len(t.moved) == 0:
+	case t.waiting+len(t.moved) == 0, t.between:
 		t.begun = time.Time{}
 	case more || t.begun.IsZero():
 		t.begun = t.heard

@@ -23,6 +23,7 @@ type talk struct {
 	begun     time.Time   // when the first byte of the message came that is under way; zero: none is
 	deadline  time.Time   // the read deadline that is set; zero: none
 	waiting   int         // bytes at the head of the socket that were seen and are no whole message yet
+	between   bool        // they are none of a message, but stand before the next
 	lowat     int         // SO_RCVLOWAT of the socket; 0: never set
 	moved     []byte      // the beginning of a message too long to wait in the kernel for its end; nil when there is none
 	held      int         // how much of the server's memory for partial messages that takes

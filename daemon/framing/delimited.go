@@ -8,6 +8,8 @@ type delimited struct {
 	end byte
 	// cr has a CR before the end be part of it.
 	cr bool
+	// nul has a NUL byte end a message too.
+	nul bool
 	// cutting is true between the first and the last piece of a message that is longer than max.
 	cutting bool
 	// seen is how many bytes of the message under way are known not to be the end: those of a long message that comes in small
@@ -19,7 +21,7 @@ type delimited struct {
 func (d *delimited) Next(b []byte) Message {
 	window := b[:min(len(b), d.max+2)] // the longest message and CRLF
 	seen := min(d.seen, len(window))   // who has waited for more may have to do with less
-	if i := bytes.IndexByte(window[seen:], d.end); i >= 0 {
+	if i := d.index(window[seen:]); i >= 0 {
 		i += seen
 		if n := d.trim(b, i); n <= d.max {
 			d.seen = 0
@@ -62,9 +64,33 @@ func (d *delimited) last() Flag {
 	return Whole
 }
 
+// stride is how far is looked for one end byte before it is looked for the other.
+const stride = 256
+
+// index returns where the first end byte in b stands, -1 where there is none.
+func (d *delimited) index(b []byte) int {
+	if !d.nul {
+		return bytes.IndexByte(b, d.end)
+	}
+	for from := 0; from < len(b); from += stride {
+		window := b[from:min(len(b), from+stride)]
+		i := bytes.IndexByte(window, d.end)
+		if i >= 0 {
+			window = window[:i]
+		}
+		if n := bytes.IndexByte(window, 0); n >= 0 {
+			i = n
+		}
+		if i >= 0 {
+			return from + i
+		}
+	}
+	return -1
+}
+
 // trim returns where the message ends whose end byte stands at i.
 func (d *delimited) trim(b []byte, i int) int {
-	if d.cr && i > 0 && b[i-1] == '\r' {
+	if d.cr && i > 0 && b[i] == d.end && b[i-1] == '\r' {
 		return i - 1
 	}
 	return i

@@ -24,9 +24,11 @@ const (
 	// Malformed marks bytes that are no message: the client does not keep to the framing, and nothing tells where its next
 	// message would begin.
 	Malformed
+	// Between marks bytes that are no message: those that stand between messages, where no message follows, or is known of yet.
+	Between
 )
 
-var flags = [...]string{"", "eof", "cut", "cut", "timeout", "malformed"}
+var flags = [...]string{"", "eof", "cut", "cut", "timeout", "malformed", "between"}
 
 // String returns the word that records show in brackets; "" for Whole.
 func (f Flag) String() string { return flags[f] }
@@ -37,7 +39,8 @@ type Message struct {
 	// Raw is what stands in the stream: what the framing puts before the data, the data, the terminator. They alias the bytes that
 	// were given.
 	Raw []byte
-	// HeadLen is how many bytes stand before the data; 0 for framings that put nothing there, and for all pieces but the first.
+	// HeadLen is how many bytes stand before the data, those between it and the message before among them; 0 for framings that
+	// put nothing there, and for all pieces but the first.
 	HeadLen uint8
 	// EndLen is how many bytes the terminator is; 0 where none came, or the framing has none, and for all pieces but the last.
 	EndLen uint8
@@ -53,8 +56,8 @@ func (m Message) Data() []byte { return m.Raw[m.HeadLen : len(m.Raw)-int(m.EndLe
 // Framer cuts one client's stream. It serves one goroutine at a time and allocates nothing.
 type Framer interface {
 	// Next returns the first message in b. Its length is 0 when b does not hold enough to tell: call again with the same bytes
-	// and more behind them. So are kept at most one message of the limit's length and what frames it. Once a message is
-	// Malformed, so is all that follows it.
+	// and more behind them. So are kept at most one message of the limit's length and what frames it. The flag is then Between
+	// when b is not empty and no message has begun in it. Once a message is Malformed, so is all that follows it.
 	Next(b []byte) Message
 	// Rest returns what Next left in b when no more will come, the last of it flagged with why. Call it until the length is 0,
 	// and Next no more.
@@ -79,8 +82,8 @@ const (
 	NUL
 	// Chunk takes for a message what one read gives: Next wants all that was read, and keeps nothing of it.
 	Chunk
-	// OctetCounted puts the length before a message, in decimal digits and a space; a message that begins with '<' instead is
-	// ended by LF or CRLF (RFC 6587, 3.4.1 and 3.4.2).
+	// OctetCounted puts the length before a message, in decimal digits and a space; a message that begins otherwise is ended by
+	// LF, CRLF or NUL (RFC 6587, 3.4.1 and 3.4.2).
 	OctetCounted
 	// LengthPrefixed puts the length before a message, as a binary number.
 	LengthPrefixed
@@ -118,7 +121,7 @@ func (s Spec) New() Framer {
 	case Chunk:
 		return &chunk{max: s.Max}
 	case OctetCounted:
-		return &octetCounted{counted: counted{max: s.Max}, line: delimited{max: s.Max, end: '\n', cr: true}}
+		return &octetCounted{counted: counted{max: s.Max}, line: delimited{max: s.Max, end: '\n', cr: true, nul: true}}
 	case LengthPrefixed:
 		return &lengthPrefixed{counted: counted{max: s.Max}, size: s.LengthSize, little: s.LittleEndian}
 	}

@@ -23,7 +23,7 @@ func (c cut) String() string {
 }
 
 // maxHead is the longest that may be kept beside a message: what frames it, or its last byte before one that tells.
-const maxHead = maxDigits + 1
+const maxHead = maxBetween + maxDigits + 1
 
 // frame feeds stream in segments of the given sizes (then in one), as a session does, and returns all messages.
 func frame(t rapid.TB, s Spec, stream []byte, sizes []byte, why Flag) (out []cut) {
@@ -126,14 +126,33 @@ func TestMessages(t *testing.T) {
 		{"octets, no message", octets, "3 ", []cut{{head: "3 ", flag: EOF}}},
 		{"octets, half a length", octets, "31", []cut{{data: "31", flag: EOF}}},
 		{"octets, as many digits as allowed", octets, "999999999 x", []cut{{head: "999999999 ", data: "x", flag: EOF}}},
-		{"octets, a letter", octets, "1 xGET", []cut{{head: "1 ", data: "x"}, {data: "GET", flag: Malformed}}},
-		{"octets, a line end behind a message", octets, "1 x\n", []cut{{head: "1 ", data: "x"}, {data: "\n", flag: Malformed}}},
-		{"octets, a leading zero", octets, "01 x", []cut{{data: "01 x", flag: Malformed}}},
-		{"octets, a length of nothing", octets, "0 ", []cut{{data: "0 ", flag: Malformed}}},
-		{"octets, no digit", octets, " x", []cut{{data: " x", flag: Malformed}}},
-		{"octets, no space", octets, "1\tx", []cut{{data: "1\tx", flag: Malformed}}},
-		{"octets, too many digits", octets, "1234567890", []cut{{"", "1234567890", "", Malformed, false}}},
-		{"octets, all after a fault is lost", octets, "x1 y<z>\n", []cut{{data: "x1 y<z>\n", flag: Malformed}}},
+		{"octets, LF behind each", octets, "4 <1>a\n4 <1>b\n", []cut{{head: "4 ", data: "<1>a"}, {head: "\n4 ", data: "<1>b"}, {head: "\n", flag: Between}}},
+		{"octets, CRLF behind each", octets, "1 a\r\n1 b\r\n", []cut{{head: "1 ", data: "a"}, {head: "\r\n1 ", data: "b"}, {head: "\r\n", flag: Between}}},
+		{"octets, NUL behind each", octets, "1 a\x001 b\x00", []cut{{head: "1 ", data: "a"}, {head: "\x001 ", data: "b"}, {head: "\x00", flag: Between}}},
+		{"octets, spaces before each", octets, " 1 a  1 b ", []cut{{head: " 1 ", data: "a"}, {head: "  1 ", data: "b"}, {head: " ", flag: Between}}},
+		{"octets, LF in what is counted and behind it", octets, "2 a\n\n2 b\n", []cut{{head: "2 ", data: "a\n"}, {head: "\n2 ", data: "b\n"}}},
+		{"octets, a line between", octets, "1 a\nb c\n1 d", []cut{{head: "1 ", data: "a"}, {head: "\n", data: "b c", end: "\n"}, {head: "1 ", data: "d"}}},
+		{"octets, a line at once behind", octets, "1 ab\n1 c", []cut{{head: "1 ", data: "a"}, line("b", "\n"), {head: "1 ", data: "c"}}},
+		{"octets, lines that NUL ends", octets, "<a\x00b\x00c", []cut{line("<a", "\x00"), line("b", "\x00"), {data: "c", flag: EOF}}},
+		{"octets, CR before NUL", octets, "<a\r\x00", []cut{line("<a\r", "\x00")}},
+		{"octets, blank lines", octets, "<a\n\n\r\n<b\n", []cut{line("<a", "\n"), {head: "\n\r\n", data: "<b", end: "\n"}}},
+		{"octets, a line that goes on", octets, "<a\n b\n\tc\n", []cut{line("<a", "\n"), line(" b", "\n"), line("\tc", "\n")}},
+		{"octets, a space before a line's <", octets, "<a\n <b\n", []cut{line("<a", "\n"), {head: " ", data: "<b", end: "\n"}}},
+		{"octets, a line that begins as a count", octets, "12 monkeys\nx", []cut{{"12 ", "monk", "", Cut, true}, {"", "eys\n", "", Cut, true}, {data: "x", flag: EOF}}},
+		{"octets, UTF-8", octets, "\xc3\xa9\n", []cut{line("\xc3\xa9", "\n")}},
+		{"octets, a leading zero", octets, "01 x\n", []cut{line("01 x", "\n")}},
+		{"octets, a length of nothing", octets, "0 \n", []cut{line("0 ", "\n")}},
+		{"octets, no space", octets, "1\tx\n", []cut{line("1\tx", "\n")}},
+		{"octets, digits alone", octets, "12\n", []cut{line("12", "\n")}},
+		{"octets, a line and CR too long, no terminator", octets, "<abc\r", []cut{{"", "<abc", "", Cut, true}, {data: "\r", flag: EOF}}},
+		{"octets, too many digits", octets, "1234567890", []cut{{"", "1234", "", Cut, true}, {"", "5678", "", Cut, true}, {data: "90", flag: EOF}}},
+		{"octets, half a count behind LF", octets, "\n12", []cut{{head: "\n", data: "12", flag: EOF}}},
+		{"octets, much between", octets, strings.Repeat("\n", 40) + "1 x", []cut{{head: strings.Repeat("\n", 31), end: "\n"}, {head: strings.Repeat("\n", 8) + "1 ", data: "x"}}},
+		{"octets, much between and spaces", octets, "\n" + strings.Repeat(" ", 33) + "x\n", []cut{
+			line("", "\n"), {head: strings.Repeat(" ", 31), end: " "}, line(" x", "\n")}},
+		{"octets, no text", octets, "1 x\x16\x03\x01", []cut{{head: "1 ", data: "x"}, {data: "\x16\x03\x01", flag: Malformed}}},
+		{"octets, no text behind LF", octets, "\n\x7f", []cut{{head: "\n", data: "\x7f", flag: Malformed}}},
+		{"octets, all after a fault is lost", octets, "\x011 y<z>\n", []cut{{data: "\x011 y<z>\n", flag: Malformed}}},
 
 		{"one byte", prefixed(1, false), "\x02ab\x00\x01c", []cut{{head: "\x02", data: "ab"}, {head: "\x00"}, {head: "\x01", data: "c"}}},
 		{"two bytes", prefixed(2, false), "\x00\x02ab", []cut{{head: "\x00\x02", data: "ab"}}},
@@ -173,8 +192,8 @@ func joined(all []cut) []cut {
 }
 
 func TestMalformedBytesComeInPieces(t *testing.T) {
-	got := frame(t, Spec{Kind: OctetCounted, Max: 4}, []byte("abcdefghij"), []byte{5}, EOF)
-	want := []cut{{data: "abcd", flag: Malformed}, {data: "ef", flag: Malformed}, {data: "ghij", flag: Malformed}}
+	got := frame(t, Spec{Kind: OctetCounted, Max: 4}, []byte("\x01bcdefghij"), []byte{5}, EOF)
+	want := []cut{{data: "\x01bcd", flag: Malformed}, {data: "ef", flag: Malformed}, {data: "ghij", flag: Malformed}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -201,6 +220,15 @@ func TestKindsHaveTheNamesOfTheConfiguration(t *testing.T) {
 	}
 	if _, err := ParseKind("lines"); err == nil || !strings.Contains(err.Error(), `"lines"`) {
 		t.Errorf("got %v, want an error that names it", err)
+	}
+}
+
+// TestNoMessageHasBegunBetweenTwo: who waits for the next is told so, and not once a byte of that has come.
+func TestNoMessageHasBegunBetweenTwo(t *testing.T) {
+	for stream, want := range map[string]Flag{"": Whole, "\n": Between, "\r\n\x00  ": Between, "\n1": Whole, " x": Whole, "<": Whole, "1 ": Whole} {
+		if m := (Spec{Kind: OctetCounted, Max: 4}).New().Next([]byte(stream)); m.Len() > 0 || m.Flag != want {
+			t.Errorf("%q: got %q with flag %q, want nothing with %q", stream, m.Raw, m.Flag, want)
+		}
 	}
 }
 

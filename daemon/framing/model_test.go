@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -76,22 +77,53 @@ func modelNUL(max int, stream []byte, why Flag) (int, []cut) {
 }
 
 var (
+	gapForm   = regexp.MustCompile(`^[\n\r\x00 ]*`)
 	countForm = regexp.MustCompile(`^[1-9][0-9]{0,8} `)
 	countHalf = regexp.MustCompile(`^[1-9][0-9]{0,8}$`)
+	control   = regexp.MustCompile(`^[\x00-\x08\x0a-\x1f\x7f]`)
 )
 
 func modelOctets(max int, stream []byte, why Flag) (int, []cut) {
-	head := countForm.Find(stream)
-	switch {
-	case stream[0] == '<':
-		return modelLine(max, stream, why)
-	case head != nil:
-		n, _ := strconv.Atoi(string(head[:len(head)-1]))
-		return modelCounted(max, head, stream, int64(n), why)
-	case countHalf.Match(stream):
-		return len(stream), pieces(max, nil, stream, nil, why)
+	gap := gapForm.Find(stream)
+	lines := bytes.TrimRight(gap, " ") // what of it stands before a line
+	if len(gap) >= maxBetween {
+		gap = gap[:maxBetween]
+		if lines = bytes.TrimRight(gap, " "); len(lines) > 0 {
+			gap = lines
+		}
+		last := len(gap) - 1
+		return len(gap), []cut{{head: string(gap[:last]), end: string(gap[last:])}}
 	}
-	return len(stream), []cut{{data: string(stream), flag: Malformed}}
+	rest := stream[len(gap):]
+	count := countForm.Find(rest)
+	switch {
+	case len(rest) == 0:
+		return len(stream), []cut{{head: string(gap), flag: Between}}
+	case count != nil:
+		n, _ := strconv.Atoi(string(count[:len(count)-1]))
+		return modelCounted(max, stream[:len(gap)+len(count)], stream, int64(n), why)
+	case countHalf.Match(rest):
+		return len(stream), pieces(max, lines, stream[len(lines):], nil, why)
+	case control.Match(rest):
+		return len(stream), []cut{{head: string(gap), data: string(rest), flag: Malformed}}
+	case rest[0] == '<':
+		lines = gap
+	}
+	return modelOctetLine(max, lines, stream, why)
+}
+
+// modelOctetLine is a line behind its head.
+func modelOctetLine(max int, head, stream []byte, why Flag) (int, []cut) {
+	data := stream[len(head):]
+	end := bytes.IndexAny(data, "\n\x00")
+	if end < 0 {
+		return len(stream), pieces(max, head, data, nil, why)
+	}
+	text := data[:end]
+	if data[end] == '\n' {
+		text = bytes.TrimSuffix(text, []byte("\r"))
+	}
+	return len(head) + end + 1, pieces(max, head, text, data[len(text):end+1], Whole)
 }
 
 func modelPrefixed(s Spec, stream []byte, why Flag) (int, []cut) {
@@ -130,7 +162,7 @@ func check(t rapid.TB, s Spec, stream, sizes []byte, why Flag) {
 
 // TestRandomSegmentsOfEveryFraming gives the model's messages: of whole ones, of long ones, of some that break off, and of noise.
 func TestRandomSegmentsOfEveryFraming(t *testing.T) {
-	seen := map[Flag]int{Whole: 0, EOF: 0, Cut: 0, Timeout: 0, Malformed: 0}
+	seen := map[Flag]int{Whole: 0, EOF: 0, Cut: 0, Timeout: 0, Malformed: 0, Between: 0}
 	for _, s := range specs {
 		t.Run(s.name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
@@ -160,6 +192,31 @@ func TestRandomSegmentsOfEveryFraming(t *testing.T) {
 	}
 }
 
+// octetTokens are what an octet-counted stream may be made of: frames, what stands between them, lines, and what is nearly one of
+// these.
+var octetTokens = []string{
+	"1 a", "4 <1>b", "2 \n\n", "3 \x00 1", "9 <1>a\nlong", "\n", "\r\n", "\x00", " ", "        ", "\r", "<1>c\n", "<1>d\r\n", "<1>e\x00", "f\n", "\tg\n", "  h\n",
+	"12 monkeys\n", "0 ", "01 ", "1\t", "123456789", "12", "<", "\xc3\xa9", "a", "\x02",
+}
+
+// TestRandomOctetCountedStreams gives the model's messages, in any segments and with pieces cut off at any time.
+func TestRandomOctetCountedStreams(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tokens := octetTokens
+		if rapid.Bool().Draw(t, "all of it text") {
+			tokens = tokens[:len(tokens)-1]
+		}
+		stream := []byte(strings.Join(rapid.SliceOfN(rapid.SampledFrom(tokens), 0, 20).Draw(t, "tokens"), ""))
+		sizes := rapid.SliceOf(rapid.Map(rapid.IntRange(0, 10), func(n int) byte { return byte(n) })).Draw(t, "sizes")
+		spec := Spec{Kind: OctetCounted, Max: rapid.IntRange(1, 30).Draw(t, "max")}
+		check(t, spec, stream, sizes, rapid.SampledFrom([]Flag{EOF, Timeout}).Draw(t, "why"))
+		got := whole(joined(frameInPieces(t, spec, stream, sizes, func() bool { return rapid.Bool().Draw(t, "piece") })))
+		if want := whole(model(spec, stream, sizes, EOF)); !slices.Equal(got, want) {
+			t.Errorf("%+v, segments %v of %q: got %v, want %v", spec, sizes, stream, got, want)
+		}
+	})
+}
+
 // The fuzz targets hold the same for any stream at all.
 
 func fuzz(f *testing.F, kind Kind, seeds ...string) {
@@ -184,7 +241,8 @@ func FuzzNUL(f *testing.F) { fuzz(f, NUL, "hello\x00wor\nld\x00\x00", "abcd\r\x0
 func FuzzChunk(f *testing.F) { fuzz(f, Chunk, "hello\r\nworld\n", "a") }
 
 func FuzzOctetCounted(f *testing.F) {
-	fuzz(f, OctetCounted, "5 hello11 hello\nworld", "<13>hello\r\n2 hi<", "5 hel", "123456789 x", "1234567890", "05 hello", "GET / HTTP/1.1\r\n\r\n", "1 x\n")
+	fuzz(f, OctetCounted, "5 hello11 hello\nworld", "<13>hello\r\n2 hi<", "5 hel", "123456789 x", "1234567890", "05 hello", "GET / HTTP/1.1\r\n\r\n", "1 x\n",
+		"8 <1>hello\n8 <1>hello\r\n8 <1>hello\x00 8 <1>hello\n", "<1>a\n  at b\n\ttab\n12 monkeys\n<1>c\x00", "\n\n"+strings.Repeat(" ", 40)+"x", "1 x\x16\x03\x01")
 }
 
 func FuzzLengthPrefixed(f *testing.F) {

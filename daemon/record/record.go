@@ -53,6 +53,10 @@ type Message struct {
 	Flag string
 }
 
+// Between is the flag of what is no message and does not count as one: bytes that may stand between messages, where no message
+// follows, or was known of when they were recorded.
+const Between = "between"
+
 // Len is how many bytes of the stream the message is.
 func (m *Message) Len() int { return len(m.Raw) }
 
@@ -89,8 +93,8 @@ func (e *Encoder) Begin(src *Source, now time.Time) {
 	e.head = append(e.head, src.Remote...)
 }
 
-// Message appends the record of one message. As text it leaves out what is the framing's: only JSON gives back the exact
-// bytes of the stream.
+// Message appends the record of one message. As text it leaves out what is the framing's, and with it what is Between: only JSON
+// gives back the exact bytes of the stream.
 func (e *Encoder) Message(dst []byte, m *Message) []byte {
 	if e.format == JSON {
 		dst = strconv.AppendInt(append(e.who(dst, "message"), `,"offset":`...), m.Offset, 10)
@@ -105,6 +109,9 @@ func (e *Encoder) Message(dst []byte, m *Message) []byte {
 			dst = append(append(append(dst, `,"flag":"`...), m.Flag...), '"')
 		}
 		return append(dst, "}\n"...)
+	}
+	if m.Flag == Between {
+		return dst
 	}
 	dst = append(dst, e.head...)
 	if m.Flag != "" {

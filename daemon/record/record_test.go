@@ -26,6 +26,7 @@ func TestText(t *testing.T) {
 		{"whole", string(e.Message(nil, message("", "hello", "\n", ""))), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: hello\n"},
 		{"empty", string(e.Message(nil, &Message{})), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312: \n"},
 		{"flagged", string(e.Message(nil, message("2 ", "x", "", "eof"))), "2026-11-22T12:00:05.001234Z from 192.0.2.7:40312 [eof]: x\n"},
+		{"no message", string(e.Message([]byte("before\n"), message("\n", "", "", "between"))), "before\n"},
 		{"close", string(e.Close(nil, "idle", 2, 9)), "2026-11-22T12:00:05.001234Z close from 192.0.2.7:40312: idle, 2 records, 9 bytes\n"},
 	} {
 		if c.got != c.want {
@@ -51,6 +52,7 @@ func TestJSON(t *testing.T) {
 		{"whole", string(e.Message(nil, message("", `a "b" \`, "\r\n", ""))), head + "message" + who + `,"offset":0,"data":"a \"b\" \\","end":"\u000d\u000a"}` + "\n"},
 		{"head", string(e.Message(nil, message("2 ", "hi", "", ""))), head + "message" + who + `,"offset":0,"head":"2 ","data":"hi"}` + "\n"},
 		{"empty", string(e.Message(nil, message("", "", "\x00", ""))), head + "message" + who + `,"offset":0,"data":"","end":"\u0000"}` + "\n"},
+		{"no message", string(e.Message(nil, message("\n", "", "", "between"))), head + "message" + who + `,"offset":0,"head":"\u000a","data":"","flag":"between"}` + "\n"},
 		{"head and end as bytes", string(e.Message(nil, message("\xff", "x", "\xfe", ""))), head + "message" + who + `,"offset":0,"head_base64":"/w==","data":"x","end_base64":"/g=="}` + "\n"},
 		{"bytes", string(e.Message(nil, message("", "\xff\n", "", "cut"))), head + "message" + who + `,"offset":0,"data_base64":"/wo=","flag":"cut"}` + "\n"},
 		{"close", string(e.Close(nil, "eof", 1, 5)), head + "close" + who + `,"reason":"eof","records":1,"bytes":5}` + "\n"},

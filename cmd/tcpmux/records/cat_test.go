@@ -36,6 +36,7 @@ func TestCat(t *testing.T) {
 		{"a kill during the close", js().say(0, "a", "", "").close(1, 1).say(1, "b", "", "").close(2, 2).String(), Selection{}, "ab", ""},
 		{"a chunk of one byte missing", js().say(0, "a", "", "").say(2, "c", "", "").String(), Selection{}, "ac", "1.log:2: session 8f3a-2c: 1 bytes are missing before offset 2"},
 		{"chunks, which have no ends", js().say(0, "a", "", "").say(1, "b", "", "").close(2, 2).String(), Selection{}, "ab", ""},
+		{"a line end behind the last message", js().say(0, "a", "", "").say(1, "", "\n", "between").close(1, 2).String(), Selection{}, "a\n", ""},
 		{"bytes missing", js().say(0, "a", "\n", "").say(5, "b", "\n", "").String(), Selection{}, "a\nb\n", "1.log:2: session 8f3a-2c: 3 bytes are missing before offset 5"},
 		{"no record", js().say(0, "a", "\n", "").String() + "x\n" + js().say(2, "b", "\n", "").String(), Selection{}, "a\nb\n", "1.log:2: no record"},
 		{"torn", js().say(0, "a", "\n", "").String() + `{"ti`, Selection{}, "a\n", "1.log:2: the last line is torn"},

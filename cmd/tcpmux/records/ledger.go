@@ -58,7 +58,7 @@ func (l ledger) message(s *session, m *record.Message) (st step) {
 		st.gap, st.fresh = missing, size
 	}
 	s.gaps = s.gaps || st.gap > 0
-	if !st.again {
+	if !st.again && m.Flag != record.Between {
 		s.records++
 	}
 	if !st.again || st.fresh > 0 { // what came between a crash and the start after it may be part of a message now

@@ -6,8 +6,9 @@ import (
 	"tcpmux/daemon/record"
 )
 
-// maxFraming is more than any framing takes beside a message's data: a length in digits, a blank and a line end.
-const maxFraming = 16
+// maxFraming is more than any framing takes beside a message's data, or behind the last: a length in digits, a blank, and the line
+// ends and blanks before it.
+const maxFraming = 48
 
 // speaker is who speaks from an address between two openings in a text file. Text tells neither offsets nor what the framing took,
 // so that its bytes are known within limits only.
@@ -65,7 +66,7 @@ func (v *verifier) hold(at place, s *speaker, r *record.Record) {
 		v.Repeated += s.records - r.Records
 		v.note(at, "%s: its close tells of %d records, and there are %d: the others may have been recorded again, after a crash", r.Remote, r.Records, s.records)
 		s.records, s.bytes = r.Records, r.Bytes // for the next close, if this one was cut short
-	case r.Bytes < s.bytes, r.Bytes > s.bytes+maxFraming*s.records:
+	case r.Bytes < s.bytes, r.Bytes > s.bytes+maxFraming*(s.records+1):
 		v.fault(at, fmt.Sprintf("%s: its close tells of %d bytes, and its %d records have %d", r.Remote, r.Bytes, s.records, s.bytes))
 	}
 }

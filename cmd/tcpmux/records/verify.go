@@ -183,7 +183,9 @@ func (v *verifier) says(at place, s *session, known bool, m *record.Message) {
 	}
 	if !st.again {
 		s.repeat = nil
-		v.Messages++
+		if m.Flag != record.Between {
+			v.Messages++
+		}
 	}
 	v.Bytes += st.fresh
 }
