@@ -20,9 +20,9 @@ import (
 const maxCrashes = 3
 
 // adopt goes on with a connection of the process before; nil when there is nothing to go on with. It is ring.Adopt's take.
-func (s *Server) adopt(lns []*listener, written func(session string) int64) func(fd int, cookie uint64) *ring.Entry {
+func (s *Server) adopt(lns []*listener) func(fd int, cookie uint64) *ring.Entry {
 	return func(fd int, cookie uint64) *ring.Entry {
-		c, err := s.resume(lns, fd, cookie, written)
+		c, err := s.resume(lns, fd, cookie)
 		if err != nil {
 			s.log.Error("connection cannot be served on", "err", err)
 		}
@@ -36,7 +36,7 @@ func (s *Server) adopt(lns []*listener, written func(session string) int64) func
 
 // resume makes a session of a connection of the process before. The descriptor is the session's from now on; it is closed when
 // there is none.
-func (s *Server) resume(lns []*listener, fd int, cookie uint64, written func(session string) int64) (*session, error) {
+func (s *Server) resume(lns []*listener, fd int, cookie uint64) (*session, error) {
 	slot := s.survival.state.Find(cookie)
 	known, err := knowledge(fd)
 	if err != nil || slot.Closed() || slot == nil && known.over {
@@ -62,9 +62,9 @@ func (s *Server) resume(lns []*listener, fd int, cookie uint64, written func(ses
 		return c, nil
 	}
 	known.skip(fd, slot.Tally().Offset)
-	c.restore(known, written(name))
+	c.restore(known)
 	if slot.Crashed() >= maxCrashes {
-		c.past.suspect = true
+		c.suspect()
 	}
 	if err := c.setModel(fd); err != nil {
 		return nil, err
@@ -74,8 +74,8 @@ func (s *Server) resume(lns []*listener, fd int, cookie uint64, written func(ses
 }
 
 // restore has a session begin where that of the process before was.
-func (c *session) restore(k known, written int64) {
-	tally := c.slot.Tally()
+func (c *session) restore(k known) {
+	tally, written := c.slot.Tally(), c.slot.Written()
 	c.offset, c.records = k.consumed, tally.Records
 	if k.reset && tally.Offset == k.consumed-1 {
 		c.offset = tally.Offset // what was counted last is the end of the stream, not a byte
@@ -89,9 +89,13 @@ func (c *session) restore(k known, written int64) {
 		opened:  !c.slot.Opened().IsZero() || c.slot == nil,
 		heard:   k.heard,
 		unread:  k.unread,
-		written: written,
-		cut:     written,
+		written: written.Offset,
+		cut:     written.Offset,
+		counted: tally.Offset,
 		framing: tally.Framing,
+	}
+	if written.Offset > tally.Offset {
+		c.records, c.past.counted = written.Records, written.Offset
 	}
 	if moved, base := c.slot.Shelf(c.offset); moved != nil {
 		c.offset, c.past.moved = base, moved
@@ -99,9 +103,12 @@ func (c *session) restore(k known, written int64) {
 	if tally.Framing != 0 { // else no message is under way, whatever an older version has left there
 		c.past.pieces = tally.Pieces
 	}
-	if written > 0 {
-		c.past.counted = tally.Offset
-	}
+}
+
+// suspect has a session that process after process has died over be closed, as having come to what is recorded.
+func (c *session) suspect() {
+	c.past.suspect = true
+	c.offset = max(c.offset, c.past.written)
 }
 
 // known is what the kernel knows of a connection.

@@ -39,8 +39,9 @@ type daemon struct {
 	troubles *troubles
 	file     *record.File
 	sink     *record.Sink
-	lns      []*listener // also those that are not served
-	left     []error     // sockets that are no listener's
+	journal  *record.Journal // the sink's; nil: nobody keeps one
+	lns      []*listener     // also those that are not served
+	left     []error         // sockets that are no listener's
 	srv      *Server
 	serving  sync.WaitGroup
 	fail     func(error) // is told when a listener ends by itself
@@ -153,6 +154,10 @@ func (d *daemon) close() (err error) {
 	if d.sink != nil {
 		d.sink.Close()
 		err = d.file.Close()
+	}
+	if d.journal != nil {
+		d.sink.Release()
+		err = errors.Join(err, d.journal.Close())
 	}
 	if d.log != nil {
 		err = errors.Join(err, d.log.close())

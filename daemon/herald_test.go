@@ -193,7 +193,7 @@ func TestAProxysClientOutlivesTheProcess(t *testing.T) {
 				t.Fatal(err)
 			}
 			d.srv.survival = &survival{state: left}
-			s, err := d.srv.resume(d.lns, dup, cookie, func(string) int64 { return 0 })
+			s, err := d.srv.resume(d.lns, dup, cookie)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,17 +17,13 @@ import (
 	"tcpmux/daemon/systemd"
 )
 
-const (
-	// storeTimeout is how long the service manager may take to say whether it stores descriptors.
-	storeTimeout = 10 * time.Second
-	// overlap is how many bytes at the end of the record file may be of messages that a process has written and not yet taken from
-	// their sockets when it was killed.
-	overlap = 8 << 20
-)
+// storeTimeout is how long the service manager may take to say whether it stores descriptors.
+const storeTimeout = 10 * time.Second
 
 // outlive goes on with the clients of the process before, and has ours outlive us where somebody keeps what they need. What can
 // fail costs this and nothing else. The function that it returns is called at the end.
 func (d *daemon) outlive(stored []systemd.Socket) (end func()) {
+	defer closeSockets(stored) // what is used is a duplicate
 	v, err := d.survival(stored)
 	if err != nil {
 		d.log.Warn("clients do not outlive the daemon", "err", err)
@@ -36,8 +32,11 @@ func (d *daemon) outlive(stored []systemd.Socket) (end func()) {
 		return func() {}
 	}
 	d.srv.survival = v
+	if err := d.keepJournal(v, pick(stored, systemd.JournalName)); err != nil {
+		d.log.Warn("after a crash messages may be recorded twice", "err", err)
+	}
 	began, before := time.Now(), d.srv.Clients()
-	if err := v.ring.Adopt(d.srv.adopt(d.lns, d.written())); err != nil {
+	if err := v.ring.Adopt(d.srv.adopt(d.lns)); err != nil {
 		d.log.Error("clients of the process before are lost", "err", err)
 	}
 	if v.state != nil {
@@ -61,11 +60,6 @@ func (d *daemon) outlive(stored []systemd.Socket) (end func()) {
 
 // survival opens what the process before has left, or makes it new; nil when there is nothing and nothing is wanted.
 func (d *daemon) survival(stored []systemd.Socket) (*survival, error) {
-	defer func() {
-		for _, s := range stored {
-			_ = s.File.Close() // what is used is a duplicate
-		}
-	}()
 	ends, files := pick(stored, systemd.RingName), pick(stored, systemd.StateName)
 	v := &survival{keep: d.cfg.Survive}
 	var err error
@@ -176,16 +170,53 @@ func (d *daemon) openState(files []*os.File) (*state.File, error) {
 	return f, nil
 }
 
-// written says how far the process before has written what a session's client sent. Text records do not name their session.
-func (d *daemon) written() func(session string) int64 {
-	if d.cfg.Record.Format != "json" {
-		return func(string) int64 { return 0 }
+// keepJournal has the sink write what the process before has taken and not written, and keeps what ours takes where the next process
+// finds it. Of each connection the state then tells how far it is recorded.
+func (d *daemon) keepJournal(v *survival, files []*os.File) error {
+	if v.state == nil {
+		return nil // nothing would tell which messages those are
 	}
-	ends, err := record.Ends(d.file.Path(), overlap)
+	format, err := record.ParseFormat(d.cfg.Record.Format)
 	if err != nil {
+		return err
+	}
+	j, err := d.openJournal(v.stored, files)
+	if err != nil {
+		v.state.Settle(0)
+		return err
+	}
+	d.journal = j
+	v.state.Settle(j.Settle(d.file.Path(), format))
+	d.sink.Keep(j)
+	return nil
+}
+
+// openJournal opens the journal that the process before has left, or makes one and has it stored if so is the ring.
+func (d *daemon) openJournal(stored bool, files []*os.File) (*record.Journal, error) {
+	if len(files) == 1 {
+		fd, err := duplicate(files[0])
+		if err != nil {
+			return nil, err
+		}
+		j, err := record.OpenJournal(fd)
+		if err == nil {
+			return j, nil
+		}
 		d.log.Warn("messages may be recorded twice", "err", err)
 	}
-	return func(session string) int64 { return ends[session] }
+	if len(files) > 0 && stored {
+		if err := systemd.Unstore(systemd.JournalName); err != nil {
+			return nil, fmt.Errorf("store descriptors: %w", err)
+		}
+	}
+	j, err := record.NewJournal()
+	if err != nil || !stored {
+		return j, err
+	}
+	if err := systemd.Store(systemd.JournalName, j.FD()); err != nil {
+		return nil, errors.Join(fmt.Errorf("store descriptors: %w", err), j.Close())
+	}
+	return j, nil
 }
 
 // ringTrouble tells when connections find no room in the ring, and when they do again.

@@ -132,8 +132,8 @@ func newPost(out io.Writer) *post {
 	return p
 }
 
-// Gather sends the messages at once; they wait for their turn in the channel, and with the daemon.
-func (p *post) Gather(messages []byte) (record.Ticket, error) {
+// Gather sends the messages at once; they wait for their turn in the channel, and with the daemon, whose sink keeps the journal.
+func (p *post) Gather(messages []byte, _ record.Giver) (record.Ticket, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(messages) == 0 {

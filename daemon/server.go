@@ -51,7 +51,7 @@ type Server struct {
 
 // sink is where sessions hand what they have encoded: record.Sink's promises.
 type sink interface {
-	Gather(lines []byte) (record.Ticket, error)
+	Gather(lines []byte, by record.Giver) (record.Ticket, error)
 	Commit(record.Ticket) error
 	CommitNow(record.Ticket) error
 }

@@ -24,19 +24,21 @@ import (
 // session is our dealings with one connection: whose it is, what serves it, and what became of it. Its goroutine owns it; the
 // server may only drain, nudge and expire what serves it.
 type session struct {
-	server   *Server
-	listener *listener
-	settings *listenerSettings // as they were when it began
-	events   bool              // its opening and closing are records
-	model    model
-	threaded bool // a goroutine that owns its thread serves it
-	source   record.Source
-	peer     netip.AddrPort // the other end of the connection
-	pass     admission.Pass // what it counts in, until it is over
-	opened   time.Time
-	offset   int64 // bytes of the stream that messages have taken
-	records  int64
-	lost     int64 // records that the sink did not take
+	server     *Server
+	listener   *listener
+	settings   *listenerSettings // as they were when it began
+	events     bool              // its opening and closing are records
+	openGiven  bool              // that of its opening is among those that were given to the sink
+	closeGiven bool              // and so is that of its closing
+	model      model
+	threaded   bool // a goroutine that owns its thread serves it
+	source     record.Source
+	peer       netip.AddrPort // the other end of the connection
+	pass       admission.Pass // what it counts in, until it is over
+	opened     time.Time
+	offset     int64 // bytes of the stream that messages have taken
+	records    int64
+	lost       int64 // records that the sink did not take
 
 	slot  *state.Slot // what the next process will know; nil: nothing
 	entry ring.Entry
@@ -165,6 +167,7 @@ func (s *session) end(why reason) reason {
 
 // recordEnd appends the record that the session has ended.
 func (s *session) recordEnd(why reason) error {
+	s.closeGiven = true
 	return s.event(func(e encoder, dst []byte) []byte {
 		return e.Close(dst, string(why), s.records, s.offset)
 	})
@@ -226,6 +229,7 @@ func (s *session) log(why reason, err error) {
 // open appends the record that the client has connected.
 func (s *session) open() error {
 	if s.events && !s.past.opened {
+		s.openGiven = true
 		if err := s.event(encoder.Open); err != nil {
 			return err
 		}
@@ -255,7 +259,7 @@ func (s *session) message(ws *workspace) {
 // hand gives a workspace's output to the sink, which copies it, and waits until it is written; the workspace goes back
 // before. The records since first are lost when the sink is closed.
 func (s *session) hand(ws *workspace, first int64) error {
-	ticket, err := s.server.sink.Gather(ws.out)
+	ticket, err := s.server.sink.Gather(ws.out, s)
 	s.server.workspaces.put(ws)
 	if err == nil {
 		if s.threaded {
@@ -269,6 +273,11 @@ func (s *session) hand(ws *workspace, first int64) error {
 	}
 	s.server.records.Add(s.records - first)
 	return nil
+}
+
+// Taken implements record.Giver: it notes what the session has come to once its records up to there are written.
+func (s *session) Taken(position int64) {
+	s.slot.Mark(state.Written{Offset: s.offset, Records: s.records, Opened: s.openGiven, Closed: s.closeGiven}, position)
 }
 
 // fail counts the records since first as lost: the sink was closed before it had written them.

@@ -78,7 +78,7 @@ func TestOthersAreServedOnUntilTheLastCanLeave(t *testing.T) {
 		t.Errorf("got %v, want nil", err)
 	}
 	d.records("close from " + program.addr() + ": exit 0, 0 records, 0 bytes\n")
-	next := e.heir(nil, 0)
+	next := e.heir(nil)
 	other.say("afterwards\n")
 	late.say(" a line\n")
 	next.records(other.addr()+": afterwards\n", late.addr()+": half a line\n")
@@ -125,7 +125,7 @@ func TestWhoOutlastsTheTimeToFinishIsEnded(t *testing.T) {
 			}
 			program.hearEnd()
 			d.records("close from " + program.addr() + ": drain, 0 records, 0 bytes\n")
-			next := e.heir(nil, 0)
+			next := e.heir(nil)
 			other.say("afterwards\n")
 			next.records(other.addr() + ": afterwards\n")
 		})
@@ -150,6 +150,6 @@ func TestASinkThatFailsHoldsNobodyBack(t *testing.T) {
 		t.Errorf("log: got %q, want the client to go on", l)
 	}
 	d.log.await(t, "reason=sink", `msg="left clients to the next process"`)
-	next := e.heir(nil, 0)
+	next := e.heir(nil)
 	next.records(other.addr() + ": in the kernel\n")
 }

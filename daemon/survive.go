@@ -37,9 +37,9 @@ type past struct {
 	opened  bool
 	heard   time.Time // when the client last sent something; zero: just now
 	unread  int       // bytes that had arrived by then and are in the socket still
-	written int64     // messages before this offset are in the file
+	written int64     // messages before this offset are in the file, or will be
 	cut     int64     // and one, or a piece of one, ended there
-	counted int64     // of those in the file, messages before this offset are counted
+	counted int64     // messages before this offset are counted
 	framing int64     // a framing.Framer's Memory
 	pieces  int64     // bytes that are recorded of a message whose acknowledgement is still to come
 	suspect bool      // process after process has died over it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/config"
+	"tcpmux/daemon/record"
 	"tcpmux/daemon/ring"
 	"tcpmux/daemon/state"
 )
@@ -20,7 +22,9 @@ type estate struct {
 	t             *testing.T
 	ends          [2]int
 	state         int
-	withoutMemory bool // the state is lost on the way
+	journal       int   // -1: there is none
+	withoutMemory bool  // the state is lost on the way
+	fault         error // of the next daemon's disk
 }
 
 // surviving is a desk whose clients outlive it, and its estate.
@@ -36,10 +40,22 @@ func surviving(t *testing.T, change func(*config.Config)) (*desk, *estate) {
 		t.Fatal(err)
 	}
 	a, b := r.Ends()
-	e := &estate{t: t, ends: [2]int{dup(t, a), dup(t, b)}, state: dup(t, f.FD())}
+	e := &estate{t: t, ends: [2]int{dup(t, a), dup(t, b)}, state: dup(t, f.FD()), journal: -1}
 	t.Cleanup(func() { _, _, _ = unix.Close(e.ends[0]), unix.Close(e.ends[1]), unix.Close(e.state) })
 	d.outlived(r, f)
 	return d, e
+}
+
+// journaled has a desk that is not open yet keep a journal of its records, which is part of the estate.
+func (e *estate) journaled(d *desk) {
+	e.t.Helper()
+	j, err := record.NewJournal()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.journal = dup(e.t, j.FD())
+	e.t.Cleanup(func() { _ = unix.Close(e.journal) })
+	d.sink.Keep(j)
 }
 
 // halfway is surviving, with a client that has said a line, which is recorded, and half of the next.
@@ -67,10 +83,11 @@ func (d *desk) outlived(r *ring.Ring, f *state.File) {
 	d.t.Cleanup(r.Close)
 }
 
-// heir is the next daemon: it goes on with the clients of the estate. written says how far messages are in the file.
-func (e *estate) heir(change func(*config.Config), written int64) *desk {
+// heir is the next daemon: it goes on with the clients of the estate.
+func (e *estate) heir(change func(*config.Config)) *desk {
 	e.t.Helper()
 	d := newDesk(e.t, change)
+	d.out.fail(e.fault)
 	r, err := ring.Open(dup(e.t, e.ends[0]), dup(e.t, e.ends[1]), 0)
 	if err != nil {
 		e.t.Fatal(err)
@@ -82,7 +99,19 @@ func (e *estate) heir(change func(*config.Config), written int64) *desk {
 		}
 	}
 	d.outlived(r, f)
-	if err := r.Adopt(d.srv.adopt([]*listener{d.ln}, func(string) int64 { return written })); err != nil {
+	position := int64(math.MaxInt32) // whatever was marked is written
+	if e.journal >= 0 {
+		j, err := record.OpenJournal(dup(e.t, e.journal))
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		position = j.Settle("", record.Text)
+		d.sink.Keep(j)
+	}
+	if f != nil {
+		f.Settle(position)
+	}
+	if err := r.Adopt(d.srv.adopt([]*listener{d.ln})); err != nil {
 		e.t.Fatal(err)
 	}
 	return d.open()
@@ -121,7 +150,7 @@ func TestClientsGoOnWithTheNextDaemon(t *testing.T) {
 	first := d.records(`"data":"one"`)
 	d.leave()
 	conn.say(" a line\n") // nobody runs
-	next := e.heir(asJSON, 0)
+	next := e.heir(asJSON)
 	conn.say("last\n")
 	next.records(`"offset":4,"data":"half a line"`, `"offset":16,"data":"last"`)
 	_ = conn.CloseWrite()
@@ -160,12 +189,89 @@ func TestWhatHappensWhileNobodyRunsIsRecorded(t *testing.T) {
 			addr := conn.addr()
 			d.leave()
 			c.end(conn)
-			next := e.heir(nil, 0)
+			next := e.heir(nil)
 			for _, want := range append(c.want, "close from "+addr) {
 				next.records(want)
 			}
 		})
 	}
+}
+
+// stuck has a desk, whose records cannot be written, leave its clients once it has taken records of them.
+func (d *desk) stuck(say func()) {
+	d.t.Helper()
+	d.out.fail(errDisk)
+	writes := d.out.begun()
+	say()
+	eventually(d.t, func() bool { return d.out.begun() > writes }, func() { d.t.Error("got no write, want one") })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	left := make(chan error, 1)
+	go func() {
+		d.srv.Settle(ctx)
+		left <- d.srv.Leave(ctx)
+	}()
+	eventually(d.t, d.srv.draining.Load, func() { d.t.Error("the daemon does not leave") })
+	d.sink.Close()
+	if err := <-left; err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// TestWhatADaemonHasTakenTheNextWrites, once, as text too: its session goes on behind it.
+func TestWhatADaemonHasTakenTheNextWrites(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  func(*client)
+		want []string
+	}{
+		{"its opening", nil, []string{": eof, 0 records, 0 bytes\n"}},
+		{"messages", func(c *client) { c.say("one\ntwo\nhalf") }, []string{": one\n", ": two\n", " [eof]: half\n", ": eof, 3 records, 12 bytes\n"}},
+		{"its end", func(c *client) { _ = c.CloseWrite() }, []string{": eof, 0 records, 0 bytes\n"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, e := surviving(t, nil)
+			e.journaled(d)
+			d.open()
+			var conn *client
+			if c.end != nil {
+				conn = d.greeted()
+				d.records(" open from ")
+			}
+			d.stuck(func() {
+				if c.end == nil {
+					conn = d.greeted()
+				} else {
+					c.end(conn)
+				}
+			})
+			e.fault = errDisk
+			e.heir(nil).stuck(func() {}) // that this one is stuck as well changes nothing
+			e.fault = nil
+			next := e.heir(nil)
+			_ = conn.CloseWrite()
+			got := next.records(c.want...)
+			next.awaitClients(0)
+			conn.hearEnd()
+			got = d.out.String() + next.out.String()
+			if n := strings.Count(got, "\n"); n != len(c.want)+1 {
+				t.Errorf("got %d records %q, want %d: the opening and %q", n, got, len(c.want)+1, c.want)
+			}
+		})
+	}
+}
+
+// TestASuspectIsClosedAsHavingComeToWhatIsRecorded, though the daemon died before it could count that.
+func TestASuspectIsClosedAsHavingComeToWhatIsRecorded(t *testing.T) {
+	d, e, conn := halfway(t, nil)
+	for range maxCrashes {
+		s := d.onlySession()
+		d.leave()
+		s.slot.Mark(state.Written{Offset: int64(len("one\nha")), Records: 2, Opened: true}, 1)
+		s.slot.SetBusy(true) // as if it had died
+		d = e.heir(nil)
+	}
+	d.records("close from "+conn.addr(), ": suspect, 2 records, 6 bytes\n")
 }
 
 // TestNothingIsRecordedTwice: the first daemon has written one message and dies before it has taken anything from the socket.
@@ -174,23 +280,10 @@ func TestNothingIsRecordedTwice(t *testing.T) {
 	d.open()
 	conn := d.greeted()
 	d.records(`"kind":"open"`)
-	d.out.fail(errDisk)
-	writes := d.out.begun()
-	conn.say("one\ntwo\nhalf")
-	eventually(t, func() bool { return d.out.begun() > writes }, func() { t.Error("got no write, want one") })
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	left := make(chan error, 1)
-	go func() {
-		d.srv.Settle(ctx)
-		left <- d.srv.Leave(ctx)
-	}()
-	eventually(t, d.srv.draining.Load, func() { t.Error("the first daemon does not leave") })
-	d.sink.Close()
-	if err := <-left; err != nil {
-		t.Fatal(err)
-	}
-	next := e.heir(asJSON, int64(len("one\n")))
+	slot := d.onlySession().slot
+	d.stuck(func() { conn.say("one\ntwo\nhalf") })
+	slot.Mark(state.Written{Offset: int64(len("one\n")), Records: 1}, 1)
+	next := e.heir(asJSON)
 	conn.say("\n")
 	_ = conn.CloseWrite()
 	got := next.records(`"offset":4,"data":"two"`, `"offset":8,"data":"half"`, `"records":3,"bytes":13`)
@@ -204,7 +297,7 @@ func TestWithoutStateConnectionsGoOn(t *testing.T) {
 	d, e, conn := halfway(t, asJSON)
 	d.leave()
 	e.withoutMemory = true
-	next := e.heir(asJSON, 0)
+	next := e.heir(asJSON)
 	conn.say(" a line\n")
 	_ = conn.CloseWrite()
 	next.records(`"offset":4,"data":"half a line"`, `"records":1,"bytes":16`)
@@ -220,7 +313,7 @@ func TestALongMessageGoesOnWithTheNextDaemon(t *testing.T) {
 	d.kernelHolds(0)
 	for range 2 {
 		d.leave()
-		d = e.heir(asJSON, 0)
+		d = e.heir(asJSON)
 		conn.say(long)
 		d.kernelHolds(0)
 	}
@@ -281,7 +374,7 @@ func TestWhatIsRecordedIsTaken(t *testing.T) {
 	d.leave()
 	conn.say(" a line\nnext\nlast\n")
 	s.slot.Count(state.Tally{Offset: int64(len("one\nhalf a line\n")), Records: 2}) // as if it had been recorded
-	next := e.heir(nil, 0)
+	next := e.heir(nil)
 	_ = conn.CloseWrite()
 	got := next.records(": next\n", ": last\n", ": eof, 4 records, 26 bytes\n")
 	if strings.Contains(got, "a line") {
@@ -301,7 +394,7 @@ func TestALongMessageIsInPiecesWhenItsDaemonLeaves(t *testing.T) {
 	d.kernelHolds(0)
 	d.leave()
 	d.records(" [cut]: " + long + "\n")
-	next := e.heir(nil, 0)
+	next := e.heir(nil)
 	conn.say("rest\nnext\n")
 	next.records(": rest\n", ": next\n") // that it is one too, only the state knows
 }
@@ -314,7 +407,7 @@ func TestWhoWasSilentBeforeIsSilentStill(t *testing.T) {
 	d.records(": one\n")
 	time.Sleep(100 * time.Millisecond) // a silence
 	d.leave()
-	next := e.heir(nil, 0)
+	next := e.heir(nil)
 	if heard := next.onlySession().past.heard; time.Since(heard) < 90*time.Millisecond {
 		t.Errorf("last heard: got %v ago, want 100 ms or more", time.Since(heard))
 	}
@@ -331,7 +424,7 @@ func TestASilenceThatWasTooLongIsOver(t *testing.T) {
 	d.leave()
 	time.Sleep(idle) // the silence
 	began := time.Now()
-	next := e.heir(idling(idle), 0)
+	next := e.heir(idling(idle))
 	other := next.greeted()
 	silent.hearEnd()
 	took := time.Since(began)
@@ -347,7 +440,7 @@ func TestAgeGoesOnWhileNobodyRuns(t *testing.T) {
 	d, e, conn := halfway(t, nil)
 	d.onlySession().slot.Open(time.Now().Add(-time.Hour))
 	d.leave()
-	next := e.heir(bounding(func(p *config.Policy) { p.MaxSession = time.Hour }), 0)
+	next := e.heir(bounding(func(p *config.Policy) { p.MaxSession = time.Hour }))
 	conn.hearEnd()
 	next.records(" from "+conn.addr()+" [timeout]: half\n", "close from "+conn.addr()+": age, 2 records, 8 bytes\n")
 }
@@ -361,7 +454,7 @@ func TestTheTimeOfAMessageGoesOnWhileNobodyRuns(t *testing.T) {
 		d.leave()
 		time.Sleep(most) // what it may take
 		began := time.Now()
-		next := e.heir(bounding(func(p *config.Policy) { p.MessageTimeout = most }), 0)
+		next := e.heir(bounding(func(p *config.Policy) { p.MessageTimeout = most }))
 		other := next.greeted()
 		other.say("one\nhalf")
 		conn.hearEnd()
@@ -381,7 +474,7 @@ func TestBytesCountOnWithTheNextDaemon(t *testing.T) {
 	change := bounding(func(p *config.Policy) { p.MaxSessionBytes = int64(len("one\nhalf a line\n")) })
 	d, e, conn := halfway(t, change)
 	d.leave()
-	next := e.heir(change, 0)
+	next := e.heir(change)
 	conn.say(" a line\ntoo much\n")
 	next.records(": half a line\n", "close from "+conn.addr()+": volume, 2 records, 16 bytes\n")
 }
@@ -393,7 +486,7 @@ func TestPlacesAreTakenOnWithTheNextDaemon(t *testing.T) {
 	d.open()
 	conn := d.greeted()
 	d.leave()
-	next := e.heir(change, 0)
+	next := e.heir(change)
 	waiting := next.client()
 	next.log.await(t, "as many clients as limits.clients allows")
 	if n := next.srv.Clients(); n != 1 {
@@ -411,7 +504,7 @@ func TestSourcesCountOnWithTheNextDaemon(t *testing.T) {
 	d.open()
 	conn := d.greeted()
 	d.leave()
-	next := e.heir(change, 0)
+	next := e.heir(change)
 	next.client().refused("")
 	_ = conn.CloseWrite()
 	conn.hearEnd()
@@ -428,7 +521,7 @@ func TestSuspectsAreClosed(t *testing.T) {
 		s := d.onlySession()
 		d.leave()
 		s.slot.SetBusy(true) // as if it had died
-		d = e.heir(nil, 0)
+		d = e.heir(nil)
 		if crash == maxCrashes {
 			break
 		}
@@ -449,7 +542,7 @@ func TestProgressClearsASuspect(t *testing.T) {
 		s := d.onlySession()
 		d.leave()
 		s.slot.SetBusy(true) // as if it had died
-		d = e.heir(nil, 0)
+		d = e.heir(nil)
 	}
 	conn.say("last\n")
 	d.records(": last\n")
@@ -469,7 +562,7 @@ func TestTheEndOfASessionIsHeardAtOnce(t *testing.T) {
 		t.Errorf("heard %q, want the end", rest)
 	}
 	d.awaitClients(0)
-	next := e.heir(nil, 0)
+	next := e.heir(nil)
 	if n := next.srv.Clients(); n != 0 {
 		t.Errorf("clients of the next: got %d, want none", n)
 	}
@@ -517,7 +610,7 @@ func TestWhoFindsNoRoomIsDrained(t *testing.T) {
 	<-done
 	d.records(goes.addr()+": last\n", "close from "+goes.addr()+": eof, 2 records")
 	d.log.await(t, "clients end with the daemon")
-	next := e.heir(nil, 0)
+	next := e.heir(nil)
 	stays.say("on\n")
 	next.records(stays.addr() + ": on\n")
 }
@@ -543,7 +636,7 @@ func TestAMessageIsAcknowledgedByItsBeginning(t *testing.T) {
 			conn.hear("0\n")
 			d.records(" [cut]: xxxx\n")
 			d.leave()
-			e.heir(change, 0)
+			e.heir(change)
 			conn.say(c.end + c.first)
 			_ = conn.CloseWrite()
 			want := fmt.Sprintf("%d\n%d\n", len(c.first), len(c.first+c.pieces+c.end))
@@ -586,10 +679,12 @@ func TestWhatIsRecordedEndsWhereItDid(t *testing.T) {
 			d.records(`"kind":"open"`)
 			conn.say(c.moved)
 			d.kernelHolds(0)
+			slot := d.onlySession().slot
 			d.leave()
 			conn.say(c.say)
 			_ = conn.CloseWrite()
-			next := e.heir(change, c.written)
+			slot.Mark(state.Written{Offset: c.written, Records: 1}, 1)
+			next := e.heir(change)
 			got := next.records(c.want, `"kind":"close"`, fmt.Sprintf(`"bytes":%d}`, len(c.moved+c.say)))
 			if n := strings.Count(got, `"kind":"message"`); n > 1 {
 				t.Errorf("got %q, want nothing before offset %d", got, c.written)

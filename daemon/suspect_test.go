@@ -14,9 +14,9 @@ type watchedSink struct {
 	before func()
 }
 
-func (w *watchedSink) Gather(lines []byte) (record.Ticket, error) {
+func (w *watchedSink) Gather(lines []byte, by record.Giver) (record.Ticket, error) {
 	w.before()
-	return w.sink.Gather(lines)
+	return w.sink.Gather(lines, by)
 }
 
 func (w *watchedSink) Commit(t record.Ticket) error    { w.before(); return w.sink.Commit(t) }

@@ -144,7 +144,7 @@ func (t *talk) complain() {
 
 // gather gives the sink what is encoded so far.
 func (t *talk) gather() error {
-	_, err := t.server.sink.Gather(t.ws.out)
+	_, err := t.server.sink.Gather(t.ws.out, t.session)
 	t.ws.out = t.ws.out[:0]
 	return err
 }

@@ -147,15 +147,16 @@ func (d *daemon) duplicateAll(b *Bequest) error {
 	}
 	v := d.srv.survival
 	in, out := v.ring.Ends()
-	held := []struct {
+	type descriptor struct {
 		name string
 		fd   int
-	}{{systemd.RingName, in}, {systemd.RingName, out}}
+	}
+	held := []descriptor{{systemd.RingName, in}, {systemd.RingName, out}}
 	if v.state != nil {
-		held = append(held, struct {
-			name string
-			fd   int
-		}{systemd.StateName, v.state.FD()})
+		held = append(held, descriptor{systemd.StateName, v.state.FD()})
+	}
+	if d.journal != nil {
+		held = append(held, descriptor{systemd.JournalName, d.journal.FD()})
 	}
 	for _, h := range held {
 		fd, err := unix.FcntlInt(uintptr(h.fd), unix.F_DUPFD_CLOEXEC, 0)

@@ -22,7 +22,7 @@ func appendEscaped(dst, data []byte) []byte {
 		switch {
 		case r == utf8.RuneError && size == 1, r < utf8.RuneSelf:
 			dst = append(dst, '\\', 'x', hex[data[0]>>4], hex[data[0]&15])
-		case unsafe(r):
+		case unsafeRune(r):
 			dst = appendU(dst, r)
 		default:
 			dst = append(dst, data[:size]...)
@@ -47,7 +47,7 @@ func appendBytes(dst []byte, name string, data []byte) []byte {
 			return append(dst, '"')
 		}
 		r, size := utf8.DecodeRune(data)
-		if unsafe(r) {
+		if unsafeRune(r) {
 			dst = appendU(dst, r)
 		} else {
 			dst = append(dst, data[:size]...)
@@ -86,9 +86,9 @@ func appendU(dst []byte, r rune) []byte {
 	return append(dst, '\\', 'u', hex[r>>12], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 }
 
-// unsafe says whether r could end a line, drive a terminal or make text read in another order than it stands: C0, DEL, C1,
+// unsafeRune says whether r could end a line, drive a terminal or make text read in another order than it stands: C0, DEL, C1,
 // the line and paragraph separators, and the bidirectional controls (Unicode Standard Annex 9, table of section 2).
-func unsafe(r rune) bool {
+func unsafeRune(r rune) bool {
 	switch {
 	case r < 0x20, r >= 0x7f && r < 0xa0:
 		return true

@@ -25,10 +25,14 @@ type File struct {
 	keeper  *keeper
 	syncer  syncer
 	lock    *lock
-	f       handle // nil: it is closed
+	journal *Journal // of what is written; nil: there is none
+	f       handle   // nil: it is closed
+	device  int64    // f's
+	inode   int64
 	size    int64
 	base    int64     // up to here the file is none of this Write's affair
 	doubt   error     // the sync in this Write that failed
+	owed    bool      // what the process before has written may not be on disk
 	torn    int64     // where a write that failed half-way has to be cut off; -1: nowhere
 	looked  time.Time // when the name was last compared with the descriptor
 	rotated time.Time // when the last rotation was tried
@@ -68,10 +72,18 @@ func (f *File) begin() error {
 		return errors.Join(err, f.f.Close())
 	}
 	if f.opt.Sync != SyncNever {
+		f.owed = f.size > 0
 		_ = f.syncer.syncName() // it is owed then, and tried again with the first sync
 	}
 	f.keeper.keep(f.opt.rule())
 	return nil
+}
+
+// keepIn has what is written noted in a journal.
+func (f *File) keepIn(j *Journal) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.journal = j
 }
 
 // Path is the file's name.
@@ -103,7 +115,9 @@ func (f *File) Write(lines []byte) (n int, err error) {
 			return n, err // all that was written is in the old file, which is on disk
 		}
 		m := 0
+		f.journal.mark(f.device, f.inode, f.size)
 		m, err = f.append(part)
+		f.journal.wrote(m)
 		n += m
 	}
 	n, err = f.secure(n, err)
@@ -137,6 +151,7 @@ func (f *File) Reopen(opt FileOptions) error {
 	f.syncer.letGo(old)
 	f.opt, f.rotator, f.keeper, f.lock = opt, next.rotator, next.keeper, next.lock
 	f.f, f.size, f.looked, f.failing = next.f, next.size, next.looked, false
+	f.device, f.inode = next.device, next.inode
 	f.syncer.nameless, f.syncer.unsynced, f.spare = next.syncer.nameless, time.Time{}, 0
 	_ = lock.release() // the new one holds
 	return nil
@@ -224,6 +239,7 @@ func (f *File) open() error {
 		return f.opt.fail("open", cause(err))
 	}
 	f.f, f.size, f.base, f.looked = out, info.Size(), info.Size(), time.Now()
+	f.device, f.inode = identity(info, nil)
 	f.syncer.nameless = true // it may be new, or made by a process that did not come to sync the directory
 	return nil
 }

@@ -20,13 +20,6 @@ import (
 // lockerOf names the file that TestMain locks, for a process that does nothing else.
 const lockerOf = "RECORD_TEST_LOCK"
 
-func TestMain(m *testing.M) {
-	if path := os.Getenv(lockerOf); path != "" {
-		os.Exit(lockUntilTheEnd(path))
-	}
-	os.Exit(m.Run())
-}
-
 // lockUntilTheEnd opens a file for reading, locks it as whoever may read it can, says so, and ends when its standard input does.
 func lockUntilTheEnd(path string) int {
 	f, err := os.Open(path)

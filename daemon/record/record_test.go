@@ -160,7 +160,7 @@ func checkLine(t *testing.T, line []byte) {
 		t.Fatalf("%q is no UTF-8", line)
 	}
 	for _, r := range string(body) {
-		if unsafe(r) {
+		if unsafeRune(r) {
 			t.Fatalf("%q holds %U", line, r)
 		}
 	}

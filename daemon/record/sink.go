@@ -24,10 +24,12 @@ const (
 
 // Sink hands the records of many sessions to one writer. All who come while a write is under way are served by the next
 // one. When writing fails they wait, and it is tried again until it works: nothing is dropped. Methods may be called from
-// any goroutine; nothing runs while nobody calls.
+// any goroutine; nothing runs while nobody calls, once what Keep has found is written.
 type Sink struct {
 	out     io.Writer
 	trouble func(error)
+	journal *Journal       // nil: what is gathered ends with the process
+	redone  sync.WaitGroup // of what another process has left in the journal
 
 	mu      sync.Mutex
 	gather  []byte        // the batch that is being gathered
@@ -55,9 +57,55 @@ func NewSink(out io.Writer, trouble func(error)) *Sink {
 // Ticket stands for lines that the sink has taken.
 type Ticket uint64
 
+// Giver is told, in the moment in which the sink takes its lines, at which position of the journal they end: where the next process
+// finds the journal to reach so far, they are written. It must not call the sink.
+type Giver interface{ Taken(position int64) }
+
+// Keep has the sink gather lines in a journal, which stays its caller's to close after Release, and has it write what another
+// process has left there, before anything else. It is called before Gather.
+func (s *Sink) Keep(j *Journal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.journal = j
+	j.forget()
+	if f, ok := s.out.(*File); ok {
+		f.keepIn(j)
+	}
+	left := j.unwritten()
+	if len(left) == 0 {
+		s.gather = j.begin(0)
+		return
+	}
+	// It is as if somebody had been writing the older half, while the other one gathered.
+	old := left[0]
+	s.written, s.batch, s.writing = uint64(old), uint64(old)+1, true
+	if len(left) == 2 {
+		s.gather = j.half(left[1])[:j.header().halves[left[1]].size.Load():j.room[left[1]]]
+	} else {
+		s.gather = j.begin(1 - old)
+	}
+	s.redone.Go(func() { s.redo(old) })
+}
+
+// redo writes what another process has left in the journal: a half that it was writing, and the one that it gathered in.
+func (s *Sink) redo(old int) {
+	s.journal.flush(old)
+	err := s.flush(s.journal.rest(old))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wrote(err, nil)
+	if len(s.gather) > 0 && err == nil {
+		_ = s.commit(s.batch, true) // it fails when the sink is closed: then the next process does it
+	}
+}
+
+// Release returns when a sink that was closed uses its journal no more. No session may be left.
+func (s *Sink) Release() { s.redone.Wait() }
+
 // Gather takes lines for the next write; it copies them. It waits while too much is gathered, and fails only when the sink is
-// closed. The lines are not written before somebody calls Commit, which whoever has called Gather must.
-func (s *Sink) Gather(lines []byte) (Ticket, error) {
+// closed. The lines are not written before somebody calls Commit, which whoever has called Gather must. by is told of its lines, if
+// there are any and the sink keeps a journal; nil: nobody is.
+func (s *Sink) Gather(lines []byte, by Giver) (Ticket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.gather) >= maxGather && !s.closed {
@@ -66,8 +114,20 @@ func (s *Sink) Gather(lines []byte) (Ticket, error) {
 	if s.closed {
 		return 0, ErrSinkClosed
 	}
-	s.gather = append(s.gather, lines...)
+	if len(lines) > 0 {
+		s.take(lines, by)
+	}
 	return Ticket(s.batch), nil
+}
+
+// take gathers lines. Whoever gives them is told before they count as taken: killed in between, nobody has.
+func (s *Sink) take(lines []byte, by Giver) {
+	half := int(s.batch & 1)
+	s.gather = append(s.journal.grow(half, s.gather, len(lines)), lines...)
+	if at := s.journal.position(half, len(s.gather)); at > 0 && by != nil {
+		by.Taken(at)
+	}
+	s.journal.take(half, len(s.gather))
 }
 
 // Commit returns when what Gather gave the ticket for, and all that was gathered before it, is written. It fails only when the
@@ -166,22 +226,33 @@ func (s *Sink) write(yield bool) error {
 	}
 	s.mu.Lock()
 	lines := s.gather
-	s.gather, s.spare = s.spare[:0], nil
+	s.journal.flush(int(s.batch & 1))
 	s.batch++
+	if s.journal != nil {
+		s.gather = s.journal.begin(int(s.batch & 1))
+	} else {
+		s.gather, s.spare = s.spare[:0], nil
+	}
 	s.mu.Unlock()
 	err := s.flush(lines)
 	s.mu.Lock()
+	s.wrote(err, lines)
+	return err
+}
+
+// wrote notes how the writing of a batch has come to its end. It is called with mu held.
+func (s *Sink) wrote(err error, lines []byte) {
 	s.writing = false
 	s.tried.Broadcast()
 	if cap(lines) <= 4*maxGather {
 		s.spare = lines
 	}
 	if err == nil {
+		s.journal.flushed(4 * maxGather)
 		s.waiting[s.written&1].Broadcast()
 		s.written++
 	}
 	s.waiting[s.batch&1].Signal() // one of the next batch goes on to write it
-	return err
 }
 
 // flush writes lines, however often it takes, until the sink is closed.

@@ -40,7 +40,7 @@ func (s *script) Write(p []byte) (int, error) {
 
 // give has lines written, as a session does.
 func (s *Sink) give(lines []byte) error {
-	ticket, err := s.Gather(lines)
+	ticket, err := s.Gather(lines, nil)
 	if err != nil {
 		return err
 	}

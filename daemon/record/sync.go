@@ -14,9 +14,10 @@ import (
 // again makes new pages. Appending them anew instead would leave the place of the lost ones between good lines.
 func (f *File) secure(n int, err error) (int, error) {
 	switch {
-	case f.opt.Sync == SyncNever || f.size == f.base:
+	case f.opt.Sync == SyncNever || f.size == f.base && !f.owed:
 		return n, err
 	case f.doubt == nil && !f.syncer.strict():
+		f.owed = false // that of what follows serves it too
 		f.syncer.soon()
 		return n, err
 	case f.doubt == nil:
@@ -25,6 +26,7 @@ func (f *File) secure(n int, err error) (int, error) {
 	if f.doubt == nil {
 		return n, err
 	}
+	f.journal.unwrite(int(f.size-f.base), f.base)
 	n -= int(f.size - f.base)
 	f.torn = f.base
 	return n, errors.Join(err, f.doubt)
@@ -34,7 +36,7 @@ func (f *File) secure(n int, err error) (int, error) {
 func (f *File) sync() error {
 	err := f.syncer.sync(f.f)
 	if err == nil {
-		f.base = f.size
+		f.base, f.owed = f.size, false
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // slot is how a Slot lies in the file. Its fields are read and written one by one, as a process may be killed between any two.
@@ -19,11 +20,27 @@ type slot struct {
 	front   atomic.Uint64    // its port, the size of the proxy's header << 16, and the flags of front; 0: none has come
 	base    atomic.Int64     // where in the client's stream what is shelved begins
 	shelved atomic.Int64     // how many bytes that are
-	_       [slotSize - 8*3 - 2*32 - 8 - 24 - 16]byte
+	marked  atomic.Uint64    // the cookie of whose marks those are: before version 2 there were none, and nobody cleared them
+	marks   [2]mark
 }
 
 // tally is what a session has come to.
 type tally struct{ offset, records, framing, pieces atomic.Int64 }
+
+// mark is what a session has come to once the records before a position of the journal are written.
+type mark struct {
+	offset, records atomic.Int64
+	at              atomic.Uint64 // the position << 2, and flags of marks; 0: there is no mark
+}
+
+// Flags of marks.
+const (
+	markOpened = 1 << iota // among the records is that of the session's opening
+	markClosed             // or of its end
+	markShift  = iota
+)
+
+var _ [slotSize]byte = [unsafe.Sizeof(slot{})]byte{}
 
 const (
 	flagClosed = 1 << iota // its end is recorded
@@ -74,6 +91,80 @@ func (s *Slot) clear() {
 	}
 	s.empty()
 	s.at.base.Store(0)
+	s.unmark()
+}
+
+// unmark has the slot bear no marks but those of its present connection.
+func (s *Slot) unmark() {
+	for i := range s.at.marks {
+		s.at.marks[i].at.Store(0)
+	}
+	s.at.marked.Store(s.at.cookie.Load())
+}
+
+// Written is what a session has come to by the records that are written, or will be whatever becomes of the process: before which
+// offset of the client's stream, how many messages, and whether the session's opening and its end are among them.
+type Written struct {
+	Offset, Records int64
+	Opened, Closed  bool
+}
+
+// Mark notes what a session has come to once all records before a position of the journal, beyond that of the call before, are written.
+func (s *Slot) Mark(w Written, position int64) {
+	if s == nil {
+		return
+	}
+	m := &s.at.marks[0]
+	if last := s.at.marks[1].at.Load(); m.at.Load() > last {
+		m = &s.at.marks[1]
+	}
+	m.at.Store(0) // first: half of a mark is none
+	m.offset.Store(w.Offset)
+	m.records.Store(w.Records)
+	at := uint64(position) << markShift
+	if w.Opened {
+		at |= markOpened
+	}
+	if w.Closed {
+		at |= markClosed
+	}
+	m.at.Store(at)
+}
+
+// Written is what the last Mark has noted that Settle lets stand; the zero value when there is none.
+func (s *Slot) Written() Written {
+	if s == nil {
+		return Written{}
+	}
+	m := &s.at.marks[0]
+	if next := &s.at.marks[1]; next.at.Load() > m.at.Load() {
+		m = next
+	}
+	at := m.at.Load()
+	if at == 0 {
+		return Written{}
+	}
+	return Written{m.offset.Load(), m.records.Load(), at&markOpened != 0, at&markClosed != 0}
+}
+
+// settle forgets the marks whose records were not written up to a position, and notes what the others say.
+func (s *Slot) settle(position int64, now time.Time) {
+	if s.at.marked.Load() != s.at.cookie.Load() {
+		s.unmark()
+		return
+	}
+	for i := range s.at.marks {
+		if m := &s.at.marks[i]; m.at.Load()>>markShift > uint64(position) {
+			m.at.Store(0)
+		}
+	}
+	w := s.Written()
+	if w.Opened && s.at.opened.Load() == 0 {
+		s.Open(now)
+	}
+	if w.Closed {
+		s.SetClosed()
+	}
 }
 
 // SetClient notes whom the proxy before a connection speaks for, the zero value for nobody else, and how many bytes of its stream,

@@ -4,7 +4,9 @@
 // costs these details and nothing else. It takes plain values and knows no socket but by its cookie.
 //
 // The file is a header and slots of one size, one for each connection, found by the socket's cookie. Numbers are in the machine's
-// byte order, as the file does not leave it. Later versions may use more of a slot, never anything in it otherwise.
+// byte order, as the file does not leave it. Later versions may use more of the header and of a slot, never anything in it otherwise:
+// each version goes on with the file of any other. The file names the version that has used it last, so that a later one knows what
+// nobody has kept up to date; version 1 has left that name as it was.
 package state
 
 import (
@@ -12,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +22,7 @@ import (
 
 const (
 	magic    = 0x0a5854_4d504354 // "TCPMTX\n"
-	version  = 1
+	version  = 2                 // has marks
 	pageSize = 4096
 	slotSize = 192
 	// maxSlots bounds what is mapped.
@@ -85,6 +88,17 @@ func Open(fd int) (*File, error) {
 	return f, nil
 }
 
+// Settle forgets the marks of connections whose records were not written up to a position of the journal, which is the next that
+// Mark can be given. It is called once, before Find.
+func (f *File) Settle(position int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	for _, s := range f.left {
+		s.settle(position, now)
+	}
+}
+
 // errDamaged is that a file is none of ours, or cannot be trusted.
 var errDamaged = errors.New("the file is damaged")
 
@@ -109,10 +123,28 @@ func (f *File) open() error {
 	if h.magic != magic || h.slotSize != slotSize || h.slots > maxSlots || size > uint64(st.Size) || h.used > h.slots {
 		return errDamaged
 	}
+	if h.version == 0 {
+		return errDamaged
+	}
 	if h.shelves != 0 && (h.shelves < size || h.shelves+h.slots*shelfSize > uint64(st.Size)) {
 		return errDamaged
 	}
-	return f.mapped(int(size), int(h.slots))
+	if err := f.mapped(int(size), int(h.slots)); err != nil {
+		return err
+	}
+	f.used()
+	return nil
+}
+
+// used notes that this version uses the file. What a version without marks has left in their place is not looked at again.
+func (f *File) used() {
+	h := f.header()
+	if h.version < 2 {
+		for i := range h.used {
+			(&Slot{f, &f.slots[i], int32(i)}).unmark()
+		}
+	}
+	h.version = version
 }
 
 // mapped makes mem and slots the file's.
@@ -171,6 +203,7 @@ func (f *File) Take(cookie uint64) *Slot {
 	}
 	s := &Slot{f, &f.slots[i], i}
 	s.at.cookie.Store(cookie)
+	s.unmark()
 	return s
 }
 

@@ -130,7 +130,9 @@ func TestADamagedFileIsRefused(t *testing.T) {
 		{"more slots than there are", func(f *File) { f.header().slots += 1 << 20 }, false},
 		{"shelves beyond the end", func(f *File) { f.header().shelves += 1 << 20 }, false},
 		{"a file of before shelves", func(f *File) { f.header().shelves = 0 }, true},
+		{"an older version", func(f *File) { f.header().version = 1 }, true},
 		{"a newer version", func(f *File) { f.header().version++ }, true},
+		{"no version", func(f *File) { f.header().version = 0 }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFile(t, 3)
@@ -141,12 +143,72 @@ func TestADamagedFileIsRefused(t *testing.T) {
 			}
 			g, err := Open(fd)
 			if err == nil {
+				if got := g.header().version; got != version {
+					t.Errorf("version: got %d, want %d, as that uses the file now", got, version)
+				}
 				_ = g.Close()
 			}
 			if (err == nil) != c.want || err != nil && !errors.Is(err, errDamaged) {
 				t.Errorf("got %v, want it to open: %v", err, c.want)
 			}
 		})
+	}
+}
+
+// TestMarks: of what a session has come to that counts which is written.
+func TestMarks(t *testing.T) {
+	one := Written{Offset: 10, Records: 1}
+	two := Written{Offset: 20, Records: 2, Opened: true}
+	end := Written{Offset: 20, Records: 2, Opened: true, Closed: true}
+	for _, c := range []struct {
+		name    string
+		marks   []Written // at 100, 200, …
+		written int64
+		change  func(*File, *Slot)
+		want    Written
+	}{
+		{"none", nil, 1000, nil, Written{}},
+		{"the last one counts", []Written{one, two}, 200, nil, two},
+		{"the last is not written", []Written{one, two}, 199, nil, one},
+		{"none is", []Written{one, two}, 99, nil, Written{}},
+		{"of three", []Written{one, two, end}, 300, nil, end},
+		{"of three without the last", []Written{one, two, end}, 299, nil, two},
+		{"killed while it was marked", []Written{one, two}, 200, func(_ *File, s *Slot) { s.at.marks[1].at.Store(0) }, one},
+		{"the slot was another's, whose marks nobody cleared", []Written{one, two}, 200, func(_ *File, s *Slot) { s.at.marked.Store(8) }, Written{}},
+		{"what a version without marks has left there", []Written{one, two}, 200, func(f *File, _ *Slot) { f.header().version = 1 }, Written{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFile(t, 3)
+			s := f.Take(7)
+			for i, w := range c.marks {
+				s.Mark(w, int64(i+1)*100)
+			}
+			if c.change != nil {
+				c.change(f, s)
+			}
+			for range 2 { // that the second one is killed too changes nothing
+				f = next(t, f)
+				f.Settle(c.written)
+			}
+			s = f.Find(7)
+			if got := s.Written(); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+			if got := !s.Opened().IsZero(); got != c.want.Opened {
+				t.Errorf("opened: got %v, want %v", got, c.want.Opened)
+			}
+			if got := s.Closed(); got != c.want.Closed {
+				t.Errorf("closed: got %v, want %v", got, c.want.Closed)
+			}
+			s.Free()
+			if got := f.Take(9).Written(); got != (Written{}) {
+				t.Errorf("the slot's next connection: got %+v, want none", got)
+			}
+		})
+	}
+	var none *Slot
+	if none.Mark(one, 1); none.Written() != (Written{}) {
+		t.Error("without a slot: got something, want nothing")
 	}
 }
 

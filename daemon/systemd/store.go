@@ -19,6 +19,8 @@ const (
 	RingName = storePrefix + "ring"
 	// StateName is that of a file of what is known of connections.
 	StateName = storePrefix + "state"
+	// JournalName is that of a journal of records.
+	JournalName = storePrefix + "journal"
 	// probeName is that of a descriptor which shows whether anything is stored.
 	probeName = storePrefix + "probe"
 )

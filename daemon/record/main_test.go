@@ -1,0 +1,17 @@
+package record
+
+import (
+	"os"
+	"testing"
+)
+
+// TestMain is also the processes that tests need beside their own.
+func TestMain(m *testing.M) {
+	if path := os.Getenv(lockerOf); path != "" {
+		os.Exit(lockUntilTheEnd(path))
+	}
+	if life := os.Getenv(giverVariable); life != "" {
+		os.Exit(giveUntilKilled(life))
+	}
+	os.Exit(m.Run())
+}
