@@ -220,38 +220,75 @@ func allowThreads(cfg config.Config) { debug.SetMaxThreads(cfg.Limits.Clients + 
 const endGrace = 30 * time.Second
 
 // end lets the clients finish, then closes them; or leaves them to the next process, if one follows, after those have finished that
-// cannot go on.
+// cannot go on. A stop that comes while those do takes the restart's place.
 func (d *daemon) end(leave bool) {
-	finish, doing, done := d.srv.Shutdown, "draining", "drained"
+	defer d.sumUp(0)
 	if leave {
-		finish, doing, done = d.srv.Leave, "leaving clients to the next process", "left clients to the next process"
+		const doing = "leaving clients to the next process"
+		ctx, cancel := d.beginEnd(doing)
+		defer cancel()
+		d.doing = doing
+		if !d.settle(ctx) {
+			d.finish(ctx, d.srv.Leave, "left clients to the next process")
+			return
+		}
+		d.log.Info("stopped while a restart waits for those who may finish first: nobody follows")
 	}
+	ctx, cancel := d.beginEnd("draining")
+	defer cancel()
+	d.finish(ctx, d.srv.Shutdown, "drained")
+}
+
+// beginEnd tells what is done before the end. The context is done when clients have had their time.
+func (d *daemon) beginEnd(doing string) (context.Context, context.CancelFunc) {
 	timeout := d.cfg.DrainTimeout
 	d.notify(systemd.ExtendTimeout(timeout+endGrace), "STATUS="+doing)
-	defer d.sumUp(0)
 	d.log.Info(doing, "clients", d.srv.Clients(), "timeout", timeout)
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	if leave {
-		d.doing = doing
-		d.meanwhile(func() { d.srv.Settle(ctx) })
-	}
+	return context.WithTimeout(context.Background(), timeout)
+}
+
+// finish ends serving by one of the server's methods, and tells that it is done.
+func (d *daemon) finish(ctx context.Context, by func(context.Context) error, done string) {
 	ended := make(chan struct{})
 	defer close(ended)
 	go d.giveUp(ctx, ended)
-	if err := finish(ctx); err != nil {
+	if err := by(ctx); err != nil {
 		d.log.Warn(done, "err", err, "records", d.srv.Records())
 		return
 	}
 	d.log.Info(done, "records", d.srv.Records())
 }
 
-// meanwhile does what has to be done now and then for clients that are served, until do has returned.
-func (d *daemon) meanwhile(do func()) {
-	ctx, done := context.WithCancel(context.Background())
+// stopInterval is how often it is looked, while a restart waits for clients, whether the service is to stop instead.
+const stopInterval = time.Second
+
+// settle has those finish who cannot go on with the next process, while all others are served. It returns true, and that at once, when
+// the service is to stop: systemd sends no second signal, and would drop the clients that are left to a process which never comes. In
+// the instant between the last look and our end that still happens; then clients are reset, and no record has their end.
+func (d *daemon) settle(ctx context.Context) (stop bool) {
+	settling, done := context.WithCancel(context.Background())
+	defer done()
+	began := time.Now()
 	go func() {
 		defer done()
-		do()
+		d.srv.Settle(ctx)
 	}()
-	d.mind(ctx, Wishes{})
+	var stopped atomic.Bool
+	go func() {
+		tick := time.NewTicker(stopInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-settling.Done():
+				return
+			case <-tick.C:
+			}
+			if systemd.StopAsked(settling) {
+				stopped.Store(true)
+				done()
+			}
+		}
+	}()
+	d.mind(settling, Wishes{})
+	return stopped.Load() || time.Since(began) >= stopInterval && systemd.StopAsked(ctx)
 }

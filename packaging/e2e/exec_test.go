@@ -196,6 +196,32 @@ func TestOthersAreServedWhileProgramsFinish(t *testing.T) {
 	}
 }
 
+// A stop while a restart waits for programs is a stop: systemd sends no second signal, and nobody will go on with the clients.
+func TestAStopWhileARestartWaitsForPrograms(t *testing.T) {
+	r := withPrograms(t)
+	r.edit(toml, `drain_timeout = "1s"`, `drain_timeout = "10s"`)
+	r.run("systemctl", "restart", "tcpmux.service")
+	other := r.mustCall()
+	if err := other.say(3); err != nil {
+		t.Fatal(err)
+	}
+	k, err := r.call("127.0.0.1:12348", "here\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.run("systemctl", "restart", "--no-block", "tcpmux.service")
+	r.await("the wait in STATUS=", func() bool { return strings.Contains(r.show("tcpmux.service", "StatusText"), ", 1 may finish first") })
+	r.run("systemctl", "stop", "--no-block", "tcpmux.socket", "tcpmux.service")
+	if err := errors.Join(other.hear(), other.bye()); err != nil { // the end of the daemon's stream, and no reset
+		t.Errorf("who is no program's: got %v, want the end in good order", err)
+	}
+	k.tear()
+	r.awaitProperty("tcpmux.service", "ActiveState", "inactive")
+	if got := r.read(records); !strings.Contains(got, " close from "+other.conn.LocalAddr().String()+": eof, 3 records, ") || strings.Count(got, " open from ") != strings.Count(got, " close from ") {
+		t.Errorf("records: got %s, want an end of each session", got)
+	}
+}
+
 // Who does not want to wait for programs gives a second signal: it ends the daemon and its programs at once, and no other client.
 func TestASecondSignalEndsTheWaitForPrograms(t *testing.T) {
 	r := withPrograms(t)
