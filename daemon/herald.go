@@ -75,7 +75,7 @@ func (h *herald) serve() (reason, error) {
 // misled is how a session ends whose proxy does not keep to the protocol.
 func (h *herald) misled(err error) (reason, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("none has come within %v", proxyTimeout)
+		err = fmt.Errorf("none has come whole within %v", proxyTimeout)
 	}
 	if err := h.open(); err != nil {
 		return bySink, err
@@ -83,16 +83,25 @@ func (h *herald) misled(err error) (reason, error) {
 	return reasonOf(err, byProxy), fmt.Errorf("read PROXY header: %w", err)
 }
 
+// usualHeader is how much of what has come is looked at first, as long as that is enough for the header.
+const usualHeader = 512
+
 // header waits for the header. io.EOF is that nothing has come before the end.
 func (h *herald) header() (header proxy.Header, err error) {
-	buf, seen := make([]byte, proxy.MaxSize), 0
+	buf := make([]byte, usualHeader)
 	rerr := h.read(func(fd uintptr) bool {
 		_, over := ready(fd)
 		var n int
-		if n, err = peek(fd, buf); err == unix.EAGAIN {
-			return false
+		if n, err = peek(fd, buf); n == len(buf) {
+			if header, err = proxy.Parse(buf); err == nil && header.Size == 0 {
+				buf = make([]byte, proxy.MaxSize)
+				n, err = peek(fd, buf)
+			}
 		}
-		if err != nil {
+		switch {
+		case err == unix.EAGAIN:
+			return false
+		case n < 0:
 			err = os.NewSyscallError("recv", err)
 			return true
 		}
@@ -101,10 +110,9 @@ func (h *herald) header() (header proxy.Header, err error) {
 		case err != nil || header.Size > 0:
 		case n == 0:
 			err = io.EOF
-		case over || n == seen && n == len(buf):
+		case over:
 			err = io.ErrUnexpectedEOF
 		default:
-			seen = n
 			return false
 		}
 		return true

@@ -22,6 +22,8 @@ func behindProxy(cfg *config.Config) {
 
 func TestAProxysClientIsServed(t *testing.T) {
 	const v2 = "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x04\xd2\x01\xbb"
+	value := "\xe0\x10\x00" + strings.Repeat("\n", 4<<10) // of a type for whoever likes
+	large := v2[:14] + "\x30\x15" + v2[16:] + strings.Repeat(value, 3)
 	for _, c := range []struct {
 		name   string
 		says   []string
@@ -32,6 +34,8 @@ func TestAProxysClientIsServed(t *testing.T) {
 		{"version 1, byte by byte", append(strings.Split(proxyLine, ""), "one\nhalf"), "192.0.2.1:1234"},
 		{"version 1, unknown", []string{"PROXY UNKNOWN\r\none\nhalf"}, ""},
 		{"version 2", []string{v2 + "one\nhalf"}, "192.0.2.1:1234"},
+		{"version 2, with values of 4 KiB", []string{large[:600], large[600:], "one\nhalf"}, "192.0.2.1:1234"},
+		{"version 2, with values of 4 KiB and the first message", []string{large + "one\nhalf"}, "192.0.2.1:1234"},
 		{"version 2, in two", []string{v2[:13], v2[13:], "one\nhalf"}, "192.0.2.1:1234"},
 		{"version 2, local", []string{v2[:12] + "\x20\x00\x00\x00one\nhalf"}, ""},
 		{"a header within what the client says", []string{proxyLine + proxyLine + "one\nhalf"}, "192.0.2.1:1234"},
@@ -67,9 +71,12 @@ func TestAProxysClientIsServed(t *testing.T) {
 // TestWhatIsNoHeaderIsNoData: it is closed with a reason.
 func TestWhatIsNoHeaderIsNoData(t *testing.T) {
 	for _, c := range []struct{ name, says, err string }{
-		{"something else", "GET / HTTP/1.0\r\n\r\n", "malformed PROXY header"},
-		{"a malformed one", "PROXY TCP4 1.2.3.4 5.6.7.8 1\r\nhello\n", "malformed PROXY header"},
-		{"an endless one", "PROXY UNKNOWN " + strings.Repeat("x", 5000), "malformed PROXY header"},
+		{"something else", "GET / HTTP/1.0\r\n\r\n", "there is none, but other bytes"},
+		{"a malformed one", "PROXY TCP4 1.2.3.4 5.6.7.8 1\r\nhello\n", "it is malformed"},
+		{"an endless one", "PROXY UNKNOWN " + strings.Repeat("x", 5000), "it is too large: want 107 bytes at most in version 1"},
+		{"one that is too large", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\xff\xff", "it is too large: 65551 bytes, want 16384 at most"},
+		{"one for a Unix socket", "\r\n\r\n\x00\r\nQUIT\n\x21\x31\x00\xd8" + strings.Repeat("x", 216), "it is for a Unix socket, want one for TCP"},
+		{"one for UDP", "\r\n\r\n\x00\r\nQUIT\n\x21\x12\x00\x0c" + strings.Repeat("x", 12), "it is for UDP, want one for TCP"},
 		{"half of one", proxyLine[:20], "unexpected EOF"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -7,13 +7,15 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
 )
 
-// MaxSize is how long a header may be, in bytes: far longer than any that proxies send.
-const MaxSize = 2048
+// MaxSize is how long a header may be, in bytes. Proxies tell more than addresses, in values of a few KiB: the certificate of a
+// client, say (section 2.2.5).
+const MaxSize = 16 << 10
 
 const (
 	signature1 = "PROXY "
@@ -22,8 +24,18 @@ const (
 	minSize2   = 16  // that of version 2 without addresses
 )
 
-// ErrMalformed is that bytes are no header, or none that can be followed.
-var ErrMalformed = errors.New("malformed PROXY header")
+// The errors of Parse, in the sense of errors.Is.
+var (
+	// ErrAbsent reports that the bytes are something else than a header.
+	ErrAbsent = errors.New("there is none, but other bytes")
+	// ErrTooLarge reports a header that is longer than MaxSize, or than one of version 1 may be.
+	ErrTooLarge = errors.New("it is too large")
+	// ErrUnix reports a header for a connection over a Unix socket, and ErrUDP one for datagrams: neither is what is served here.
+	ErrUnix = errors.New("it is for a Unix socket, want one for TCP")
+	ErrUDP  = errors.New("it is for UDP, want one for TCP")
+	// ErrMalformed reports a header that does not keep to the protocol.
+	ErrMalformed = errors.New("it is malformed")
+)
 
 // Header is what a header says.
 type Header struct {
@@ -41,7 +53,7 @@ func Parse(b []byte) (Header, error) {
 	case hasPrefix(b, signature1):
 		return parse1(b)
 	}
-	return Header{}, ErrMalformed
+	return Header{}, ErrAbsent
 }
 
 // hasPrefix says whether b begins as text does, as far as it goes.
@@ -55,7 +67,7 @@ func parse1(b []byte) (h Header, err error) {
 	end := bytes.Index(b[:min(len(b), maxSize1)], []byte("\r\n"))
 	if end < 0 {
 		if len(b) >= maxSize1 {
-			return h, ErrMalformed
+			return h, fmt.Errorf("%w: want %d bytes at most in version 1", ErrTooLarge, maxSize1)
 		}
 		return h, nil
 	}
@@ -64,7 +76,12 @@ func parse1(b []byte) (h Header, err error) {
 	if fields[0] == "UNKNOWN" {
 		return h, nil
 	}
-	if len(fields) != 5 {
+	switch {
+	case strings.HasPrefix(fields[0], "UDP"):
+		return Header{}, ErrUDP
+	case strings.HasPrefix(fields[0], "UNIX"):
+		return Header{}, ErrUnix
+	case len(fields) != 5:
 		return Header{}, ErrMalformed
 	}
 	client, ok1 := address1(fields[0], fields[1], fields[3])
@@ -91,6 +108,8 @@ func address1(family, host, port string) (addr netip.AddrPort, ok bool) {
 const (
 	local2, proxied2 = 0x20, 0x21
 	tcp4, tcp6       = 0x11, 0x21
+	udp4, udp6       = 0x12, 0x22
+	stream, datagram = 0x31, 0x32 // over a Unix socket
 	unspecified      = 0x00
 )
 
@@ -101,8 +120,11 @@ func parse2(b []byte) (h Header, err error) {
 	}
 	size := minSize2 + int(binary.BigEndian.Uint16(b[14:]))
 	command, family := b[12], b[13]
-	if command != local2 && command != proxied2 || size > MaxSize {
+	switch {
+	case command != local2 && command != proxied2:
 		return h, ErrMalformed
+	case size > MaxSize:
+		return h, fmt.Errorf("%w: %d bytes, want %d at most", ErrTooLarge, size, MaxSize)
 	}
 	if len(b) < size {
 		return h, nil
@@ -115,7 +137,11 @@ func parse2(b []byte) (h Header, err error) {
 		h.Client = netip.AddrPortFrom(netip.AddrFrom4([4]byte(body)), binary.BigEndian.Uint16(body[8:]))
 	case family == tcp6 && len(body) >= 36:
 		h.Client = netip.AddrPortFrom(netip.AddrFrom16([16]byte(body)).Unmap(), binary.BigEndian.Uint16(body[32:]))
-	default: // datagrams and Unix sockets are not what we serve
+	case family == udp4 || family == udp6:
+		return Header{}, ErrUDP
+	case family == stream || family == datagram:
+		return Header{}, ErrUnix
+	default:
 		return Header{}, ErrMalformed
 	}
 	return h, nil

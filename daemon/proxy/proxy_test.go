@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -12,7 +13,8 @@ const (
 		"\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\xdc\x04\x01\xbb"
 )
 
-// headers are those of the specification's examples, and what stands at its edges. A client of "" is none.
+// headers are those of the specification's examples, and what stands at its edges. A client of "" is none; one that begins with ! is
+// an error of Parse.
 var headers = []struct{ name, header, client string }{
 	{"1, IPv4", "PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", "255.255.255.255:65535"},
 	{"1, IPv6", "PROXY TCP6 ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", "!"},
@@ -31,11 +33,13 @@ var headers = []struct{ name, header, client string }{
 	{"2, local with addresses", signature2 + "\x20\x11" + v4, ""},
 	{"2, unspecified", signature2 + "\x21\x00\x00\x00", ""},
 
-	{"nothing of the kind", "GET / HTTP/1.0\r\n", "!"},
-	{"a line end", "\n", "!"},
-	{"1, lower case", "proxy TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "!"},
+	{"nothing of the kind", "GET / HTTP/1.0\r\n", "!absent"},
+	{"a line end", "\n", "!absent"},
+	{"1, lower case", "proxy TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "!absent"},
 	{"1, no family", "PROXY \r\n", "!"},
-	{"1, another family", "PROXY UDP4 192.0.2.1 192.0.2.2 1 2\r\n", "!"},
+	{"1, another family", "PROXY SCTP 192.0.2.1 192.0.2.2 1 2\r\n", "!"},
+	{"1, datagrams", "PROXY UDP4 192.0.2.1 192.0.2.2 1 2\r\n", "!UDP"},
+	{"1, a Unix socket", "PROXY UNIX /run/a /run/b\r\n", "!Unix"},
 	{"1, the wrong family", "PROXY TCP4 ::1 ::1 1 2\r\n", "!"},
 	{"1, too few fields", "PROXY TCP4 192.0.2.1 192.0.2.2 1\r\n", "!"},
 	{"1, too many fields", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2 3\r\n", "!"},
@@ -46,15 +50,22 @@ var headers = []struct{ name, header, client string }{
 	{"1, a port with a zero in front", "PROXY TCP4 192.0.2.1 192.0.2.2 01 2\r\n", "!"},
 	{"1, a name", "PROXY TCP4 example.org 192.0.2.2 1 2\r\n", "!"},
 	{"1, a zone", "PROXY TCP6 fe80::1%eth0 ::1 1 2\r\n", "!"},
-	{"1, LF alone", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\n" + strings.Repeat(" ", 100), "!"},
-	{"1, too long", "PROXY UNKNOWN " + strings.Repeat("x", 100) + "\r\n", "!"},
+	{"1, LF alone", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\n" + strings.Repeat(" ", 100), "!large"},
+	{"1, too long", "PROXY UNKNOWN " + strings.Repeat("x", 100) + "\r\n", "!large"},
 	{"2, version 3", signature2 + "\x31\x11" + v4, "!"},
 	{"2, another command", signature2 + "\x22\x11" + v4, "!"},
-	{"2, datagrams", signature2 + "\x21\x12" + v4, "!"},
-	{"2, a Unix socket", signature2 + "\x21\x31\x00\xd8" + strings.Repeat("x", 216), "!"},
+	{"2, datagrams", signature2 + "\x21\x12" + v4, "!UDP"},
+	{"2, datagrams of IPv6", signature2 + "\x21\x22" + v6, "!UDP"},
+	{"2, a Unix socket", signature2 + "\x21\x31\x00\xd8" + strings.Repeat("x", 216), "!Unix"},
+	{"2, datagrams of a Unix socket", signature2 + "\x21\x32\x00\xd8" + strings.Repeat("x", 216), "!Unix"},
+	{"2, a family that there is not", signature2 + "\x21\x41" + v4, "!"},
+	{"2, with as much behind the addresses as is allowed", signature2 + "\x21\x11\x3f\xf0" + v4[2:] + strings.Repeat("x", MaxSize-16-12), "192.0.2.1:56324"},
+	{"2, one byte more", signature2 + "\x21\x11\x3f\xf1" + v4[2:] + strings.Repeat("x", MaxSize-16-11), "!large"},
 	{"2, addresses cut short", signature2 + "\x21\x11\x00\x0b" + v4[2:], "!"},
-	{"2, too long", signature2 + "\x21\x11\xff\xff" + v4[2:], "!"},
+	{"2, too long", signature2 + "\x21\x11\xff\xff" + v4[2:], "!large"},
 }
+
+var failures = map[string]error{"!": ErrMalformed, "!absent": ErrAbsent, "!large": ErrTooLarge, "!UDP": ErrUDP, "!Unix": ErrUnix}
 
 func TestHeaders(t *testing.T) {
 	for _, c := range headers {
@@ -66,9 +77,9 @@ func TestHeaders(t *testing.T) {
 					got = h.Client.String()
 				}
 				switch {
-				case c.client == "!":
-					if err == nil || h != (Header{}) {
-						t.Errorf("got %+v and %v, want %v", h, err, ErrMalformed)
+				case strings.HasPrefix(c.client, "!"):
+					if want := failures[c.client]; !errors.Is(err, want) || h != (Header{}) {
+						t.Errorf("got %+v and %v, want %v", h, err, want)
 					}
 				case err != nil || got != c.client || h.Size != len(c.header):
 					t.Errorf("got %q, %d bytes and %v, want %q and %d", got, h.Size, err, c.client, len(c.header))
@@ -81,7 +92,7 @@ func TestHeaders(t *testing.T) {
 // TestHalfAHeaderIsNone yet, wherever it is broken off.
 func TestHalfAHeaderIsNone(t *testing.T) {
 	for _, c := range headers {
-		if c.client == "!" {
+		if strings.HasPrefix(c.client, "!") {
 			continue
 		}
 		for n := range c.header {
