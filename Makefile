@@ -2,6 +2,7 @@
 
 VERSION ?= $(shell sed -n '1s/^tcpmux (\(.*\)) .*/\1/p' packaging/changelog)
 FUZZTIME ?= 100000x
+FUZZ_INPUTS ?= 20000
 PREFIX   ?= /usr/local
 SUITE    ?= bookworm
 GO       ?= go
@@ -15,7 +16,7 @@ export ARCH = $(patsubst arm,arm$(shell $(GO) env GOARM),$(shell $(GO) env GOARC
 export SOURCE_DATE_EPOCH ?= $(shell date -d "$$(sed -n 's/^ -- .*>  //p' packaging/changelog | head -n 1)" +%s)
 export VERSION
 
-.PHONY: help build run test fuzz lint vuln docs deb rpm e2e bench bench-go bench-smoke install clean
+.PHONY: help build run test fuzz fuzz-fixed lint vuln docs deb rpm e2e bench bench-go bench-smoke install clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -30,6 +31,9 @@ test: ## vet, and all tests under the race detector (as root it installs what th
 	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2 /usr/sbin/logrotate:logrotate
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race ./...
+
+fuzz-fixed: ## every fuzz target with its seeds, and FUZZ_INPUTS=20000 inputs that are the same each time
+	FUZZ_INPUTS=$(FUZZ_INPUTS) $(GO) test -count 1 -run '^Fuzz' ./...
 
 fuzz: ## every fuzz target for FUZZTIME=100000x inputs (or 5m)
 	packaging/fuzz $(FUZZTIME)

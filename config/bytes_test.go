@@ -6,7 +6,11 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"tcpmux/internal/fuzzing"
 )
+
+func init() { fuzzing.FixRapid() }
 
 func TestBytes(t *testing.T) {
 	for _, tc := range []struct {

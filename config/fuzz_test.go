@@ -8,11 +8,14 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"tcpmux/internal/fuzzing"
 )
 
 // FuzzLoad holds that no text whatever makes Load panic, that what it takes survives WriteTOML, that its errors are plain
 // lines, and that every value the TOML library finds has a line.
-func FuzzLoad(f *testing.F) {
+func FuzzLoad(tf *testing.F) {
+	f := fuzzing.Fixed(tf)
 	files, _ := filepath.Glob("testdata/*/*.toml")
 	for _, file := range append(files, "testdata/good.toml", shipped) {
 		text, err := os.ReadFile(file)

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"tcpmux/internal/fuzzing"
 )
 
 func TestRules(t *testing.T) {
@@ -68,7 +70,8 @@ func TestFaultsOfRulesAreThoseOfTheConfiguration(t *testing.T) {
 	roundTrip(t, c)
 }
 
-func FuzzRules(f *testing.F) {
+func FuzzRules(tf *testing.F) {
+	f := fuzzing.Fixed(tf)
 	f.Add("allow 192.0.2.0/24 2001:db8::/32 # comment\ndeny 192.0.2.7")
 	f.Fuzz(func(t *testing.T, text string) {
 		r, faults := parseRules("r", text)

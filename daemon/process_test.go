@@ -16,6 +16,7 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon/record"
+	"tcpmux/internal/fuzzing"
 )
 
 func byProcess(c *config.Config) { c.Listeners[0].Model = "process" }
@@ -293,7 +294,8 @@ func TestEndingsPass(t *testing.T) {
 }
 
 // FuzzUnpack holds that no process can make the daemon read beyond what it sent, or record what is no message.
-func FuzzUnpack(f *testing.F) {
+func FuzzUnpack(tf *testing.F) {
+	f := fuzzing.Fixed(tf)
 	f.Add(parcelEncoder{&post{}}.Message(nil, &record.Message{Offset: 5, Raw: []byte("hello\n"), EndLen: 1, Flag: "eof"}))
 	f.Add([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255})
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0})

@@ -27,6 +27,7 @@ func TestSIGKILLCostsNothingThatWasAcknowledged(t *testing.T) {
 	config := settings(t, dir, "127.0.0.1:0", `ack = "{offset}\n"`, `sync = "always"`)
 	file := filepath.Join(dir, "records.log")
 	read, acknowledged := 0, 0
+	rnd := rand.New(rand.NewPCG(1, 1))
 	for kill := range kills {
 		d, address := daemonOf(t, config)
 		var clients [6]acknowledgedClient
@@ -34,7 +35,7 @@ func TestSIGKILLCostsNothingThatWasAcknowledged(t *testing.T) {
 		for i := range clients {
 			talking.Go(func() { clients[i].talk(t, address, fmt.Sprintf("kill %d client %d", kill, i)) })
 		}
-		time.Sleep(time.Duration(rand.IntN(120)) * time.Millisecond) // any moment is right
+		time.Sleep(time.Duration(rnd.IntN(120)) * time.Millisecond) // any moment is right
 		_ = d.cmd.Process.Kill()
 		_ = d.cmd.Wait()
 		talking.Wait()

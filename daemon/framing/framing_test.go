@@ -9,7 +9,11 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"tcpmux/internal/fuzzing"
 )
+
+func init() { fuzzing.FixRapid() }
 
 // cut is one message as a test sees it.
 type cut struct {

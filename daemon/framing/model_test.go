@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"tcpmux/internal/fuzzing"
 )
 
 // model cuts the whole stream at once, by the words of the manual rather than by the framers' steps.
@@ -219,7 +221,8 @@ func TestRandomOctetCountedStreams(t *testing.T) {
 
 // The fuzz targets hold the same for any stream at all.
 
-func fuzz(f *testing.F, kind Kind, seeds ...string) {
+func fuzz(tf *testing.F, kind Kind, seeds ...string) {
+	f := fuzzing.Fixed(tf)
 	for i, seed := range seeds {
 		for _, limit := range []byte{0, 3, 200} {
 			f.Add([]byte(seed), []byte{0, 3, 1}[:i%4], limit, byte(i))

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"tcpmux/internal/fuzzing"
 )
 
 const (
@@ -104,7 +106,8 @@ func TestHalfAHeaderIsNone(t *testing.T) {
 }
 
 // FuzzParse holds that a header is the same however much has come behind it, and that none is found before it is whole.
-func FuzzParse(f *testing.F) {
+func FuzzParse(tf *testing.F) {
+	f := fuzzing.Fixed(tf)
 	for _, c := range headers {
 		f.Add([]byte(c.header + "rest"))
 	}

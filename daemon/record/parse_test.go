@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tcpmux/internal/fuzzing"
 )
 
 func TestParseRefusesWhatTheEncoderDoesNotWrite(t *testing.T) {
@@ -85,7 +87,8 @@ func TestParseRefusesWhatTheEncoderDoesNotWrite(t *testing.T) {
 }
 
 // FuzzParse holds that what the encoder writes is read as what it was made of, and that nothing else is read.
-func FuzzParse(f *testing.F) {
+func FuzzParse(tf *testing.F) {
+	f := fuzzing.Fixed(tf)
 	for _, s := range []string{"", "hello", `\x0a\\`, "\n\r\x00\x1b[0m", "\xff\xc3", "ab\u2028\u202e\u009b\u061c\U0001f600", "2026-11-22T12:00:05.001234Z from 1.2.3.4:5: x"} {
 		f.Add([]byte(s), []byte("\x00\x01"), []byte("\r\n"), int64(7), int64(1_900_000_000_123_456), "cut")
 		f.Add([]byte(s), []byte{}, []byte(s), int64(math.MaxInt64), int64(0), "")

@@ -57,7 +57,7 @@ func (r *rig) asJSON(pairs ...string) {
 func (c *throng) join(n int) []*member {
 	c.r.t.Helper()
 	for range n {
-		m := &member{name: fmt.Sprintf("m%d", len(c.members)), rnd: rand.New(rand.NewPCG(rand.Uint64(), 1))}
+		m := &member{name: fmt.Sprintf("m%d", len(c.members)), rnd: rand.New(rand.NewPCG(uint64(len(c.members)), 1))}
 		var err error
 		if m.conn, err = c.r.net.dial(port); err != nil {
 			c.r.t.Fatal(err)
@@ -298,8 +298,9 @@ func TestClientsOutliveARestartDuringAStart(t *testing.T) {
 func TestClientsOutliveKills(t *testing.T) {
 	outlive(t, "goroutine", 5000, func(r *rig) {
 		r.explain(`Failed to start tcpmux`) // killed before it was ready
+		rnd := rand.New(rand.NewPCG(1, 1))
 		for range 50 {
-			time.Sleep(time.Duration(rand.IntN(700)) * time.Millisecond) // a random moment, also of a start
+			time.Sleep(time.Duration(rnd.IntN(700)) * time.Millisecond) // a random moment, also of a start
 			r.kill()
 		}
 	})
@@ -318,11 +319,12 @@ func TestClientsOfProcessesOutliveTheDaemon(t *testing.T) { outlive(t, "process"
 // mixed ends the daemon by turns.
 func mixed(r *rig) {
 	r.explain(`Failed to start tcpmux`) // killed before it was ready
+	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 5 {
 		r.run("systemctl", "restart", "tcpmux.service")
-		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond) // a random moment
+		time.Sleep(time.Duration(rnd.IntN(500)) * time.Millisecond) // a random moment
 		r.kill()
-		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
+		time.Sleep(time.Duration(rnd.IntN(500)) * time.Millisecond)
 	}
 }
 

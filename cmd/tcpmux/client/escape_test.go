@@ -7,6 +7,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"tcpmux/internal/fuzzing"
 )
 
 func TestAppendEscaped(t *testing.T) {
@@ -49,7 +51,8 @@ func TestEscaperHoldsBackWhatMayBeCompleted(t *testing.T) {
 	}
 }
 
-func FuzzEscape(f *testing.F) {
+func FuzzEscape(tf *testing.F) {
+	f := fuzzing.Fixed(tf)
 	f.Add([]byte("Welcome connect!\r\n"), uint8(3))
 	f.Add([]byte("\x1b[31m\\\x9b\u202e\xe4\xbd\xa0\xf0\x9f"), uint8(1))
 	f.Add([]byte("\r\r\n\r\x85\u0085\U0010ffff"), uint8(2))
