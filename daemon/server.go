@@ -26,9 +26,10 @@ type Server struct {
 	stopGrace     time.Duration // between telling a program to end and killing it
 	bell          bell
 	workers       workers
-	dismissing    sync.WaitGroup // of the workers, at the end
-	survival      *survival      // nil: clients end with the process
-	slots         *slots         // one taken for each client
+	dismissing    sync.WaitGroup              // of the workers, at the end
+	knowledge     func(fd int) (known, error) // of a connection that the process before had: the kernel's, but for tests
+	survival      *survival                   // nil: clients end with the process
+	slots         *slots                      // one taken for each client
 	sources       admission.Sources
 	refusals      refusals
 	silent        silent
@@ -63,6 +64,7 @@ func newServer(sink sink, encoder func() encoder, events bool, clients int, log 
 		workspaces:    newWorkspaces(encoder),
 		log:           log,
 		bannerTimeout: 10 * time.Second,
+		knowledge:     knowledge,
 		stopGrace:     3 * time.Second,
 		slots:         newSlots(clients),
 		partials:      newPartials(),
