@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,10 @@ type daemon struct {
 	mute     atomic.Bool // the service manager could not be told the last time
 	kept     atomic.Bool // the service manager stores what it is given
 	doing    string      // what is done before the end; "": it is not near
-	begun    func()      // called once nothing can keep us from serving any more; nil: nobody asks
+	// misdirected is the process that the sockets in the environment are for; "" when they are ours, or there are none.
+	misdirected string
+
+	begun func() // called once nothing can keep us from serving any more; nil: nobody asks
 }
 
 // Run serves until ctx is done, then drains; where ErrRestart is among the causes of that, and clients outlive the daemon, it
@@ -60,12 +64,13 @@ type daemon struct {
 // other: it is logged, shown in the status line and tried again. Wishes come while it serves. The daemon's own log goes to stderr
 // unless the configuration names a file. Run may be called once in a process: systemd's sockets are handed out once.
 func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer) error {
+	misdirected := systemd.Misdirected()
 	sockets, stored, err := systemd.Sockets()
 	if err != nil {
 		return fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
 	keepDescriptors()
-	d := &daemon{cfg: cfg}
+	d := &daemon{cfg: cfg, misdirected: misdirected}
 	return d.run(ctx, sockets, stored, wishes, stderr)
 }
 
@@ -116,6 +121,10 @@ func (d *daemon) open(sockets []systemd.Socket, stderr io.Writer) (err error) {
 	defer closeSockets(sockets) // what is served is a duplicate
 	if d.log, err = openLog(d.cfg, stderr); err != nil {
 		return err
+	}
+	if d.misdirected != "" {
+		d.log.Warn("the sockets in the environment are for another process and not taken; a wrapper has to start tcpmux by exec",
+			"LISTEN_PID", d.misdirected, "pid", os.Getpid())
 	}
 	d.troubles = &troubles{log: d.log.Logger}
 	opt, err := recordOptions(d.cfg, d.troubles)
