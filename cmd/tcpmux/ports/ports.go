@@ -67,7 +67,7 @@ type opener struct {
 	systemctl func(args ...string) (string, error)
 	probe     func(netip.AddrPort) error
 	tries     map[string]*try // by address
-	stopped   bool            // by us, and not started again
+	stopped   []string        // units, by us, that are not started again
 }
 
 // try is when a port that is free was last to be opened. One that stays closed all the same is tried ever more rarely: a try
@@ -81,22 +81,24 @@ const maxTry = time.Hour
 
 // round opens what can be opened, and returns what is in the way of the rest, a line each.
 func (o *opener) round(now time.Time) (faults []string, err error) {
-	state, err := o.systemctl("show", "--value", "-p", "ActiveState", "tcpmux.service")
+	state, err := o.systemctl("show", "--value", "-p", "SubState", "tcpmux.service")
 	if err != nil {
 		return nil, err
 	}
-	switch strings.TrimSpace(state) {
-	case "activating", "deactivating": // systemd opens no port meanwhile, and one that it closes would stay so
+	state = strings.TrimSpace(state)
+	// It waits for its next start with the states that have auto-restart in their names (systemd 254 has several).
+	idle := state == "dead" || state == "failed" || strings.Contains(state, "auto-restart")
+	if !idle && state != "running" { // systemd opens no port meanwhile, and one that it closes would stay so
 		return []string{"tcpmux.service is about to change its state: no port is opened meanwhile\n"}, nil
 	}
-	if o.stopped {
+	if o.stopped != nil {
 		return o.start()
 	}
 	units, err := o.units()
 	if err != nil {
 		return nil, err
 	}
-	var closed, missing bool // a unit has failed; one is active, and does not listen
+	var closed, missing []string // units that have failed; units that are active, and do not listen
 	for _, u := range units {
 		if u.state != "active" && u.state != "failed" {
 			continue // it is not wanted, or is being opened
@@ -105,7 +107,11 @@ func (o *opener) round(now time.Time) (faults []string, err error) {
 			err := o.probe(a)
 			switch {
 			case err == nil && o.due(a.String(), now):
-				closed, missing = closed || u.state == "failed", missing || u.state == "active"
+				if u.state == "failed" {
+					closed = append(closed, u.name)
+				} else {
+					missing = append(missing, u.name)
+				}
 				faults = append(faults, fmt.Sprintf("%v: the port is free and being opened\n", a))
 			case err == nil:
 				faults = append(faults, fmt.Sprintf("%v: the port is free, and systemd does not open it: see systemctl status %s\n", a, u.name))
@@ -117,36 +123,37 @@ func (o *opener) round(now time.Time) (faults []string, err error) {
 			}
 		}
 	}
+	closed, missing = slices.Compact(closed), slices.Compact(missing)
 	switch {
-	case missing:
-		_, err := o.systemctl("restart", "tcpmux.socket") // which restarts the daemon, and that keeps its clients
-		o.stopped = err != nil
-	case closed && strings.TrimSpace(state) == "active":
+	case missing != nil && idle:
+		// Nothing but these: a restart of the service in this state could end clients that systemd has stored.
+		o.restart(missing, "--job-mode=ignore-dependencies")
+	case missing != nil:
+		o.restart([]string{"tcpmux.socket"}) // which restarts the daemon, and that keeps its clients
+	case closed != nil && idle:
+		_, _ = o.systemctl(append([]string{"start"}, closed...)...) // the next round shows what has become of it
+	case closed != nil:
 		// systemd opens no port of a service that is at work. A restart of that starts its sockets too, closes none, and keeps the clients.
-		_, _ = o.systemctl("try-restart", "tcpmux.service") // the next round shows what has become of it
-	case closed:
-		_, _ = o.systemctl(append([]string{"start"}, failed(units)...)...) // here too
+		_, _ = o.systemctl("try-restart", "tcpmux.service") // here too
 	}
 	return faults, nil
 }
 
-// start starts what a restart has stopped.
-func (o *opener) start() (faults []string, err error) {
-	if _, err := o.systemctl("start", "tcpmux.socket"); err != nil {
-		return []string{fmt.Sprintf("tcpmux.socket is stopped: %v\n", err)}, nil
+// restart restarts units. Those that were only stopped are started in a later round.
+func (o *opener) restart(units []string, options ...string) {
+	if _, err := o.systemctl(slices.Concat(options, []string{"restart"}, units)...); err != nil {
+		o.stopped = units
 	}
-	o.stopped = false
-	return []string{"tcpmux.socket is started again\n"}, nil
 }
 
-// failed are the names of units that have failed.
-func failed(units []unit) (names []string) {
-	for _, u := range units {
-		if u.state == "failed" {
-			names = append(names, u.name)
-		}
+// start starts what a restart has stopped.
+func (o *opener) start() (faults []string, err error) {
+	names := strings.Join(o.stopped, " ")
+	if _, err := o.systemctl(append([]string{"start"}, o.stopped...)...); err != nil {
+		return []string{fmt.Sprintf("%s: stopped: %v\n", names, err)}, nil
 	}
-	return names
+	o.stopped = nil
+	return []string{names + ": started again\n"}, nil
 }
 
 // due reports whether a port that is free is to be tried now.

@@ -55,18 +55,20 @@ func TestRound(t *testing.T) {
 		asked   []string
 		faults  []string
 	}{
-		{"all are open", []string{main, show("tcpmux-a.socket", "active", "127.0.0.1:2", "[::1]:2")}, "active", nil, nil, nil},
-		{"a busy one", []string{main, show("tcpmux-a.socket", "failed", "127.0.0.1:2")}, "active", nil, nil, []string{"127.0.0.1:2: busy\n"}},
-		{"it is free, and the daemon at work", []string{main, show("tcpmux-a.socket", "failed", "127.0.0.1:2")}, "active",
+		{"all are open", []string{main, show("tcpmux-a.socket", "active", "127.0.0.1:2", "[::1]:2")}, "running", nil, nil, nil},
+		{"a busy one", []string{main, show("tcpmux-a.socket", "failed", "127.0.0.1:2")}, "running", nil, nil, []string{"127.0.0.1:2: busy\n"}},
+		{"it is free, and the daemon at work", []string{main, show("tcpmux-a.socket", "failed", "127.0.0.1:2")}, "running",
 			map[string]error{"127.0.0.1:2": nil}, []string{"try-restart tcpmux.service"}, []string{"127.0.0.1:2: the port is free and being opened\n"}},
-		{"it is free, and there is no daemon", []string{main, show("tcpmux-a.socket", "failed", "127.0.0.1:2")}, "inactive",
+		{"it is free, and there is no daemon", []string{main, show("tcpmux-a.socket", "failed", "127.0.0.1:2")}, "dead",
 			map[string]error{"127.0.0.1:2": nil}, []string{"start tcpmux-a.socket"}, []string{"127.0.0.1:2: the port is free and being opened\n"}},
-		{"one that systemd has forgotten to open", []string{show("tcpmux.socket", "active", "127.0.0.1:1", "[fe80::1%lo]:1")}, "active",
+		{"one that systemd has forgotten to open", []string{show("tcpmux.socket", "active", "127.0.0.1:1", "[fe80::1%lo]:1")}, "running",
 			map[string]error{"[fe80::1%lo]:1": nil}, []string{"restart tcpmux.socket"}, []string{"[fe80::1%lo]:1: the port is free and being opened\n"}},
-		{"one of a service that is about to end", []string{main, show("tcpmux-a.socket", "failed", "127.0.0.1:2")}, "deactivating",
+		{"one of a service that is about to end", []string{main, show("tcpmux-a.socket", "failed", "127.0.0.1:2")}, "stop-sigterm",
 			map[string]error{"127.0.0.1:2": nil}, nil, []string{"tcpmux.service is about to change its state: no port is opened meanwhile\n"}},
-		{"one that is not wanted", []string{show("tcpmux.socket", "inactive", "127.0.0.1:1")}, "inactive", map[string]error{"127.0.0.1:1": nil}, nil, nil},
-		{"a socket of another kind", []string{main, "Id=tcpmux-x.socket\nActiveState=failed\nListen=/run/x (Stream)\nListen=127.0.0.1:2 (Datagram)\n"}, "active", nil, nil, nil},
+		{"the same while no daemon runs", []string{main, show("tcpmux-a.socket", "active", "127.0.0.1:2")}, "auto-restart-queued",
+			map[string]error{"127.0.0.1:2": nil}, []string{"--job-mode=ignore-dependencies restart tcpmux-a.socket"}, []string{"127.0.0.1:2: the port is free and being opened\n"}},
+		{"one that is not wanted", []string{show("tcpmux.socket", "inactive", "127.0.0.1:1")}, "dead", map[string]error{"127.0.0.1:1": nil}, nil, nil},
+		{"a socket of another kind", []string{main, "Id=tcpmux-x.socket\nActiveState=failed\nListen=/run/x (Stream)\nListen=127.0.0.1:2 (Datagram)\n"}, "running", nil, nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &systemd{units: strings.Join(c.units, "\n"), service: c.service}
@@ -86,7 +88,7 @@ func TestRound(t *testing.T) {
 
 // TestAPortThatStaysClosedIsTriedEverMoreRarely although it is free: each try restarts the daemon.
 func TestAPortThatStaysClosedIsTriedEverMoreRarely(t *testing.T) {
-	s := &systemd{units: show("tcpmux.socket", "active", "127.0.0.1:1"), service: "active"}
+	s := &systemd{units: show("tcpmux.socket", "active", "127.0.0.1:1"), service: "running"}
 	o := &opener{systemctl: s.systemctl, tries: make(map[string]*try), probe: func(netip.AddrPort) error { return nil }}
 	now := time.Now()
 	for range 24 * 3600 {
@@ -102,7 +104,7 @@ func TestAPortThatStaysClosedIsTriedEverMoreRarely(t *testing.T) {
 
 // TestASocketThatARestartHasStoppedIsStartedAgain when systemd has refused to: it is inactive then, as one that nobody wants.
 func TestASocketThatARestartHasStoppedIsStartedAgain(t *testing.T) {
-	s := &systemd{units: show("tcpmux.socket", "active", "127.0.0.1:1"), service: "active", fails: true}
+	s := &systemd{units: show("tcpmux.socket", "active", "127.0.0.1:1"), service: "running", fails: true}
 	o := &opener{systemctl: s.systemctl, tries: make(map[string]*try), probe: func(netip.AddrPort) error { return nil }}
 	for range 3 {
 		faults, err := o.round(time.Now())
