@@ -156,26 +156,11 @@ func (t table) take(keys []key) {
 			k.set(v, t.place(k.name))
 		}
 	}
-	for i, name := range t.unknown(keys) {
-		hint := ""
-		if i < maxFaults { // no more will be told
-			hint = suggestion(name, t.home, keys)
-		}
-		t.place(name).fault("is no key here%s", hint)
-	}
-}
-
-// unknown returns the keys of the table that are none of the given ones, in the order of their lines.
-func (t table) unknown(keys []key) (names []string) {
 	for name := range t.values {
 		if !slices.ContainsFunc(keys, func(k key) bool { return k.name == name }) {
-			names = append(names, name)
+			t.place(name).fault("is no key here%s", suggestion(name, t.home, keys))
 		}
 	}
-	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Or(cmp.Compare(t.doc.lines[keyPath(t.path, a)], t.doc.lines[keyPath(t.path, b)]), cmp.Compare(a, b))
-	})
-	return names
 }
 
 // need is the fault of a table without a key that it must have.

@@ -76,7 +76,6 @@ func runnable(path string, at place) bool {
 	case info.Mode()&0o111 == 0:
 		return fault("which nobody may execute", "a program, or chmod +x")
 	}
-	warnOfScript(path, at)
 	return true
 }
 

@@ -47,26 +47,6 @@ func (f Faults) Error() string {
 // Is makes Faults an ErrInvalid.
 func (f Faults) Is(target error) bool { return target == ErrInvalid }
 
-// maxFaults is how many faults of a file are told: more are one mistake, or another kind of file.
-const maxFaults = 100
-
-// told are the faults that are told, and in place of all others how many they are; what is their name.
-func (f Faults) told(what string) Faults {
-	if len(f) <= maxFaults {
-		return f
-	}
-	first := f[maxFaults]
-	return append(f[:maxFaults:maxFaults], further(first.File, first.Line, len(f)-maxFaults, what))
-}
-
-// further stands for so many faults, of which the first is on the line.
-func further(file string, line, n int, what string) Fault {
-	if n == 1 {
-		what = strings.TrimSuffix(what, "s")
-	}
-	return Fault{file, line, fmt.Sprintf("and %d further %s", n, what)}
-}
-
 // unreadable is the error of Load for a file that could not be read at all.
 type unreadable struct {
 	what  string // that it is

@@ -25,14 +25,8 @@ func Load(path string) (Config, error) { return loadFile(path, false) }
 // itself: it does not check that the programs and users that the file names are there, nor read its rules.
 func LoadEarly(path string) (Config, error) { return loadFile(path, true) }
 
-// Read is Load for what r gives, which the faults call name. The Config's Path is name.
-func Read(r io.Reader, name string) (Config, error) {
-	text, err := readAll(r, maxFile)
-	if err != nil {
-		return Config{}, &unreadable{"configuration", name, err}
-	}
-	return parse(name, text, false)
-}
+// Parse is LoadEarly for the text of a file.
+func Parse(path string, text []byte) (Config, error) { return parse(path, text, true) }
 
 func loadFile(path string, early bool) (Config, error) {
 	text, err := readFile(path, maxFile)
@@ -57,12 +51,7 @@ func readFile(path string, most int64) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s, want a regular file", kind(info.Mode()))
 	}
-	return readAll(f, most)
-}
-
-// readAll reads all of r, at most so many bytes.
-func readAll(r io.Reader, most int64) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(r, most+1))
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return nil, cause(err)
 	}
@@ -100,11 +89,11 @@ func parse(path string, text []byte, early bool) (Config, error) {
 	}
 	c := d.config(values)
 	var warnings []string
-	for _, w := range d.sorted(d.warnings).told("warnings") {
+	for _, w := range d.sorted(d.warnings) {
 		warnings = append(warnings, w.String())
 	}
 	if len(d.faults) > 0 {
-		return Config{Warnings: warnings}, d.sorted(d.faults).told("faults")
+		return Config{Warnings: warnings}, d.sorted(d.faults)
 	}
 	c.Path, c.Warnings = path, warnings
 	return c, nil

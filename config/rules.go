@@ -13,8 +13,12 @@ type Rules struct {
 	Allow, Deny []netip.Prefix
 }
 
-// maxRules is the size in bytes above which a file is taken for something else than rules: some 800,000 of them.
-const maxRules = 16 << 20
+const (
+	// maxRules is the size in bytes above which a file is taken for something else than rules: some 800,000 of them.
+	maxRules = 16 << 20
+	// maxRuleFaults is how many faults of it are told: a file of another kind has one a line.
+	maxRuleFaults = 20
+)
 
 // LoadRules reads a file of rules: lines of "allow" or "deny" and networks or addresses, with # for comments. Its errors are those
 // of Load. It blocks on nothing but the disk.
@@ -32,22 +36,15 @@ func LoadRules(path string) (Rules, error) {
 
 func parseRules(path, text string) (r Rules, faults Faults) {
 	side := map[netip.Prefix]string{} // by which the prefix stands
-	more, first := 0, 0               // faults beyond those that are told, and the line of the first
 	for i, line := range strings.Split(text, "\n") {
 		line, _, _ = strings.Cut(line, "#") // what is behind it is a comment, if there is one
 		fields := strings.Fields(line)
 		for _, fault := range r.take(fields, side) {
-			if len(faults) < maxFaults {
-				faults = append(faults, Fault{path, i + 1, fault})
-				continue
+			if len(faults) == maxRuleFaults {
+				return r, append(faults, Fault{path, i + 1, "further faults are not told"})
 			}
-			if more++; more == 1 {
-				first = i + 1
-			}
+			faults = append(faults, Fault{path, i + 1, fault})
 		}
-	}
-	if more > 0 {
-		faults = append(faults, further(path, first, more, "faults"))
 	}
 	return r, faults
 }

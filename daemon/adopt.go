@@ -16,12 +16,8 @@ import (
 	"tcpmux/daemon/ring"
 )
 
-// How many processes in a row may end while they are busy with the same bytes of a client: by a panic over them, or in any way. Kills
-// from outside are no fault of the client's, and find a session busy that has a long message.
-const (
-	maxPanics  = 3
-	maxCrashes = 12
-)
+// maxCrashes is how many processes in a row may end while they are busy with the same bytes of a client.
+const maxCrashes = 3
 
 // adopt goes on with a connection of the process before; nil when there is nothing to go on with. It is ring.Adopt's take.
 func (s *Server) adopt(lns []*listener) func(fd int, cookie uint64) *ring.Entry {
@@ -42,16 +38,16 @@ func (s *Server) adopt(lns []*listener) func(fd int, cookie uint64) *ring.Entry 
 // there is none.
 func (s *Server) resume(lns []*listener, fd int, cookie uint64) (*session, error) {
 	slot := s.survival.state.Find(cookie)
-	known, err := s.knowledge(fd)
+	known, err := knowledge(fd)
 	if err != nil || slot.Closed() || slot == nil && known.over {
 		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // its end was recorded, or it is no connection
 		slot.Free()
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	ln := listenerOf(lns, known.local)
+	ln, settings, events := s.origin(slot, lns, known)
 	name := bootID() + "-" + strconv.FormatUint(cookie, 16)
 	c := beginSession(s, ln, record.Source{Listener: ln.name, Session: name, Remote: known.remote.String()})
-	c.slot, c.peer = slot, known.remote
+	c.slot, c.peer, c.settings, c.events = slot, known.remote, settings, events
 	client, size := slot.Client()
 	if size > 0 && known.consumed >= int64(size) { // the proxy's header, which is none of the client's bytes
 		known.consumed -= int64(size)
@@ -67,7 +63,7 @@ func (s *Server) resume(lns []*listener, fd int, cookie uint64) (*session, error
 	}
 	known.skip(fd, slot.Tally().Offset)
 	c.restore(known)
-	if times, panics := slot.Crashed(); times >= maxCrashes || panics >= maxPanics {
+	if slot.Crashed() >= maxCrashes {
 		c.suspect()
 	}
 	if err := c.setModel(fd); err != nil {
@@ -84,8 +80,8 @@ func (c *session) restore(k known) {
 	if k.reset && tally.Offset == k.consumed-1 {
 		c.offset = tally.Offset // what was counted last is the end of the stream, not a byte
 	}
-	if at := c.slot.Opened(); !at.IsZero() { // from here on by the monotonic clock, as all that is timed
-		c.opened = time.Now().Add(-max(time.Since(at), 0))
+	if at := c.slot.Opened(); !at.IsZero() {
+		c.opened = at
 	}
 	c.past = &past{
 		resumed: true,

@@ -46,7 +46,7 @@ func (c *clerk) bind(b bounds) {
 	old := c.listener.settings.Load()
 	c.listener.configure(config.Listener{IdleTimeout: b.idle, Limits: config.ListenerLimits{
 		Policy: config.Policy{MaxSession: b.session, MessageTimeout: b.message, MaxSessionBytes: b.bytes},
-	}})
+	}}, 0)
 	next := c.listener.settings.Load()
 	next.banner, next.framing = old.banner, old.framing
 }

@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +35,11 @@ type Wishes struct {
 
 // daemon is what Run has opened.
 type daemon struct {
+	load     Reload
 	cfg      config.Config
+	fault    error // why cfg is not what the file says; nil: it is
+	reloaded *reloaded
+	origins  *origins // what sessions of this process and of those before began with
 	log      *logger
 	troubles *troubles
 	file     *record.File
@@ -50,11 +54,11 @@ type daemon struct {
 	mute     atomic.Bool // the service manager could not be told the last time
 	kept     atomic.Bool // the service manager stores what it is given
 	doing    string      // what is done before the end; "": it is not near
-	// misdirected is the process that the sockets in the environment are for; "" when they are ours, or there are none.
-	misdirected string
-
-	begun func() // called once nothing can keep us from serving any more; nil: nobody asks
+	begun    func()      // called once nothing can keep us from serving any more; nil: nobody asks
 }
+
+// ErrClientsWait reports that clients of the process before wait for one that can serve them: it is to be tried again.
+var ErrClientsWait = errors.New("clients are connected and wait: it is tried again")
 
 // Run serves until ctx is done, then drains; where ErrRestart is among the causes of that, and clients outlive the daemon, it
 // leaves them to the next process instead. It returns nil when it has done so, also when clients had to be closed; a *Bequest
@@ -63,21 +67,20 @@ type daemon struct {
 // or the rules that it names; and any other error when it could not start or go on. What keeps one listener from being served keeps no
 // other: it is logged, shown in the status line and tried again. Wishes come while it serves. The daemon's own log goes to stderr
 // unless the configuration names a file. Run may be called once in a process: systemd's sockets are handed out once.
-func Run(ctx context.Context, cfg config.Config, wishes Wishes, stderr io.Writer) error {
-	misdirected := systemd.Misdirected()
+func Run(ctx context.Context, load Reload, wishes Wishes, stderr io.Writer) error {
 	sockets, stored, err := systemd.Sockets()
 	if err != nil {
 		return fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
 	keepDescriptors()
-	d := &daemon{cfg: cfg, misdirected: misdirected}
+	d := &daemon{load: load}
 	return d.run(ctx, sockets, stored, wishes, stderr)
 }
 
 // run is the life of the daemon, with the sockets and the clients of the process before.
 func (d *daemon) run(ctx context.Context, sockets, stored []systemd.Socket, wishes Wishes, stderr io.Writer) (err error) {
 	defer func() { err = errors.Join(err, d.close()) }()
-	if err := d.open(sockets, stderr); err != nil {
+	if err := d.begin(sockets, stored, stderr); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -86,6 +89,9 @@ func (d *daemon) run(ctx context.Context, sockets, stored []systemd.Socket, wish
 	if err := d.idle(); err != nil {
 		return err
 	}
+	d.tellFault("configuration not loaded, the one before holds")
+	d.reloaded = newReloaded()
+	d.leaveAnswer(d.reloaded.state(d.fault))
 	d.tellAllUnserved()
 	d.tellMissing()
 	d.fail = cancel
@@ -115,16 +121,55 @@ func (d *daemon) run(ctx context.Context, sockets, stored []systemd.Socket, wish
 	return nil
 }
 
+// begin opens what clients are served with. When the configuration, or what it asks for, has a fault while clients of the process before
+// wait, they are served with the one that was in force then.
+func (d *daemon) begin(sockets, stored []systemd.Socket, stderr io.Writer) (err error) {
+	defer closeSockets(sockets) // what is served is a duplicate
+	d.origins, err = openOrigins(stored)
+	if err != nil {
+		fmt.Fprintf(stderr, "tcpmux: of what clients began with: %v\n", err) // there is no log yet
+	}
+	cfg, err := d.load()
+	if err == nil {
+		err = d.openWith(cfg, sockets, stderr)
+	}
+	if err == nil || !clientsWait(stored) {
+		return err
+	}
+	last, lerr := d.origins.last()
+	if lerr != nil || d.openWith(last, sockets, stderr) != nil {
+		return errors.Join(err, ErrClientsWait)
+	}
+	d.fault = err
+	return nil
+}
+
+// openWith is open with cfg. After an error nothing is open.
+func (d *daemon) openWith(cfg config.Config, sockets []systemd.Socket, stderr io.Writer) error {
+	d.cfg = cfg
+	err := d.open(sockets, stderr)
+	if err != nil {
+		err = errors.Join(err, d.close())
+		d.sink, d.log = nil, nil
+	}
+	return err
+}
+
+// tellFault logs why the configuration is not what the file says, a line for each fault.
+func (d *daemon) tellFault(what string) {
+	if d.fault == nil {
+		return
+	}
+	for line := range strings.Lines(d.fault.Error()) {
+		d.log.Error(what, "err", strings.TrimSuffix(line, "\n"))
+	}
+}
+
 // open opens what clients are served with, from the last thing that their bytes come to up to the first. What it has opened when it
 // fails close closes.
 func (d *daemon) open(sockets []systemd.Socket, stderr io.Writer) (err error) {
-	defer closeSockets(sockets) // what is served is a duplicate
 	if d.log, err = openLog(d.cfg, stderr); err != nil {
 		return err
-	}
-	if d.misdirected != "" {
-		d.log.Warn("the sockets in the environment are for another process and not taken; a wrapper has to start tcpmux by exec",
-			"LISTEN_PID", d.misdirected, "pid", os.Getpid())
 	}
 	d.troubles = &troubles{log: d.log.Logger}
 	opt, err := recordOptions(d.cfg, d.troubles)

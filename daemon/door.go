@@ -48,6 +48,7 @@ func (s *Server) configure(cfg config.Config, lns []*listener, files rulesFiles)
 	s.slots.resize(s.affordable(cfg))
 	s.spare.keep()
 	s.partials.resize(cfg.Limits.Memory)
+	s.prefix = cfg.Limits.SourcePrefix
 	s.sources.Configure(sourceLimits(cfg.Limits.PerSource, cfg.Limits.SourcePrefix))
 	for _, ln := range lns {
 		limits := ln.settings.Load().Limits

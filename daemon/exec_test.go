@@ -382,7 +382,7 @@ func TestAProgramKeepsWhatItBeganWith(t *testing.T) {
 	old := d.client()
 	old.hear("old\n")
 	change := defaults(shell("echo new; cat")).Listeners[0]
-	d.ln.configure(change)
+	d.ln.configure(change, 0)
 	d.srv.nudge()
 	d.client().hear("new\n")
 	old.say("still")

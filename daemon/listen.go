@@ -43,17 +43,22 @@ type listenerSettings struct {
 	launch  *launch // nil: no program is run
 	hours   admission.Hours
 	proxies *admission.Rules // who may speak for others
+	origin  uint32           // by which origins know them; 0: they do not
 }
 
 func newListener(c config.Listener, file *os.File, inherited bool) *listener {
 	ln := &listener{name: c.Name, door: newDoor(), file: file, inherited: inherited}
-	ln.configure(c)
+	ln.configure(c, 0)
 	return ln
 }
 
 // configure makes c what holds for the listener from now on; its backlog is applied by setBacklog, its limits by the server.
-func (ln *listener) configure(c config.Listener) {
-	ln.settings.Store(&listenerSettings{
+func (ln *listener) configure(c config.Listener, origin uint32) {
+	ln.settings.Store(newSettings(c, origin))
+}
+
+func newSettings(c config.Listener, origin uint32) *listenerSettings {
+	return &listenerSettings{
 		Listener: c,
 		banner:   newBanner(c.Banner),
 		ack:      newAck(c.Ack),
@@ -61,7 +66,8 @@ func (ln *listener) configure(c config.Listener) {
 		launch:   newLaunch(c),
 		hours:    hoursOf(c.Limits.AccessTimes),
 		proxies:  admission.NewRules(c.ProxyProtocol, nil),
-	})
+		origin:   origin,
+	}
 }
 
 // framingOf is how the listener's clients are cut into messages.

@@ -35,7 +35,7 @@ func TestWithoutADaemonNothingIsTaken(t *testing.T) {
 			k := orphanedClerk(t)
 			settings := config.Default().Listeners[0]
 			settings.Banner, settings.Framing = config.Bytes{}, c.framing
-			k.listener.configure(settings)
+			k.listener.configure(settings, 0)
 			s := beginSession(k.server, k.listener, record.Source{})
 			if err := s.setModel(dup(t, fd)); err != nil {
 				t.Fatal(err)

@@ -31,9 +31,14 @@ func (d *daemon) outlive(stored []systemd.Socket) (end func()) {
 	if v == nil {
 		return func() {}
 	}
+	v.origins = d.origins
 	d.srv.survival = v
 	if err := d.keepJournal(v, pick(stored, systemd.JournalName)); err != nil {
 		d.log.Warn("after a crash messages may be recorded twice", "err", err)
+	}
+	numbers := d.putOrigins(d.cfg)
+	for _, ln := range d.lns {
+		ln.configure(ln.settings.Load().Listener, numbers[ln.name])
 	}
 	began, before := time.Now(), d.srv.Clients()
 	if err := v.ring.Adopt(d.srv.adopt(d.lns)); err != nil {
@@ -94,6 +99,20 @@ func (v *survival) tellCapacity(log *slog.Logger, served, wanted int) {
 		log.Warn("not as many clients can outlive the daemon as there may be", "clients", wanted, "outlive", n,
 			"bound", bound, "descriptors", descriptorLimit(), "needed", fmt.Sprintf("LimitNOFILE=%d", config.SurvivalFiles(wanted)))
 	}
+}
+
+// putOrigins keeps cfg for the next process, and returns the numbers by which it knows sessions that begin with its listeners; nil when
+// clients do not outlive us.
+func (d *daemon) putOrigins(cfg config.Config) map[string]uint32 {
+	v := d.srv.survival
+	if v == nil || !v.keep || v.state == nil {
+		return nil
+	}
+	numbers, err := d.origins.put(cfg, v.state.Origins())
+	if err != nil {
+		d.log.Warn("the next process may serve clients with other settings than they began with", "err", err)
+	}
+	return numbers
 }
 
 // pick are the stored descriptors of that name.

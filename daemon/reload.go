@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"tcpmux/config"
@@ -86,18 +85,27 @@ var effects = map[string]effect{
 // manager is told before and after (sd_notify(3), RELOADING=1), as it is also of one that has failed: the daemon serves on.
 func (d *daemon) reload(ctx context.Context, load Reload) {
 	d.notify("RELOADING=1", systemd.MonotonicUsec())
-	defer func() { d.notify("READY=1", d.status()) }()
+	d.leaveAnswer(d.reloaded.begin())
+	defer func() {
+		d.notify("READY=1", d.status())
+		d.leaveAnswer(d.reloaded.end(d.fault)) // later, or systemd could take a reload that has failed for one that goes on
+	}()
 	cfg, err := load()
 	if err == nil {
 		err = d.apply(ctx, cfg)
 	}
-	if err != nil {
-		for line := range strings.Lines(err.Error()) {
-			d.log.Error("configuration not reloaded", "err", strings.TrimSuffix(line, "\n"))
-		}
+	if d.fault = err; err != nil {
+		d.tellFault("configuration not reloaded")
 		return
 	}
 	d.log.Info("configuration reloaded", "file", cfg.Path)
+}
+
+// leaveAnswer logs that nobody could be told how a reload went.
+func (d *daemon) leaveAnswer(err error) {
+	if err != nil {
+		d.log.Warn("how a reload goes cannot be told", "err", err)
+	}
 }
 
 // apply makes cfg what holds, under live clients. What can fail comes first: then nothing has changed.
@@ -116,7 +124,7 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	if err := d.log.reopen(cfg); err != nil {
 		return errors.Join(err, d.applyRecord(ctx, d.cfg))
 	}
-	d.applyListeners(cfg.Listeners)
+	d.applyListeners(cfg.Listeners, d.putOrigins(inForce(d.cfg, cfg)))
 	allowThreads(cfg)
 	rules.keep(d.rules, d.lns)
 	d.rules = rules
@@ -205,13 +213,13 @@ var errBusy = errors.New("records cannot be written: make room or mend the disk,
 
 // applyListeners gives the listeners that there are their new settings. Those that have come, gone or moved wait for a
 // restart.
-func (d *daemon) applyListeners(cfg []config.Listener) {
+func (d *daemon) applyListeners(cfg []config.Listener, origins map[string]uint32) {
 	for _, c := range cfg {
 		for _, ln := range d.lns {
 			if ln.name != c.Name {
 				continue
 			}
-			ln.configure(c)
+			ln.configure(c, origins[c.Name])
 			if ln.file == nil {
 				continue
 			}

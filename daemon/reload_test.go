@@ -65,7 +65,10 @@ func runReloadable(t *testing.T, change ...func(*config.Config)) *reloadable {
 	free.Close()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Run(ctx, r.cfg, Wishes{Reload: r.reloads, Reopen: r.reopens}, r.log) }()
+	cfg := r.cfg
+	go func() {
+		ended <- Run(ctx, func() (config.Config, error) { return cfg, nil }, Wishes{Reload: r.reloads, Reopen: r.reopens}, r.log)
+	}()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

@@ -77,7 +77,7 @@ func TestNobodyStartsOnFaultyRules(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rules")
 	replace(t, path, "deny all")
 	cfg := defaults(func(cfg *config.Config) { cfg.Listeners[0].Limits.Rules = path })
-	if err := Run(t.Context(), cfg, Wishes{}, &page{}); err == nil || !strings.Contains(err.Error(), path+`:1: deny "all"`) {
+	if err := Run(t.Context(), func() (config.Config, error) { return cfg, nil }, Wishes{}, &page{}); err == nil || !strings.Contains(err.Error(), path+`:1: deny "all"`) {
 		t.Errorf("got %v, want the fault of the rules", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tcpmux/config"
 	"tcpmux/daemon/admission"
 	"tcpmux/daemon/record"
 )
@@ -26,11 +27,11 @@ type Server struct {
 	stopGrace     time.Duration // between telling a program to end and killing it
 	bell          bell
 	workers       workers
-	dismissing    sync.WaitGroup              // of the workers, at the end
-	knowledge     func(fd int) (known, error) // of a connection that the process before had: the kernel's, but for tests
-	survival      *survival                   // nil: clients end with the process
-	slots         *slots                      // one taken for each client
+	dismissing    sync.WaitGroup // of the workers, at the end
+	survival      *survival      // nil: clients end with the process
+	slots         *slots         // one taken for each client
 	sources       admission.Sources
+	prefix        config.SourcePrefix // of the goroutine of Run
 	refusals      refusals
 	silent        silent
 	spare         spare
@@ -64,7 +65,6 @@ func newServer(sink sink, encoder func() encoder, events bool, clients int, log 
 		workspaces:    newWorkspaces(encoder),
 		log:           log,
 		bannerTimeout: 10 * time.Second,
-		knowledge:     knowledge,
 		stopGrace:     3 * time.Second,
 		slots:         newSlots(clients),
 		partials:      newPartials(),

@@ -16,10 +16,11 @@ var ErrRestart = errors.New("restart")
 // survival has connections outlive the process: those that have lived a moment lie in a ring, which somebody else holds too, and
 // what the kernel does not know of them in a file in memory. Of a nil one, none does.
 type survival struct {
-	ring   *ring.Ring
-	state  *state.File // nil when there is none: then only what the kernel knows is kept
-	stored bool        // the service manager holds it too; false: it is for an upgrade in our own place
-	keep   bool        // false: the clients of the process before are served to their end, and no more are added
+	ring    *ring.Ring
+	state   *state.File // nil when there is none: then only what the kernel knows is kept
+	stored  bool        // the service manager holds it too; false: it is for an upgrade in our own place
+	origins *origins
+	keep    bool // false: the clients of the process before are served to their end, and no more are added
 }
 
 // close lets go of both, which stay while somebody else holds them. No session may be left.
@@ -55,6 +56,7 @@ func (v *survival) add(s *session, fd int, cookie uint64) {
 		return
 	}
 	s.slot = v.state.Take(cookie)
+	s.slot.SetOrigin(s.settings.origin)
 	v.ring.Add(&s.entry, fd, s.opened)
 }
 

@@ -164,9 +164,12 @@ func (d *daemon) retryNow() {
 	}
 }
 
-// idle returns an error when there is nobody to serve and nobody can come: no listener is served, and no client is left of the
-// process before.
+// idle returns an error when there is nobody to serve and nobody can come, as no listener is served, and no client is left of the
+// process before; or when it was for such clients alone that we started.
 func (d *daemon) idle() error {
+	if d.fault != nil && d.srv.Clients() == 0 {
+		return d.fault
+	}
 	var errs []error
 	for _, ln := range d.lns {
 		if ln.unserved == nil {
@@ -182,6 +185,10 @@ func (d *daemon) idle() error {
 
 // faults are what of the configuration is not in force, for the status line, each behind a semicolon; "" when all is.
 func (d *daemon) faults() (line string) {
+	if d.fault != nil {
+		first, _, _ := strings.Cut(d.fault.Error(), "\n")
+		line = "; configuration not loaded: " + first
+	}
 	n := 0
 	for _, ln := range d.lns {
 		if ln.unserved == nil {

@@ -146,7 +146,7 @@ func TestWhoeverCanServeNobodyEnds(t *testing.T) {
 			cfg.Listeners[0].Address = []string{freeAddress(t)}
 			cfg.Record.File = filepath.Join(t.TempDir(), "records.log")
 			c.change(&cfg)
-			err := Run(t.Context(), cfg, Wishes{}, io.Discard)
+			err := Run(t.Context(), func() (config.Config, error) { return cfg, nil }, Wishes{}, io.Discard)
 			if err == nil || !holdsAll(err.Error(), c.want) || errors.Is(err, config.ErrInvalid) != c.invalid {
 				t.Errorf("got %v, want %q in it, an invalid configuration: %v", err, c.want, c.invalid)
 			}

@@ -40,7 +40,7 @@ func (b *Bequest) Error() string { return "another program is to take over" }
 func (b *Bequest) Resume(ctx context.Context, why error, wishes Wishes, stderr io.Writer) error {
 	told := ""
 	for {
-		d := &daemon{cfg: b.own}
+		d := &daemon{load: func() (config.Config, error) { return b.own, nil }}
 		begun := false
 		d.begun = func() {
 			begun = true
@@ -157,6 +157,13 @@ func (d *daemon) duplicateAll(b *Bequest) error {
 	}
 	if d.journal != nil {
 		held = append(held, descriptor{systemd.JournalName, d.journal.FD()})
+	}
+	if d.origins.file != nil {
+		file, err := duplicateFile(d.origins.file, d.origins.file.Name())
+		if err != nil {
+			return err
+		}
+		b.Files = append(b.Files, systemd.Socket{Name: file.Name(), File: file})
 	}
 	for _, h := range held {
 		fd, err := unix.FcntlInt(uintptr(h.fd), unix.F_DUPFD_CLOEXEC, 0)

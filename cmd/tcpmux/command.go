@@ -33,8 +33,8 @@ Exit status: 0 done, 1 ran and failed, 64 usage, 78 configuration.`,
 	root.SetErr(stderr)
 	root.SetVersionTemplate("tcpmux {{.Version}}\n")
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(runCommand(stderr), checkCommand(stdin, stdout, stderr), connectCommand(stdin, stdout), benchCommand(stdout, stderr),
-		verifyCommand(stdout, stderr), catCommand(stdout, stderr), portsCommand(stderr))
+	root.AddCommand(runCommand(stderr), checkCommand(stdout, stderr), connectCommand(stdin, stdout), benchCommand(stdout, stderr),
+		verifyCommand(stdout, stderr), catCommand(stdout, stderr), portsCommand(stderr), reloadCommand())
 	refuseUnknownShells(root)
 	return root
 }

@@ -25,9 +25,6 @@ const (
 // usageError is a command line that asks for what there is not.
 type usageError struct{ error }
 
-// errClientsWait is that it is tried again, for the sake of clients that are connected, what would otherwise be given up.
-var errClientsWait = errors.New("tcpmux: clients are connected and wait: the file is tried again")
-
 // errOutputGone is the error of a command whose output nobody reads any longer.
 var errOutputGone = errors.New("standard output is closed")
 
@@ -60,16 +57,16 @@ func report(stderr io.Writer, path string, err error) int {
 		return statusFailed // nobody is left to be told
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "tcpmux: %s; see \"%s\"\n", oneLine(err.Error()), helpFor(path))
+		if systemd.Waiting() { // systemd would drop the clients after any other status
+			return statusFailed
+		}
 		return statusUsage
 	case errors.As(err, new(config.Faults)):
 		fmt.Fprintln(stderr, err) // a line each, with file and line in front, as editors and people look for them
-		if errors.Is(err, errClientsWait) {
-			return statusFailed
-		}
-		return statusConfig
+	default:
+		fmt.Fprintf(stderr, "tcpmux: %v\n", err)
 	}
-	fmt.Fprintf(stderr, "tcpmux: %v\n", err)
-	if errors.Is(err, config.ErrInvalid) {
+	if errors.Is(err, config.ErrInvalid) && !errors.Is(err, daemon.ErrClientsWait) {
 		return statusConfig
 	}
 	return statusFailed

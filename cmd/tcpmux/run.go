@@ -13,7 +13,6 @@ import (
 	"tcpmux/config"
 	"tcpmux/daemon"
 	"tcpmux/daemon/signals"
-	"tcpmux/daemon/systemd"
 )
 
 func runCommand(stderr io.Writer) *cobra.Command {
@@ -27,7 +26,7 @@ SIGTERM and SIGINT drain: no new clients are let in, what has arrived is recorde
 programs that serve clients (exec) too, and then SIGTERM and 3 seconds later SIGKILL. Under systemd SIGINT, which the unit has it
 send at a restart, leaves clients to the next process instead (survive), where systemd stores them for it. Programs, which
 cannot go on, get drain_timeout then too, and everybody else is served until they have finished. A second signal ends it at once,
-with status 1; the same one again within 100 ms is still the first. SIGHUP reads the configuration anew, under live clients; one with a fault changes nothing. SIGUSR1 has it let go of
+with status 1. SIGHUP reads the configuration anew, under live clients; one with a fault changes nothing. SIGUSR1 has it let go of
 record and log files that were moved away, and make them anew, as logrotate(8) needs.
 
 A signal that comes while it starts, or while another program takes its place, is obeyed once it can be.
@@ -40,6 +39,9 @@ and the log says why ("not upgraded"). Mend it and send SIGUSR2 again.
 
 A listener that cannot be served, as its address is in use, systemd passed in no socket for it, or its program or rules are not
 there, keeps no other from being served. It is logged, shown by "systemctl status" and tried again; new clients wait for it.
+
+Clients of the process before (survive) keep the settings that they began with. While there are any, a configuration with a fault
+does not keep it from serving: it goes on with the one that was in force, and shows the fault.
 
 Exit status: 0 when drained, 1 when it could not serve, 78 when the configuration is not right: "tcpmux check" tells more. That
 is 1 too while clients of the process before wait, for the sake of units that are not started again after 78.`,
@@ -77,17 +79,13 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 	})
 	defer unhook()
 	signals.Deliver()
-	cfg, err := loadToStart(path, asked, stderr)
-	if err != nil && systemd.Waiting() {
-		return errors.Join(err, errClientsWait)
-	}
-	if err != nil {
-		return err
-	}
-	if cfg.Path == "" {
-		fmt.Fprintf(stderr, "%s: there is no such file; the built-in defaults hold\n", path)
-	}
-	err = daemon.Run(ctx, cfg, wishes, stderr)
+	err = daemon.Run(ctx, func() (config.Config, error) {
+		cfg, err := loadToStart(path, asked, stderr)
+		if err == nil && cfg.Path == "" {
+			fmt.Fprintf(stderr, "%s: there is no such file; the built-in defaults hold\n", path)
+		}
+		return cfg, err
+	}, wishes, stderr)
 	for {
 		b, ok := errors.AsType[*daemon.Bequest](err)
 		if !ok {

@@ -45,8 +45,8 @@ var _ [slotSize]byte = [unsafe.Sizeof(slot{})]byte{}
 const (
 	flagClosed = 1 << iota // its end is recorded
 	flagBusy               // its bytes are being made into records
-	flagPanic              // and that has brought the process down
-	panicUnit  = 1 << 16   // the flags from this one on count how many processes in a row
+
+	originShift = 8 // above the flags is where its settings come from; 0: it is not known
 )
 
 // Flags of front.
@@ -233,7 +233,6 @@ func (s *Slot) Count(t Tally) {
 	}
 	if t.Offset != s.Tally().Offset && s.at.crashes.Load() != 0 {
 		s.at.crashes.Store(0)
-		s.at.flags.And(panicUnit - 1)
 	}
 	turn := s.at.turn.Load() + 1
 	to := &s.at.tallies[turn&1]
@@ -251,6 +250,23 @@ func (s *Slot) Tally() Tally {
 	}
 	from := &s.at.tallies[s.at.turn.Load()&1]
 	return Tally{from.offset.Load(), from.records.Load(), from.framing.Load(), from.pieces.Load()}
+}
+
+// SetOrigin notes which settings the session began with, by a number of at most MaxOrigin that Settings explain.
+func (s *Slot) SetOrigin(origin uint32) {
+	if s == nil || s.Origin() == origin {
+		return
+	}
+	s.at.flags.And(1<<originShift - 1)
+	s.at.flags.Or(origin << originShift)
+}
+
+// Origin is what SetOrigin noted; 0 when nothing was.
+func (s *Slot) Origin() uint32 {
+	if s == nil {
+		return 0
+	}
+	return s.at.flags.Load() >> originShift
 }
 
 // SetClosed notes that the end of the session is recorded.
@@ -272,18 +288,12 @@ func (s *Slot) flag(flag uint32, on bool) {
 	}
 }
 
-// SetPanic notes that making records of the connection's bytes brings the process down.
-func (s *Slot) SetPanic() { s.flag(flagPanic, true) }
-
 // Crashed counts, once a process has left the connection, how many in a row have ended while they were busy with it, and Count has
-// not come any further meanwhile; and in how many of these SetPanic has said that it was the cause. The others may have been killed.
-func (s *Slot) Crashed() (times, panics int) {
+// not come any further meanwhile.
+func (s *Slot) Crashed() (times int) {
 	if s == nil || s.at.flags.Load()&flagBusy == 0 {
-		return 0, 0
+		return 0
 	}
-	if s.at.flags.Load()&flagPanic != 0 {
-		s.at.flags.Add(panicUnit)
-	}
-	s.flag(flagBusy|flagPanic, false)
-	return int(s.at.crashes.Add(1)), int(s.at.flags.Load() / panicUnit)
+	s.SetBusy(false)
+	return int(s.at.crashes.Add(1))
 }

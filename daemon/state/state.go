@@ -219,6 +219,19 @@ func (f *File) Find(cookie uint64) *Slot {
 	return s
 }
 
+// Origins are the origins of all connections that have a slot.
+func (f *File) Origins() map[uint32]bool {
+	all := make(map[uint32]bool)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.header().used {
+		if s := (&Slot{f, &f.slots[i], int32(i)}); s.at.cookie.Load() != 0 {
+			all[s.Origin()] = true
+		}
+	}
+	return all
+}
+
 // Forget frees the slots that nobody has asked for: their connections are no more.
 func (f *File) Forget() {
 	f.mu.Lock()

@@ -21,6 +21,8 @@ const (
 	StateName = storePrefix + "state"
 	// JournalName is that of a journal of records.
 	JournalName = storePrefix + "journal"
+	// SettingsName begins that of a file of the settings that connections began with; a number follows.
+	SettingsName = storePrefix + "settings-"
 	// probeName is that of a descriptor which shows whether anything is stored.
 	probeName = storePrefix + "probe"
 )

@@ -5,6 +5,7 @@ package e2e
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // second is a listener beside the main one, with further lines.
@@ -109,5 +110,72 @@ func TestANewAddressAfterADaemonReloadCostsNoClients(t *testing.T) {
 	r.await("the new port", func() bool { return r.visit("127.0.0.1:2000", banner) == nil })
 	if left, err := talking.dismiss(); left != 0 || err != nil {
 		t.Errorf("talking clients: got %d ended and %v, want none", left, err)
+	}
+}
+
+// A reload by which nothing is reloaded fails, and the status line says why until one works.
+func TestAReloadThatReloadsNothingFails(t *testing.T) {
+	r := serving(t)
+	r.explain(`configuration not reloaded`, `tcpmux\.toml`, `Reload failed`, `Failed to reload`)
+	talking := r.chatters(20)
+	good := r.read(toml)
+	r.write("/opt/handler", "#!/bin/sh\n")
+	r.run("chmod", "0700", "/opt/handler")
+	for _, c := range []struct{ name, text, status string }{
+		{"no TOML", good + "address = \n", "not TOML"},
+		{"a record file outside the sandbox", strings.Replace(good, `file = "records.log"`, `file = "/srv/records.log"`, 1), "/srv/records.log"},
+		{"exec_user without the drop-in", "exec = [\"/bin/cat\"]\nexec_user = \"nobody\"\n" + strings.NewReplacer("\nexec = []", "", "\nexec_user = \"\"", "").Replace(good), `exec_user "nobody"`},
+		{"a program for root alone", "exec = [\"/opt/handler\"]\n" + strings.Replace(good, "\nexec = []", "", 1), `exec "/opt/handler"`},
+	} {
+		if c.text == good {
+			t.Fatalf("%s: the file is as it was", c.name)
+		}
+		r.write(toml, c.text)
+		if out, err := r.try("systemctl", "reload", "tcpmux.service"); err == nil {
+			t.Errorf("%s: got a reload that succeeds: %s", c.name, out)
+		}
+		r.awaitStatus("configuration not loaded: ", c.status)
+		r.wantState("tcpmux.service", "active")
+	}
+	r.write(toml, strings.Replace(good, `Welcome connect!\r\n`, `hello\n`, 1))
+	r.run("systemctl", "reload", "tcpmux.service")
+	r.visitAt(port, "hello\n") // it has been reloaded when the command returns
+	r.await("no fault in STATUS=", func() bool { return !strings.Contains(r.show("tcpmux.service", "StatusText"), "not loaded") })
+	if left, err := talking.dismiss(); left != 0 || err != nil {
+		t.Errorf("talking clients: got %d ended and %v, want none", left, err)
+	}
+}
+
+// A listener that is renamed, gets another framing or goes under its clients leaves their records whole.
+func TestAListenerThatChangesUnderClients(t *testing.T) {
+	r := jsonRecords(t)
+	r.throng.join(20)
+	r.throng.settled()
+	r.throng.talk(100 * time.Millisecond)
+	main := r.read(toml)
+	for _, text := range []string{
+		strings.Replace(main, `framing = "line"`, `framing = "nul"`, 1),
+		strings.Replace(main, shipped, `address = []`, 1) + "\n[[listener]]\nname = \"renamed\"\naddress = \"" + port + "\"\n",
+		strings.Replace(main, shipped, `address = "127.0.0.1:2000"`, 1),
+		main,
+	} {
+		if text == r.read(toml) {
+			t.Fatal("the file is as it was")
+		}
+		r.write(toml, text)
+		r.resocket()
+		r.run("systemctl", "restart", "tcpmux.service")
+		was := r.mainPID()
+		r.kill()
+		r.awaitOther(was)
+	}
+	r.awaitProperty("tcpmux.service", "SubState", "running")
+	r.throng.hush()
+	r.await("the ends of all", func() bool { return strings.Count(r.read(records), `"kind":"close"`) == 20 })
+	if out, err := r.try("tcpmux", "verify", records); err != nil {
+		t.Errorf("verify: got %v, %s, want no fault", err, out)
+	}
+	if strings.Contains(r.read(records), `"listener":"renamed"`) {
+		t.Error("records: got some of another listener than the clients began with")
 	}
 }

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tcpmux/daemon"
+)
+
+// reloadCommand is for the unit's ExecReload=, and no command for people: it knows the daemon from $MAINPID and $RUNTIME_DIRECTORY.
+func reloadCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "reload",
+		Short:  "Have the daemon reload its configuration, and fail if it does not (tcpmux.service)",
+		Hidden: true,
+		Args:   atMost(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			pid, err := strconv.Atoi(os.Getenv("MAINPID"))
+			if err != nil || pid <= 0 {
+				return fmt.Errorf("MAINPID is %q: it is for systemd to call: systemctl reload tcpmux", os.Getenv("MAINPID"))
+			}
+			return reload(cmd.Context(), pid, os.Getenv("RUNTIME_DIRECTORY"))
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+}
+
+// reload has a daemon reload, and returns nil once it has, or why it has not. The service manager's own timeout bounds it.
+func reload(ctx context.Context, pid int, dir string) error {
+	before, err := daemon.ReadReloads(dir)
+	if err := os.NewSyscallError("kill", syscall.Kill(pid, syscall.SIGHUP)); err != nil {
+		return err
+	}
+	if errors.Is(err, fs.ErrNotExist) { // the daemon is of a version that does not answer
+		return nil
+	}
+	for err == nil {
+		var now daemon.Reloads
+		now, err = daemon.ReadReloads(dir)
+		switch {
+		case err != nil:
+		case now.Start != before.Start || now.Ended > before.Begun: // one that has started meanwhile has read the file
+			return notReloaded(now.Faults)
+		case syscall.Kill(pid, 0) != nil:
+			return errors.New("configuration not reloaded: the daemon has ended")
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return fmt.Errorf("configuration not reloaded: the daemon's answer cannot be read: %w", err)
+}
+
+// notReloaded is the error of a reload with faults; nil where there are none.
+func notReloaded(faults []string) error {
+	switch len(faults) {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("configuration not reloaded: %s", faults[0])
+	}
+	return fmt.Errorf("configuration not reloaded: %s (and %d more)", faults[0], len(faults)-1)
+}
