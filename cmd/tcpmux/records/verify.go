@@ -71,11 +71,11 @@ func (fs *Files) Verify(ctx context.Context, o VerifyOptions) (Summary, error) {
 	if err := fs.walk(ctx, v); err != nil {
 		return v.Summary, err
 	}
-	if len(v.repeats.bySession) > 0 {
+	if v.repeats.n > 0 {
 		if o.Again != nil {
 			o.Again()
 		}
-		if err := fs.walk(ctx, rereader{v.repeats}); err != nil {
+		if err := fs.walk(ctx, newRereader(v.repeats)); err != nil {
 			return v.Summary, err
 		}
 		v.repeats.judge(v.fault)
