@@ -22,12 +22,12 @@ type catFlags struct {
 	remote, since, until string
 }
 
-func catCommand(stdout, stderr *os.File) *cobra.Command {
+func catCommand(stdin, stdout, stderr *os.File) *cobra.Command {
 	var f catFlags
 	cmd := &cobra.Command{
 		Use:   "cat FILE...",
 		Short: "Give back the bytes that clients sent",
-		Long: `cat reads record files, compressed ones too, and writes what clients sent to standard output: that of one client (--remote or
+		Long: fmt.Sprintf(`cat reads record files, compressed ones too, and writes what clients sent to standard output: that of one client (--remote or
 --session), of one listener (--listener), of some time (--since, --until), or all of it in the order in which it was recorded.
 
 From JSON records come the exact bytes of each client's stream, line ends and other framing included. What was recorded again
@@ -37,15 +37,16 @@ its end was; what came without an end stands without a newline; a message in pie
 At a terminal the bytes are shown in a form that can do nothing to it, as connect shows them: control characters and bytes that
 are no UTF-8 are written \xNN or \uNNNN, a backslash \\. In a pipe or a file they are as they were sent.
 
-What is no record is passed over and told on standard error, as are bytes that are missing; verify tells more. Files are read in
-the order that verify reads them.
+What is no record is passed over and told on standard error, as are bytes that are missing, and no more than the first %d of a
+file; verify tells more. Files are read in the order that verify reads them; - is standard input.
 
 Where nothing is selected nothing is written, and the exit status is 0 all the same; standard error says so if it is a terminal.
 
-Exit status: 0 done, 1 when something was passed over or is missing or a file cannot be read, 64 usage, 130 after Ctrl-C.`,
+Exit status: 0 done, 1 when something was passed over or is missing or a file cannot be read, 64 usage, 130 after Ctrl-C.`, records.MostFaults),
 		Example: `  tcpmux cat --remote 192.0.2.7:40312 records.log > stream
   tcpmux cat --backups --listener scanners /var/log/tcpmux/records.log | wc -l
-  tcpmux cat --remote 192.0.2.7 --since 1h records.log    # the last hour's of all its connections`,
+  tcpmux cat --remote 192.0.2.7 --since 1h records.log    # the last hour's of all its connections
+  ssh desk cat /var/log/tcpmux/records.log | tcpmux cat -`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := someFiles(cmd, args); err != nil {
 				return err
@@ -53,7 +54,7 @@ Exit status: 0 done, 1 when something was passed over or is missing or a file ca
 			return f.parse(time.Now())
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return readRecords(cmd.Context(), args, f.backups, func(ctx context.Context, files *records.Files) error {
+			return readRecords(cmd.Context(), args, f.backups, stdin, func(ctx context.Context, files *records.Files) error {
 				return f.cat(ctx, files, stdout, stderr)
 			})
 		},

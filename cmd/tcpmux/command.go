@@ -34,7 +34,7 @@ Exit status: 0 done, 1 ran and failed, 64 usage, 78 configuration.`,
 	root.SetVersionTemplate("tcpmux {{.Version}}\n")
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(runCommand(stderr), checkCommand(stdout, stderr), connectCommand(stdin, stdout), benchCommand(stdout, stderr),
-		verifyCommand(stdout, stderr), catCommand(stdout, stderr), portsCommand(stderr), reloadCommand())
+		verifyCommand(stdin, stdout, stderr), catCommand(stdin, stdout, stderr), portsCommand(stderr), reloadCommand())
 	refuseUnknownShells(root)
 	return root
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -25,11 +24,10 @@ func backupsFlag(cmd *cobra.Command, backups *bool) {
 }
 
 // readRecords opens record files for read, whose context ends with the first signal.
-func readRecords(ctx context.Context, names []string, backups bool, read func(context.Context, *records.Files) error) error {
-	patient := func(os.Signal) {} // the first one ends the reading at once
-	ctx, stop := untilSignal(ctx, patient, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+func readRecords(ctx context.Context, names []string, backups bool, stdin *os.File, read func(context.Context, *records.Files) error) error {
+	ctx, stop := untilEndSignal(ctx)
 	defer stop()
-	files, err := records.Open(names, backups)
+	files, err := records.Open(names, backups, stdin)
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"tcpmux/daemon"
 )
@@ -27,6 +29,33 @@ func untilSignal(ctx context.Context, again func(os.Signal), signals ...os.Signa
 		cancel(nil)
 	}
 }
+
+// endGrace is how long a tool has to end in order after a signal. It needs less unless nobody takes what it writes.
+const endGrace = time.Second
+
+// untilEndSignal is untilSignal for a tool, which ends at the first of SIGINT, SIGTERM and SIGHUP: the process exits if it has not
+// come to its end by itself soon, or at the second.
+func untilEndSignal(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, stopSignals := untilSignal(ctx, exitBy, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	stopped := make(chan struct{})
+	go func() {
+		<-ctx.Done()
+		select {
+		case <-time.After(endGrace):
+			if s, ok := errors.AsType[signalError](context.Cause(ctx)); ok {
+				exitBy(s.Signal)
+			}
+		case <-stopped:
+		}
+	}()
+	return ctx, func() {
+		close(stopped)
+		stopSignals()
+	}
+}
+
+// exitBy ends the process as report would after that signal.
+func exitBy(s os.Signal) { os.Exit(statusSignal + int(s.(syscall.Signal))) }
 
 func watchSignals(caught <-chan os.Signal, stopped <-chan struct{}, cancel context.CancelCauseFunc, again func(os.Signal)) {
 	select {

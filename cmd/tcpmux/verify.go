@@ -19,12 +19,12 @@ type verifyFlags struct {
 	backups, json, verbose bool
 }
 
-func verifyCommand(stdout, stderr *os.File) *cobra.Command {
+func verifyCommand(stdin, stdout, stderr *os.File) *cobra.Command {
 	var f verifyFlags
 	cmd := &cobra.Command{
 		Use:   "verify FILE...",
 		Short: "Prove that record files are whole",
-		Long: `verify reads record files, compressed ones too, and tells every fault on a line of its own: FILE:LINE: what.
+		Long: fmt.Sprintf(`verify reads record files, compressed ones too, and tells every fault on a line of its own: FILE:LINE: what.
 
 Each line must be a record in just the form that the daemon writes. Of each session in JSON records, message must follow on
 message without gap or overlap from its opening to its close, whose totals must agree. A torn last line, as a crash or a full
@@ -37,17 +37,22 @@ when the daemon was killed; a session that began in an earlier file which is not
 
 Only the named files are read, or with --backups also those that they were rotated to. Rotated files are read in the order of
 the times in their names and before the one that they come from. A file that the daemon writes to may be verified at any time.
+- is standard input, such as what unpacks a file; what can be read only once is kept in $TMPDIR for a second reading.
+
+Of each file the first %d faults are told, and how many there are in all. With --json these are in findings; faults is the
+true number, of all files and of each.
 
 Text records can prove less: that each line is a record, and that between the events of an address there are as many records
 as its close tells, and about as many bytes. This is said at the end, and is no fault.
 
-Exit status: 0 when there is no fault, 1 when there is one or a file cannot be read, 64 usage, 130 after Ctrl-C.`,
+Exit status: 0 when there is no fault, 1 when there is one or a file cannot be read, 64 usage, 130 after Ctrl-C.`, records.MostFaults),
 		Example: `  tcpmux verify --backups /var/log/tcpmux/records.log
   tcpmux verify records-2026-11-*.log.gz
-  tcpmux verify --json records.log | jq .proven`,
+  tcpmux verify --json records.log | jq .proven
+  xz -dc records.log.xz | tcpmux verify -`,
 		Args: someFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return readRecords(cmd.Context(), args, f.backups, func(ctx context.Context, files *records.Files) error {
+			return readRecords(cmd.Context(), args, f.backups, stdin, func(ctx context.Context, files *records.Files) error {
 				return f.verify(ctx, files, stdout, stderr)
 			})
 		},
@@ -59,9 +64,12 @@ Exit status: 0 when there is no fault, 1 when there is one or a file cannot be r
 }
 
 func (f *verifyFlags) verify(ctx context.Context, files *records.Files, stdout, stderr *os.File) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var p progress.Progress
 	out, wipe := f.bar(&p, files, stdout, stderr)
 	defer wipe()
+	out = endingWriter{out, cancel}
 	var report verifyReport = &linesReport{out: out, verbose: f.verbose}
 	if f.json {
 		report = &jsonReport{out: bufio.NewWriter(out)}
@@ -73,7 +81,7 @@ func (f *verifyFlags) verify(ctx context.Context, files *records.Files, stdout, 
 	})
 	wipe()
 	if err != nil {
-		return err
+		return outputError(err)
 	}
 	if err := report.end(s); err != nil {
 		return outputError(err)
@@ -82,6 +90,21 @@ func (f *verifyFlags) verify(ctx context.Context, files *records.Files, stdout, 
 		return fmt.Errorf("verify: %s", count(s.Faults, "fault"))
 	}
 	return nil
+}
+
+// endingWriter ends the reading once nobody takes what it has found.
+type endingWriter struct {
+	io.Writer
+	end context.CancelCauseFunc
+}
+
+// Write writes b.
+func (w endingWriter) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	if err != nil {
+		w.end(err)
+	}
+	return n, err
 }
 
 // bar has progress shown on stderr if it is a terminal, until wipe is called, which may be done twice. What is to be told

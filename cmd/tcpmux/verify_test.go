@@ -3,14 +3,20 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -202,4 +208,73 @@ func speak(conn *net.TCPConn, text []byte, seed uint64) {
 	_ = conn.CloseWrite()
 	_, _ = io.Copy(io.Discard, conn) // until the daemon has taken all and closes
 	_ = conn.Close()
+}
+
+// TestToolsEndAtASignal at once, whatever they wait for, with the conventional status.
+func TestToolsEndAtASignal(t *testing.T) {
+	const size, full = 4096, 3500 // of the pipe that standard output is: a line that does not fit whole is not begun
+	many := write(t, "many.log", strings.Repeat("x\n", 2000))
+	long := write(t, "long.log", recordOpen+recordMessage(0, strings.Repeat("a", 1<<20)))
+	for _, c := range []struct {
+		name   string
+		args   []string
+		stdin  string // what comes, and no end behind it
+		holds  int    // at least so many bytes are in standard output, which nobody reads
+		signal syscall.Signal
+	}{
+		{"verify waits for input", []string{"verify", "-"}, "x\n", 1, syscall.SIGINT},
+		{"cat waits for input", []string{"cat", "-"}, recordMessage(0, "a"), 1, syscall.SIGTERM},
+		{"nobody takes what verify finds", []string{"verify", many}, "", full, syscall.SIGINT},
+		{"nobody takes what verify finds, as JSON", []string{"verify", "--json", many}, "", full, syscall.SIGHUP},
+		{"nobody takes what cat gives", []string{"cat", long}, "", full, syscall.SIGTERM},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			stdin, typed := pipe(t)
+			r, stdout := pipe(t)
+			if _, err := unix.FcntlInt(stdout.Fd(), unix.F_SETPIPE_SZ, size); err != nil {
+				t.Fatal(err)
+			}
+			cmd := program(t, c.args...)
+			cmd.Stdin, cmd.Stdout = stdin, stdout
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := typed.WriteString(c.stdin); err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			eventually(t, func() bool {
+				n, _ = unix.IoctlGetInt(int(r.Fd()), unix.TIOCINQ) // 0 on error
+				return n >= c.holds
+			}, func() { t.Errorf("got %d bytes of output, want %d", n, c.holds) })
+			if err := cmd.Process.Signal(c.signal); err != nil {
+				t.Fatal(err)
+			}
+			ends(t, cmd, 128+int(c.signal))
+		})
+	}
+}
+
+// TestVerifyEndsWhenNobodyReads what it finds.
+func TestVerifyEndsWhenNobodyReads(t *testing.T) {
+	r, stdout := pipe(t)
+	stdin, typed := pipe(t)
+	cmd := program(t, "verify", "-")
+	cmd.Stdin, cmd.Stdout = stdin, stdout
+	if err := errors.Join(r.Close(), cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := typed.WriteString("x\n"); err != nil {
+		t.Fatal(err)
+	}
+	ends(t, cmd, statusFailed)
+}
+
+// ends waits for a program to end with that status by itself.
+func ends(t *testing.T, cmd *exec.Cmd, status int) {
+	t.Helper()
+	defer time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop() // it has ended where that fails
+	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != status {
+		t.Errorf("got %v, want exit status %d", cmd.ProcessState, status)
+	}
 }

@@ -10,6 +10,11 @@ import (
 	"unicode/utf8"
 )
 
+const (
+	maxName = 255 // characters of a name or an address in a record
+	maxWord = 32  // letters of a flag or a reason
+)
+
 // cursor reads a line piece by piece. After the first error it stands still.
 type cursor struct {
 	line []byte
@@ -74,7 +79,7 @@ func (c *cursor) word() []byte {
 	n := 0
 	for rest := c.line[c.at:]; n < len(rest) && rest[n] >= 'a' && rest[n] <= 'z'; n++ {
 	}
-	if n == 0 {
+	if n == 0 || n > maxWord {
 		c.fail("a word")
 	}
 	return c.take(n)
@@ -97,16 +102,20 @@ func (c *cursor) number() (n int64) {
 	return n
 }
 
-// printable returns the printable ASCII, without quotes, backslashes and end, up to one of these.
+// printable returns the printable ASCII, without quotes, backslashes and end, up to one of these. It is a name, and so not long.
 func (c *cursor) printable(end byte) []byte {
 	rest := c.line[c.at:]
+	rest = rest[:min(len(rest), maxName+1)]
 	for _, stop := range [...]byte{end, '"', '\\'} {
 		if i := bytes.IndexByte(rest, stop); i >= 0 {
 			rest = rest[:i]
 		}
 	}
 	n := printable(rest)
-	if n == 0 && end == ' ' {
+	switch {
+	case n > maxName:
+		c.fail("a shorter name")
+	case n == 0 && end == ' ':
 		c.fail("an address")
 	}
 	return c.take(n)

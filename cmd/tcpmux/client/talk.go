@@ -155,15 +155,16 @@ func (t *talk) settle(ctx context.Context) error {
 	for t.sentErr == nil && !t.ended && t.in.Ready() {
 		t.sentErr = t.pass()
 	}
+	err := t.verdict(ctx)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return t.verdict()
+	return err
 }
 
 // verdict says whether the server took all of the input. The caller holds busy.
-func (t *talk) verdict() error {
-	switch n := t.unsent + t.unacknowledged(); {
+func (t *talk) verdict(ctx context.Context) error {
+	switch n := t.unsent + t.unacknowledged(ctx); {
 	case errors.Is(t.sentErr, syscall.EPIPE):
 		return fmt.Errorf("send to %q: it closed the connection; at least %d bytes may not have been delivered", t.conn.RemoteAddr(), n)
 	case isNet(t.sentErr):

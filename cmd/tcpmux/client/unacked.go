@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"net"
 	"time"
 
@@ -11,16 +12,16 @@ import (
 // round trip and one retransmission take almost anywhere.
 const patience = 2 * time.Second
 
-// unacknowledged waits until the server's kernel has acknowledged all that was sent, the connection is gone, or patience is
-// over. It returns how many bytes are then not acknowledged.
-func (t *talk) unacknowledged() int {
+// unacknowledged waits until the server's kernel has acknowledged all that was sent, the connection is gone, ctx ends, or patience
+// is over. It returns how many bytes are then not acknowledged.
+func (t *talk) unacknowledged(ctx context.Context) int {
 	deadline := time.Now().Add(patience)
 	for {
 		n, gone := outstanding(t.conn)
 		if t.ended && n > 0 {
 			n-- // our FIN counts as one (tcp(7), SIOCOUTQ)
 		}
-		if n == 0 || gone || time.Now().After(deadline) {
+		if n == 0 || gone || ctx.Err() != nil || time.Now().After(deadline) {
 			return n
 		}
 		time.Sleep(5 * time.Millisecond) // the kernel tells nobody when an acknowledgement comes

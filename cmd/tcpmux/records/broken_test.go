@@ -337,7 +337,7 @@ func verified(t *testing.T, texts ...string) (Summary, []string) {
 			t.Fatal(err)
 		}
 	}
-	files, err := Open(names, false)
+	files, err := Open(names, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,20 +58,24 @@ var ErrFaults = errors.New("the files are not whole")
 
 // Cat writes what the selected clients sent, in the order in which it was recorded and each byte once, to w. Of JSON records
 // these are the exact bytes of each client's stream. Text leaves out what framing takes: a newline is written behind each whole
-// message, and behind a message in pieces only where the next one shows its end. Faults are told to fault, and Cat goes on; its
+// message, and behind a message in pieces only where the next one shows its end. Faults are told to fault as by Verify, and Cat goes on; its
 // error is then ErrFaults. n is how many bytes were selected.
 func (fs *Files) Cat(ctx context.Context, w io.Writer, sel Selection, fault func(Finding)) (n int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := &player{Selection: sel, ledger: newLedger(), out: bufio.NewWriterSize(w, 64<<10), stop: cancel, tell: fault}
+	c := &player{Selection: sel, ledger: newLedger(), out: bufio.NewWriterSize(w, 64<<10), stop: cancel, faults: newFaultCount(fault)}
 	c.pieces = make(map[string]bool)
+	fs.idle = func() { _ = c.out.Flush() } // who reads along sees it at once; an error comes again
 	if err := fs.walk(ctx, c); err != nil {
 		return c.n, errors.Join(err, c.out.Flush())
 	}
 	if err := c.out.Flush(); err != nil {
 		return c.n, err
 	}
-	if c.faulty {
+	for _, f := range fs.list {
+		c.faults.end(f.name)
+	}
+	if len(c.faults.of) > 0 {
 		return c.n, ErrFaults
 	}
 	return c.n, nil
@@ -84,8 +88,7 @@ type player struct {
 	out    *bufio.Writer
 	n      int64 // bytes that were given to out
 	stop   context.CancelCauseFunc
-	tell   func(Finding)
-	faulty bool
+	faults faultCount
 	text   bool
 	pieces map[string]bool // by address: whose last message was a piece, of text
 }
@@ -102,10 +105,7 @@ func (c *player) file(name string, f record.Format) {
 }
 
 // fault tells it, and has Cat return ErrFaults.
-func (c *player) fault(at place, what string) {
-	c.faulty = true
-	c.tell(Finding{at.file, at.line, what})
-}
+func (c *player) fault(at place, what string) { c.faults.add(at, what) }
 
 // record writes what a record brings, if that is selected.
 func (c *player) record(at place, r *record.Record) {
@@ -151,6 +151,9 @@ func (c *player) line(r *record.Record) {
 		c.write([]byte("\n"))
 	}
 	if delete(c.pieces, r.Remote); r.Flag == "cut" {
+		if len(c.pieces) == openKept { // no daemon has as many clients; then a newline may be left out
+			clear(c.pieces)
+		}
 		c.pieces[r.Remote] = true
 	}
 }

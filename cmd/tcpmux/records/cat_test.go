@@ -60,7 +60,7 @@ func TestCat(t *testing.T) {
 func played(t *testing.T, text string, sel Selection) (out, fault string, err error) {
 	t.Helper()
 	dir := folder(t, map[string]string{"1.log": text})
-	files, err := Open([]string{filepath.Join(dir, "1.log")}, false)
+	files, err := Open([]string{filepath.Join(dir, "1.log")}, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func played(t *testing.T, text string, sel Selection) (out, fault string, err er
 }
 
 func TestCatEndsWhenNobodyReads(t *testing.T) {
-	files, err := Open([]string{filepath.Join(folder(t, map[string]string{"a": js().say(0, strings.Repeat("x", 1<<20), "", "").String()}), "a")}, false)
+	files, err := Open([]string{filepath.Join(folder(t, map[string]string{"a": js().say(0, strings.Repeat("x", 1<<20), "", "").String()}), "a")}, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,7 @@
 package records
 
 import (
-	"bufio"
 	"cmp"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -22,9 +20,14 @@ import (
 
 // Files are record files in the order in which they were written.
 type Files struct {
-	list []*file
+	list  []*file
+	stdin *os.File
 	// Progress is told how many bytes of the files as they lie on disk have been read. nil: nobody is.
 	Progress func(n int64)
+	// idle is called before each read of standard input that may wait. nil: nothing is.
+	idle func()
+	// again says that the files will be read a second time.
+	again bool
 	// opened is called when a file was opened, before its backups are looked for. nil but in tests.
 	opened func()
 }
@@ -34,14 +37,17 @@ type file struct {
 	name          string
 	f             *os.File
 	info          fs.FileInfo
-	record.Backup // Of is itself, and At zero, if it is none
+	start         int64    // where in f it begins
+	spool         *os.File // what was read of it, if it can be read only once; nil before the first reading
+	record.Backup          // Of is itself, and At zero, if it is none
 }
 
 // Open opens record files, rotated and compressed ones too; withBackups, also those that each was rotated to. Rotated files come
 // in the order of the times in their names and before the one that they were rotated from, otherwise the order is that of
-// names. A file is read once, however often it is named.
-func Open(names []string, withBackups bool) (*Files, error) {
-	fs := &Files{}
+// names. A file is read once, however often it is named. StandardInput stands for
+// stdin, which stays open.
+func Open(names []string, withBackups bool, stdin *os.File) (*Files, error) {
+	fs := &Files{stdin: stdin}
 	for _, name := range names {
 		open := fs.open
 		if withBackups {
@@ -59,7 +65,13 @@ func Open(names []string, withBackups bool) (*Files, error) {
 // file.
 const absent = 500 * time.Millisecond
 
+// StandardInput is the name that stands for standard input; "./-" is a file of that name.
+const StandardInput = "-"
+
 func (fs *Files) open(name string) error {
+	if name == StandardInput {
+		return fs.openStandardInput()
+	}
 	const flags = os.O_RDONLY | syscall.O_NONBLOCK // the latter so that a FIFO cannot hold us up
 	f, err := os.OpenFile(name, flags, 0)
 	for late := time.Now().Add(absent); errors.Is(err, os.ErrNotExist) && rotated(name) && time.Now().Before(late); {
@@ -76,13 +88,35 @@ func (fs *Files) open(name string) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("open record file %q: %w", name, reason(err)), f.Close())
 	}
-	for _, known := range fs.list {
-		if os.SameFile(known.info, info) {
-			return f.Close()
-		}
+	if fs.has(info) {
+		return f.Close()
 	}
 	b, _ := record.ParseBackup(name) // else it is one of itself
 	fs.list = append(fs.list, &file{name: name, f: f, info: info, Backup: b})
+	return nil
+}
+
+// has says whether a file is among them.
+func (fs *Files) has(info fs.FileInfo) bool {
+	return slices.ContainsFunc(fs.list, func(known *file) bool { return os.SameFile(known.info, info) })
+}
+
+// openStandardInput adds standard input. If it is a regular file it is read from where it stands; else it can be read only once.
+func (fs *Files) openStandardInput() error {
+	info, err := fs.stdin.Stat()
+	if err == nil && info.IsDir() {
+		err = syscall.EISDIR
+	}
+	f := &file{name: StandardInput, f: fs.stdin, info: info, Backup: record.Backup{Of: StandardInput}}
+	if err == nil && info.Mode().IsRegular() {
+		f.start, err = fs.stdin.Seek(0, io.SeekCurrent)
+	}
+	if err != nil {
+		return fmt.Errorf("read standard input: %w", reason(err))
+	}
+	if !fs.has(info) {
+		fs.list = append(fs.list, f)
+	}
 	return nil
 }
 
@@ -97,7 +131,7 @@ func rotated(name string) bool {
 func (fs *Files) openWithBackups(name string) error {
 	for {
 		before := len(fs.list)
-		if err := fs.open(name); err != nil {
+		if err := fs.open(name); err != nil || name == StandardInput {
 			return err
 		}
 		if fs.opened != nil {
@@ -162,9 +196,12 @@ func (fs *Files) sort() {
 	fs.list = kept
 }
 
-// Size is how many bytes the files have, as they lie on disk.
+// Size is how many bytes the files have, as they lie on disk; 0 when that of one of them is not known.
 func (fs *Files) Size() (n int64) {
 	for _, f := range fs.list {
+		if !f.info.Mode().IsRegular() {
+			return 0
+		}
 		n += f.info.Size()
 	}
 	return n
@@ -174,42 +211,19 @@ func (fs *Files) Size() (n int64) {
 func (fs *Files) Close() error {
 	var errs []error
 	for _, f := range fs.list {
-		errs = append(errs, f.f.Close())
+		if f.f != fs.stdin {
+			errs = append(errs, f.f.Close())
+		}
+		if f.spool != nil {
+			errs = append(errs, f.spool.Close())
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// reader reads the file from its beginning, decompressed.
-func (fs *Files) reader(f *file) (r io.Reader, packed bool, err error) {
-	if _, err := f.f.Seek(0, io.SeekStart); err != nil {
-		return nil, false, err
-	}
-	in := bufio.NewReader(counted{f.f, fs.Progress})
-	if magic, _ := in.Peek(2); string(magic) != "\x1f\x8b" { // an error comes again when it is read
-		return in, false, nil
-	}
-	z, err := gzip.NewReader(in)
-	return z, true, err
-}
-
-// counted tells how much is read.
-type counted struct {
-	io.Reader
-	tell func(n int64)
-}
-
-// Read tells what it has read, at the end of the file and before an error too.
-func (c counted) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	if c.tell != nil {
-		c.tell(int64(n))
-	}
-	return n, err
-}
-
 // reason takes the operation and the path off an error that names them again.
 func reason(err error) error {
-	if p, ok := errors.AsType[*fs.PathError](err); ok {
+	if p, ok := err.(*fs.PathError); ok {
 		return p.Err
 	}
 	return err

@@ -236,7 +236,7 @@ func TestOpenOrdersFiles(t *testing.T) {
 		for _, n := range c.names {
 			names = append(names, dir+"/"+n)
 		}
-		files, err := Open(names, c.backups)
+		files, err := Open(names, c.backups, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +250,7 @@ func TestOpenOrdersFiles(t *testing.T) {
 		_ = files.Close()
 	}
 	for name, want := range map[string]string{"none": `open record file "` + dir + `/none": no such file or directory`, "": `open record file "` + dir + `/": is not a regular file`} {
-		if _, err := Open([]string{dir + "/" + name}, false); err == nil || err.Error() != want {
+		if _, err := Open([]string{dir + "/" + name}, false, nil); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", name, err, want)
 		}
 	}
@@ -259,7 +259,7 @@ func TestOpenOrdersFiles(t *testing.T) {
 // TestRotationMeanwhileTakesNothingAway from files that are open.
 func TestRotationMeanwhileTakesNothingAway(t *testing.T) {
 	dir := folder(t, map[string]string{"records.log": js().open().String()})
-	files, err := Open([]string{dir + "/records.log"}, true)
+	files, err := Open([]string{dir + "/records.log"}, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestAFileBetweenTwoMomentsOfItsRotation(t *testing.T) {
 		}
 	}()
 	for range 2000 {
-		fs, err := Open([]string{path}, false)
+		fs, err := Open([]string{path}, false, nil)
 		if err != nil {
 			t.Error(err)
 			break
@@ -348,7 +348,7 @@ func TestAFileThatIsRotatedWhileItIsOpened(t *testing.T) {
 func TestALineThatIsJustBeingWritten(t *testing.T) {
 	line := js().open().String()
 	path := filepath.Join(folder(t, map[string]string{"records.log": line[:40]}), "records.log")
-	files, err := Open([]string{path}, false)
+	files, err := Open([]string{path}, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -375,7 +375,7 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		opened := make(chan error, 1)
 		go func() {
-			_, err := Open([]string{filepath.Join(dir, name)}, false)
+			_, err := Open([]string{filepath.Join(dir, name)}, false, nil)
 			opened <- err
 		}()
 		select {
@@ -390,7 +390,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestVerifyEndsWithItsContext(t *testing.T) {
-	files, err := Open([]string{filepath.Join(folder(t, map[string]string{"a": js().open().String()}), "a")}, false)
+	files, err := Open([]string{filepath.Join(folder(t, map[string]string{"a": js().open().String()}), "a")}, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

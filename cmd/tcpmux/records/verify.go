@@ -19,9 +19,35 @@ type Finding struct {
 // String is FILE:LINE: what, on one line.
 func (f Finding) String() string { return place{f.File, f.Line}.String() + ": " + f.What }
 
+// MostFaults is how many faults of a file are told; the others are counted.
+const MostFaults = 1000
+
+// faultCount counts the faults of files, and passes on those that are to be told.
+type faultCount struct {
+	tell func(Finding)
+	of   map[string]int64
+}
+
+func newFaultCount(tell func(Finding)) faultCount { return faultCount{tell, make(map[string]int64)} }
+
+// add counts a fault.
+func (c faultCount) add(at place, what string) {
+	c.of[at.file]++
+	if c.tell != nil && c.of[at.file] <= MostFaults {
+		c.tell(Finding{at.file, at.line, what})
+	}
+}
+
+// end tells how many there are of that file beside those that were told.
+func (c faultCount) end(file string) {
+	if n := c.of[file] - MostFaults; c.tell != nil && n > 0 {
+		c.tell(Finding{File: file, What: fmt.Sprintf("%d faults more, %d in all: only the first %d are told", n, c.of[file], MostFaults)})
+	}
+}
+
 // VerifyOptions say who is told of what Verify comes upon, as it does. nil: nobody is.
 type VerifyOptions struct {
-	// Fault is called with what must not be.
+	// Fault is called with what must not be: with the first MostFaults of each file, and where there are more, with their number.
 	Fault func(Finding)
 	// Note is called with what may look like a fault and is none.
 	Note func(Finding)
@@ -58,13 +84,15 @@ type FileSummary struct {
 	// Format is text or json; "" when there is no line in it.
 	Format  string `json:"format"`
 	Records int64  `json:"records"`
+	Faults  int64  `json:"faults"`
 }
 
 // Verify proves that the files are whole: that each line is a record, and that the records of each session follow on each other
 // without gap or overlap from its opening to its close, whose totals agree. Its error is that of reading, or the context's cause
 // when that ends first.
 func (fs *Files) Verify(ctx context.Context, o VerifyOptions) (Summary, error) {
-	v := &verifier{VerifyOptions: o, ledger: newLedger(), repeats: newRepeats(), speakers: newTracker[*speaker]()}
+	v := &verifier{VerifyOptions: o, faults: newFaultCount(o.Fault), ledger: newLedger(), repeats: newRepeats(), speakers: newTracker[*speaker]()}
+	fs.again = true
 	for _, f := range fs.list {
 		v.Files = append(v.Files, FileSummary{Name: f.name})
 	}
@@ -89,6 +117,7 @@ type verifier struct {
 	VerifyOptions
 	Summary
 	ledger
+	faults   faultCount
 	repeats  *repeats
 	speakers *tracker[*speaker]
 	current  int  // the file that is read, in Files
@@ -113,9 +142,7 @@ func (v *verifier) file(name string, f record.Format) {
 // fault counts it and tells whoever wants to know.
 func (v *verifier) fault(at place, what string) {
 	v.Faults++
-	if v.Fault != nil {
-		v.Fault(Finding{at.file, at.line, what})
-	}
+	v.faults.add(at, what)
 }
 
 func (v *verifier) note(at place, format string, args ...any) {
@@ -226,6 +253,10 @@ func (v *verifier) earlier(at place, s *session) {
 func (v *verifier) end() {
 	v.Unproven = v.forgotten + v.speakers.forgotten
 	v.Open += int64(v.open) + int64(v.speakers.open) + v.Unproven
+	for i, f := range v.Files {
+		v.Files[i].Faults = v.faults.of[f.Name]
+		v.faults.end(f.Name)
+	}
 	v.Whole = v.Faults == 0
 	v.Proven = v.Whole && !v.wasText && v.Unproven == 0
 }

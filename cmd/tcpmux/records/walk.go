@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"tcpmux/daemon/record"
 )
@@ -67,11 +65,11 @@ type walker struct {
 }
 
 func (w *walker) walk(files *Files, f *file) error {
-	in, packed, err := files.reader(f)
+	in, packed, err := files.reader(w.ctx, f)
 	var l *lines
 	for at := 0; err == nil; at++ {
 		if l == nil {
-			l = newLines(in, !packed && time.Since(f.info.ModTime()) < time.Minute)
+			l = newLines(in, f.grows(packed))
 		}
 		var p piece
 		if p, err = l.next(); err == nil {
@@ -81,9 +79,13 @@ func (w *walker) walk(files *Files, f *file) error {
 			return context.Cause(w.ctx)
 		}
 	}
-	switch {
+	switch foreign, isForeign := errors.AsType[foreignError](err); {
+	case w.ctx.Err() != nil:
+		return context.Cause(w.ctx)
 	case err == io.EOF && l != nil:
 		return nil
+	case isForeign:
+		w.fault(place{file: w.name}, foreign.Error())
 	case !packed || isOf[*fs.PathError](err):
 		return fmt.Errorf("read record file %q: %w", f.name, reason(err))
 	case errors.Is(err, io.ErrUnexpectedEOF), err == io.EOF:
@@ -127,18 +129,26 @@ func (w *walker) piece(p piece) {
 	}
 }
 
-// whole reads a whole line. When it is no record it may be several, their line ends lost with what stood between them.
+// mostTries is how often the rest of a line that is no record is tried as a whole. Where it has a bad byte at its end, each try
+// reads all of it.
+const mostTries = 16
+
+// whole reads a whole line. When it is no record it may be several, their line ends lost with what stood between them. What
+// looks like the beginning of a record may also be what a client sent; so the rest of the line is tried first.
 func (w *walker) whole(at place, text []byte) {
 	if w.parser == nil {
 		w.guess(text)
 	}
-	for {
-		if w.parse(at, text) == nil {
+	for tries := 0; w.ctx.Err() == nil; tries++ {
+		tried := tries < mostTries
+		if tried && w.parse(at, text) == nil {
 			return
 		}
 		next := w.beginning(text)
 		if next < 0 {
-			w.fault(at, w.complaint(text))
+			if tried || w.parse(at, text) != nil {
+				w.fault(at, w.complaint(text))
+			}
 			return
 		}
 		if err := w.parse(at, text[:next]); err == nil {
@@ -186,24 +196,59 @@ func (w *walker) parse(at place, text []byte) error {
 	return nil
 }
 
-// How a record begins.
-var (
-	jsonRE = regexp.MustCompile(`\{"time":"`)
-	textRE = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z (?:open |close )?from `)
-)
-
 // beginning is where in text, not at its head, another record seems to begin; -1 if nowhere.
 func (w *walker) beginning(text []byte) int {
-	re := textRE
-	if w.format == record.JSON {
-		re = jsonRE
+	if len(text) < 2 {
+		return -1
 	}
-	if len(text) > 1 {
-		if at := re.FindIndex(text[1:]); at != nil {
-			return at[0] + 1
+	next := -1
+	if w.format == record.JSON {
+		next = bytes.Index(text[1:], []byte(`{"time":"`))
+	} else {
+		next = textBeginning(text[1:])
+	}
+	if next < 0 {
+		return -1
+	}
+	return next + 1
+}
+
+// textBeginning is where in b a text record seems to begin: a time and what comes behind it.
+func textBeginning(b []byte) int {
+	const form = "0000-00-00T00:00:00.000000" // 0 stands for any digit
+	for at := 0; ; at++ {
+		z := bytes.IndexByte(b[at:], 'Z')
+		if z < 0 {
+			return -1
+		}
+		at += z
+		if from := at - len(form); from >= 0 && hasForm(b[from:at], form) && announces(b[at+1:]) {
+			return from
 		}
 	}
-	return -1
+}
+
+// hasForm says whether b has digits where form, which is as long, has 0, and else the same bytes.
+func hasForm(b []byte, form string) bool {
+	for i, c := range b {
+		if form[i] == '0' && c >= '0' && c <= '9' {
+			continue
+		}
+		if c != form[i] || form[i] == '0' {
+			return false
+		}
+	}
+	return true
+}
+
+// announces says whether b goes on as a text record does behind its time.
+func announces(b []byte) bool {
+	for _, s := range []string{" from ", " open from ", " close from "} {
+		if bytes.HasPrefix(b, []byte(s)) {
+			return true
+		}
+	}
+	return false
 }
 
 // complaint says why text is no record.
