@@ -265,6 +265,7 @@ func (d *daemon) mind(ctx context.Context, wishes Wishes) *Bequest {
 func (d *daemon) sumUp(interval time.Duration) {
 	d.srv.refusals.tell(d.log.Logger, interval)
 	d.srv.silent.tell(d.log.Logger, interval)
+	d.srv.lines.tell(d.log.Logger, interval)
 }
 
 // allowThreads lets Go's runtime have a thread for each client: beyond its own limit it would end the process.

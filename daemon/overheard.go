@@ -27,15 +27,15 @@ type overheard struct {
 	pipe    *os.File
 	done    chan struct{} // closed when all is in the log
 
-	held    []byte    // a line that has not ended; its capacity stays stderrLine
-	full    time.Time // when a whole burst will be allowed again
-	skipped int       // lines that were not logged since the last that was
+	held  []byte // a line that has not ended; its capacity stays stderrLine
+	limit *lineLimit
 }
 
 // overhear makes a pipe: theirs for a program, and what reads it.
 func overhear(s *session) (theirs *os.File, o *overheard, err error) {
 	ours, theirs, err := programPipe(0, "stderr")
-	return theirs, &overheard{session: s, pipe: ours, done: make(chan struct{})}, err
+	limit := &lineLimit{burst: stderrBurst, every: stderrEvery}
+	return theirs, &overheard{session: s, pipe: ours, done: make(chan struct{}), limit: limit}, err
 }
 
 // run logs line after line, until end is called or nobody is left who could write.
@@ -98,24 +98,16 @@ func (o *overheard) take(n int) {
 
 // log logs one line, or counts it.
 func (o *overheard) log(line []byte) {
-	now := time.Now()
-	if o.full.Before(now) {
-		o.full = now
-	}
-	if next := o.full.Add(stderrEvery); next.Sub(now) <= stderrBurst*stderrEvery {
-		o.full = next
+	if now := time.Now(); o.limit.allow(now) && o.session.server.lines.allow(now) {
 		o.tellSkipped()
 		o.say("program stderr", slog.String("line", string(line)))
-		return
 	}
-	o.skipped++
 }
 
-// tellSkipped says how many lines are not in the log.
+// tellSkipped logs how many lines of this program are not in the log.
 func (o *overheard) tellSkipped() {
-	if o.skipped > 0 {
-		o.say("program stderr left out", slog.Int("lines", o.skipped))
-		o.skipped = 0
+	if n := o.limit.takeSkipped(); n > 0 {
+		o.say("program stderr left out", slog.Int64("lines", n))
 	}
 }
 

@@ -34,6 +34,7 @@ type Server struct {
 	prefix        config.SourcePrefix // of the goroutine of Run
 	refusals      refusals
 	silent        silent
+	lines         *lineLimit // of what clients and their programs have logged
 	spare         spare
 	ownFDs        int // descriptors that are no client's, counted before there were any; 0: not counted. Of the goroutine that configures
 	partials      *partials
@@ -64,6 +65,7 @@ func newServer(sink sink, encoder func() encoder, events bool, clients int, log 
 		sink:          sink,
 		workspaces:    newWorkspaces(encoder),
 		log:           log,
+		lines:         sessionLines(),
 		bannerTimeout: 10 * time.Second,
 		stopGrace:     3 * time.Second,
 		slots:         newSlots(clients),

@@ -204,6 +204,9 @@ func (s *session) log(why reason, err error) {
 		return
 	}
 	now := time.Now()
+	if s.lost == 0 && !s.server.lines.allow(now) {
+		return
+	}
 	r := slog.NewRecord(now, level, "session closed", 0)
 	r.AddAttrs(
 		slog.String("listener", s.source.Listener),
