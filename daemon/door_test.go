@@ -3,7 +3,9 @@ package daemon
 import (
 	"net"
 	"net/netip"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -225,4 +227,39 @@ func TestAReloadBringsOtherLimits(t *testing.T) {
 	if got := greeting(t, r.dial()); got != "hello\n" {
 		t.Errorf("without limits: heard %q, want the banner", got)
 	}
+}
+
+// TestAListenersOwnPlacesAreTakenOnWithTheNextDaemon: who was there counts at the listener, and gives the place back.
+func TestAListenersOwnPlacesAreTakenOnWithTheNextDaemon(t *testing.T) {
+	change := limiting(func(_ *config.Limits, own *config.ListenerLimits) { own.Clients = 1 })
+	d, e := surviving(t, change)
+	d.open()
+	conn := d.greeted()
+	d.leave()
+	next := e.heir(change)
+	waiting := next.client()
+	next.log.await(t, "as many clients as the listener's limits.clients allows")
+	if n := next.srv.Clients(); n != 1 {
+		t.Errorf("clients: got %d, want 1", n)
+	}
+	_ = conn.CloseWrite()
+	conn.hearEnd()
+	waiting.hear(next.banner)
+}
+
+// TestAConnectionThatCannotBeServedCostsNothing: the place and the source's count are given back.
+func TestAConnectionThatCannotBeServedCostsNothing(t *testing.T) {
+	d := newDesk(t, limiting(func(all *config.Limits, own *config.ListenerLimits) {
+		all.Clients, own.Clients, all.ClientsPerSource, own.ClientsPerSource = 1, 1, 1, 1
+	}))
+	fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0) // no socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	if full := d.srv.takePlace(d.ln); full != nil {
+		t.Fatal("there is no place")
+	}
+	d.srv.admit(d.ln, fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 1})
+	d.log.await(t, "connection cannot be served")
+	d.open().greeted()
 }

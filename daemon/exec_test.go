@@ -248,6 +248,21 @@ func TestAProgramsTimeIsOver(t *testing.T) {
 	}
 }
 
+// TestAProgramsSessionIsOfAge: max_session ends it too, whether the client is recorded or not.
+func TestAProgramsSessionIsOfAge(t *testing.T) {
+	for name, record := range map[string]bool{"recorded": true, "not recorded": false} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t, and(shell("echo $$; exec sleep 1000"), func(c *config.Config) {
+				c.Listeners[0].Record, c.Listeners[0].Limits.MaxSession = record, 50*time.Millisecond
+			})).open()
+			k := d.client()
+			program := k.hearEnd()
+			d.closes(k, "age")
+			gone(t, program)
+		})
+	}
+}
+
 // TestAProgramTakesItsGroupAlong when it ends by itself; who has left the group loses the client at least.
 func TestAProgramTakesItsGroupAlong(t *testing.T) {
 	d := newDesk(t, shell("sleep 1000 & echo $!; exit 4")).open()

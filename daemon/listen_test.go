@@ -373,3 +373,31 @@ func TestSocketsThatDifferFromTheConfigurationAreServedAndTold(t *testing.T) {
 		})
 	}
 }
+
+// TestWhoComesByIPv4IsOfIPv4 also through a socket for both, as systemd makes them: in records, and for the rules.
+func TestWhoComesByIPv4IsOfIPv4(t *testing.T) {
+	file := bound(t, "tcp", ":0") // for both where there is IPv6
+	name, err := unix.Getsockname(int(file.Fd()))
+	if _, both := name.(*unix.SockaddrInet6); err != nil || !both {
+		lacks(t, "a socket for IPv6 and IPv4", "enable IPv6")
+	}
+	d := newDesk(t, func(c *config.Config) { c.Listeners[0].Limits.Deny = parsePrefixes("127.0.0.2/32") })
+	settings, rules := d.ln.settings.Load(), d.ln.door.rules.Load()
+	closeAll(d.lns)
+	lns, err := listen(wants([]string{"tcpmux", "[::]:0"}), []systemd.Socket{{Name: "tcpmux", File: file}}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.ln = lns[0]
+	d.ln.settings.Store(settings)
+	d.ln.door.rules.Store(rules)
+	d.open()
+	address := fmt.Sprintf("127.0.0.1:%d", d.ln.addr.Port())
+	c := dial(t, address, nil)
+	c.hear(d.banner)
+	c.say("hello\n")
+	if got, want := d.records(": hello\n"), " from "+c.addr()+": hello\n"; !strings.Contains(got, want) || strings.Contains(got, "::ffff:") {
+		t.Errorf("records: got %q, want %q and no other address", got, want)
+	}
+	dial(t, address, &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}).refused("")
+}

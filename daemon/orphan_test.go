@@ -28,9 +28,7 @@ func TestWithoutADaemonNothingIsTaken(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn, fd := tcpPair(t)
-			if _, err := conn.Write([]byte(c.say)); err != nil {
-				t.Fatal(err)
-			}
+			conn.say(c.say)
 			eventually(t, func() bool { return unread(uintptr(fd)) == len(c.say) }, func() { t.Error("the bytes do not arrive") })
 			k := orphanedClerk(t)
 			settings := config.Default().Listeners[0]
@@ -66,14 +64,14 @@ func orphanedClerk(t *testing.T) *clerk {
 }
 
 // tcpPair is a client and the descriptor of its connection's other end.
-func tcpPair(t *testing.T) (client *net.TCPConn, fd int) {
+func tcpPair(t *testing.T) (c *client, fd int) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	c := dial(t, ln.Addr().String(), nil)
+	c = dial(t, ln.Addr().String(), nil)
 	accepted, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -83,8 +81,21 @@ func tcpPair(t *testing.T) (client *net.TCPConn, fd int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = file.Close() })
-	return c.TCPConn, dup(t, int(file.Fd()))
+	fd = dup(t, int(file.Fd()))
+	t.Cleanup(func() { _, _ = file.Close(), unix.Close(fd) })
+	return c, fd
+}
+
+// control calls f with the client's descriptor.
+func (c *client) control(f func(fd uintptr)) {
+	c.t.Helper()
+	raw, err := c.SyscallConn()
+	if err == nil {
+		err = raw.Control(f)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // TestAProcessOutlivesTheThreadThatAskedForIt: it is to die with the daemon, and the kernel has it die with a thread.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tcpmux/config"
+	"tcpmux/daemon/ring"
 )
 
 // reloadable is a daemon that runs in the test, and how to reload it.
@@ -430,4 +431,47 @@ func TestReopenLetsGoOfFilesThatWereMoved(t *testing.T) {
 func readFile(path string) string {
 	b, _ := os.ReadFile(path) // none is an empty one
 	return string(b)
+}
+
+// TestAReloadChangesWhoSurvives: survive_after holds from then on, for who is there already too.
+func TestAReloadChangesWhoSurvives(t *testing.T) {
+	cfg := defaults(func(cfg *config.Config) {
+		cfg.Record.File = filepath.Join(t.TempDir(), "records.log")
+		cfg.SurviveAfter = time.Hour
+	})
+	d := &daemon{cfg: cfg, fail: func(err error) { t.Error(err) }}
+	if err := d.open(nil, new(safeBuffer)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := ring.New(cfg.SurviveAfter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.srv.survival = &survival{ring: r, keep: true}
+	d.start(d.lns[0])
+	defer func() {
+		_ = d.srv.Shutdown(over())
+		d.serving.Wait()
+		r.Close()
+		if err := d.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	dial(t, d.lns[0].addr.String(), nil).hear(cfg.Listeners[0].Banner.Raw)
+	survives := func() bool {
+		if err := r.Tend(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		return r.Living() == 1
+	}
+	if survives() {
+		t.Fatal("survive_after = 1h: the client is kept, want it kept in an hour")
+	}
+	cfg.SurviveAfter = 0
+	if err := d.apply(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if !survives() {
+		t.Error("survive_after = 0s: the client is not kept, want it kept at once")
+	}
 }

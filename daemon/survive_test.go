@@ -550,22 +550,25 @@ func TestProgressClearsASuspect(t *testing.T) {
 
 // TestTheEndOfASessionIsHeardAtOnce although its connection still lies in the ring.
 func TestTheEndOfASessionIsHeardAtOnce(t *testing.T) {
-	d, e := surviving(t, idling(50*time.Millisecond))
+	d, e := surviving(t, nil)
 	d.open()
 	conn := d.greeted()
 	other := d.greeted() // in the same message of the ring, so that this one stays
 	if err := d.srv.survival.ring.EnlistAll(); err != nil {
 		t.Fatal(err)
 	}
-	_ = other
+	_ = conn.CloseWrite()
 	if rest := conn.hearEnd(); rest != "" {
 		t.Errorf("heard %q, want the end", rest)
 	}
-	d.awaitClients(0)
+	d.awaitClients(1)
+	d.leave()
 	next := e.heir(nil)
-	if n := next.srv.Clients(); n != 0 {
-		t.Errorf("clients of the next: got %d, want none", n)
+	if n := next.srv.Clients(); n != 1 {
+		t.Errorf("clients of the next: got %d, want the other alone", n)
 	}
+	other.say("on\n")
+	next.records(other.addr() + ": on\n")
 }
 
 // fillRing leaves no room in a ring's queue.
