@@ -203,3 +203,34 @@ func TestAnAnswerTellsOfEachReload(t *testing.T) {
 		return r.cfg, errors.New("over")
 	}
 }
+
+// TestAnUpgradeIsGivenWhatSessionsBeganWith beside all else that it goes on with.
+func TestAnUpgradeIsGivenWhatSessionsBeganWith(t *testing.T) {
+	desk, _ := surviving(t, nil)
+	o, err := openOrigins(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.close()
+	desk.began(o, defaults(nil))
+	var b Bequest
+	if err := (&daemon{lns: desk.lns, srv: desk.srv, origins: o}).duplicateAll(&b); err != nil {
+		t.Fatal(err)
+	}
+	defer closeSockets(b.Files)
+	var stored []systemd.Socket
+	for _, s := range b.Files {
+		if s.Stored() {
+			stored = append(stored, s)
+		}
+	}
+	left, err := openOrigins(stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer left.close()
+	if number := desk.ln.settings.Load().origin; left.find(number) == nil {
+		t.Errorf("got no origin %d among %d descriptors, want that of the listener", number, len(stored))
+	}
+	desk.open()
+}

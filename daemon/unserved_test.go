@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"tcpmux/config"
+	"tcpmux/daemon/admission"
 )
 
 // second adds a listener beside the main one.
@@ -146,7 +149,9 @@ func TestWhoeverCanServeNobodyEnds(t *testing.T) {
 			cfg.Listeners[0].Address = []string{freeAddress(t)}
 			cfg.Record.File = filepath.Join(t.TempDir(), "records.log")
 			c.change(&cfg)
-			err := Run(t.Context(), func() (config.Config, error) { return cfg, nil }, Wishes{}, io.Discard)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			err := Run(ctx, func() (config.Config, error) { return cfg, nil }, Wishes{}, io.Discard)
 			if err == nil || !holdsAll(err.Error(), c.want) || errors.Is(err, config.ErrInvalid) != c.invalid {
 				t.Errorf("got %v, want %q in it, an invalid configuration: %v", err, c.want, c.invalid)
 			}
@@ -175,5 +180,16 @@ func TestTheStatusLineHasWhatIsNotServed(t *testing.T) {
 	}
 	if got, want := d.faults(), `; listener "no0" (127.0.0.1:1) is not served: it is busy, and 2 more`; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestRulesThatCouldNotBeReadLetNobodyIn whom a proxy speaks for: its connection may be one of the process before.
+func TestRulesThatCouldNotBeReadLetNobodyIn(t *testing.T) {
+	policy := config.Policy{Rules: "/not/there"}
+	for _, address := range []string{"127.0.0.1", "::1"} {
+		gate := admission.Gate{Rules: make(rulesFiles).of(policy), Sources: [2]*admission.Sources{new(admission.Sources), new(admission.Sources)}}
+		if _, verdict := gate.Enter(netip.MustParseAddr(address), time.Now()); verdict == admission.Admitted {
+			t.Errorf("%s: got it let in, want it refused", address)
+		}
 	}
 }
