@@ -3,7 +3,6 @@ package record
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"sync/atomic"
@@ -368,9 +367,4 @@ func (j *Journal) unwrite(n int, size int64) {
 	m.size.Store(size)
 	m.at.Store(h.base.Load() + h.done.Load() - int64(n))
 	h.done.Add(-int64(n)) // last: now the mark holds
-}
-
-// String tells what the journal holds.
-func (j *Journal) String() string {
-	return fmt.Sprintf("journal: %d bytes taken, %d halves unwritten", j.end(), len(j.unwritten()))
 }

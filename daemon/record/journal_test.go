@@ -346,3 +346,98 @@ func allOf(t *testing.T, path string) string {
 	}
 	return all.String()
 }
+
+// TestWhatTheProcessBeforeHasWrittenIsOnDiskToo before a client is told that its message is.
+func TestWhatTheProcessBeforeHasWrittenIsOnDiskToo(t *testing.T) {
+	opt, disk := onFaulty(t)
+	opt.Sync, opt.Format = SyncAlways, JSON
+	if err := os.WriteFile(opt.Path, []byte(giverLine(0, 0, 10)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := OpenFile(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for range 2 {
+		if n, err := f.Write(nil); n != 0 || err != nil {
+			t.Fatalf("got %d, %v, want 0, nil", n, err)
+		}
+	}
+	if got := disk.count("sync 1"); got != 1 {
+		t.Errorf("got %d syncs of the file in %q, want one", got, disk.did())
+	}
+}
+
+// left is a journal that a process has left which was killed when it had taken lines and written none.
+func left(t *testing.T, lines string) *Journal {
+	t.Helper()
+	j, err := NewJournal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = j.Close() })
+	s := NewSink(discard{}, untroubled(t))
+	s.Keep(j)
+	if _, err := s.Gather([]byte(lines), nil); err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// TestRecordsOfAnotherFormatAreForgotten: they would make the file one that nobody can read. Their sessions have them still.
+func TestRecordsOfAnotherFormatAreForgotten(t *testing.T) {
+	for _, c := range []struct {
+		format   Format
+		position int64
+		want     string
+	}{
+		{JSON, 3, "{1\n"},
+		{Text, 0, ""},
+	} {
+		j, path, out := left(t, "{1\n"), filepath.Join(t.TempDir(), "r.log"), &script{}
+		if got := j.Settle(path, c.format); got != c.position {
+			t.Errorf("format %d: got position %d, want %d", c.format, got, c.position)
+		}
+		s := NewSink(out, untroubled(t))
+		s.Keep(j)
+		s.Release()
+		if got := out.buf.String(); got != c.want {
+			t.Errorf("format %d: got %q written, want %q", c.format, got, c.want)
+		}
+		if got := j.end(); got != 3 {
+			t.Errorf("format %d: positions go on from %d, want 3", c.format, got)
+		}
+	}
+}
+
+// TestADamagedJournalIsRefused, so that nothing is written that nobody has said.
+func TestADamagedJournalIsRefused(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		damage func(h *journalHeader)
+		want   bool // that it opens
+	}{
+		{"none", func(*journalHeader) {}, true},
+		{"another file", func(h *journalHeader) { h.magic++ }, false},
+		{"another version", func(h *journalHeader) { h.version++ }, false},
+		{"a half that is too long", func(h *journalHeader) { h.halves[1].size.Store(halfSize + 1) }, false},
+		{"a half that is too short", func(h *journalHeader) { h.halves[0].size.Store(-1) }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			j := left(t, "{1\n")
+			c.damage(j.header())
+			fd, err := unix.FcntlInt(uintptr(j.FD()), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			next, err := OpenJournal(fd)
+			if err == nil {
+				_ = next.Close() // it is a mapping
+			}
+			if (err == nil) != c.want || err != nil && !errors.Is(err, errJournal) {
+				t.Errorf("got %v, want it to open: %v", err, c.want)
+			}
+		})
+	}
+}
