@@ -173,7 +173,8 @@ func (l *launch) probe(as string) error {
 
 // powerHint names the next step when the daemon may not start programs as somebody else.
 const powerHint = " (the daemon may not act for another user; the packaged unit takes that from it, and the drop-in" +
-	" /usr/share/doc/tcpmux/examples/exec-user.conf gives it back: copy it to /etc/systemd/system/tcpmux.service.d/, then systemctl daemon-reload)"
+	" /usr/share/tcpmux/exec-user.conf gives it back: install -D -m 0644 -t /etc/systemd/system/tcpmux.service.d" +
+	" /usr/share/tcpmux/exec-user.conf, then systemctl daemon-reload && systemctl restart tcpmux)"
 
 // userOf is the user of a program; the daemon's own where the configuration names none.
 func userOf(configured string) string {
