@@ -9,48 +9,41 @@ import (
 	"sync"
 )
 
-const wantAddress = `host:port, such as "127.0.0.1:12345", "[::1]:12345" or ":12345" for all addresses`
+const wantAddress = `host:port, such as "127.0.0.1:12345", "[::1]:12345", or ":12345" for all addresses`
 
-// mainAddress also takes [], for no main listener.
-func mainAddress(c *Config) setter {
-	return func(v any, at place) {
-		if list, ok := v.([]any); ok && len(list) == 0 {
-			c.Listeners[0].Address = nil
-			return
-		}
-		addresses(&c.Listeners[0])(v, at)
+// addresses takes one address or an array of at least one. With a meaning for [] it takes that too.
+func addresses(none string) kind[[]string] {
+	allowed := "an address host:port, or an array of them"
+	if none != "" {
+		allowed = "an address host:port, an array of them, or [] " + none
 	}
-}
-
-// addresses takes one address or an array of at least one.
-func addresses(l *Listener) setter {
-	return func(v any, at place) {
-		list, ok := v.([]any)
+	read := func(v any, at place) (list []string, ok bool) {
+		items, ok := v.([]any)
 		if !ok {
-			l.Address = at.doc.bind(at, *l, v)
-			return
+			return at.doc.bind(at, v), true
 		}
-		l.Address = nil
-		for i, item := range list {
-			l.Address = append(l.Address, at.doc.bind(at.item(i), *l, item)...)
+		if len(items) == 0 && none == "" {
+			return nil, at.want(v, wantAddress)
 		}
-		if len(list) == 0 {
-			at.want(v, wantAddress)
+		for i, item := range items {
+			list = append(list, at.doc.bind(at.item(i), item)...)
 		}
+		return list, true
 	}
+	return kind[[]string]{allowed, read, addressTOML}
 }
 
 // bound is one address that one socket will be bound to.
 type bound struct {
-	at       place
-	text     string // as its author wrote it
-	listener string
-	addr     netip.AddrPort
+	at   place
+	text string // as it is written in the file
+	addr netip.AddrPort
 }
 
-// bind notes where v wants to listen, for conflicts, and returns it in Go's spelling: "" becomes both wildcards, because our
-// IPv6 sockets take no IPv4; localhost becomes 127.0.0.1, because nothing is looked up at start.
-func (d *document) bind(at place, l Listener, v any) []string {
+// bind notes the address v for the search for conflicts, and returns it in Go's spelling. ":1" becomes
+// both wildcards, because an IPv6 socket of the daemon takes no IPv4; localhost becomes 127.0.0.1,
+// because no name is looked up.
+func (d *document) bind(at place, v any) []string {
 	s, _ := v.(string)
 	addrs, want := parseAddress(s)
 	if want != "" {
@@ -60,13 +53,13 @@ func (d *document) bind(at place, l Listener, v any) []string {
 	list := make([]string, len(addrs))
 	for i, a := range addrs {
 		list[i] = a.String()
-		d.bound = append(d.bound, bound{at, s, l.Name, a})
+		d.bound = append(d.bound, bound{at, s, a})
 	}
 	return list
 }
 
-// parseAddress returns what host:port means, or what is wanted instead. Port 0 is left to the kernel, which then picks one:
-// for tests, and for who reads the port from the log.
+// parseAddress returns the addresses that host:port stands for, or what is wanted instead. With port 0
+// the kernel picks a port, which the log shows.
 func parseAddress(s string) (addrs []netip.AddrPort, want string) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
@@ -77,7 +70,7 @@ func parseAddress(s string) (addrs []netip.AddrPort, want string) {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return nil, "a port from 0 to 65535 behind the last colon"
+		return nil, "a port from 0 to 65535 after the last colon"
 	}
 	hosts, want := parseHost(host)
 	for _, h := range hosts {
@@ -107,18 +100,19 @@ func parseHost(host string) (hosts []netip.Addr, want string) {
 	linkLocal := a.Is6() && a.IsLinkLocalUnicast()
 	switch {
 	case a.IsMulticast():
-		return nil, "an address of this machine, not a group"
+		return nil, "an address of this machine, not a multicast group"
 	case linkLocal && !zoneForm().MatchString(a.Zone()):
-		return nil, `its interface behind a link-local address, such as "[fe80::1%eth0]:12345"`
+		return nil, `the interface of a link-local address too, such as "[fe80::1%eth0]:12345"`
 	case !linkLocal && a.Zone() != "":
-		return nil, "no interface: only link-local addresses have one"
+		return nil, "an address without an interface: only link-local addresses have one"
 	}
 	return []netip.Addr{a}, ""
 }
 
-// checkAddresses finds addresses that cannot be bound at once: the same one, or one beside its family's wildcard.
+// checkAddresses reports addresses that cannot be bound together: one that is listed twice, or one and
+// the wildcard of its family.
 func (d *document) checkAddresses() {
-	owners := map[netip.AddrPort]bound{} // by address, and by wildcard for the first of its family and port
+	owners := map[netip.AddrPort]bound{} // by address; by wildcard also the first of each family and port
 	for _, b := range d.bound {
 		if b.addr.Port() == 0 {
 			continue
@@ -130,7 +124,7 @@ func (d *document) checkAddresses() {
 			taken = taken && other.addr == wild
 		}
 		if taken {
-			b.taken(other)
+			b.conflict(other)
 			continue
 		}
 		owners[b.addr] = b
@@ -147,22 +141,22 @@ func wildcard(a netip.Addr) netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
-// taken is the fault of an address that another one stands in the way of.
-func (b bound) taken(other bound) {
+// conflict reports that b cannot be bound because of another address.
+func (b bound) conflict(other bound) {
 	what, how := "want one that is free", ""
 	if b.addr == other.addr {
-		what = "which is there twice"
+		what = "which is listed twice"
 	}
 	if other.at.path == "" {
-		how = " by default (address = [] at the top leaves it out)"
+		how = " by default (address = [] at the top removes it)"
 	}
 	b.at.fault("is %s, %s: %s has %s%s", quote(b.text), what, other.owner(), quote(other.text), how)
 }
 
-// owner is whose address it is, as the author of the file knows it.
+// owner names the key that has the address.
 func (b bound) owner() string {
-	if b.listener == MainListener {
-		return "the top-level address"
+	if listener, ok := strings.CutSuffix(b.at.name, ": address"); ok {
+		return listener
 	}
-	return "listener " + quote(b.listener)
+	return "the top-level address"
 }

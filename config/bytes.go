@@ -8,22 +8,22 @@ import (
 	"strings"
 )
 
-// Bytes is what goes over the wire as it is in a file: text, or, for bytes of any kind, a table { hex = "78 78 0d 0a" }. It can be
-// compared; the zero value is no bytes.
+// Bytes is what is sent to a client: text, or any bytes from a table { hex = "78 78 0d 0a" }. It is
+// comparable. The zero value is no bytes.
 type Bytes struct {
 	// Raw are the bytes.
 	Raw string
-	// Hex reports that a table gave them. They are sent as they are: nothing in them is a placeholder.
+	// Hex reports whether they came from a table. Then nothing in them is a placeholder.
 	Hex bool
 }
 
-// Text returns the bytes of a text, whose placeholders are filled in.
+// Text returns the bytes of a text, which may hold placeholders.
 func Text(s string) Bytes { return Bytes{Raw: s} }
 
 // Empty reports whether there are no bytes.
 func (b Bytes) Empty() bool { return b.Raw == "" }
 
-// String returns b as a file has it.
+// String returns b as it is written in a file.
 func (b Bytes) String() string {
 	if b.Hex {
 		return hexTable(fmt.Sprintf("% x", b.Raw))
@@ -31,7 +31,7 @@ func (b Bytes) String() string {
 	return quoteTOML(b.Raw)
 }
 
-// shown is b in a message: cut when long.
+// shown returns b for a message, cut when it is long.
 func (b Bytes) shown() string {
 	if b.Hex {
 		return fmt.Sprintf("{ hex = %s }", quote(fmt.Sprintf("% x", b.Raw)))
@@ -41,50 +41,51 @@ func (b Bytes) shown() string {
 
 func hexTable(digits string) string { return fmt.Sprintf("{ hex = %q }", digits) }
 
-// bytesValue takes at most so many bytes. In text the words, in braces, are filled in.
-func bytesValue(dst *Bytes, most int, words []string) setter {
-	return func(v any, at place) {
+// bytesOf takes at most so many bytes. In text, the given words in braces are placeholders.
+func bytesOf(most int, words ...string) kind[Bytes] {
+	allowed := "text or bytes, at most " + formatSize(int64(most))
+	form := ": a string in quotes, or " + hexTable("0d 0a")
+	read := func(v any, at place) (Bytes, bool) {
 		if values, ok := v.(map[string]any); ok {
-			t := table{doc: at.doc, path: at.path, name: at.name + ".", home: "bytes", values: values}
-			t.need("hex", wantHex)
-			t.take([]key{{"hex", hexDigits(dst, most)}})
-			return
+			return readHex(values, most, at)
 		}
 		s, ok := v.(string)
 		if !ok || len(s) > most {
-			at.want(v, fmt.Sprintf("text in quotes, or bytes as %s, of %s at most", hexTable("0d 0a"), formatSize(int64(most))))
-			return
+			return Bytes{}, at.want(v, allowed+form)
 		}
-		*dst = Text(s)
 		at.warnOfLatin(s)
-		for _, found := range placeholderForm().FindAllString(s, -1) {
-			warnOfPlaceholder(found, words, at)
-		}
+		warnOfPlaceholders(s, words, at)
+		return Text(s), true
 	}
+	return kind[Bytes]{allowed, read, Bytes.String}
 }
 
-const wantHex = `two hexadecimal digits for each byte, such as "78 78 0d 0a"`
-
-// hexDigits takes the digits of at most so many bytes, with blanks between bytes where somebody likes.
-func hexDigits(dst *Bytes, most int) setter {
-	return func(v any, at place) {
-		s, ok := v.(string)
-		fields := strings.Fields(s)
-		raw, err := hex.DecodeString(strings.Join(fields, ""))
-		odd := slices.ContainsFunc(fields, func(f string) bool { return len(f)%2 != 0 })
-		switch {
-		case !ok || err != nil || odd:
-			at.want(v, wantHex)
-		case len(raw) > most:
-			at.fault("is %d bytes long, want %s at most", len(raw), formatSize(int64(most)))
-		default:
-			*dst = Bytes{Raw: string(raw), Hex: len(raw) > 0}
-		}
+// readHex reads a table { hex = "…" }. Blanks may separate bytes.
+func readHex(values map[string]any, most int, at place) (Bytes, bool) {
+	const want = `two hexadecimal digits for each byte, such as "78 78 0d 0a"`
+	t := table{doc: at.doc, path: at.path, name: at.name + ".", of: section{table: "bytes"}, values: values}
+	t.rejectUnknown([]string{"hex"})
+	v, ok := values["hex"]
+	if !ok {
+		return Bytes{}, t.missing("hex", want)
 	}
+	at = t.place("hex")
+	s, ok := v.(string)
+	fields := strings.Fields(s)
+	raw, err := hex.DecodeString(strings.Join(fields, ""))
+	odd := slices.ContainsFunc(fields, func(f string) bool { return len(f)%2 != 0 })
+	switch {
+	case !ok || err != nil || odd:
+		return Bytes{}, at.want(v, want)
+	case len(raw) > most:
+		return Bytes{}, at.fault("is %d bytes long, want at most %s", len(raw), formatSize(int64(most)))
+	}
+	return Bytes{Raw: string(raw), Hex: len(raw) > 0}, true
 }
 
-// latinEscape returns the first escape in a basic string of TOML that stands for a character from U+0080 to U+00FF, as it is
-// written there: "\xd9", "\u00d9" or "\U000000d9". It returns "" when there is none.
+// latinEscape returns the first escape in a basic string of TOML that stands for a character from
+// U+0080 to U+00FF, as it is written there: "\xd9", "\u00d9" or "\U000000d9". It returns "" when
+// there is none.
 func latinEscape(token string) string {
 	for i := 0; i < len(token); i++ {
 		if token[i] != '\\' {
@@ -112,11 +113,11 @@ func latinEscape(token string) string {
 	return ""
 }
 
-// maxProposed is how many bytes are written out for who may have meant them.
+// maxProposed is the number of bytes up to which a warning spells out the table for a whole text.
 const maxProposed = 16
 
-// warnOfLatin warns of text with a character that was written as if it were a byte: TOML knows characters only, and from U+0080 on
-// these are several bytes.
+// warnOfLatin warns of text with a character that was most likely meant for a byte. Escapes of TOML
+// are characters, and in UTF-8 those from U+0080 are several bytes.
 func (p place) warnOfLatin(s string) {
 	escape := p.doc.latin[p.path]
 	if escape == "" {

@@ -37,17 +37,17 @@ func TestBytes(t *testing.T) {
 func TestBytesThatAreNone(t *testing.T) {
 	const want = `two hexadecimal digits for each byte, such as "78 78 0d 0a"`
 	for _, tc := range []struct{ name, text, want string }{
-		{"a number", `ack = 5`, `t.toml:1: ack is 5, want text in quotes, or bytes as { hex = "0d 0a" }, of 1KiB at most`},
-		{"too much text", `ack = "` + strings.Repeat("x", 1025) + `"`, `t.toml:1: ack is "` + strings.Repeat("x", 60) + `"…, want text in quotes, or bytes as { hex = "0d 0a" }, of 1KiB at most`},
-		{"too many bytes", "ack = {\nhex = \"" + strings.Repeat("00", 1025) + "\" }", `t.toml:2: ack.hex is 1025 bytes long, want 1KiB at most`},
+		{"a number", `ack = 5`, `t.toml:1: ack is 5, want text or bytes, at most 1KiB: a string in quotes, or { hex = "0d 0a" }`},
+		{"too much text", `ack = "` + strings.Repeat("x", 1025) + `"`, `t.toml:1: ack is "` + strings.Repeat("x", 60) + `"…, want text or bytes, at most 1KiB: a string in quotes, or { hex = "0d 0a" }`},
+		{"too many bytes", "ack = {\nhex = \"" + strings.Repeat("00", 1025) + "\" }", `t.toml:2: ack.hex is 1025 bytes long, want at most 1KiB`},
 		{"half a byte", `ack = { hex = "0d a" }`, `t.toml:1: ack.hex is "0d a", want ` + want},
 		{"two halves", `ack = { hex = "0 d" }`, `t.toml:1: ack.hex is "0 d", want ` + want},
 		{"no digit", `ack = { hex = "0x0d" }`, `t.toml:1: ack.hex is "0x0d", want ` + want},
 		{"no text", `ack = { hex = 13 }`, `t.toml:1: ack.hex is 13, want ` + want},
 		{"nothing", `ack = {}`, `t.toml:1: ack.hex is missing, want ` + want},
-		{"another key", `ack = { hex = "0d", text = "a" }`, `t.toml:1: ack.text is no key here`},
+		{"another key", `ack = { hex = "0d", text = "a" }`, `t.toml:1: ack.text is not a key here`},
 		{"a key misspelt", `limits.refusal = { Hex = "0d" }`,
-			"t.toml:1: limits.refusal.hex is missing, want " + want + "\nt.toml:1: limits.refusal.Hex is no key here; keys are lower case: did you mean \"hex\"?"},
+			"t.toml:1: limits.refusal.Hex is not a key here; keys are lower case: did you mean \"hex\"?\nt.toml:1: limits.refusal.hex is missing, want " + want},
 		{"of a listener", "[[listener]]\nname = 'a'\naddress = ':1'\nbanner = { hex = 'g' }", `t.toml:4: listener "a": banner.hex is "g", want ` + want},
 	} {
 		_, err := parse("t.toml", []byte(tc.text), false)

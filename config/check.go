@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// check finds what no key is to blame for alone. tables are those of the listeners, in the same order.
+// check reports errors that involve several keys. tables are those of the listeners, in their order.
 func (d *document) check(c *Config, top table, tables []table) {
 	d.checkAddresses()
 	if len(tables) == 0 && !d.failed[top.place("listener").path] {
@@ -15,14 +15,14 @@ func (d *document) check(c *Config, top table, tables []table) {
 	d.checkFiles(c)
 	d.checkSizes(c, tables)
 	d.checkExec(c, tables)
-	d.checkSwitchedOff(c)
+	d.warnOfDisabled(c)
 }
 
-// SurvivalFiles is how many descriptors a process needs so that as many clients outlive it, by a ring of them that has each twice at
-// times.
+// SurvivalFiles returns the number of descriptors that a process needs so that this many clients can
+// survive it: the ring that keeps them may hold each of them twice.
 func SurvivalFiles(clients int) int { return 2*clients + 2000 }
 
-// checkFiles keeps what clients send apart from what the daemon says.
+// checkFiles reports a log file that is also the record file.
 func (d *document) checkFiles(c *Config) {
 	at := d.at("log", "file")
 	if d.failed[at.path] || d.failed[d.at("record", "file").path] || c.Log.File == "" {
@@ -39,9 +39,9 @@ const (
 	defaultLengthOrder = "big"
 )
 
-// checkLengths finds a length_size or length_order without effect, as the framing has no use for it. A default may stand
-// anywhere, and those at the top may be for a [[listener]]. What has no effect is the default afterwards. tables are those of
-// all listeners of c, the one at the top first.
+// checkLengths reports a length_size or length_order that another framing does not use. A default is
+// allowed everywhere, and a value at the top may be for a [[listener]]. Unused values become the
+// default. tables are those of all listeners of c, the main one first.
 func (d *document) checkLengths(c *Config, tables []table) {
 	used := func(l Listener) bool { return l.Framing == lengthPrefixed }
 	anyUsed := slices.ContainsFunc(c.Listeners, used)
@@ -51,15 +51,15 @@ func (d *document) checkLengths(c *Config, tables []table) {
 			continue
 		}
 		if (i > 0 || !anyUsed) && !d.anyFailed("framing") {
-			t.idle("length_size", l.LengthSize == defaultLengthSize, l.Framing)
-			t.idle("length_order", l.LengthOrder == defaultLengthOrder, l.Framing)
+			t.checkUnused("length_size", l.LengthSize == defaultLengthSize, l.Framing)
+			t.checkUnused("length_order", l.LengthOrder == defaultLengthOrder, l.Framing)
 		}
 		l.LengthSize, l.LengthOrder = defaultLengthSize, defaultLengthOrder
 	}
 }
 
-// idle is the fault of a key that has no effect with the listener's framing, unless it has its default.
-func (t table) idle(key string, isDefault bool, framing string) {
+// checkUnused reports a key that has no effect with the listener's framing, unless it is the default.
+func (t table) checkUnused(key string, isDefault bool, framing string) {
 	if v, set := t.values[key]; set && !isDefault {
 		at := t.place(key)
 		at.fault("is %s, which has no effect with framing%s = %q: want framing = %q, or no %s",
@@ -67,13 +67,14 @@ func (t table) idle(key string, isDefault bool, framing string) {
 	}
 }
 
-// A record is written in one piece, so a file must hold the longest. A byte of a message becomes up to 4 in text (\xNN) and
-// up to 6 in json (\u00NN); time, address and the like take up to recordHead.
+// A record is never split over files, so a file must hold the longest. A byte of a message becomes up
+// to 4 in text (\xNN) and up to 6 in json (\u00NN); time, address and the rest take up to recordHead.
 var growth = map[string]int64{"text": 4, "json": 6}
 
 const recordHead = 1 << 10
 
-// checkSizes finds a file too small for the longest record. It says so once, for the listener that needs most.
+// checkSizes reports a max_size too small for the longest record, once, for the listener with the
+// largest messages.
 func (d *document) checkSizes(c *Config, tables []table) {
 	if d.anyFailed("max_message", "max_size", "format") || len(tables) == 0 {
 		return
@@ -98,7 +99,7 @@ func (d *document) checkSizes(c *Config, tables []table) {
 		formatSize(up(longest*times+recordHead)), formatSize(down((c.Record.MaxSize-recordHead)/times)))
 }
 
-// anyFailed reports whether a key of one of these names was faulty: the default that stands for it proves nothing.
+// anyFailed reports whether a key of one of these names has an error, so that its value is unknown.
 func (d *document) anyFailed(names ...string) bool {
 	for path := range d.failed {
 		for _, name := range names {
@@ -110,7 +111,7 @@ func (d *document) anyFailed(names ...string) bool {
 	return false
 }
 
-// up and down round to whole KiB, where there is one, for values that people can read.
+// up and down round to whole KiB, where possible, so that a proposed value is easy to read.
 func up(n int64) int64 { return (n + 1023) / 1024 * 1024 }
 
 func down(n int64) int64 {

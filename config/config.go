@@ -6,6 +6,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -135,38 +136,16 @@ type Log struct {
 	Level string
 }
 
-// Default is the configuration of an empty file.
+// Default returns the configuration of an empty file.
 func Default() Config {
-	return Config{
-		Listeners: []Listener{{
-			Name:              MainListener,
-			Address:           []string{"127.0.0.1:12345"},
-			Backlog:           4096,
-			Banner:            Text("Welcome connect!\r\n"),
-			Model:             "goroutine",
-			ClientsPerProcess: 100,
-			Framing:           "line",
-			LengthSize:        defaultLengthSize,
-			LengthOrder:       defaultLengthOrder,
-			MaxMessage:        64 << 10,
-			LostTimeout:       2 * time.Minute,
-			AckTimeout:        30 * time.Second,
-			Record:            true,
-		}},
-		DrainTimeout: 10 * time.Second,
-		Survive:      true,
-		SurviveAfter: time.Second,
-		Record: Record{
-			File:       "records.log",
-			Format:     "text",
-			Sync:       time.Second,
-			Mode:       0o640,
-			MaxSize:    100 << 20,
-			MaxBackups: 10,
-			Compress:   true,
-			Events:     true,
-		},
-		Log:    Log{Level: "info"},
-		Limits: Limits{Clients: 10000, Memory: 256 << 20, SourcePrefix: SourcePrefix{32, 64}},
+	c := Config{Listeners: []Listener{{Name: MainListener, Record: true}}}
+	main := &c.Listeners[0]
+	for _, k := range keys() {
+		if k.Top {
+			k.value.reset(topTarget(&c, main))
+		}
 	}
+	main.Limits.Policy = c.Limits.Policy
+	main.Address = slices.Clone(main.Address) // the caller may change it
+	return c
 }

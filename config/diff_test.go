@@ -41,7 +41,7 @@ func TestDiff(t *testing.T) {
 			c.change(&changed)
 			var got []string
 			for _, ch := range Diff(old, changed) {
-				got = append(got, ch.Name()+": "+ch.From+" -> "+ch.To)
+				got = append(got, ch.Title()+": "+ch.From+" -> "+ch.To)
 			}
 			if !slices.Equal(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)

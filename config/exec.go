@@ -12,55 +12,47 @@ import (
 	"sync"
 )
 
-const (
-	maxExec   = 64 << 10 // bytes of a program's arguments: half of what Linux takes as one
-	minMemory = 1 << 20
-	maxMemory = 1 << 50
-)
+// maxExec is the size of a program's arguments. Linux allows twice as much for a single one.
+const maxExec = 64 << 10
 
-const wantExec = `the program and its arguments, such as ["/usr/local/bin/handler", "arg"]: no shell takes them apart`
-
-// program takes a program that can be run, and its arguments; [] for none.
-func program(dst *[]string) setter {
-	return func(v any, at place) {
+// program takes a program that can be run, with its arguments.
+func program() kind[[]string] {
+	const allowed = "an array of a program's absolute path and its arguments, or [] for no program"
+	const form = `, such as ["/usr/local/bin/handler", "arg"]: no shell splits it`
+	read := func(v any, at place) ([]string, bool) {
 		list, ok := v.([]any)
 		if !ok {
-			at.want(v, wantExec)
-			return
+			return nil, at.want(v, allowed+form)
 		}
 		var args []string
 		size := 0
 		for i, item := range list {
 			s, ok := item.(string)
 			if !ok || strings.ContainsRune(s, 0) {
-				at.item(i).fault("has %s, want %s", show(item), wantExec)
 				at.doc.failed[at.path] = true
-				return
+				return nil, at.item(i).fault("has %s, want %s", show(item), allowed+form)
 			}
 			args = append(args, s)
 			size += len(s) + 1
 		}
 		if size > maxExec {
-			at.fault("is %d bytes long, want %s at most", size, formatSize(maxExec))
-			return
+			return nil, at.fault("is %d bytes long, want at most %s", size, formatSize(maxExec))
 		}
-		if len(args) > 0 && !runnable(args[0], at) {
-			return
-		}
-		*dst = args
+		return args, len(args) == 0 || executable(args[0], at)
 	}
+	return kind[[]string]{allowed, read, arrayTOML}
 }
 
-// runnable says whether the file at path can be executed by somebody; if not, it says at the place why. Whether the daemon can
-// is for the daemon to find out: it may be another user, and see other files.
-func runnable(path string, at place) bool {
+// executable reports whether somebody can execute the file at path, and reports an error at the
+// place if not. Whether the daemon can is known to the daemon alone: it may be another user, and see
+// other files.
+func executable(path string, at place) bool {
 	fault := func(what, want string) bool {
-		at.item(0).fault("begins with %s, %s: want %s", quote(path), what, want)
 		at.doc.failed[at.path] = true
-		return false
+		return at.item(0).fault("has %s, which %s: want %s", quote(path), what, want)
 	}
 	if !filepath.IsAbs(path) {
-		return fault("which is no absolute path", "all of it, such as /usr/local/bin/handler")
+		return fault("is not an absolute path", "one such as /usr/local/bin/handler")
 	}
 	if at.doc.early {
 		return true
@@ -68,73 +60,62 @@ func runnable(path string, at place) bool {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fault("which is not there", "a program that is; under systemd it sees no /home, no /root and a /tmp of its own")
+		return fault("does not exist", "a program that does; under systemd, the service has no /home, no /root and its own /tmp")
 	case err != nil:
-		return fault(fmt.Sprintf("which cannot be looked at (%v)", cause(err)), "one below directories that everybody may enter")
+		return fault(fmt.Sprintf("cannot be accessed (%v)", cause(err)), "a path whose directories everyone may enter")
 	case !info.Mode().IsRegular():
-		return fault("which is no regular file", "a program")
+		return fault("is not a regular file", "a program")
 	case info.Mode()&0o111 == 0:
-		return fault("which nobody may execute", "a program, or chmod +x")
+		return fault("nobody may execute", "a program, or chmod +x")
 	}
 	return true
 }
 
 var userForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63}\$?$`) })
 
-// userName takes the name of a user that there is; "" for the daemon's own.
-func userName(dst *string) setter {
-	return func(v any, at place) {
+// userName takes the name of an existing user, or "" for the daemon's own.
+func userName() kind[string] {
+	const allowed = `the name of a user, or "" for the daemon's user`
+	read := func(v any, at place) (string, bool) {
 		s, ok := v.(string)
 		if !ok || s != "" && !userForm().MatchString(s) {
-			at.want(v, `the name of a user in quotes, or "" for the daemon's own`)
-			return
+			return "", at.want(v, allowed)
 		}
 		if s != "" && !at.doc.early {
 			if _, err := user.Lookup(s); err != nil {
-				at.want(v, "a user that this machine has: adduser --system makes one")
-				return
+				return "", at.want(v, "a user that exists; adduser --system creates one")
 			}
 		}
-		*dst = s
+		return s, true
 	}
+	return kind[string]{allowed, read, quoteTOML}
 }
 
-// memory takes a size, "0B" for no limit.
-func memory(dst *int64) setter {
-	return func(v any, at place) {
-		if s, _ := v.(string); s == "0B" {
-			*dst = 0
-			return
-		}
-		size(dst, minMemory, maxMemory)(v, at)
-	}
-}
-
-// settleExec gives a listener with a program what its own table does not say: no banner, as a program speaks for itself, and
-// nothing recorded. At the top level record is a table.
-func (t table) settleExec(l *Listener) {
-	_, greets := t.values["banner"]
-	if _, own := t.values["exec"]; own && len(l.Exec) > 0 && !greets {
+// applyExec sets the defaults that depend on exec: a program greets its clients itself, and what they
+// send is not recorded. At the top level, record is a table.
+func (t table) applyExec(l *Listener) {
+	_, banner := t.values["banner"]
+	if _, exec := t.values["exec"]; exec && len(l.Exec) > 0 && !banner {
 		l.Banner = Bytes{}
 	}
-	if _, says := t.values["record"].(bool); !says {
+	if _, set := t.values["record"].(bool); !set {
 		l.Record = len(l.Exec) == 0
 	}
 }
 
-// checkExec finds what contradicts a program, or has no effect beside one or without one.
+// checkExec reports keys that contradict exec, and warns of keys without effect.
 func (d *document) checkExec(c *Config, tables []table) {
 	for i, l := range c.Listeners {
 		t := tables[i]
 		if len(l.Exec) == 0 {
 			if !l.Record && !d.failed[t.place("exec").path] {
-				t.place("record").want(false, "true, or exec: without a program clients are recorded, or nothing would be done with them")
+				t.place("record").want(false, "true, or exec: without a program, clients must be recorded")
 			}
 			continue
 		}
 		if at := t.setting("model"); l.Model != "goroutine" && !d.failed[at.path] {
 			at.fault(`is %s, and exec%s runs a program for each client: want "goroutine", or exec = []`, quote(l.Model), t.origin("exec"))
 		}
-		t.unheeded(l)
+		t.warnOfIgnored(l)
 	}
 }

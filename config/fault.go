@@ -10,21 +10,22 @@ import (
 	"unicode/utf8"
 )
 
-// ErrInvalid is what every error of Load is, in the sense of errors.Is: the file cannot be read, is not TOML, or asks for
-// what cannot be served. An error that came from the file system is also that error, such as fs.ErrNotExist.
+// ErrInvalid is every error of Load, in the sense of errors.Is: the file cannot be read, is not TOML,
+// or asks for what cannot be served. An error of the file system is also that error, such as
+// fs.ErrNotExist.
 var ErrInvalid = errors.New("invalid configuration")
 
-// Fault is one thing wrong with a file.
+// Fault is one error or warning about a file.
 type Fault struct {
 	// File is the path that Load was given.
 	File string
-	// Line counts from 1; 0 where no line is to blame.
+	// Line counts from 1; 0 is for the file as a whole.
 	Line int
-	// Text says which key has which value and what is allowed. It is one line and holds no control character.
+	// Text names the key, its value and what is allowed. It is one line without control characters.
 	Text string
 }
 
-// String is the fault as one line: FILE:LINE: TEXT.
+// String returns one line: FILE:LINE: TEXT.
 func (f Fault) String() string {
 	if f.Line == 0 {
 		return fmt.Sprintf("%s: %s", printable(f.File), f.Text)
@@ -32,10 +33,10 @@ func (f Fault) String() string {
 	return fmt.Sprintf("%s:%d: %s", printable(f.File), f.Line, f.Text)
 }
 
-// Faults is the error of Load for a file that was read: all that is wrong with it, in the order of its lines.
+// Faults is the error of Load for a file that could be read: all its errors, in the order of lines.
 type Faults []Fault
 
-// Error is one line a fault, without a newline at the end.
+// Error returns one line for each error, without a newline at the end.
 func (f Faults) Error() string {
 	lines := make([]string, len(f))
 	for i := range f {
@@ -44,28 +45,28 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Is makes Faults an ErrInvalid.
+// Is reports whether target is ErrInvalid.
 func (f Faults) Is(target error) bool { return target == ErrInvalid }
 
-// unreadable is the error of Load for a file that could not be read at all.
+// unreadable is the error of Load for a file that could not be read.
 type unreadable struct {
-	what  string // that it is
+	what  string // "configuration" or "rules"
 	path  string
 	cause error
 }
 
-// Error names the file and why it cannot be read.
+// Error returns one line with the file and the cause.
 func (u *unreadable) Error() string {
 	return fmt.Sprintf("read %s %q: %v", u.what, u.path, u.cause)
 }
 
-// Unwrap makes it an ErrInvalid and the error of the file system, as ErrInvalid promises.
+// Unwrap returns ErrInvalid and the cause.
 func (u *unreadable) Unwrap() []error { return []error{ErrInvalid, u.cause} }
 
-// maxShown is how many bytes of a value or key are shown before they are cut.
+// maxShown is the number of bytes of a value or key that messages show.
 const maxShown = 60
 
-// show writes a decoded TOML value as its author would recognise it, on one line, cut when long.
+// show returns a decoded TOML value for a message: one line that its author recognises, cut when long.
 func show(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -85,7 +86,7 @@ func show(v any) string {
 	return fmt.Sprint(v)
 }
 
-// quote is %q, cut when long.
+// quote returns s as by %q, cut when long.
 func quote(s string) string {
 	if len(s) <= maxShown {
 		return strconv.Quote(s)
@@ -93,7 +94,7 @@ func quote(s string) string {
 	return strconv.Quote(cut(s)) + "…"
 }
 
-// cut returns at most maxShown bytes of s, ending between two runes.
+// cut returns at most maxShown bytes of s and no part of a character.
 func cut(s string) string {
 	n := maxShown
 	for n > 0 && !utf8.RuneStart(s[n]) {
@@ -102,7 +103,7 @@ func cut(s string) string {
 	return s[:n]
 }
 
-// printable returns s as it is when a terminal shows it as it is, else quoted.
+// printable returns s itself when all of it is printable, and s in quotes otherwise.
 func printable(s string) string {
 	if s == "" || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(s)

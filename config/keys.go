@@ -1,200 +1,142 @@
 package config
 
 import (
-	"fmt"
-	"regexp"
+	"net/netip"
 	"sync"
 	"time"
 )
-
-// Every key stands once in these lists: they read it, tell it from a typing error, and know where it belongs.
 
 const (
 	maxDuration   = 10 * 365 * day
 	maxMaxMessage = 16 << 20
 	minMaxSize    = 4 << 10
-	maxMaxSize    = 1 << 50 // a petabyte: above it somebody lost count of the zeros
+	maxBytes      = 1 << 50 // a petabyte: a larger number is most likely a mistake
+	minMemory     = 1 << 20
+	maxPartials   = 1 << 40
 	maxCount      = 1_000_000
+	maxBanner     = 4 << 10
+	maxAck        = 1 << 10
+	maxRefusal    = 1 << 10 // fits the send buffer of a new connection, so that sending it never waits
 )
 
-func topKeys(c *Config, l *Listener) []key {
-	return append(append([]key{{"address", mainAddress(c)}}, sharedKeys(l)...),
-		key{"drain_timeout", duration(&c.DrainTimeout, "to close clients at once")},
-		key{"survive", boolean(&c.Survive)},
-		key{"survive_after", duration(&c.SurviveAfter, "from the first moment")},
-		key{"record", nil}, key{"log", nil}, key{"limits", nil}, key{"listener", nil})
-}
+// keys returns the table of all keys. It is built when it is first used: a worker process never uses
+// it. That init sets it breaks a cycle, as the readers of some values suggest names of keys.
+var keys func() []Key
 
-// sharedKeys stand at the top and, inherited from there, in each [[listener]].
-func sharedKeys(l *Listener) []key {
-	return []key{
-		{"backlog", number(&l.Backlog, 1, maxCount)},
-		{"banner", bytesValue(&l.Banner, maxBanner, placeholders)},
-		{"model", word(&l.Model, "goroutine", "thread", "process")},
-		{"clients_per_process", number(&l.ClientsPerProcess, 1, maxCount)},
-		{"framing", word(&l.Framing, "line", "nul", "chunk", "octet-counted", lengthPrefixed)},
-		{"length_size", oneOf(&l.LengthSize, 1, 2, 4)},
-		{"length_order", word(&l.LengthOrder, "big", "little")},
-		{"max_message", size(&l.MaxMessage, 1, maxMaxMessage)},
-		{"idle_timeout", idleTimeout(&l.IdleTimeout)},
-		{"lost_timeout", lostTimeout(&l.LostTimeout)},
-		{"proxy_protocol", prefixes(&l.ProxyProtocol)},
-		{"ack", bytesValue(&l.Ack, maxAck, append(placeholders, "offset"))},
-		{"ack_timeout", duration(&l.AckTimeout, "for none")},
-		{"exec", program(&l.Exec)},
-		{"exec_user", userName(&l.ExecUser)},
-		{"exec_timeout", duration(&l.ExecTimeout, "for none")},
-		{"exec_memory", memory(&l.ExecMemory)},
+func init() { keys = sync.OnceValue(rows) }
+
+// rows has one row for each key, in the order of a file. A row says where the key stands, which field
+// it sets, what is allowed, its default, and the effect of a reload.
+func rows() []Key {
+	return []Key{
+		own("name", func(l *Listener) *string { return &l.Name }, listenerName(), "", Restart).required(),
+		own("address", func(l *Listener) *[]string { return &l.Address }, addresses("for none"), []string{"127.0.0.1:12345"}, Restart).onTop(),
+		own("address", func(l *Listener) *[]string { return &l.Address }, addresses(""), nil, Restart).required(),
+		own("record", func(l *Listener) *bool { return &l.Record }, boolean(), true, NewClients).otherwise("false with exec"),
+
+		shared("backlog", func(l *Listener) *int { return &l.Backlog }, number(1, maxCount), 4096, Now),
+		shared("banner", func(l *Listener) *Bytes { return &l.Banner }, bytesOf(maxBanner, placeholders...), Text("Welcome connect!\r\n"), NewClients).otherwise(`"" with exec`),
+		shared("model", func(l *Listener) *string { return &l.Model }, word("goroutine", "thread", "process"), "goroutine", NewClients),
+		shared("clients_per_process", func(l *Listener) *int { return &l.ClientsPerProcess }, number(1, maxCount), 100, NewClients),
+		shared("framing", func(l *Listener) *string { return &l.Framing }, word("line", "nul", "chunk", "octet-counted", lengthPrefixed), "line", NewClients),
+		shared("length_size", func(l *Listener) *int { return &l.LengthSize }, oneOf(1, 2, 4), defaultLengthSize, NewClients),
+		shared("length_order", func(l *Listener) *string { return &l.LengthOrder }, word("big", "little"), defaultLengthOrder, NewClients),
+		shared("max_message", func(l *Listener) *int64 { return &l.MaxMessage }, size(1, maxMaxMessage, ""), 64<<10, NewClients),
+		shared("idle_timeout", func(l *Listener) *time.Duration { return &l.IdleTimeout }, idleTimeout(), 0, Now),
+		shared("lost_timeout", func(l *Listener) *time.Duration { return &l.LostTimeout }, wholeSeconds(10*time.Second, 2*time.Hour), 2*time.Minute, NewClients),
+		shared("proxy_protocol", func(l *Listener) *[]netip.Prefix { return &l.ProxyProtocol }, prefixes(), nil, NewClients),
+		shared("ack", func(l *Listener) *Bytes { return &l.Ack }, bytesOf(maxAck, append(placeholders, "offset")...), Bytes{}, NewClients),
+		shared("ack_timeout", func(l *Listener) *time.Duration { return &l.AckTimeout }, duration("for no timeout"), 30*time.Second, NewClients),
+		shared("exec", func(l *Listener) *[]string { return &l.Exec }, program(), nil, NewClients),
+		shared("exec_user", func(l *Listener) *string { return &l.ExecUser }, userName(), "", NewClients),
+		shared("exec_timeout", func(l *Listener) *time.Duration { return &l.ExecTimeout }, duration("for no timeout"), 0, NewClients),
+		shared("exec_memory", func(l *Listener) *int64 { return &l.ExecMemory }, size(minMemory, maxBytes, "for no limit"), 0, NewClients),
+
+		top("drain_timeout", func(c *Config) *time.Duration { return &c.DrainTimeout }, duration("to close clients at once"), 10*time.Second, Now),
+		top("survive", func(c *Config) *bool { return &c.Survive }, boolean(), true, Restart),
+		top("survive_after", func(c *Config) *time.Duration { return &c.SurviveAfter }, duration("for all clients"), time.Second, Now),
+
+		record("file", func(r *Record) *string { return &r.File }, filePath(""), "records.log", Now),
+		record("format", func(r *Record) *string { return &r.Format }, word("text", "json"), "text", Now),
+		record("sync", func(r *Record) *time.Duration { return &r.Sync }, syncTime(), time.Second, Now),
+		record("min_free", func(r *Record) *int64 { return &r.MinFree }, size(1, maxBytes, "for none"), 0, Now),
+		record("mode", func(r *Record) *uint32 { return &r.Mode }, mode(), 0o640, Now),
+		record("max_size", func(r *Record) *int64 { return &r.MaxSize }, size(minMaxSize, maxBytes, ""), 100<<20, Now),
+		record("max_backups", func(r *Record) *int { return &r.MaxBackups }, limit(maxCount, "to keep all"), 10, Now),
+		record("max_age", func(r *Record) *time.Duration { return &r.MaxAge }, days("to keep all"), 0, Now),
+		record("compress", func(r *Record) *bool { return &r.Compress }, boolean(), true, Now),
+		record("events", func(r *Record) *bool { return &r.Events }, boolean(), true, NewClients),
+
+		log("file", func(l *Log) *string { return &l.File }, filePath("for standard error"), "", Now),
+		log("level", func(l *Log) *string { return &l.Level }, word("debug", "info", "warn", "error"), "info", Now),
+
+		limits("clients", func(l *Limits) *int { return &l.Clients }, number(1, maxCount), 10000, Now),
+		ownLimits("clients", func(l *ListenerLimits) *int { return &l.Clients }, limit(maxCount, "for no limit"), 0, Now),
+		limits("memory", func(l *Limits) *int64 { return &l.Memory }, size(minMemory, maxPartials, ""), 256<<20, Now),
+		limits("source_prefix", func(l *Limits) *SourcePrefix { return &l.SourcePrefix }, sourcePrefix(), SourcePrefix{32, 64}, NewClients),
+		perSource("clients_per_source", func(s *PerSource) *int { return &s.ClientsPerSource }, limit(maxCount, "for no limit"), 0, NewClients),
+		perSource("rate_per_source", func(s *PerSource) *Rate { return &s.RatePerSource }, rate(), Rate{}, NewClients),
+		policy("allow", func(p *Policy) *[]netip.Prefix { return &p.Allow }, prefixes(), nil, NewClients),
+		policy("deny", func(p *Policy) *[]netip.Prefix { return &p.Deny }, prefixes(), nil, NewClients),
+		policy("rules", func(p *Policy) *string { return &p.Rules }, rulesFile(), "", NewClients),
+		policy("refusal", func(p *Policy) *Bytes { return &p.Refusal }, bytesOf(maxRefusal), Bytes{}, NewClients),
+		policy("access_times", func(p *Policy) *[]Window { return &p.AccessTimes }, windows(), nil, NewClients),
+		policy("max_session", func(p *Policy) *time.Duration { return &p.MaxSession }, duration("for no limit"), 0, Now),
+		policy("max_session_bytes", func(p *Policy) *int64 { return &p.MaxSessionBytes }, size(1, maxBytes, "for no limit"), 0, Now),
+		policy("message_timeout", func(p *Policy) *time.Duration { return &p.MessageTimeout }, duration("for no timeout"), 0, Now),
 	}
 }
 
-func listenerKeys(l *Listener) []key {
-	return append([]key{
-		{"name", listenerName(&l.Name)},
-		{"address", addresses(l)},
-		{"record", boolean(&l.Record)},
-		{"limits", nil},
-	}, sharedKeys(l)...)
+// top makes the row of a key that stands before the first table alone.
+func top[T any](name string, of func(*Config) *T, k kind[T], initial T, e Effect) Key {
+	return Key{Name: name, Top: true, Effect: e, value: field[T]{func(t target) *T { return of(t.config) }, k, initial}}
 }
 
-func recordKeys(r *Record) []key {
-	return []key{
-		{"file", filePath(&r.File, false)},
-		{"format", word(&r.Format, "text", "json")},
-		{"sync", syncTime(&r.Sync)},
-		{"min_free", size(&r.MinFree, 0, maxMaxSize)},
-		{"mode", mode(&r.Mode)},
-		{"max_size", size(&r.MaxSize, minMaxSize, maxMaxSize)},
-		{"max_backups", number(&r.MaxBackups, 0, maxCount)},
-		{"max_age", days(&r.MaxAge)},
-		{"compress", boolean(&r.Compress)},
-		{"events", boolean(&r.Events)},
-	}
+// own makes the row of a key that stands in a [[listener]] alone, or means something else there.
+func own[T any](name string, of func(*Listener) *T, k kind[T], initial T, e Effect) Key {
+	return Key{Name: name, Listener: true, Effect: e, value: field[T]{func(t target) *T { return of(t.listener) }, k, initial}}
 }
 
-func logKeys(l *Log) []key {
-	return []key{
-		{"file", filePath(&l.File, true)},
-		{"level", word(&l.Level, "debug", "info", "warn", "error")},
-	}
+// shared makes the row of a key that stands at the top and, inherited from there, in a [[listener]].
+func shared[T any](name string, of func(*Listener) *T, k kind[T], initial T, e Effect) Key {
+	row := own(name, of, k, initial, e)
+	row.Top, row.Inherited = true, true
+	return row
 }
 
-// config reads all tables over the defaults.
-func (d *document) config(values map[string]any) Config {
-	c := Default()
-	main := &c.Listeners[0]
-	top := table{doc: d, values: values}
-	if _, ok := values["address"]; !ok {
-		d.bind(place{doc: d}, *main, main.Address[0])
-	}
-	top.take(topKeys(&c, main))
-	top.settleExec(main)
-	top.read("record", "record", recordKeys(&c.Record))
-	top.read("log", "log", logKeys(&c.Log))
-	top.limits(&c)
-
-	tables := append([]table{top}, d.listenerTables(top)...)
-	for _, t := range tables[1:] {
-		c.Listeners = append(c.Listeners, t.listener(c.Listeners[0]))
-	}
-	served := 0
-	if a, ok := values["address"].([]any); ok && len(a) == 0 {
-		served = 1
-	}
-	d.checkLengths(&c, tables)
-	d.checkIdle(&c, tables, c.Listeners[served:])
-	c.Listeners, tables = c.Listeners[served:], tables[served:]
-	d.check(&c, top, tables)
-	return c
+// record makes the row of a key of [record].
+func record[T any](name string, of func(*Record) *T, k kind[T], initial T, e Effect) Key {
+	return top(name, func(c *Config) *T { return of(&c.Record) }, k, initial, e).in("record")
 }
 
-// listenerTables are the tables of [[listener]], or of listener = [{…}, …], in their order.
-func (d *document) listenerTables(top table) []table {
-	var tables []table
-	at := top.place("listener")
-	switch v := top.values["listener"].(type) {
-	case nil:
-	case []map[string]any:
-		for i, values := range v {
-			tables = append(tables, d.listenerTable(at.item(i), i, values))
-		}
-	case []any:
-		for i, item := range v {
-			values, ok := item.(map[string]any)
-			if !ok {
-				at.want(item, "[[listener]] in double brackets, one for each")
-				continue
-			}
-			tables = append(tables, d.listenerTable(at.item(i), i, values))
-		}
-	default:
-		at.want(v, "[[listener]] in double brackets, one for each")
-	}
-	return tables
+// log makes the row of a key of [log].
+func log[T any](name string, of func(*Log) *T, k kind[T], initial T, e Effect) Key {
+	return top(name, func(c *Config) *T { return of(&c.Log) }, k, initial, e).in("log")
 }
 
-func (d *document) listenerTable(at place, i int, values map[string]any) table {
-	label := fmt.Sprintf("listener %d: ", i+1)
-	if name, ok := values["name"].(string); ok {
-		label = fmt.Sprintf("listener %s: ", quote(name))
-	}
-	return table{d, at.path, label, "listener", values}
+// limits makes the row of a key of [limits] that a [[listener]] has not.
+func limits[T any](name string, of func(*Limits) *T, k kind[T], initial T, e Effect) Key {
+	return top(name, func(c *Config) *T { return of(&c.Limits) }, k, initial, e).in("limits")
 }
 
-// listener reads one [[listener]], which has what the main listener has where it says nothing else.
-func (t table) listener(main Listener) Listener {
-	l := main
-	l.Name, l.Address = "", nil
-	t.need("name", wantName)
-	t.need("address", wantAddress+"; it is not inherited")
-	t.take(listenerKeys(&l))
-	t.settleExec(&l)
-	t.listenerLimits(&l.Limits)
-	return l
+// ownLimits makes the row of a key of [listener.limits] alone.
+func ownLimits[T any](name string, of func(*ListenerLimits) *T, k kind[T], initial T, e Effect) Key {
+	return own(name, func(l *Listener) *T { return of(&l.Limits) }, k, initial, e).in("limits")
 }
 
-const wantName = "1 to 64 of a-z, A-Z, 0-9, dot, dash and underscore"
-
-// A name becomes systemd's FileDescriptorName=, which allows no colon, and stands in records and metrics.
-var nameForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`) })
-
-func listenerName(dst *string) setter {
-	return func(v any, at place) {
-		s, ok := v.(string)
-		switch {
-		case !ok || !nameForm().MatchString(s):
-			at.want(v, wantName)
-		case s == MainListener:
-			at.want(v, "another name: the listener of the top-level keys is called so")
-		case at.doc.names[s]:
-			at.want(v, "a name that no other listener has")
-		default:
-			at.doc.names[s] = true
-			*dst = s
-		}
-	}
+// perSource makes the row of a key of [limits] and [listener.limits] which both apply.
+func perSource[T any](name string, of func(*PerSource) *T, k kind[T], initial T, e Effect) Key {
+	return Key{Table: "limits", Name: name, Top: true, Listener: true, Effect: e,
+		value: field[T]{func(t target) *T { return of(t.source) }, k, initial}}
 }
 
-const minLost, maxLost = 10 * time.Second, 2 * time.Hour
-
-// lostTimeout takes whole seconds: the kernel does not count keepalive in smaller ones.
-func lostTimeout(dst *time.Duration) setter {
-	return func(v any, at place) {
-		s, _ := v.(string)
-		d, ok := parseDuration(s)
-		if !ok || d < minLost || d > maxLost || d%time.Second != 0 {
-			at.want(v, fmt.Sprintf("whole seconds from %q to %q", formatDuration(minLost), formatDuration(maxLost)))
-			return
-		}
-		*dst = d
-	}
+// policy makes the row of a key of [limits] and, inherited from there, of [listener.limits].
+func policy[T any](name string, of func(*Policy) *T, k kind[T], initial T, e Effect) Key {
+	return Key{Table: "limits", Name: name, Top: true, Listener: true, Inherited: true, Effect: e,
+		value: field[T]{func(t target) *T { return of(t.policy) }, k, initial}}
 }
 
-func idleTimeout(dst *time.Duration) setter {
-	return func(v any, at place) {
-		duration(dst, "for none")(v, at)
-		if 0 < *dst && *dst < time.Second {
-			at.warn("is %s: most clients are closed before they have said anything", show(v))
-		}
-	}
-}
+func (k Key) onTop() Key                { k.Top, k.Listener = true, false; return k }
+func (k Key) in(table string) Key       { k.Table = table; return k }
+func (k Key) required() Key             { k.Required = true; return k }
+func (k Key) otherwise(text string) Key { k.or = ", or " + text; return k }

@@ -94,49 +94,7 @@ func (r Rate) String() string {
 	return ""
 }
 
-const minPartials, maxPartials = 1 << 20, 1 << 40
-
-func limitsKeys(l *Limits) []key {
-	return append([]key{
-		{"clients", number(&l.Clients, 1, maxCount)},
-		{"memory", size(&l.Memory, minPartials, maxPartials)},
-		{"source_prefix", sourcePrefix(&l.SourcePrefix)},
-	}, sharedLimits(&l.PerSource, &l.Policy)...)
-}
-
-func listenerLimitsKeys(l *ListenerLimits) []key {
-	return append([]key{{"clients", number(&l.Clients, 0, maxCount)}}, sharedLimits(&l.PerSource, &l.Policy)...)
-}
-
-func sharedLimits(s *PerSource, p *Policy) []key {
-	return []key{
-		{"clients_per_source", number(&s.ClientsPerSource, 0, maxCount)},
-		{"rate_per_source", rate(&s.RatePerSource)},
-		{"allow", prefixes(&p.Allow)},
-		{"deny", prefixes(&p.Deny)},
-		{"rules", rulesFile(&p.Rules)},
-		{"refusal", bytesValue(&p.Refusal, maxRefusal, nil)},
-		{"access_times", windows(&p.AccessTimes)},
-		{"max_session", duration(&p.MaxSession, "for none")},
-		{"max_session_bytes", size(&p.MaxSessionBytes, 0, maxMaxSize)},
-		{"message_timeout", duration(&p.MessageTimeout, "for none")},
-	}
-}
-
-// limits reads [limits], which the main listener inherits as any other.
-func (t table) limits(c *Config) {
-	t.read("limits", "limits", limitsKeys(&c.Limits))
-	t.checkPolicy(c.Limits.Policy)
-	c.Listeners[0].Limits.Policy = c.Limits.Policy
-}
-
-// listenerLimits reads limits of a [[listener]].
-func (t table) listenerLimits(l *ListenerLimits) {
-	t.read("limits", "listener.limits", listenerLimitsKeys(l))
-	t.checkPolicy(l.Policy)
-}
-
-// checkPolicy finds who is both allowed and denied, in a table that says something about either.
+// checkPolicy reports prefixes that are both allowed and denied, for a table with one of the keys.
 func (t table) checkPolicy(p Policy) {
 	own, ok := t.values["limits"].(map[string]any)
 	_, allow := own["allow"]
@@ -151,35 +109,34 @@ func (t table) checkPolicy(p Policy) {
 	at := t.setting("limits", name)
 	for _, prefix := range p.Deny {
 		if !t.doc.failed[at.path] && slices.Contains(p.Allow, prefix) {
-			at.fault("has %q: it is both here and in %s%s, want it in one", prefix, other, t.origin("limits", other))
+			at.fault("has %q, which is also in %s%s: want it in one of them", prefix, other, t.origin("limits", other))
 		}
 	}
 }
 
-func sourcePrefix(dst *SourcePrefix) setter {
-	return func(v any, at place) {
+func sourcePrefix() kind[SourcePrefix] {
+	const allowed = `prefix lengths for IPv4 (1 to 32) and IPv6 (1 to 128), such as "32/64"`
+	read := func(v any, at place) (SourcePrefix, bool) {
 		s, _ := v.(string)
 		v4, v6, _ := strings.Cut(s, "/")
 		n4, err4 := strconv.ParseUint(v4, 10, 8)
 		n6, err6 := strconv.ParseUint(v6, 10, 8)
 		if err4 != nil || err6 != nil || n4 < 1 || n4 > 32 || n6 < 1 || n6 > 128 {
-			at.want(v, `the bits of an IPv4 source, 1 to 32, and those of an IPv6 source, 1 to 128, such as "32/64"`)
-			return
+			return SourcePrefix{}, at.want(v, allowed)
 		}
-		*dst = SourcePrefix{int(n4), int(n6)}
+		return SourcePrefix{int(n4), int(n6)}, true
 	}
+	return kind[SourcePrefix]{allowed, read, func(p SourcePrefix) string { return quoteTOML(p.String()) }}
 }
 
-func rate(dst *Rate) setter {
-	return func(v any, at place) {
+func rate() kind[Rate] {
+	allowed := fmt.Sprintf(`1 to %d per second, minute or hour, such as "10/s", "100/m" or "1000/h", or "" for no limit`, maxCount)
+	read := func(v any, at place) (Rate, bool) {
 		s, ok := v.(string)
 		r, fits := parseRate(s)
-		if !ok || !fits {
-			at.want(v, `1 to 1000000 in a second, minute or hour, such as "10/s", "100/m" or "1000/h", or "" for no limit`)
-			return
-		}
-		*dst = r
+		return r, ok && fits || at.want(v, allowed)
 	}
+	return kind[Rate]{allowed, read, func(r Rate) string { return quoteTOML(r.String()) }}
 }
 
 func parseRate(s string) (Rate, bool) {
@@ -197,27 +154,29 @@ func parseRate(s string) (Rate, bool) {
 }
 
 // prefixes takes an array of networks and addresses.
-func prefixes(dst *[]netip.Prefix) setter {
-	return func(v any, at place) {
-		list, ok := v.([]any)
+func prefixes() kind[[]netip.Prefix] {
+	const allowed = "an array of networks and addresses"
+	read := func(v any, at place) (list []netip.Prefix, ok bool) {
+		items, ok := v.([]any)
 		if !ok {
-			at.want(v, `an array such as ["192.0.2.0/24", "2001:db8::/32"]`)
-			return
+			return nil, at.want(v, allowed+`, such as ["192.0.2.0/24", "2001:db8::/32"]`)
 		}
-		*dst = nil
-		for i, item := range list {
+		for i, item := range items {
 			s, _ := item.(string)
 			p, want := parsePrefix(s)
 			if want != "" {
 				at.item(i).want(item, want)
 				continue
 			}
-			*dst = append(*dst, p)
+			list = append(list, p)
 		}
+		return list, true
 	}
+	return kind[[]netip.Prefix]{allowed, read, prefixesTOML}
 }
 
-// parsePrefix reads a network, or an address for that address alone. IPv4 within IPv6 becomes IPv4.
+// parsePrefix reads a network, or an address as the network of it alone. An IPv4-mapped address becomes
+// IPv4.
 func parsePrefix(s string) (p netip.Prefix, want string) {
 	const form = `a network or an address, such as "192.0.2.0/24", "2001:db8::/32" or "192.0.2.7"`
 	p, err := netip.ParsePrefix(s)
@@ -229,42 +188,14 @@ func parsePrefix(s string) (p netip.Prefix, want string) {
 	}
 	if addr := p.Addr(); addr.Is4In6() {
 		if p.Bits() < 96 {
-			return p, "an IPv4 network as such: " + form
+			return p, "an IPv4 network in its own notation: " + form
 		}
 		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-96)
 	}
 	if p != p.Masked() {
-		return p, fmt.Sprintf("no bits behind those of the network: %q", p.Masked())
+		return p, fmt.Sprintf("no bits after those of the network: %q", p.Masked())
 	}
 	return p, ""
-}
-
-// maxRefusal is what fits the send buffer of any new connection: nobody waits until a refused client has read it.
-const maxRefusal = 1 << 10
-
-func (l Limits) settings() []Setting {
-	return append(list("", "limits", "clients", l.Clients,
-		"memory", quoteTOML(formatSize(l.Memory)),
-		"source_prefix", quoteTOML(l.SourcePrefix.String())),
-		sharedLimitSettings("", l.PerSource, l.Policy)...)
-}
-
-func (l ListenerLimits) settings(listener string) []Setting {
-	return append(list(listener, "limits", "clients", l.Clients), sharedLimitSettings(listener, l.PerSource, l.Policy)...)
-}
-
-func sharedLimitSettings(listener string, s PerSource, p Policy) []Setting {
-	return list(listener, "limits",
-		"clients_per_source", s.ClientsPerSource,
-		"rate_per_source", quoteTOML(s.RatePerSource.String()),
-		"allow", prefixesTOML(p.Allow),
-		"deny", prefixesTOML(p.Deny),
-		"rules", quoteTOML(p.Rules),
-		"refusal", p.Refusal,
-		"access_times", windowsTOML(p.AccessTimes),
-		"max_session", quoteTOML(formatDuration(p.MaxSession)),
-		"max_session_bytes", quoteTOML(formatSize(p.MaxSessionBytes)),
-		"message_timeout", quoteTOML(formatDuration(p.MessageTimeout)))
 }
 
 func prefixesTOML(list []netip.Prefix) string {

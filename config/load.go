@@ -13,19 +13,20 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// maxFile is the size in bytes above which a file is taken for something else than a configuration.
+// maxFile is the size of the largest file in bytes.
 const maxFile = 1 << 20
 
-// Load reads the file at path over Default. Its error is ErrInvalid in the sense of errors.Is, and one of two kinds: the file
-// could not be read (then also the cause, such as fs.ErrNotExist), or Faults, which holds all that is wrong with the file.
-// With an error nothing of the Config is set but Warnings. Load blocks on nothing but the disk: what is no regular file is refused.
+// Load reads the file at path; keys that it does not set have their default. An error is ErrInvalid in
+// the sense of errors.Is, and one of two kinds: the file could not be read (then it is also the cause,
+// such as fs.ErrNotExist), or Faults, which holds all errors of the file. With an error, only Warnings
+// of the Config are set. Load blocks on nothing but the disk: it opens regular files only.
 func Load(path string) (Config, error) { return loadFile(path, false) }
 
-// LoadEarly is Load for a caller that runs before file systems are mounted (systemd.generator(7)), or looks at each listener by
-// itself: it does not check that the programs and users that the file names are there, nor read its rules.
+// LoadEarly is Load for a caller that runs before file systems are mounted (systemd.generator(7)), or
+// that checks each listener itself. It does not look up programs and users, and reads no rules.
 func LoadEarly(path string) (Config, error) { return loadFile(path, true) }
 
-// Parse is LoadEarly for the text of a file.
+// Parse is LoadEarly for a text. path is the file that it is said to be from.
 func Parse(path string, text []byte) (Config, error) { return parse(path, text, true) }
 
 func loadFile(path string, early bool) (Config, error) {
@@ -36,7 +37,7 @@ func loadFile(path string, early bool) (Config, error) {
 	return parse(path, text, early)
 }
 
-// readFile reads a regular file of at most so many bytes.
+// readFile reads a regular file of at most the given size.
 func readFile(path string, most int64) ([]byte, error) {
 	// O_NONBLOCK: opening a fifo would otherwise wait for a writer before we could see that it is one.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -49,7 +50,7 @@ func readFile(path string, most int64) ([]byte, error) {
 		return nil, cause(err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s, want a regular file", kind(info.Mode()))
+		return nil, fmt.Errorf("%s, want a regular file", describe(info.Mode()))
 	}
 	text, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
@@ -61,7 +62,7 @@ func readFile(path string, most int64) ([]byte, error) {
 	return text, nil
 }
 
-// cause takes the operation and path off an error of package os: unreadable says them.
+// cause returns an error of package os without the operation and path, which unreadable has.
 func cause(err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
@@ -70,7 +71,7 @@ func cause(err error) error {
 	return err
 }
 
-func kind(m fs.FileMode) string {
+func describe(m fs.FileMode) string {
 	switch {
 	case m.IsDir():
 		return "is a directory"
@@ -80,7 +81,7 @@ func kind(m fs.FileMode) string {
 	return "is a device or socket"
 }
 
-// parse is Load for a text already read.
+// parse is Load for a text.
 func parse(path string, text []byte, early bool) (Config, error) {
 	d := &document{file: path, early: early, names: map[string]bool{}, failed: map[string]bool{}}
 	values, fault := d.decode(text)
@@ -99,7 +100,8 @@ func parse(path string, text []byte, early bool) (Config, error) {
 	return c, nil
 }
 
-// decode turns a text into TOML values and notes the line of each. The fault it returns is a text that is no TOML.
+// decode returns the TOML values of a text and notes the line of each. It returns an error where the
+// text is not TOML.
 func (d *document) decode(text []byte) (map[string]any, *Fault) {
 	if f := d.encoding(text); f != nil {
 		return nil, f
@@ -119,7 +121,7 @@ func (d *document) decode(text []byte) (map[string]any, *Fault) {
 	return values, nil
 }
 
-// encoding refuses what an editor may save without showing it.
+// encoding rejects what an editor may save without showing it.
 func (d *document) encoding(text []byte) *Fault {
 	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
 		return &Fault{d.file, 1, "the file is UTF-16, want plain UTF-8"}
@@ -133,7 +135,7 @@ func (d *document) encoding(text []byte) *Fault {
 		case r == 0:
 			return &Fault{d.file, line, "a NUL byte, want plain UTF-8"}
 		case r == utf8.RuneError && n == 1:
-			return &Fault{d.file, line, fmt.Sprintf("byte 0x%02x is no UTF-8, want plain UTF-8", text[i])}
+			return &Fault{d.file, line, fmt.Sprintf("byte 0x%02x is not UTF-8, want plain UTF-8", text[i])}
 		case r == '\n':
 			line++
 		}
@@ -142,9 +144,9 @@ func (d *document) encoding(text []byte) *Fault {
 	return nil
 }
 
-// decodeTOML decodes into a map, not into Config: the library would match keys without regard to case, take a bare number
-// for a duration and end at the first value of a wrong type. It panics on what it holds for bugs of its own; a
-// configuration file must not end the process, so that becomes an error.
+// decodeTOML decodes into a map, not into Config: the library would match keys without regard to case,
+// take a bare number for a duration, and stop at the first value of a wrong type. It panics at
+// suspected bugs of its own, which becomes an error here: no file may end the process.
 func decodeTOML(text string) (values map[string]any, err error) {
 	defer func() {
 		if r := recover(); r != nil {

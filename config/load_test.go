@@ -167,7 +167,7 @@ func TestAFaultAboutAnInheritedKeyNamesBothPlaces(t *testing.T) {
 		{"the framing", `framing = "nul"` + head + `length_size = 2`,
 			`t.toml:5: listener "a": length_size is 2, which has no effect with framing (inherited from line 1) = "nul": want framing = "length-prefixed", or no length_size`},
 		{"who is denied", `limits.deny = ["10.0.0.0/8"]` + head + `limits.allow = ["10.0.0.0/8"]`,
-			`t.toml:5: listener "a": limits.allow has "10.0.0.0/8": it is both here and in deny (inherited from line 1), want it in one`},
+			`t.toml:5: listener "a": limits.allow has "10.0.0.0/8", which is also in deny (inherited from line 1): want it in one of them`},
 		{"the longest message", "address = []\nmax_message = \"16MiB\"\n" + head + "[record]\nmax_size = \"1MiB\"",
 			`t.toml:8: record.max_size is "1MiB", and with max_message = "16MiB" of listener "a" (inherited from line 2) a record can be longer: ` +
 				`want max_size "65537KiB" or more, or max_message "255KiB" or less`},
@@ -203,15 +203,15 @@ func TestTexts(t *testing.T) {
 		{"byte order mark", "\ufeffbacklog = 1", "t.toml:1: the file begins with a byte order mark, want plain UTF-8 without one"},
 		{"UTF-16", "\xff\xfeb\x00", "t.toml:1: the file is UTF-16, want plain UTF-8"},
 		{"NUL", "#\n\x00", "t.toml:2: a NUL byte, want plain UTF-8"},
-		{"no UTF-8", "#\n#\nbanner = \"\xe4\"", "t.toml:3: byte 0xe4 is no UTF-8, want plain UTF-8"},
+		{"no UTF-8", "#\n#\nbanner = \"\xe4\"", "t.toml:3: byte 0xe4 is not UTF-8, want plain UTF-8"},
 		{"no value", "a =\n", `t.toml:1: not TOML: a value is missing (expected value but found '\n' instead)`},
 		{"deep array", "\nx = " + strings.Repeat("[", 500_000), "t.toml:2: nested more than 32 deep, want tables and arrays as the manual shows them"},
 		{"deep key", strings.Repeat("a.", 300_000), "t.toml:1: nested more than 32 deep, want tables and arrays as the manual shows them"},
 		{"deep inline table", strings.Repeat("a={", 100_000), "t.toml:1: nested more than 32 deep, want tables and arrays as the manual shows them"},
 		{"keys below an array", "backlog = 1\naddress = [':1']\naddress.b = 2\nx = 1", "t.toml:2: not TOML: a key has a value and also keys below it"},
 		{"long value", `model = "` + strings.Repeat("ä", 100) + `"`, `t.toml:1: model is "` + strings.Repeat("ä", 30) + `"…, want "goroutine", "thread" or "process"`},
-		{"long key", strings.Repeat("k", 70) + "=1", `t.toml:1: "` + strings.Repeat("k", 60) + `"… is no key here`},
-		{"key that drives a terminal", `"\e[2J" = 1`, `t.toml:1: "\x1b[2J" is no key here`},
+		{"long key", strings.Repeat("k", 70) + "=1", `t.toml:1: "` + strings.Repeat("k", 60) + `"… is not a key here`},
+		{"key that drives a terminal", `"\e[2J" = 1`, `t.toml:1: "\x1b[2J" is not a key here`},
 	} {
 		_, err := parse("t.toml", []byte(tc.text), false)
 		if err == nil || err.Error() != tc.want {
@@ -253,9 +253,9 @@ func TestWarnings(t *testing.T) {
 banner = "{Client} {server} {clint} { x }"
 `)
 	want := []string{
-		`t.toml:1: idle_timeout is "5ms": most clients are closed before they have said anything`,
-		`t.toml:2: banner has "{Client}", which is sent as written: only {client}, {server}, {listener}, {session}, {time}, {hostname} are filled in`,
-		`t.toml:2: banner has "{clint}", which is sent as written: only {client}, {server}, {listener}, {session}, {time}, {hostname} are filled in`,
+		`t.toml:1: idle_timeout is "5ms": most clients are closed before they have sent anything`,
+		`t.toml:2: banner has "{Client}", which is sent as written: the placeholders are {client}, {server}, {listener}, {session}, {time}, {hostname}`,
+		`t.toml:2: banner has "{clint}", which is sent as written: the placeholders are {client}, {server}, {listener}, {session}, {time}, {hostname}`,
 	}
 	if !reflect.DeepEqual(c.Warnings, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(c.Warnings, "\n"), strings.Join(want, "\n"))
@@ -263,7 +263,7 @@ banner = "{Client} {server} {clint} { x }"
 }
 
 func TestPlaceholders(t *testing.T) {
-	const only = "which is sent as written: only {client}, {server}, {listener}, {session}, {time}, {hostname} are filled in"
+	const only = "which is sent as written: the placeholders are {client}, {server}, {listener}, {session}, {time}, {hostname}"
 	for _, tc := range []struct{ name, banner, want string }{
 		{"known", "{client}{time}", ""},
 		{"misspelt", "{clent}", `has "{clent}", ` + only},
@@ -288,7 +288,7 @@ func TestPlaceholders(t *testing.T) {
 
 func TestARefusalHasNoPlaceholders(t *testing.T) {
 	got := load(t, "[[listener]]\nname = 'a'\naddress = ':1'\nlimits.refusal = 'not you, {client}'").Warnings
-	want := []string{`t.toml:4: listener "a": limits.refusal has "{client}", which is sent as written: nothing is filled in here`}
+	want := []string{`t.toml:4: listener "a": limits.refusal has "{client}", which is sent as written: this key has no placeholders`}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -307,17 +307,17 @@ func TestSyntax(t *testing.T) {
 		{"a word", "#\nhello", "t.toml:2: not TOML: want KEY = VALUE"},
 		{"head without its end", "#\n[record\nfile = 'x'\n", "t.toml:2: not TOML: a table begins with [NAME] on a line of its own (expected "},
 		{"head without its end, then blank lines", "[record\n\n\nfile = 'x'\n", "t.toml:1: not TOML: a table begins with [NAME]"},
-		{"head of several without its end", "#\n[[listener]\nname = 'x'\n", "t.toml:2: not TOML: a table of several begins with [[NAME]]"},
+		{"head of several without its end", "#\n[[listener]\nname = 'x'\n", "t.toml:2: not TOML: an array of tables begins with [[NAME]]"},
 		{"nameless head", "#\n[]\n", "t.toml:2: not TOML: a table begins with [NAME]"},
-		{"table twice", "[record]\nfile = 'x'\n[log]\n[record]\n", "t.toml:4: not TOML: it is there twice, first on line 1 (key 'record' has already been defined)"},
-		{"key twice", "#\nbacklog = 1\n\nbacklog = 2\n", "t.toml:4: not TOML: it is there twice, first on line 2 (key 'backlog' has"},
-		{"key twice in a listener", "[[listener]]\nname='a'\n[[listener]]\nname='b'\nname='c'\n", "t.toml:5: not TOML: it is there twice, first on line 4 ("},
+		{"table twice", "[record]\nfile = 'x'\n[log]\n[record]\n", "t.toml:4: not TOML: it is defined twice, first on line 1 (key 'record' has already been defined)"},
+		{"key twice", "#\nbacklog = 1\n\nbacklog = 2\n", "t.toml:4: not TOML: it is defined twice, first on line 2 (key 'backlog' has"},
+		{"key twice in a listener", "[[listener]]\nname='a'\n[[listener]]\nname='b'\nname='c'\n", "t.toml:5: not TOML: it is defined twice, first on line 4 ("},
 		{"array without its end", "#\naddress = [':1',\n\nbacklog = 5\n", "t.toml:4: not TOML: "},
-		{"array without a comma", "address = [':1'\n':2']\n", "t.toml:2: not TOML: an array lacks its ] or a comma, begun on line 1 ("},
-		{"text without its end", "banner = \"hello\nbacklog = 1\n", "t.toml:1: not TOML: a text has no quote at its end ("},
-		{"long text without its end", "#\nbanner = \"\"\"hello\nbacklog = 1\n", "begun on line 2 ("},
-		{"two on a line", "backlog = 1 model = 'x'\n", "t.toml:1: not TOML: a line is one KEY = VALUE or [TABLE]"},
-		{"a word that begins like a number", "level = info\n", "text stands in quotes, such as \"info\""},
+		{"array without a comma", "address = [':1'\n':2']\n", "t.toml:2: not TOML: an array lacks a comma or its closing ], which begins on line 1 ("},
+		{"text without its end", "banner = \"hello\nbacklog = 1\n", "t.toml:1: not TOML: a string has no closing quote ("},
+		{"long text without its end", "#\nbanner = \"\"\"hello\nbacklog = 1\n", "which begins on line 2 ("},
+		{"two on a line", "backlog = 1 model = 'x'\n", "t.toml:1: not TOML: want one KEY = VALUE or [TABLE] per line"},
+		{"a word that begins like a number", "level = info\n", "text in quotes, such as \"info\""},
 	} {
 		_, err := parse("t.toml", []byte(tc.text), false)
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -328,7 +328,7 @@ func TestSyntax(t *testing.T) {
 
 func TestFaultNamesAnOddFileSafely(t *testing.T) {
 	_, err := parse("a\n\x1b.toml", []byte("backlog = 0"), false)
-	if want := `"a\n\x1b.toml":1: backlog is 0, want 1 or more`; err == nil || err.Error() != want {
+	if want := `"a\n\x1b.toml":1: backlog is 0, want a whole number from 1 to 1000000`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

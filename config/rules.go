@@ -8,20 +8,20 @@ import (
 	"unicode"
 )
 
-// Rules are what a file of rules says: whose clients are let in, and whose are not, as Policy has them.
+// Rules is the content of a file of rules: prefixes of clients, as in Policy.
 type Rules struct {
 	Allow, Deny []netip.Prefix
 }
 
 const (
-	// maxRules is the size in bytes above which a file is taken for something else than rules: some 800,000 of them.
+	// maxRules is the size of the largest file in bytes, enough for some 800,000 rules.
 	maxRules = 16 << 20
-	// maxRuleFaults is how many faults of it are told: a file of another kind has one a line.
+	// maxRuleFaults bounds the errors that are reported: a file that is none of rules has one a line.
 	maxRuleFaults = 20
 )
 
-// LoadRules reads a file of rules: lines of "allow" or "deny" and networks or addresses, with # for comments. Its errors are those
-// of Load. It blocks on nothing but the disk.
+// LoadRules reads a file of rules: lines of "allow" or "deny" followed by networks or addresses, with
+// comments after #. Its errors are those of Load. It blocks on nothing but the disk.
 func LoadRules(path string) (Rules, error) {
 	text, err := readFile(path, maxRules)
 	if err != nil {
@@ -35,13 +35,13 @@ func LoadRules(path string) (Rules, error) {
 }
 
 func parseRules(path, text string) (r Rules, faults Faults) {
-	side := map[netip.Prefix]string{} // by which the prefix stands
+	side := map[netip.Prefix]string{} // "allow" or "deny", by prefix
 	for i, line := range strings.Split(text, "\n") {
-		line, _, _ = strings.Cut(line, "#") // what is behind it is a comment, if there is one
+		line, _, _ = strings.Cut(line, "#") // without its comment
 		fields := strings.Fields(line)
-		for _, fault := range r.take(fields, side) {
+		for _, fault := range r.add(fields, side) {
 			if len(faults) == maxRuleFaults {
-				return r, append(faults, Fault{path, i + 1, "further faults are not told"})
+				return r, append(faults, Fault{path, i + 1, "further errors are not shown"})
 			}
 			faults = append(faults, Fault{path, i + 1, fault})
 		}
@@ -49,14 +49,14 @@ func parseRules(path, text string) (r Rules, faults Faults) {
 	return r, faults
 }
 
-// take takes one line, and says what is wrong with it.
-func (r *Rules) take(fields []string, side map[netip.Prefix]string) (faults []string) {
+// add adds the rules of one line, and returns what is wrong with it.
+func (r *Rules) add(fields []string, side map[netip.Prefix]string) (faults []string) {
 	if len(fields) == 0 {
 		return nil
 	}
 	list := map[string]*[]netip.Prefix{"allow": &r.Allow, "deny": &r.Deny}[fields[0]]
 	if list == nil || len(fields) == 1 {
-		return []string{fmt.Sprintf(`%s is no rule, want "allow" or "deny" and behind it networks or addresses`, quote(strings.Join(fields, " ")))}
+		return []string{fmt.Sprintf(`%s is not a rule, want "allow" or "deny", followed by networks or addresses`, quote(strings.Join(fields, " ")))}
 	}
 	for _, text := range fields[1:] {
 		p, want := parsePrefix(text)
@@ -64,7 +64,7 @@ func (r *Rules) take(fields []string, side map[netip.Prefix]string) (faults []st
 		case want != "":
 			faults = append(faults, fmt.Sprintf("%s %s, want %s", fields[0], quote(text), want))
 		case side[p] != "" && side[p] != fields[0]:
-			faults = append(faults, fmt.Sprintf("%s %q: it is both allowed and denied, want one", fields[0], p))
+			faults = append(faults, fmt.Sprintf("%s %q, which is both allowed and denied: want one of them", fields[0], p))
 		default:
 			side[p] = fields[0]
 			*list = append(*list, p)
@@ -73,17 +73,17 @@ func (r *Rules) take(fields []string, side map[netip.Prefix]string) (faults []st
 	return faults
 }
 
-// rulesFile takes the path of a file of rules, or "", and reads it: a daemon does not start on rules that it cannot follow.
-func rulesFile(dst *string) setter {
-	return func(v any, at place) {
+// rulesFile takes the path of a file of rules, or "", and reads the file: the daemon must be able to
+// apply it.
+func rulesFile() kind[string] {
+	const allowed = `the absolute path of a file, or "" for none`
+	read := func(v any, at place) (string, bool) {
 		s, ok := v.(string)
 		if !ok || s != "" && !filepath.IsAbs(s) || strings.ContainsFunc(s, unicode.IsControl) {
-			at.want(v, `the path of a file of rules from the root on, such as "/etc/tcpmux.rules", or "" for none`)
-			return
+			return "", at.want(v, allowed+`, such as "/etc/tcpmux.rules"`)
 		}
-		*dst = s
 		if s == "" || at.doc.early {
-			return
+			return s, true
 		}
 		_, err := LoadRules(s)
 		switch err := err.(type) {
@@ -93,5 +93,7 @@ func rulesFile(dst *string) setter {
 		case *unreadable:
 			at.fault("is %s: %v", quote(s), err.cause)
 		}
+		return s, true
 	}
+	return kind[string]{allowed, read, quoteTOML}
 }

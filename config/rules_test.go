@@ -19,13 +19,13 @@ func TestRules(t *testing.T) {
 		t.Errorf("got %+v and %v, want %+v", good, faults, want)
 	}
 	for _, tc := range []struct{ name, text, want string }{
-		{"no word of ours", "permit 10.0.0.0/8", `r:1: "permit 10.0.0.0/8" is no rule, want "allow" or "deny" and behind it networks or addresses`},
-		{"nobody", "\nallow # 10.0.0.0/8", `r:2: "allow" is no rule, want`},
+		{"no word of ours", "permit 10.0.0.0/8", `r:1: "permit 10.0.0.0/8" is not a rule, want "allow" or "deny", followed by networks or addresses`},
+		{"nobody", "\nallow # 10.0.0.0/8", `r:2: "allow" is not a rule, want`},
 		{"no network", "deny 10.0.0.0/8 example.org 10.0.0.1/8", `r:1: deny "example.org", want a network or an address, such as`},
-		{"bits to spare", "deny 10.0.0.1/8", `r:1: deny "10.0.0.1/8", want no bits behind those of the network: "10.0.0.0/8"`},
-		{"both", "deny 10.0.0.0/8\nallow 10.0.0.0/8", `r:2: allow "10.0.0.0/8": it is both allowed and denied, want one`},
-		{"what drives a terminal", "\x1b[2J", `r:1: "\x1b[2J" is no rule`},
-		{"many", strings.Repeat("x\n", 1000), "r:21: further faults are not told"},
+		{"bits to spare", "deny 10.0.0.1/8", `r:1: deny "10.0.0.1/8", want no bits after those of the network: "10.0.0.0/8"`},
+		{"both", "deny 10.0.0.0/8\nallow 10.0.0.0/8", `r:2: allow "10.0.0.0/8", which is both allowed and denied: want one of them`},
+		{"what drives a terminal", "\x1b[2J", `r:1: "\x1b[2J" is not a rule`},
+		{"many", strings.Repeat("x\n", 1000), "r:21: further errors are not shown"},
 	} {
 		_, faults := parseRules("r", tc.text)
 		if got := faults.Error(); !strings.Contains(got, tc.want) || len(faults) > maxRuleFaults+1 {
@@ -54,7 +54,7 @@ func TestFaultsOfRulesAreThoseOfTheConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := parse("t.toml", []byte("\n\nbacklog = -1\nlimits.rules = "+quoteTOML(path)+"\n"), false)
-	want := "t.toml:3: backlog is -1, want 1 or more\n" + path + `:2: deny "all", want a network`
+	want := "t.toml:3: backlog is -1, want a whole number from 1 to 1000000\n" + path + `:2: deny "all", want a network`
 	if !errors.Is(err, ErrInvalid) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}

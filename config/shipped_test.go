@@ -4,7 +4,6 @@ import (
 	"os"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -30,19 +29,16 @@ func TestShippedFileShowsEveryKeyWithAComment(t *testing.T) {
 	}
 	shown, _ := scanLines(string(text))
 	lines := strings.Split(string(text), "\n")
-	tables := map[string][]key{
-		"": topKeys(new(Config), new(Listener)), "record": recordKeys(new(Record)), "log": logKeys(new(Log)), "limits": limitsKeys(new(Limits)),
-	}
-	for home, keys := range tables {
-		path := ""
-		if home != "" {
-			path = keyPath("", home)
+	for _, k := range Keys() {
+		if !k.Top {
+			continue
 		}
-		for _, k := range slices.DeleteFunc(keys, func(k key) bool { return k.set == nil }) {
-			line := shown[keyPath(path, k.name)]
-			if line < 2 || !strings.HasPrefix(lines[line-2], "# ") {
-				t.Errorf("[%s] %s: got line %d, want one with a comment above it", home, k.name, line)
-			}
+		path := keyPath("", k.Name)
+		if k.Table != "" {
+			path = keyPath(keyPath("", k.Table), k.Name)
+		}
+		if line := shown[path]; line < 2 || !strings.HasPrefix(lines[line-2], "# ") {
+			t.Errorf("%s: got line %d, want one with a comment above it", k.Path(), line)
 		}
 	}
 }

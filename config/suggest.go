@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// suggestion is what to say behind "is no key here": how the key is spelled, or where it belongs. home is the kind of table
-// that the key stands in, keys are those of that table.
-func suggestion(name, home string, keys []key) string {
+// suggestion returns what follows "is not a key here": how the key is spelled, or where it belongs.
+// The table is one of a section that may have the given names.
+func suggestion(name string, of section, names []string) string {
 	if len(name) > maxShown {
 		return ""
 	}
 	lower := strings.ToLower(name)
 	var hints []string
-	if near := nearest(lower, keys); near != "" {
+	if near := nearest(lower, names); near != "" {
 		hints = append(hints, strconv.Quote(near))
 	}
 	if len(hints) == 0 || hints[0] != strconv.Quote(lower) {
-		hints = append(hints, elsewhere(lower, home)...)
+		hints = append(hints, elsewhere(lower, of)...)
 	}
 	if len(hints) == 0 {
 		return ""
@@ -29,38 +29,32 @@ func suggestion(name, home string, keys []key) string {
 	return text
 }
 
-// nearest is the key most like name, "" if none is like it: off by one letter, by two if it is a long one.
-func nearest(name string, keys []key) string {
+// nearest returns the name most like the given one: it differs by one letter, or by two if it is
+// long. It returns "" when there is none.
+func nearest(name string, names []string) string {
 	best, limit := "", 2
 	if len(name) > 4 {
 		limit = 3
 	}
-	for _, k := range keys {
-		if n := distance(name, k.name); n < limit {
-			best, limit = k.name, n
+	for _, candidate := range names {
+		if n := distance(name, candidate); n < limit {
+			best, limit = candidate, n
 		}
 	}
 	return best
 }
 
-// elsewhere says in which other tables a key of this name would be one. The commonest mistake of all is a top-level key that
-// is written below a [table].
-func elsewhere(name, home string) []string {
-	tables := []struct {
-		home, where string
-		keys        []key
-	}{
-		{"", "above the first [table]", topKeys(new(Config), new(Listener))},
-		{"record", "in [record]", recordKeys(new(Record))},
-		{"log", "in [log]", logKeys(new(Log))},
-		{"limits", "in [limits]", limitsKeys(new(Limits))},
-	}
+// elsewhere returns in which other tables a key of this name can stand. The most common mistake is a
+// top-level key below the header of a table.
+func elsewhere(name string, of section) []string {
 	var hints []string
-	for _, t := range tables {
-		for _, k := range t.keys {
-			if t.home != home && k.name == name && k.set != nil {
-				hints = append(hints, strconv.Quote(name)+" "+t.where)
-			}
+	for _, other := range []section{{}, {table: "record"}, {table: "log"}, {table: "limits"}} {
+		where := "in " + other.header()
+		if other.table == "" {
+			where = "above the first [table]"
+		}
+		if other != of && find(other, name) != nil {
+			hints = append(hints, strconv.Quote(name)+" "+where)
 		}
 	}
 	return hints

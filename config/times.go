@@ -44,27 +44,27 @@ func (w Window) String() string {
 	return strings.Join(runs, ",") + " " + hours
 }
 
-const wantWindow = `a time of the day, and of the week before it, such as "08:00-18:00", "Mon-Fri 08:00-18:00" or "Sat,Sun 22:00-06:00"`
-
 // windows takes an array of windows.
-func windows(dst *[]Window) setter {
-	return func(v any, at place) {
-		list, ok := v.([]any)
+func windows() kind[[]Window] {
+	const allowed = "an array of times of the week"
+	const form = `such as "08:00-18:00", "Mon-Fri 08:00-18:00" or "Sat,Sun 22:00-06:00"`
+	read := func(v any, at place) (list []Window, ok bool) {
+		items, ok := v.([]any)
 		if !ok {
-			at.want(v, "an array of "+wantWindow)
-			return
+			return nil, at.want(v, allowed+", "+form)
 		}
-		*dst = nil
-		for i, item := range list {
+		for i, item := range items {
 			s, _ := item.(string)
 			w, ok := parseWindow(s)
 			if !ok {
-				at.item(i).want(item, wantWindow)
+				at.item(i).want(item, "a time of the week, "+form)
 				continue
 			}
-			*dst = append(*dst, w)
+			list = append(list, w)
 		}
+		return list, true
 	}
+	return kind[[]Window]{allowed, read, windowsTOML}
 }
 
 func parseWindow(s string) (w Window, ok bool) {

@@ -92,12 +92,12 @@ func TestSyncTimes(t *testing.T) {
 		{text: "0s"}, {text: "0.5ms"}, {text: "-1s"}, {text: "Always"}, {text: ""}, {text: "4000d"}, {text: "1"},
 	} {
 		d := &document{failed: map[string]bool{}}
-		got := time.Hour // as it was before
-		syncTime(&got)(tc.text, place{doc: d, name: "sync"})
-		if refused := len(d.faults) > 0; refused != (tc.back == "") {
-			t.Errorf("%q: got faults %v, want any: %v", tc.text, d.faults, tc.back == "")
-		} else if !refused && (got != tc.want || formatSync(got) != tc.back) {
-			t.Errorf("%q: got %d, written %q, want %d, %q", tc.text, got, formatSync(got), tc.want, tc.back)
+		k := syncTime()
+		got, ok := k.read(tc.text, place{doc: d, name: "sync"})
+		if ok != (tc.back != "") || ok != (len(d.faults) == 0) {
+			t.Errorf("%q: got %v with errors %v, want %v", tc.text, ok, d.faults, tc.back != "")
+		} else if ok && (got != tc.want || k.write(got) != quoteTOML(tc.back)) {
+			t.Errorf("%q: got %d, written %s, want %d, %q", tc.text, got, k.write(got), tc.want, tc.back)
 		}
 	}
 }

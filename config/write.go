@@ -9,119 +9,70 @@ import (
 	"unicode"
 )
 
-// Setting is one key of a configuration with its value.
+// Setting is one key with its value.
 type Setting struct {
-	// Listener is the name of the [[listener]] that the key belongs to; "" for all other keys.
+	*Key
+	// Listener is the name of the [[listener]] that has the setting; "" for all other settings.
 	Listener string
-	// Table is "record", "log" or "limits", which a [[listener]] has too; "" for the keys at the top and the others of a [[listener]].
-	Table string
-	// Key is the key as files have it.
-	Key string
-	// Value is the value as files have it.
+	// Value is the value as it is written in a file.
 	Value string
 }
 
-// Name is the setting as people speak of it: banner, record.file, listener "telnet": banner.
-func (s Setting) Name() string {
+// Title returns the setting as people name it: banner, record.file, listener "telnet": banner.
+func (s Setting) Title() string {
 	if s.Listener != "" {
 		return fmt.Sprintf("listener %q: %s", s.Listener, s.Path())
 	}
 	return s.Path()
 }
 
-// Path is the key with the table that it is in: banner, record.file, whichever listener it is of.
-func (s Setting) Path() string {
-	if s.Table != "" {
-		return s.Table + "." + s.Key
-	}
-	return s.Key
-}
-
-// Settings are all keys with their values, in the order of a file, also those that have their default or are inherited.
-func (c Config) Settings() []Setting {
-	var main []Setting
-	others := c.Listeners
+// Settings returns all keys with their values, in the order of a file, also those that have their
+// default or are inherited.
+func (c Config) Settings() (all []Setting) {
+	var absent Listener
+	main, others := &absent, c.Listeners
 	if len(others) > 0 && others[0].Name == MainListener {
-		main = append(list("", "", "address", addressTOML(others[0].Address)), others[0].shared("")...)
-		others = others[1:]
-	} else {
-		main = list("", "", "address", "[]")
+		main, others = &others[0], others[1:]
 	}
-	all := append(main, list("", "",
-		"drain_timeout", quoteTOML(formatDuration(c.DrainTimeout)),
-		"survive", c.Survive,
-		"survive_after", quoteTOML(formatDuration(c.SurviveAfter)))...)
-	all = append(all, c.Record.settings()...)
-	all = append(all, list("", "log", "file", quoteTOML(c.Log.File), "level", quoteTOML(c.Log.Level))...)
-	all = append(all, c.Limits.settings()...)
-	for _, l := range others {
-		all = append(all, list(l.Name, "", "name", quoteTOML(l.Name), "address", addressTOML(l.Address), "record", l.Record)...)
-		all = append(all, l.shared(l.Name)...)
-		all = append(all, l.Limits.settings(l.Name)...)
+	top := topTarget(&c, main)
+	for _, s := range []section{{}, {table: "record"}, {table: "log"}, {table: "limits"}} {
+		for _, k := range s.keys() {
+			if main == &absent && k.Inherited && k.Table == "" {
+				continue // there is nobody to have it
+			}
+			all = append(all, Setting{k, "", k.value.write(top)})
+		}
 	}
-	return all
-}
-
-func (l Listener) shared(name string) []Setting {
-	return list(name, "",
-		"backlog", l.Backlog,
-		"banner", l.Banner,
-		"model", quoteTOML(l.Model),
-		"clients_per_process", l.ClientsPerProcess,
-		"framing", quoteTOML(l.Framing),
-		"length_size", l.LengthSize,
-		"length_order", quoteTOML(l.LengthOrder),
-		"max_message", quoteTOML(formatSize(l.MaxMessage)),
-		"idle_timeout", quoteTOML(formatDuration(l.IdleTimeout)),
-		"lost_timeout", quoteTOML(formatDuration(l.LostTimeout)),
-		"proxy_protocol", prefixesTOML(l.ProxyProtocol),
-		"ack", l.Ack,
-		"ack_timeout", quoteTOML(formatDuration(l.AckTimeout)),
-		"exec", arrayTOML(l.Exec),
-		"exec_user", quoteTOML(l.ExecUser),
-		"exec_timeout", quoteTOML(formatDuration(l.ExecTimeout)),
-		"exec_memory", quoteTOML(formatSize(l.ExecMemory)))
-}
-
-func (r Record) settings() []Setting {
-	return list("", "record",
-		"file", quoteTOML(r.File),
-		"format", quoteTOML(r.Format),
-		"sync", quoteTOML(formatSync(r.Sync)),
-		"min_free", quoteTOML(formatSize(r.MinFree)),
-		"mode", quoteTOML(fmt.Sprintf("%04o", r.Mode)),
-		"max_size", quoteTOML(formatSize(r.MaxSize)),
-		"max_backups", r.MaxBackups,
-		"max_age", quoteTOML(formatDuration(r.MaxAge)),
-		"compress", r.Compress,
-		"events", r.Events)
-}
-
-// list makes settings of alternating keys and values.
-func list(listener, table string, pairs ...any) (all []Setting) {
-	for i := 0; i < len(pairs); i += 2 {
-		all = append(all, Setting{listener, table, pairs[i].(string), fmt.Sprint(pairs[i+1])})
+	for i := range others {
+		l := &others[i]
+		for _, s := range []section{{listener: true}, {listener: true, table: "limits"}} {
+			for _, k := range s.keys() {
+				all = append(all, Setting{k, l.Name, k.value.write(listenerTarget(&c, l))})
+			}
+		}
 	}
 	return all
 }
 
-// WriteTOML writes the effective configuration: every key with its value, also where it is the default or inherited. Load
-// reads it back as an equal Config, but for Path and Warnings. c must come from Load or Default. The text holds no control
-// character but newlines. The error is w's, if any; w is written to once.
+// WriteTOML writes the effective configuration: every key with its value, also where that is the
+// default or inherited. Load reads it back as an equal Config, but for Path and Warnings. c must come
+// from Load or Default. The text holds no control character but newlines. The error is w's, if any;
+// w is written to once.
 func (c Config) WriteTOML(w io.Writer) error {
 	var b bytes.Buffer
 	table := ""
 	for _, s := range c.Settings() {
+		name := s.Name
 		switch {
-		case s.Listener != "" && s.Key == "name":
+		case s.Listener != "" && s.Table == "" && s.Name == "name":
 			b.WriteString("\n[[listener]]\n")
-		case s.Listener != "" && s.Table != "":
-			s.Key = s.Path()
-		case s.Table != table && s.Listener == "":
+		case s.Listener != "":
+			name = s.Path()
+		case s.Table != table:
 			fmt.Fprintf(&b, "\n[%s]\n", s.Table)
 		}
 		table = s.Table
-		fmt.Fprintf(&b, "%s = %s\n", s.Key, s.Value)
+		fmt.Fprintf(&b, "%s = %s\n", name, s.Value)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
@@ -130,29 +81,30 @@ func (c Config) WriteTOML(w io.Writer) error {
 // Change is a setting that differs between two configurations.
 type Change struct {
 	Setting
-	// From and To are the values as files have them; "" on the side that does not have the setting.
+	// From and To are the values as they are written in a file. One is "" where only the other
+	// configuration has the setting.
 	From, To string
 }
 
-// Diff returns what differs, in the order of new and then, for what is only in old, of old. A [[listener]] that only one has
-// is one change, of its name.
+// Diff returns the settings that differ, in the order of new, followed by those that only old has. A
+// [[listener]] that only one of them has is a single change, of its name.
 func Diff(old, new Config) (changes []Change) {
 	before := make(map[string]Setting)
 	for _, s := range old.Settings() {
-		before[s.Name()] = s
+		before[s.Title()] = s
 	}
 	known := func(all Config, name string) bool {
 		return name == "" || slices.ContainsFunc(all.Listeners, func(l Listener) bool { return l.Name == name })
 	}
 	for _, s := range new.Settings() {
-		was, both := before[s.Name()]
-		delete(before, s.Name())
-		if both && was.Value != s.Value || !both && (s.Key == "name" || known(old, s.Listener)) {
+		was, both := before[s.Title()]
+		delete(before, s.Title())
+		if both && was.Value != s.Value || !both && (s.Name == "name" || known(old, s.Listener)) {
 			changes = append(changes, Change{s, was.Value, s.Value})
 		}
 	}
 	for _, s := range old.Settings() {
-		if _, only := before[s.Name()]; only && (s.Key == "name" || known(new, s.Listener)) {
+		if _, only := before[s.Title()]; only && (s.Name == "name" || known(new, s.Listener)) {
 			changes = append(changes, Change{s, s.Value, ""})
 		}
 	}
@@ -176,8 +128,8 @@ func arrayTOML(list []string) string {
 
 var escapes = map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`}
 
-// quoteTOML writes a basic string. strconv.Quote will not do: it writes \a, \v and \x80, which TOML does not know or means
-// otherwise.
+// quoteTOML returns a basic string. strconv.Quote does not: TOML has no \a and \v, and its \x80 is a
+// character.
 func quoteTOML(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')

@@ -16,71 +16,6 @@ import (
 // takes so long.
 const recordPause = 5 * time.Second
 
-// effect is when a changed setting holds.
-type effect string
-
-const (
-	now         effect = "now"         // for live clients too
-	newClients  effect = "new clients" // a running session keeps what it began with
-	needRestart effect = "restart"     // only after the sockets are made anew
-)
-
-// effects are those of all settings, by their names; a test holds them against those that there are.
-var effects = map[string]effect{
-	"address":        needRestart,
-	"name":           needRestart,
-	"backlog":        now,
-	"banner":         newClients,
-	"model":          newClients,
-	"framing":        newClients,
-	"length_size":    newClients,
-	"length_order":   newClients,
-	"max_message":    newClients,
-	"idle_timeout":   now,
-	"lost_timeout":   newClients,
-	"proxy_protocol": newClients,
-	"ack":            newClients,
-	"ack_timeout":    newClients,
-	"exec":           newClients,
-	"exec_user":      newClients,
-	"exec_timeout":   newClients,
-	"exec_memory":    newClients,
-	"record":         newClients,
-	"drain_timeout":  now,
-	"survive":        needRestart,
-	"survive_after":  now,
-
-	"clients_per_process": newClients,
-
-	"record.file":        now,
-	"record.format":      now,
-	"record.sync":        now,
-	"record.min_free":    now,
-	"record.mode":        now,
-	"record.max_size":    now,
-	"record.max_backups": now,
-	"record.max_age":     now,
-	"record.compress":    now,
-	"record.events":      newClients,
-
-	"log.file":  now,
-	"log.level": now,
-
-	"limits.clients":            now,
-	"limits.memory":             now,
-	"limits.source_prefix":      newClients,
-	"limits.clients_per_source": newClients,
-	"limits.rate_per_source":    newClients,
-	"limits.allow":              newClients,
-	"limits.deny":               newClients,
-	"limits.rules":              newClients,
-	"limits.refusal":            newClients,
-	"limits.access_times":       newClients,
-	"limits.max_session":        now,
-	"limits.max_session_bytes":  now,
-	"limits.message_timeout":    now,
-}
-
 // reload takes over the configuration that load brings, or keeps the old one and says what is wrong with the new. The service
 // manager is told before and after (sd_notify(3), RELOADING=1), as it is also of one that has failed: the daemon serves on.
 func (d *daemon) reload(ctx context.Context, load Reload) {
@@ -141,9 +76,8 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 		d.log.Warn("configuration", "warning", w)
 	}
 	for _, c := range changes {
-		when := effects[c.Path()]
-		log, attrs := d.log.Info, []any{"key", c.Name(), "from", c.From, "to", c.To, "effect", string(when)}
-		if when == needRestart {
+		log, attrs := d.log.Info, []any{"key", c.Title(), "from", c.From, "to", c.To, "effect", string(c.Effect)}
+		if c.Effect == config.Restart {
 			log = d.log.Warn
 			attrs = append(attrs, "by", restartBy(c.Path(), d.lns))
 		}

@@ -169,25 +169,6 @@ func TestReloadChangesWhatItCan(t *testing.T) {
 	}
 }
 
-// TestEffectsAreThoseOfAllSettings: a reload says of each when it holds.
-func TestEffectsAreThoseOfAllSettings(t *testing.T) {
-	cfg := config.Default()
-	cfg.Listeners = append(cfg.Listeners, cfg.Listeners[0])
-	cfg.Listeners[1].Name = "other"
-	all := map[string]bool{}
-	for _, s := range cfg.Settings() {
-		all[s.Path()] = true
-		if effects[s.Path()] == "" {
-			t.Errorf("%s: got no effect, want one", s.Name())
-		}
-	}
-	for name := range effects {
-		if !all[name] {
-			t.Errorf("%s: got an effect, want none: there is no such setting", name)
-		}
-	}
-}
-
 // TestWhatNeedsARestartSaysWhichOne: a socket of systemd's is not made anew by a restart of the daemon.
 func TestWhatNeedsARestartSaysWhichOne(t *testing.T) {
 	ours, passed := []*listener{{}}, []*listener{{inherited: true}}

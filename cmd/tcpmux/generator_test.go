@@ -29,7 +29,7 @@ func TestGenerator(t *testing.T) {
 	}{
 		{"good file", []string{"--config", good}, 3, 0, nil, true},
 		{"no file", []string{"--config", good + "x"}, 3, 0, nil, false},
-		{"bad file", []string{"--config", bad}, 3, 1, []string{":1: backlog is -1", ":2: modell is no key", "nothing is taken from " + bad}, false},
+		{"bad file", []string{"--config", bad}, 3, 1, []string{":1: backlog is -1", ":2: modell is not a key", "nothing is taken from " + bad}, false},
 		{"too few directories", []string{"--config", good}, 2, 64, []string{"usage:"}, false},
 		{"a command", []string{"run"}, 0, 64, []string{"usage:"}, false},
 	} {

@@ -61,7 +61,7 @@ func TestNothingIsWritten(t *testing.T) {
 		want       []string // parts of the error, each on a line of its own; none: no error
 	}{
 		{"no TOML", "address = \n", []string{"not TOML"}},
-		{"several faults", "address = 5\nbacklog = 0\nx = 1\n", []string{":1: address is 5", ":2: backlog is 0", ":3: x is no key"}},
+		{"several faults", "address = 5\nbacklog = 0\nx = 1\n", []string{":1: address is 5", ":2: backlog is 0", ":3: x is not a key"}},
 		{"a fault that has nothing to do with addresses", "[log]\nlevel = \"loud\"\n", []string{":2: log.level"}},
 		{"port 0", `address = ["127.0.0.1:0", "127.0.0.1:1"]` + "\n", []string{`address "127.0.0.1:0": systemd opens no port 0`}},
 		{"port 0 of a listener", "[[listener]]\nname = \"a\"\naddress = \"[::1]:0\"\n", []string{`listener "a": address "[::1]:0": systemd opens no port 0`}},

@@ -2,12 +2,12 @@ package config
 
 import "slices"
 
-// idleKeys are keys of a listener that have an effect only beside another.
-var idleKeys = []struct {
-	names   []string
-	beside  []string // the keys that used looks at: where one is faulty nothing is known
-	used    func(Listener) bool
-	without string // how things stand where it is not, and what else to want
+// dependent are keys of a listener that have an effect only together with another key.
+var dependent = []struct {
+	names  []string
+	on     []string // the keys that used depends on: with an error in one, nothing is known
+	used   func(Listener) bool
+	advice string // when they have no effect, and what to write instead
 }{
 	{[]string{"exec_user", "exec_timeout", "exec_memory"}, []string{"exec"},
 		func(l Listener) bool { return len(l.Exec) > 0 }, "without exec: want exec"},
@@ -19,51 +19,35 @@ var idleKeys = []struct {
 		func(l Listener) bool { return l.Record }, "with exec unless the [[listener]] has record = true: want that"},
 }
 
-// checkIdle warns of keys that have another value than their default, and no effect. Those at the top may be for a [[listener]].
-// tables are those of all listeners of c, the one at the top first; served are the listeners that are not left out.
-func (d *document) checkIdle(c *Config, tables []table, served []Listener) {
-	base := Default().Listeners[0]
-	for _, k := range idleKeys {
-		if d.anyFailed(k.beside...) {
+// warnOfUnused warns of keys that have another value than their default, and no effect. Those at the
+// top may have one in a [[listener]]. tables are those of all listeners of c, the main one first;
+// served are the listeners that have an address.
+func (d *document) warnOfUnused(c *Config, tables []table, served []Listener) {
+	for _, group := range dependent {
+		if d.anyFailed(group.on...) {
 			continue
 		}
 		for i, t := range tables {
-			inherit := c.Listeners[i : i+1]
+			heirs := c.Listeners[i : i+1]
 			if i == 0 {
-				inherit = served
+				heirs = served
 			}
-			if slices.ContainsFunc(inherit, k.used) {
+			if slices.ContainsFunc(heirs, group.used) {
 				continue
 			}
-			for _, name := range k.names {
-				if c.Listeners[i].value(name) != base.value(name) {
-					t.warnIdle(name, k.without)
+			for _, name := range group.names {
+				k := find(section{}, name)
+				v, set := t.values[name]
+				if at := t.place(name); set && k.value.write(listenerTarget(c, &c.Listeners[i])) != k.Default() {
+					at.warn("is %s and has no effect %s, or no %s", at.written(v), group.advice, name)
 				}
 			}
 		}
 	}
 }
 
-// warnIdle is the warning about a key, if it stands here.
-func (t table) warnIdle(name, without string) {
-	if v, set := t.values[name]; set {
-		at := t.place(name)
-		at.warn("is %s and has no effect %s, or no %s", at.written(v), without, name)
-	}
-}
-
-// value is that of a key which a listener shares with the top, as files have it.
-func (l Listener) value(name string) string {
-	for _, s := range l.shared("") {
-		if s.Key == name {
-			return s.Value
-		}
-	}
-	return ""
-}
-
-// checkSwitchedOff warns of keys of no listener that have no effect, as what they are for is switched off.
-func (d *document) checkSwitchedOff(c *Config) {
+// warnOfDisabled warns of top-level keys without effect, because what they configure is disabled.
+func (d *document) warnOfDisabled(c *Config) {
 	if at := d.at("survive_after"); !c.Survive && c.SurviveAfter != Default().SurviveAfter {
 		at.warn("is %q and has no effect with survive = false: want survive = true, or no survive_after", formatDuration(c.SurviveAfter))
 	}
@@ -75,12 +59,12 @@ func (d *document) checkSwitchedOff(c *Config) {
 	}
 }
 
-// unheeded warns of what would bound or answer the clients of a listener, had it no program: also of what it inherits, as
-// somebody may rely on it.
-func (t table) unheeded(l Listener) {
+// warnOfIgnored warns of limits and answers that a program's clients do not get, also of inherited
+// ones, as somebody may rely on them.
+func (t table) warnOfIgnored(l Listener) {
 	const unlessRecorded = "has no effect with exec unless record = true: "
 	if !l.Ack.Empty() {
-		t.setting("ack").warn("is %s and has no effect with exec: the program alone speaks", l.Ack.shown())
+		t.setting("ack").warn("is %s and has no effect with exec: only the program answers", l.Ack.shown())
 	}
 	if l.Record {
 		return

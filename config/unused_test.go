@@ -39,7 +39,7 @@ func TestKeysWithoutEffectAreToldOf(t *testing.T) {
 		}},
 		{"framing of what is recorded first", ends + "exec = [\"/bin/cat\"]\nrecord = true\nframing = \"nul\"", nil},
 		{"bounds of a program", "exec = [\"/bin/cat\"]\nack = \"ok\"\nidle_timeout = \"5m\"\nlimits.max_session = \"1h\"\nlimits.max_session_bytes = \"1KiB\"\nlimits.message_timeout = \"1s\"", []string{
-			`t.toml:2: ack is "ok" and has no effect with exec: the program alone speaks`,
+			`t.toml:2: ack is "ok" and has no effect with exec: only the program answers`,
 			`t.toml:3: idle_timeout is "5m" and has no effect with exec unless record = true: exec_timeout limits a program`,
 			`t.toml:5: limits.max_session_bytes is "1KiB" and has no effect with exec unless record = true: max_session and exec_timeout limit a program`,
 			`t.toml:6: limits.message_timeout is "1s" and has no effect with exec unless record = true: exec_timeout limits a program`,

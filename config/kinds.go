@@ -1,0 +1,300 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+)
+
+// kind is a type of value with its range.
+type kind[T any] struct {
+	// allowed is the type and range in words that can follow "want": "a whole number from 1 to 10".
+	allowed string
+	// read returns what a decoded TOML value stands for. Where it stands for nothing, read reports
+	// the error at its place and returns false.
+	read func(v any, at place) (T, bool)
+	// write returns the value as it is written in a file.
+	write func(T) string
+}
+
+// number takes a whole number.
+func number(least, most int) kind[int] {
+	return wholeNumber(fmt.Sprintf("a whole number from %d to %d", least, most), least, most)
+}
+
+// limit takes a whole number, where 0 has a meaning of its own, such as "for no limit".
+func limit(most int, zero string) kind[int] {
+	return wholeNumber(fmt.Sprintf("a whole number from 1 to %d, or 0 %s", most, zero), 0, most)
+}
+
+func wholeNumber(allowed string, least, most int) kind[int] {
+	read := func(v any, at place) (int, bool) {
+		n, ok := v.(int64)
+		if !ok || n < int64(least) || n > int64(most) {
+			return 0, at.want(v, allowed+unquoted(v))
+		}
+		return int(n), true
+	}
+	return kind[int]{allowed, read, strconv.Itoa}
+}
+
+// oneOf takes one of a few numbers.
+func oneOf(numbers ...int) kind[int] {
+	allowed := choice(numbers)
+	read := func(v any, at place) (int, bool) {
+		n, ok := v.(int64)
+		if !ok || !slices.ContainsFunc(numbers, func(number int) bool { return int64(number) == n }) {
+			return 0, at.want(v, allowed+unquoted(v))
+		}
+		return int(n), true
+	}
+	return kind[int]{allowed, read, strconv.Itoa}
+}
+
+func boolean() kind[bool] {
+	const allowed = "true or false"
+	read := func(v any, at place) (bool, bool) {
+		b, ok := v.(bool)
+		return b, ok || at.want(v, allowed+unquoted(v))
+	}
+	return kind[bool]{allowed, read, strconv.FormatBool}
+}
+
+// unquoted reminds the author of a string that numbers and booleans have no quotes.
+func unquoted(v any) string {
+	if _, ok := v.(string); ok {
+		return ", without quotes"
+	}
+	return ""
+}
+
+// word takes one of a few strings.
+func word(words ...string) kind[string] {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = strconv.Quote(w)
+	}
+	allowed := choice(quoted)
+	read := func(v any, at place) (string, bool) {
+		s, _ := v.(string)
+		return s, slices.Contains(words, s) || at.want(v, allowed)
+	}
+	return kind[string]{allowed, read, quoteTOML}
+}
+
+// choice returns "a or b", "a, b or c".
+func choice[T any](of []T) string {
+	texts := make([]string, len(of))
+	for i, v := range of {
+		texts[i] = fmt.Sprint(v)
+	}
+	last := len(texts) - 1
+	return strings.Join(texts[:last], ", ") + " or " + texts[last]
+}
+
+// orZero adds the meaning of a zero value to what is allowed, if it has one of its own.
+func orZero(allowed, zero, meaning string) string {
+	if meaning == "" {
+		return allowed
+	}
+	return fmt.Sprintf("%s, or %s %s", allowed, zero, meaning)
+}
+
+// size takes a number of bytes. With a meaning for zero, such as "for no limit", it takes "0B" too.
+func size(least, most int64, zero string) kind[int64] {
+	allowed := orZero(fmt.Sprintf("a size from %s to %s", formatSize(least), formatSize(most)), `"0B"`, zero)
+	const form = `; units are B, KiB, MiB, GiB and TiB, as in "64KiB"`
+	read := func(v any, at place) (int64, bool) {
+		s, _ := v.(string)
+		n, ok, fits := parseSize(s)
+		switch {
+		case !ok:
+			return 0, at.want(v, allowed+form+didYouMean(meantSize(s)))
+		case !fits || n > most || n < least && (n != 0 || zero == ""):
+			return 0, at.want(v, allowed)
+		}
+		return n, true
+	}
+	return kind[int64]{allowed, read, func(n int64) string { return quoteTOML(formatSize(n)) }}
+}
+
+// didYouMean asks whether a value was meant, if there is one.
+func didYouMean(value string) string {
+	if value == "" {
+		return ""
+	}
+	return ": did you mean " + strconv.Quote(value) + "?"
+}
+
+const (
+	minDuration  = time.Millisecond
+	durationForm = `; units are ms, s, m, h and d, as in "30s"`
+)
+
+// duration takes a duration, where "0s" has a meaning of its own.
+func duration(zero string) kind[time.Duration] {
+	allowed := orZero(fmt.Sprintf("a duration from %s to %s", formatDuration(minDuration), formatDuration(maxDuration)), `"0s"`, zero)
+	read := func(v any, at place) (time.Duration, bool) {
+		s, _ := v.(string)
+		d, ok := parseDuration(s)
+		switch {
+		case !ok:
+			return 0, at.want(v, allowed+durationForm)
+		case d != 0 && d < minDuration || d > maxDuration:
+			return 0, at.want(v, allowed)
+		}
+		return d, true
+	}
+	return kind[time.Duration]{allowed, read, writeDuration}
+}
+
+func writeDuration(d time.Duration) string { return quoteTOML(formatDuration(d)) }
+
+// idleTimeout takes a duration, and warns of a very short one.
+func idleTimeout() kind[time.Duration] {
+	k := duration("for no timeout")
+	read := k.read
+	k.read = func(v any, at place) (time.Duration, bool) {
+		d, ok := read(v, at)
+		if 0 < d && d < time.Second {
+			at.warn("is %s: most clients are closed before they have sent anything", show(v))
+		}
+		return d, ok
+	}
+	return k
+}
+
+// wholeSeconds takes a duration without a fraction: the kernel counts keepalive in seconds.
+func wholeSeconds(least, most time.Duration) kind[time.Duration] {
+	allowed := fmt.Sprintf("a duration from %s to %s in whole seconds", formatDuration(least), formatDuration(most))
+	read := func(v any, at place) (time.Duration, bool) {
+		s, _ := v.(string)
+		d, ok := parseDuration(s)
+		if !ok {
+			return 0, at.want(v, allowed+durationForm)
+		}
+		return d, least <= d && d <= most && d%time.Second == 0 || at.want(v, allowed)
+	}
+	return kind[time.Duration]{allowed, read, writeDuration}
+}
+
+// days takes a number of days, where "0s" has a meaning of its own.
+func days(zero string) kind[time.Duration] {
+	allowed := fmt.Sprintf(`whole days from %s to %s, or "0s" %s`, formatDuration(day), formatDuration(maxDuration), zero)
+	read := func(v any, at place) (time.Duration, bool) {
+		s, _ := v.(string)
+		d, ok := parseDuration(s)
+		if !ok || d < 0 || d > maxDuration || d%day != 0 {
+			return 0, at.want(v, allowed+`, as in "30d" or "720h"`)
+		}
+		return d, true
+	}
+	return kind[time.Duration]{allowed, read, writeDuration}
+}
+
+// The words of sync. It takes no "0s", which could mean either.
+const (
+	syncAlways = "always"
+	syncNone   = "none"
+)
+
+func syncTime() kind[time.Duration] {
+	allowed := fmt.Sprintf("%q, %q or a duration from %s to %s", syncAlways, syncNone, formatDuration(minDuration), formatDuration(maxDuration))
+	read := func(v any, at place) (time.Duration, bool) {
+		s, _ := v.(string)
+		switch s {
+		case syncAlways:
+			return SyncAlways, true
+		case syncNone:
+			return SyncNone, true
+		}
+		d, ok := parseDuration(s)
+		if !ok {
+			return 0, at.want(v, allowed+durationForm)
+		}
+		return d, minDuration <= d && d <= maxDuration || at.want(v, allowed)
+	}
+	return kind[time.Duration]{allowed, read, func(d time.Duration) string { return quoteTOML(formatSync(d)) }}
+}
+
+func formatSync(d time.Duration) string {
+	switch d {
+	case SyncAlways:
+		return syncAlways
+	case SyncNone:
+		return syncNone
+	}
+	return formatDuration(d)
+}
+
+var (
+	modeForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^0?[0-7]{3}$`) })
+	modeSlip = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:0o)?0*([0-7]{3})$`) })
+)
+
+// meantMode returns the mode that the author of a number most likely means, "" if there is none.
+func meantMode(number string) string {
+	if m := modeSlip().FindStringSubmatch(number); m != nil {
+		return "0" + m[1]
+	}
+	return ""
+}
+
+// mode takes the permission bits of a file.
+func mode() kind[uint32] {
+	const allowed = `octal permissions in quotes, such as "0640"`
+	read := func(v any, at place) (uint32, bool) {
+		s, _ := v.(string)
+		n, _ := strconv.ParseUint(s, 8, 32)
+		_, isNumber := v.(int64)
+		switch {
+		case isNumber && meantMode(at.written(v)) != "":
+			return 0, at.want(v, fmt.Sprintf("it in quotes: %q", meantMode(at.written(v))))
+		case !modeForm().MatchString(s):
+			return 0, at.want(v, allowed)
+		case n&0o600 != 0o600:
+			return 0, at.want(v, "a mode that lets the owner read and write: it begins with 06 or 07")
+		case n&0o002 != 0:
+			return 0, at.want(v, "a mode that does not let everyone write")
+		}
+		return uint32(n), true
+	}
+	return kind[uint32]{allowed, read, func(m uint32) string { return quoteTOML(fmt.Sprintf("%04o", m)) }}
+}
+
+// Linux allows 4096 bytes for a path and 255 for a name. Rotation adds a suffix to both.
+const (
+	maxPath = 4000
+	maxName = 200
+)
+
+// filePath takes the path of a file. With a meaning for "" it takes that too.
+func filePath(empty string) kind[string] {
+	allowed := orZero("the path of a file", `""`, empty)
+	read := func(v any, at place) (string, bool) {
+		s, ok := v.(string)
+		switch {
+		case !ok || s == "" && empty == "":
+			return "", at.want(v, allowed+" in quotes")
+		case strings.ContainsFunc(s, unicode.IsControl):
+			return "", at.want(v, "a path without control characters")
+		case isDirectory(s):
+			return "", at.want(v, "the path of a file, not of a directory")
+		case len(s) > maxPath || len(filepath.Base(s)) > maxName:
+			return "", at.want(v, fmt.Sprintf("a path of at most %d bytes, with a name of at most %d", maxPath, maxName))
+		}
+		return s, true
+	}
+	return kind[string]{allowed, read, quoteTOML}
+}
+
+func isDirectory(s string) bool {
+	base := s[strings.LastIndexByte(s, '/')+1:]
+	return s != "" && (base == "" || base == "." || base == "..")
+}
