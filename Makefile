@@ -4,19 +4,21 @@ VERSION ?= $(shell sed -n '1s/^tcpmux (\(.*\)) .*/\1/p' packaging/changelog)
 FUZZTIME ?= 100000x
 FUZZ_INPUTS ?= 20000
 PREFIX   ?= /usr/local
-SUITE    ?= bookworm
+SUITE    ?= bookworm trixie
 GO       ?= go
 
 TOOLS := $(CURDIR)/build/tools
 # See daemon/signals: without it a signal can end the daemon while it starts.
 ENTRY := -E tcpmux/daemon/signals.entry
 
-export ARCH = $(patsubst arm,arm$(shell $(GO) env GOARM),$(shell $(GO) env GOARCH))
+# Of the machine that the package is for: "make deb GOARCH=arm64" and "GOARCH=arm64 make deb" are the same.
+export GOARCH ?= $(shell $(GO) env GOARCH)
+export ARCH = $(patsubst arm,arm$(or $(GOARM),$(shell GOARCH=arm $(GO) env GOARM)),$(GOARCH))
 # Every time stamp in the package, so that the same source gives the same bytes.
 export SOURCE_DATE_EPOCH ?= $(shell date -d "$$(sed -n 's/^ -- .*>  //p' packaging/changelog | head -n 1)" +%s)
 export VERSION
 
-.PHONY: help build run test fuzz fuzz-fixed lint vuln docs deb rpm e2e bench bench-go bench-smoke install clean
+.PHONY: help build run test fuzz fuzz-fixed lint vuln docs deb rpm cross e2e-parts e2e bench bench-go bench-smoke install clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -54,14 +56,24 @@ deb: build docs $(TOOLS)/nfpm ## build/tcpmux_VERSION_ARCH.deb
 rpm: build docs $(TOOLS)/nfpm ## build/tcpmux-VERSION-1.ARCH.rpm, from the same recipe
 	$(TOOLS)/nfpm package --config packaging/nfpm.yaml --packager rpm --target build
 
-e2e: ## the package on a systemd booted in namespaces, that of Debian SUITE=bookworm; as root, installs what it needs; E2E_VISITS=60s for longer load
-	packaging/need mmdebstrap:mmdebstrap ip:iproute2 unshare:util-linux flock:util-linux
-	RIG_SUITE=$(SUITE) packaging/e2e/boot.sh rootfs
-	rm -rf build/e2e && mkdir -p build/e2e/journal
-	$(MAKE) deb VERSION=0.0.1 && mv build/tcpmux_0.0.1_*.deb build/e2e/old.deb
+cross: ## build/cross: packages for arm64, armhf and i386, and what can be tried of them here
+	packaging/cross
+
+# What is installed and tried in the suites: this version, an older one, and one that can be crashed.
+e2e-parts:
+	rm -rf build/e2e && mkdir -p build/e2e
+	$(MAKE) deb VERSION=0.0.1 && mv build/tcpmux_0.0.1_$(ARCH).deb build/e2e/old.deb
 	$(MAKE) deb && cp build/tcpmux_$(VERSION)_$(ARCH).deb build/e2e/new.deb
 	CGO_ENABLED=0 $(GO) build -tags crashtest -ldflags '$(ENTRY)' -o build/e2e/crashing ./cmd/tcpmux
-	RIG_SUITE=$(SUITE) $(GO) test -tags e2e -count 1 -parallel 6 ./packaging/e2e
+
+e2e: e2e-parts ## the package on systemds booted in namespaces, of Debian SUITE="bookworm trixie"; as root, installs what it needs; E2E_VISITS=60s for longer load
+	packaging/need mmdebstrap:mmdebstrap ip:iproute2 unshare:util-linux flock:util-linux
+	set -e; for suite in $(SUITE); do \
+		echo "the package on Debian $$suite"; \
+		RIG_SUITE=$$suite packaging/e2e/boot.sh rootfs; \
+		rm -rf build/e2e/journal && mkdir build/e2e/journal; \
+		RIG_SUITE=$$suite $(GO) test -tags e2e -count 1 -parallel 6 ./packaging/e2e; \
+	done
 
 bench: build ## contrib/bench/RESULTS.md: tcpmux, the floor and its peers; RUNS=5, ONLY=tcpmux,socat, WHAT="greet lines"
 	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2
