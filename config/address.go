@@ -40,9 +40,9 @@ type bound struct {
 	addr netip.AddrPort
 }
 
-// bind notes the address v for the search for conflicts, and returns it in Go's spelling. ":1" becomes
-// both wildcards, because an IPv6 socket of the daemon takes no IPv4; localhost becomes 127.0.0.1,
-// because no name is looked up.
+// bind notes the address v for the search for conflicts, and returns it in Go's spelling. ":1"
+// becomes both wildcards, because an IPv6 socket of the daemon takes no IPv4; localhost becomes
+// 127.0.0.1, because no name is looked up.
 func (d *document) bind(at place, v any) []string {
 	s, _ := v.(string)
 	addrs, want := parseAddress(s)
@@ -58,8 +58,8 @@ func (d *document) bind(at place, v any) []string {
 	return list
 }
 
-// parseAddress returns the addresses that host:port stands for, or what is wanted instead. With port 0
-// the kernel picks a port, which the log shows.
+// parseAddress returns the addresses that host:port stands for, or what is wanted instead. With
+// port 0 the kernel picks a port, which the log shows.
 func parseAddress(s string) (addrs []netip.AddrPort, want string) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
@@ -109,8 +109,8 @@ func parseHost(host string) (hosts []netip.Addr, want string) {
 	return []netip.Addr{a}, ""
 }
 
-// checkAddresses reports addresses that cannot be bound together: one that is listed twice, or one and
-// the wildcard of its family.
+// checkAddresses reports addresses that cannot be bound together: one that is listed twice, or one
+// and the wildcard of its family.
 func (d *document) checkAddresses() {
 	owners := map[netip.AddrPort]bound{} // by address; by wildcard also the first of each family and port
 	for _, b := range d.bound {

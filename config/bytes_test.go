@@ -34,7 +34,7 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-func TestBytesThatAreNone(t *testing.T) {
+func TestInvalidBytes(t *testing.T) {
 	const want = `two hexadecimal digits for each byte, such as "78 78 0d 0a"`
 	for _, tc := range []struct{ name, text, want string }{
 		{"a number", `ack = 5`, `t.toml:1: ack is 5, want text or bytes, at most 1KiB: a string in quotes, or { hex = "0d 0a" }`},
@@ -57,8 +57,9 @@ func TestBytesThatAreNone(t *testing.T) {
 	}
 }
 
-// TestCharactersThatWereMeantForBytes: the escapes of TOML are characters, and those from U+0080 on are several bytes.
-func TestCharactersThatWereMeantForBytes(t *testing.T) {
+// TestEscapesMeantForBytes: an escape of TOML is a character, and from U+0080 that is several
+// bytes.
+func TestEscapesMeantForBytes(t *testing.T) {
 	const is = "a character that is sent as the two bytes "
 	for _, tc := range []struct {
 		name, text string
@@ -86,8 +87,8 @@ func TestCharactersThatWereMeantForBytes(t *testing.T) {
 	}
 }
 
-// TestAnyBytesAreReadBackAsTheSame, from text and from hex.
-func TestAnyBytesAreReadBackAsTheSame(t *testing.T) {
+// TestBytesRoundTrip holds that bytes are read back as they were written, as text and as hex.
+func TestBytesRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := Text(rapid.String().Draw(t, "text"))
 		if rapid.Bool().Draw(t, "hex") {

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// check reports errors that involve several keys. tables are those of the listeners, in their order.
+// check reports errors that involve several keys. tables are those of the listeners, in their
+// order.
 func (d *document) check(c *Config, top table, tables []table) {
 	d.checkAddresses()
 	if len(tables) == 0 && !d.failed[top.place("listener").path] {
@@ -18,8 +19,8 @@ func (d *document) check(c *Config, top table, tables []table) {
 	d.warnOfDisabled(c)
 }
 
-// SurvivalFiles returns the number of descriptors that a process needs so that this many clients can
-// survive it: the ring that keeps them may hold each of them twice.
+// SurvivalFiles returns the number of descriptors that a process needs so that this many clients
+// can survive it: the ring that keeps them may hold each of them twice.
 func SurvivalFiles(clients int) int { return 2*clients + 2000 }
 
 // checkFiles reports a log file that is also the record file.
@@ -39,8 +40,8 @@ const (
 	defaultLengthOrder = "big"
 )
 
-// checkLengths reports a length_size or length_order that another framing does not use. A default is
-// allowed everywhere, and a value at the top may be for a [[listener]]. Unused values become the
+// checkLengths reports a length_size or length_order that another framing does not use. A default
+// is allowed everywhere, and a value at the top may be for a [[listener]]. Unused values become the
 // default. tables are those of all listeners of c, the main one first.
 func (d *document) checkLengths(c *Config, tables []table) {
 	used := func(l Listener) bool { return l.Framing == lengthPrefixed }
@@ -58,7 +59,8 @@ func (d *document) checkLengths(c *Config, tables []table) {
 	}
 }
 
-// checkUnused reports a key that has no effect with the listener's framing, unless it is the default.
+// checkUnused reports a key that has no effect with the listener's framing, unless it is the
+// default.
 func (t table) checkUnused(key string, isDefault bool, framing string) {
 	if v, set := t.values[key]; set && !isDefault {
 		at := t.place(key)
@@ -67,8 +69,9 @@ func (t table) checkUnused(key string, isDefault bool, framing string) {
 	}
 }
 
-// A record is never split over files, so a file must hold the longest. A byte of a message becomes up
-// to 4 in text (\xNN) and up to 6 in json (\u00NN); time, address and the rest take up to recordHead.
+// A record is never split over files, so a file must hold the longest. A byte of a message becomes
+// up to 4 in text (\xNN) and up to 6 in json (\u00NN); time, address and the rest take up to
+// recordHead.
 var growth = map[string]int64{"text": 4, "json": 6}
 
 const recordHead = 1 << 10

@@ -1,7 +1,8 @@
-// Package config reads /etc/tcpmux.toml. It promises that a Config it returns without an error can be served: every key is
-// known, in range and free of contradiction; and that a faulty file is told about whole, every fault at once with its place.
-// It imports nothing of ours and touches nothing but the file it is given; it looks up the programs and users that this names, and
-// reads its rules, unless it is asked early.
+// Package config reads /etc/tcpmux.toml strictly. A Config that it returns without an error can be
+// served: every key is known, in range and free of contradictions. Of a file with errors it reports
+// all of them at once, each with its place.
+//
+// All it touches is the file, and what the file names: programs, users and rules are looked up.
 package config
 
 import (
@@ -10,129 +11,136 @@ import (
 	"time"
 )
 
-// DefaultPath is where the daemon looks when it is not told another file.
+// DefaultPath is the file that the daemon reads unless it is given another.
 const DefaultPath = "/etc/tcpmux.toml"
 
 // MainListener is the name of the listener that the top-level keys describe.
 const MainListener = "tcpmux"
 
-// Config is a whole configuration. It is not changed after Load, so it may be read from any goroutine.
+// Config is a whole configuration. It is not changed after Load, so any goroutine may read it. The
+// defaults of its values are those of Keys.
 type Config struct {
-	// Path is the file the configuration was read from; "" for the built-in defaults.
+	// Path is the file that was read; "" for the built-in defaults.
 	Path string
-	// Listeners are the listeners to serve: the one of the top-level keys first, under the name MainListener (left out when
-	// address = [] and there is at least one [[listener]]), then one for each [[listener]] in the order of the file.
+	// Listeners are the listeners to serve. The first is that of the top-level keys, under the name
+	// MainListener, unless the file has address = [] and a [[listener]]. Those of [[listener]]
+	// tables follow in the order of the file.
 	Listeners []Listener
-	// DrainTimeout is how long clients may go on after SIGTERM before they are closed: 1 ms or more. Default 10s; 0 closes them at once.
+	// DrainTimeout is how long clients may stay after SIGTERM; 0 closes them at once.
 	DrainTimeout time.Duration
-	// Survive says whether clients that are connected go on with the next process after a restart, an upgrade or a crash. It
-	// needs a service manager that stores descriptors. Default true.
+	// Survive reports whether the next process continues to serve connected clients after a
+	// restart, an upgrade or a crash. It needs a service manager that stores descriptors.
 	Survive bool
-	// SurviveAfter is how long a client has been there before it survives a crash, 1 ms or more; 0: from the first moment.
-	// Default 1s.
+	// SurviveAfter is how long a client must have been connected to survive a crash; 0 is for all.
 	SurviveAfter time.Duration
 	Record       Record
 	Log          Log
 	Limits       Limits
-	// Warnings are what is legal and yet most likely a mistake, one line each, in the form of a fault. A file with faults has them too.
+	// Warnings are about what is allowed but most likely a mistake, one line each, in the form of a
+	// Fault. They are set for a file with errors too.
 	Warnings []string
 }
 
-// Listener is one named service: its addresses and how their clients are served.
+// Listener is a set of addresses, and how their clients are served.
 type Listener struct {
-	// Name is what the listener is called in logs, records and FileDescriptorName=.
+	// Name stands in logs, in records and in FileDescriptorName=.
 	Name string
-	// Address are pairs of an IP address and a port in the spelling of netip.AddrPort, at least one, for a socket each. Load
-	// has made ":1" of a file into "0.0.0.0:1" and "[::]:1", and localhost into 127.0.0.1. All of them, over all listeners,
-	// can be bound at once if those of IPv6 are IPV6_V6ONLY (ipv6(7)). Port 0 has the kernel pick one. Default 127.0.0.1:12345.
+	// Address is at least one IP address with a port, in the notation of netip.AddrPort, for one
+	// socket each. Load turns ":1" into "0.0.0.0:1" and "[::]:1", and localhost into 127.0.0.1. The
+	// addresses of all listeners can be bound together if IPv6 sockets have IPV6_V6ONLY (ipv6(7)).
+	// With port 0 the kernel picks a port.
 	Address []string
-	// Backlog is listen(2)'s: connections that the kernel keeps for us. 1 to 1,000,000; default 4096. The kernel caps it at
+	// Backlog is that of listen(2): connections that wait in the kernel. The kernel caps it at
 	// net.core.somaxconn.
 	Backlog int
-	// Banner is sent to each client as written, placeholders filled in, at most 4 KiB. None sends none. Default "Welcome connect!\r\n".
+	// Banner is sent to each client, with placeholders replaced.
 	Banner Bytes
-	// Model is how a client is served: by a "goroutine", a "thread" or a "process" of its own.
+	// Model is what serves a client: its own "goroutine", "thread" or "process".
 	Model string
-	// ClientsPerProcess is how many clients a process of the model "process" serves, one after another, before it ends.
-	// Default 100; 1 gives each client a new one.
+	// ClientsPerProcess is the number of clients that a process of the model "process" serves, one
+	// after another, before it ends.
 	ClientsPerProcess int
-	// Framing is how bytes become messages: "line", "nul", "chunk", "octet-counted" (RFC 6587) or "length-prefixed". Default line.
+	// Framing is how bytes become messages: "line", "nul", "chunk", "octet-counted" (RFC 6587) or
+	// "length-prefixed".
 	Framing string
-	// LengthSize is how many bytes of length-prefixed framing tell how long a message is: 1, 2 or 4. Default 4, also where the
-	// framing is another: Load refuses to be told what would have no effect.
+	// LengthSize is the size in bytes of the length field of length-prefixed framing. With another
+	// framing it is the default.
 	LengthSize int
-	// LengthOrder is the order of these bytes: "big" or "little". Default big, as LengthSize.
+	// LengthOrder is the byte order of the length field: "big" or "little". With another framing it
+	// is the default.
 	LengthOrder string
-	// MaxMessage is the longest message in bytes that is recorded in one piece, 1 to 16 MiB. Default 64 KiB.
+	// MaxMessage is the size in bytes of the longest message that is recorded in one piece.
 	MaxMessage int64
-	// IdleTimeout is how long a client may send nothing before it is closed: 1 ms or more. Default 0: for ever.
+	// IdleTimeout is how long a client may send nothing; 0 means no timeout.
 	IdleTimeout time.Duration
-	// LostTimeout is how long a client that has vanished is kept, 10 s to 2 h: one of which there is no sign, not even that of its
-	// TCP. Default 2m.
+	// LostTimeout is how long the TCP of a client may give no sign of life. It is in whole seconds.
 	LostTimeout time.Duration
-	// Ack is sent to a client for each of its messages once that is recorded, and with Sync SyncAlways on disk; placeholders are
-	// filled in, at most 1 KiB. Default none.
+	// Ack is sent to a client for each message that was recorded (with SyncAlways: that is on
+	// disk), with placeholders replaced. Empty means none.
 	Ack Bytes
-	// AckTimeout is how long a client may take no acknowledgement that waits for it before it is closed: 1 ms or more; 0: for ever.
-	// Default 30 s.
+	// AckTimeout is how long a client may accept no acknowledgement; 0 means no timeout.
 	AckTimeout time.Duration
-	// Record says whether what clients send is recorded: always without Exec, and with it when the listener's table says so.
+	// Record reports whether what clients send is recorded. It is true without Exec.
 	Record bool
-	// Exec is a program and its arguments, to be run for each client with the connection as its standard input and output. The
-	// program is an absolute path; when the file was read, it was a file that somebody may execute. Empty: clients are recorded, and
-	// no program is run. With a program Model is "goroutine", and Banner is "" unless the same table has one.
+	// Exec is a program and its arguments, run for each client with the connection as standard
+	// input and output. The path is absolute; when the file was read, somebody could execute it.
+	// Empty means no program. With a program, Model is "goroutine".
 	Exec []string
-	// ExecUser is the user whose program it is; "" for the daemon's own. It was known when the file was read. Default "".
+	// ExecUser is the user that the program runs as; "" is the daemon's. It existed when the file
+	// was read.
 	ExecUser string
-	// ExecTimeout is how long a program may run: 1 ms or more. Default 0: for ever.
+	// ExecTimeout is how long a program may run; 0 means no timeout.
 	ExecTimeout time.Duration
-	// ExecMemory is the address space in bytes that each process of a program may have, 1 MiB or more (RLIMIT_AS, setrlimit(2)).
-	// Default 0: no limit.
+	// ExecMemory is the address space in bytes that each process of a program may have (RLIMIT_AS,
+	// setrlimit(2)); 0 means no limit.
 	ExecMemory int64
-	// ProxyProtocol are proxies: from them a PROXY header is required, which says whom they speak for, and others are refused. Default:
-	// none, and no header is looked for.
+	// ProxyProtocol are the proxies whose connections must begin with a PROXY header. Others are
+	// refused. Empty means that no header is expected.
 	ProxyProtocol []netip.Prefix
-	// Limits are those of this listener beside, or in place of, those of [limits].
+	// Limits are those of this listener.
 	Limits ListenerLimits
 }
 
-// Record is where and how what clients send is written down.
+// Record is where and how records are written.
 type Record struct {
-	// File is the path of the record file; a relative one is below $LOGS_DIRECTORY, else below the working directory. Default records.log.
+	// File is the path of the record file. A relative path is below $LOGS_DIRECTORY, or below the
+	// working directory where that is not set.
 	File string
-	// Format is "text" or "json". Default text.
+	// Format is "text" or "json".
 	Format string
-	// Sync is how long after it was written a record is on disk (fdatasync(2)) at the latest, 1 ms or more; SyncAlways: before
-	// its session reads on; SyncNone: when the kernel likes. Default 1s.
+	// Sync is how long after it was written a record is on disk at the latest (fdatasync(2)), or
+	// SyncAlways or SyncNone.
 	Sync time.Duration
-	// MinFree is how many bytes are left free on the file system: with fewer, clients wait. Default 0: it may run full.
+	// MinFree is the number of bytes to leave free on the file system. With fewer, clients wait.
 	MinFree int64
-	// Mode is the permission bits of a file that the daemon makes. Default 0640.
+	// Mode is the permission bits of a file that the daemon creates.
 	Mode uint32
-	// MaxSize is the size in bytes that a file does not exceed: it is rotated before. 4 KiB or more, and enough for the longest
-	// record that any listener's MaxMessage can become. Default 100 MiB.
+	// MaxSize is the size in bytes beyond which a file is rotated. It is enough for the longest
+	// record that any listener can have.
 	MaxSize int64
-	// MaxBackups is how many rotated files are kept; 0 keeps all. Default 10.
+	// MaxBackups is the number of rotated files to keep; 0 keeps all.
 	MaxBackups int
-	// MaxAge is how long rotated files are kept, in whole days; 0 keeps them for ever. Default 0.
+	// MaxAge is how long rotated files are kept, in whole days; 0 keeps all.
 	MaxAge time.Duration
-	// Compress says whether rotated files are compressed with gzip. Default true.
+	// Compress reports whether rotated files are compressed with gzip.
 	Compress bool
-	// Events says whether the opening and closing of sessions are records too. Default true.
+	// Events reports whether the begin and end of a session are records too.
 	Events bool
 }
 
-// The values of Record.Sync that are no duration.
+// The values of Record.Sync that are not a duration.
 const (
+	// SyncAlways is before the daemon reads on from the record's client.
 	SyncAlways time.Duration = 0
-	SyncNone   time.Duration = -1
+	// SyncNone leaves it to the kernel.
+	SyncNone time.Duration = -1
 )
 
-// Log is what the daemon says about itself.
+// Log is where the daemon logs what it does.
 type Log struct {
-	// File is the path of the log file, rotated by the same keys as the record file; "" is standard error, that is the journal. Default "".
+	// File is the path of the log file, rotated as Record says; "" is standard error.
 	File string
-	// Level is "debug", "info", "warn" or "error". Default info.
+	// Level is "debug", "info", "warn" or "error".
 	Level string
 }
 

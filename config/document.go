@@ -86,7 +86,8 @@ func (d *document) sorted(f Faults) Faults {
 	return slices.Compact(f)
 }
 
-// rank returns 0 for a message about the configuration itself, 1 for one about a file that it names.
+// rank returns 0 for a message about the configuration itself, 1 for one about a file that it
+// names.
 func (d *document) rank(f Fault) int {
 	if f.File == d.file {
 		return 0

@@ -44,8 +44,8 @@ func program() kind[[]string] {
 }
 
 // executable reports whether somebody can execute the file at path, and reports an error at the
-// place if not. Whether the daemon can is known to the daemon alone: it may be another user, and see
-// other files.
+// place if not. Whether the daemon can is known to the daemon alone: it may be another user, and
+// see other files.
 func executable(path string, at place) bool {
 	fault := func(what, want string) bool {
 		at.doc.failed[at.path] = true
@@ -91,8 +91,8 @@ func userName() kind[string] {
 	return kind[string]{allowed, read, quoteTOML}
 }
 
-// applyExec sets the defaults that depend on exec: a program greets its clients itself, and what they
-// send is not recorded. At the top level, record is a table.
+// applyExec sets the defaults that depend on exec: a program greets its clients itself, and what
+// they send is not recorded. At the top level, record is a table.
 func (t table) applyExec(l *Listener) {
 	_, banner := t.values["banner"]
 	if _, exec := t.values["exec"]; exec && len(l.Exec) > 0 && !banner {

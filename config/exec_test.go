@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A program is not greeted for, unless a banner stands beside it.
+// TestBannerOfAProgram holds that clients of a program get only a banner of the same table.
 func TestBannerOfAProgram(t *testing.T) {
 	c := load(t, `banner = "top"
 [[listener]]
@@ -34,7 +34,7 @@ exec = []
 	}
 }
 
-// What clients send is recorded where no program is run, and with one when the listener says so.
+// TestRecordOfAListener holds that clients are recorded without a program, or with record = true.
 func TestRecordOfAListener(t *testing.T) {
 	c := load(t, `exec = ["/bin/cat"]
 [record]
@@ -61,7 +61,7 @@ exec = []
 	roundTrip(t, c)
 }
 
-// TestLoadEarly: before file systems are mounted a program may not be there yet; all else is looked at.
+// TestLoadEarly holds that programs and users need not exist yet, and that all else is checked.
 func TestLoadEarly(t *testing.T) {
 	const text = `exec = ["/not/yet/mounted"]
 exec_user = "not-yet"

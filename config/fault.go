@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// ErrInvalid is every error of Load, in the sense of errors.Is: the file cannot be read, is not TOML,
-// or asks for what cannot be served. An error of the file system is also that error, such as
+// ErrInvalid is every error of Load, in the sense of errors.Is: the file cannot be read, is not
+// TOML, or asks for what cannot be served. An error of the file system is also that error, such as
 // fs.ErrNotExist.
 var ErrInvalid = errors.New("invalid configuration")
 
@@ -66,7 +66,8 @@ func (u *unreadable) Unwrap() []error { return []error{ErrInvalid, u.cause} }
 // maxShown is the number of bytes of a value or key that messages show.
 const maxShown = 60
 
-// show returns a decoded TOML value for a message: one line that its author recognises, cut when long.
+// show returns a decoded TOML value for a message: one line that its author recognises, cut when
+// long.
 func show(v any) string {
 	switch v := v.(type) {
 	case string:

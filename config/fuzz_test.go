@@ -12,8 +12,8 @@ import (
 	"tcpmux/internal/fuzzing"
 )
 
-// FuzzLoad holds that no text whatever makes Load panic, that what it takes survives WriteTOML, that its errors are plain
-// lines, and that every value the TOML library finds has a line.
+// FuzzLoad holds that no text makes Load panic, that WriteTOML writes what Load reads, that errors
+// are printable lines, and that every value of the TOML library has a line.
 func FuzzLoad(tf *testing.F) {
 	f := fuzzing.Fixed(tf)
 	files, _ := filepath.Glob("testdata/*/*.toml")
@@ -62,7 +62,7 @@ func checkError(t *testing.T, err error) {
 	}
 }
 
-// checkLines compares the scanner with the library: each value has a line, and a bare key stands on its line.
+// checkLines holds that each value of the library has a line, with its key on it.
 func checkLines(t *testing.T, text string) {
 	lines, deep := scanLines(text)
 	if deep > 0 {

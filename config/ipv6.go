@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HasIPv6 reports whether this process can have sockets of IPv6: on a machine that was booted with ipv6.disable=1 none can, and
-// neither in a sandbox that leaves it out.
+// HasIPv6 reports whether this process can create IPv6 sockets. It cannot on a machine that was
+// booted with ipv6.disable=1, nor in a sandbox without that address family.
 func HasIPv6() bool {
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err == nil {
@@ -18,8 +18,8 @@ func HasIPv6() bool {
 	return !errors.Is(err, unix.EAFNOSUPPORT)
 }
 
-// Addresses are those of the listener that a machine with or without IPv6 has: ":12345" is all addresses that there are, so "[::]:12345"
-// is left out where there is no IPv6 and "0.0.0.0:12345" is among the addresses.
+// Addresses returns the addresses that a machine with or without IPv6 can bind. ":12345" means all
+// addresses, so without IPv6 "[::]:12345" is left out if "0.0.0.0:12345" is there too.
 func (l Listener) Addresses(ipv6 bool) (list []string) {
 	for _, address := range l.Address {
 		a, err := netip.ParseAddrPort(address)

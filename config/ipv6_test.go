@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestAddressesAreAllThatThereAre(t *testing.T) {
+func TestAddressesWithoutIPv6(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		address, want []string // want: without IPv6

@@ -34,7 +34,8 @@ type Effect string
 const (
 	// Now is for all clients, also those that are connected.
 	Now Effect = "now"
-	// NewClients is for clients that connect after the reload. Others keep the value they began with.
+	// NewClients is for clients that connect after the reload. Others keep the value they began
+	// with.
 	NewClients Effect = "new clients"
 	// Restart is when the sockets are opened again, or the daemon is started again.
 	Restart Effect = "restart"

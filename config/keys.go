@@ -19,14 +19,14 @@ const (
 	maxRefusal    = 1 << 10 // fits the send buffer of a new connection, so that sending it never waits
 )
 
-// keys returns the table of all keys. It is built when it is first used: a worker process never uses
-// it. That init sets it breaks a cycle, as the readers of some values suggest names of keys.
+// keys returns the table of all keys. It is built when it is first used: a worker process never
+// uses it. That init sets it breaks a cycle, as the readers of some values suggest names of keys.
 var keys func() []Key
 
 func init() { keys = sync.OnceValue(rows) }
 
-// rows has one row for each key, in the order of a file. A row says where the key stands, which field
-// it sets, what is allowed, its default, and the effect of a reload.
+// rows has one row for each key, in the order of a file. A row says where the key stands, which
+// field it sets, what is allowed, its default, and the effect of a reload.
 func rows() []Key {
 	return []Key{
 		own("name", func(l *Listener) *string { return &l.Name }, listenerName(), "", Restart).required(),
@@ -97,7 +97,8 @@ func own[T any](name string, of func(*Listener) *T, k kind[T], initial T, e Effe
 	return Key{Name: name, Listener: true, Effect: e, value: field[T]{func(t target) *T { return of(t.listener) }, k, initial}}
 }
 
-// shared makes the row of a key that stands at the top and, inherited from there, in a [[listener]].
+// shared makes the row of a key that stands at the top and, inherited from there, in a
+// [[listener]].
 func shared[T any](name string, of func(*Listener) *T, k kind[T], initial T, e Effect) Key {
 	row := own(name, of, k, initial, e)
 	row.Top, row.Inherited = true, true

@@ -54,7 +54,8 @@ func TestDefaultsCanBeWritten(t *testing.T) {
 	}
 }
 
-// TestInheritedKeys gives every key of the top another value than its default, as far as one file can.
+// TestInheritedKeys gives every key of the top another value than its default, as far as one file
+// can.
 func TestInheritedKeys(t *testing.T) {
 	rules := filepath.Join(t.TempDir(), "rules")
 	if err := os.WriteFile(rules, []byte("allow 192.0.2.0/24\n"), 0o600); err != nil {

@@ -9,70 +9,73 @@ import (
 	"time"
 )
 
-// Limits are those of [limits]: they bound what clients may take.
+// Limits are the limits over all listeners together.
 type Limits struct {
-	// Clients is how many clients are served at once, over all listeners; the surplus waits in the kernel's backlog. 1 to
-	// 1,000,000; default 10000.
+	// Clients is the number of clients that are served at once. More wait in the backlog.
 	Clients int
-	// Memory is how many bytes the beginnings of messages that have not come whole may take together, 1 MiB to 1 TiB: those too
-	// long to wait in the kernel. Above it they are recorded in pieces. Default 256 MiB.
+	// Memory is the number of bytes of incomplete messages that the daemon holds. Beyond it they
+	// are recorded in pieces.
 	Memory int64
-	// SourcePrefix is what counts as one source. Default 32/64.
+	// SourcePrefix is what counts as one source.
 	SourcePrefix SourcePrefix
-	// PerSource are over all listeners together.
+	// PerSource applies over all listeners together.
 	PerSource
 	// Policy is inherited by every listener.
 	Policy
 }
 
-// ListenerLimits are those of one listener. What is counted holds beside what [limits] says.
+// ListenerLimits are the limits of one listener. Clients and PerSource apply in addition to those
+// of Limits.
 type ListenerLimits struct {
-	// Clients is how many clients the listener serves at once; the surplus waits in the kernel's backlog. 0 to 1,000,000;
-	// default 0: none but that of Limits.
+	// Clients is the number of clients that the listener serves at once; 0 means no limit. More
+	// wait in the backlog.
 	Clients int
-	// PerSource are for the clients of this listener alone.
+	// PerSource applies to the clients of this listener alone.
 	PerSource
-	// Policy is that of Limits where the listener says nothing else.
+	// Policy is that of Limits where the listener has no value of its own.
 	Policy
 }
 
-// PerSource bounds what the clients of one source take together.
+// PerSource limits the clients of one source.
 type PerSource struct {
-	// ClientsPerSource is how many clients a source may have at once. 0 to 1,000,000; default 0: no limit.
+	// ClientsPerSource is the number of clients that a source may have at once; 0 means no limit.
 	ClientsPerSource int
-	// RatePerSource is how fast new clients of a source may come. Default: no limit.
+	// RatePerSource is the rate of new clients of a source.
 	RatePerSource Rate
 }
 
-// Policy is who may come in, and how long a client may stay.
+// Policy is who may connect, and for how long.
 type Policy struct {
-	// Allow are whose clients are let in, and Deny whose are not: the longest prefix that holds an address decides. Whom none
-	// holds is let in when Allow is empty. No prefix is in both; each is masked, IPv4 is no IPv6. Default: none.
+	// Allow and Deny are networks of clients. The longest prefix that contains an address decides;
+	// an address that is in none is allowed if Allow is empty. No prefix is in both. Each is
+	// masked, and none is IPv4-mapped.
 	Allow, Deny []netip.Prefix
-	// Rules is the path of a file with more of both, which LoadRules could read: what it denies, Allow does not allow. Default "": none.
+	// Rules is the path of a file with more of both, which LoadRules could read; "" means none. A
+	// prefix that one of file and configuration allows and the other denies is denied.
 	Rules string
-	// Refusal is what a refused client is told before it is closed, as written; at most 1 KiB. Default none.
+	// Refusal is sent to a refused client before it is closed.
 	Refusal Bytes
-	// AccessTimes are when clients are let in. Default: always.
+	// AccessTimes are when clients are accepted. Empty means always.
 	AccessTimes []Window
-	// MaxSession is how long a client may stay: 1 ms or more. Default 0: for ever.
+	// MaxSession is how long a client may stay; 0 means no limit.
 	MaxSession time.Duration
-	// MaxSessionBytes is how many bytes a client may send, up to 1 PiB. Default 0: no limit.
+	// MaxSessionBytes is the number of bytes that a client may send; 0 means no limit.
 	MaxSessionBytes int64
-	// MessageTimeout is how long a message, or a piece of one, may take to come whole: 1 ms or more. Default 0: for ever.
+	// MessageTimeout is how long a message, or a piece of one, may take to arrive; 0 means no
+	// timeout.
 	MessageTimeout time.Duration
 }
 
-// SourcePrefix is how many bits of an address of each family name its source.
+// SourcePrefix is the number of leading bits that make addresses of each family one source.
 type SourcePrefix struct {
 	IPv4 int // 1 to 32
 	IPv6 int // 1 to 128
 }
 
-// String is the prefix as files have it.
+// String returns the prefixes as they are written in a file.
 func (p SourcePrefix) String() string { return fmt.Sprintf("%d/%d", p.IPv4, p.IPv6) }
 
-// Rate is so many, 1 to 1,000,000, in so much time: a second, a minute or an hour. The zero value is no limit.
+// Rate is a count per second, minute or hour. The zero value is no limit.
 type Rate struct {
 	Count int
 	Per   time.Duration
@@ -84,7 +87,7 @@ var ratePer = []struct {
 	per  time.Duration
 }{{"s", time.Second}, {"m", time.Minute}, {"h", time.Hour}}
 
-// String is the rate as files have it.
+// String returns the rate as it is written in a file.
 func (r Rate) String() string {
 	for _, u := range ratePer {
 		if r.Count > 0 && r.Per == u.per {
@@ -175,8 +178,8 @@ func prefixes() kind[[]netip.Prefix] {
 	return kind[[]netip.Prefix]{allowed, read, prefixesTOML}
 }
 
-// parsePrefix reads a network, or an address as the network of it alone. An IPv4-mapped address becomes
-// IPv4.
+// parsePrefix reads a network, or an address as the network of it alone. An IPv4-mapped address
+// becomes IPv4.
 func parsePrefix(s string) (p netip.Prefix, want string) {
 	const form = `a network or an address, such as "192.0.2.0/24", "2001:db8::/32" or "192.0.2.7"`
 	p, err := netip.ParsePrefix(s)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// scanLines is scanText for who needs the lines alone, and the one that is too deep.
+// scanLines returns the lines of scanText, and the line that is nested too deep.
 func scanLines(text string) (lines map[string]int, deep int) {
 	s := scanText(text)
 	return s.lines, s.deep
@@ -59,7 +59,7 @@ y = 1`, "\n", "\r\n"))
 	}
 }
 
-// TestScanLinesOnRandomTexts builds texts of which it knows every line.
+// TestScanLinesOnRandomTexts compares with the lines of generated texts.
 func TestScanLinesOnRandomTexts(t *testing.T) {
 	for seed := range uint64(500) {
 		w := &writer{rand: rand.New(rand.NewPCG(seed, 1)), line: 1, want: map[string]int{}}
@@ -73,12 +73,12 @@ func TestScanLinesOnRandomTexts(t *testing.T) {
 	}
 }
 
-// writer writes random TOML and notes the line of everything in it.
+// writer writes random TOML and notes the line of every value.
 type writer struct {
 	rand *rand.Rand
 	text strings.Builder
 	line int
-	keys int // makes every key another
+	keys int // makes every key unique
 	want map[string]int
 }
 
@@ -89,7 +89,7 @@ func (w *writer) put(s string) {
 
 func (w *writer) one(of ...string) string { return of[w.rand.IntN(len(of))] }
 
-// key writes a new key in one of its spellings.
+// key writes a new key in one of its notations.
 func (w *writer) key() string {
 	w.keys++
 	name := fmt.Sprintf("k%d", w.keys)
@@ -122,7 +122,7 @@ func (w *writer) document() {
 	}
 }
 
-// table writes [k] once, or [[k]] up to three times, with pairs and now and then a table inside.
+// table writes [k] once, or [[k]] up to three times, with pairs and sometimes a table inside.
 func (w *writer) table() {
 	if w.rand.IntN(2) == 0 {
 		line := w.line

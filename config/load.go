@@ -16,14 +16,15 @@ import (
 // maxFile is the size of the largest file in bytes.
 const maxFile = 1 << 20
 
-// Load reads the file at path; keys that it does not set have their default. An error is ErrInvalid in
-// the sense of errors.Is, and one of two kinds: the file could not be read (then it is also the cause,
-// such as fs.ErrNotExist), or Faults, which holds all errors of the file. With an error, only Warnings
-// of the Config are set. Load blocks on nothing but the disk: it opens regular files only.
+// Load reads the file at path; keys that it does not set have their default. An error is ErrInvalid
+// in the sense of errors.Is, and one of two kinds: the file could not be read (then it is also the
+// cause, such as fs.ErrNotExist), or Faults, which holds all errors of the file. With an error,
+// only Warnings of the Config are set. Load blocks on nothing but the disk: it opens regular files
+// only.
 func Load(path string) (Config, error) { return loadFile(path, false) }
 
-// LoadEarly is Load for a caller that runs before file systems are mounted (systemd.generator(7)), or
-// that checks each listener itself. It does not look up programs and users, and reads no rules.
+// LoadEarly is Load for a caller that runs before file systems are mounted (systemd.generator(7)),
+// or that checks each listener itself. It does not look up programs and users, and reads no rules.
 func LoadEarly(path string) (Config, error) { return loadFile(path, true) }
 
 // Parse is LoadEarly for a text. path is the file that it is said to be from.
@@ -39,7 +40,8 @@ func loadFile(path string, early bool) (Config, error) {
 
 // readFile reads a regular file of at most the given size.
 func readFile(path string, most int64) ([]byte, error) {
-	// O_NONBLOCK: opening a fifo would otherwise wait for a writer before we could see that it is one.
+	// O_NONBLOCK: opening a fifo would otherwise wait for a writer before we could see that it is
+	// one.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, cause(err)
@@ -100,8 +102,8 @@ func parse(path string, text []byte, early bool) (Config, error) {
 	return c, nil
 }
 
-// decode returns the TOML values of a text and notes the line of each. It returns an error where the
-// text is not TOML.
+// decode returns the TOML values of a text and notes the line of each. It returns an error where
+// the text is not TOML.
 func (d *document) decode(text []byte) (map[string]any, *Fault) {
 	if f := d.encoding(text); f != nil {
 		return nil, f
@@ -144,9 +146,9 @@ func (d *document) encoding(text []byte) *Fault {
 	return nil
 }
 
-// decodeTOML decodes into a map, not into Config: the library would match keys without regard to case,
-// take a bare number for a duration, and stop at the first value of a wrong type. It panics at
-// suspected bugs of its own, which becomes an error here: no file may end the process.
+// decodeTOML decodes into a map, not into Config: the library would match keys without regard to
+// case, take a bare number for a duration, and stop at the first value of a wrong type. It panics
+// at suspected bugs of its own, which becomes an error here: no file may end the process.
 func decodeTOML(text string) (values map[string]any, err error) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "write testdata/bad/*.want anew")
+var update = flag.Bool("update", false, "write the .want files")
 
-// load is parse for a text in the test itself.
+// load parses a text of a test, which must be valid.
 func load(t *testing.T, text string) Config {
 	t.Helper()
 	c, err := parse("t.toml", []byte(text), false)
@@ -26,7 +26,7 @@ func load(t *testing.T, text string) Config {
 	return c
 }
 
-func TestEmptyFileIsTheDefault(t *testing.T) {
+func TestEmptyFiles(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty":    "",
 		"comments": "# nothing\r\n\r\n# here",
@@ -89,7 +89,7 @@ func TestLoadGood(t *testing.T) {
 	}
 }
 
-// TestBadFiles holds every message that is promised. go test -run TestBadFiles -update writes them anew: read the diff.
+// TestBadFiles holds the messages for invalid files. With -update it writes them: review the diff.
 func TestBadFiles(t *testing.T) {
 	t.Chdir("testdata/bad")
 	files, _ := filepath.Glob("*.toml")
@@ -153,8 +153,8 @@ address = ":3"
 	}
 }
 
-// TestAFaultAboutAnInheritedKeyNamesBothPlaces: that of the value, and that of the listener which cannot have it.
-func TestAFaultAboutAnInheritedKeyNamesBothPlaces(t *testing.T) {
+// TestErrorsOfInheritedKeysNameBothPlaces: the line of the value, and that of the listener.
+func TestErrorsOfInheritedKeysNameBothPlaces(t *testing.T) {
 	const head = "\n[[listener]]\nname = \"a\"\naddress = \":1\"\n"
 	for _, tc := range []struct{ name, text, want string }{
 		{"the model", `model = "process"` + head + `exec = ["/bin/cat"]`,
@@ -198,7 +198,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-func TestTexts(t *testing.T) {
+func TestInvalidTexts(t *testing.T) {
 	for _, tc := range []struct{ name, text, want string }{
 		{"byte order mark", "\ufeffbacklog = 1", "t.toml:1: the file begins with a byte order mark, want plain UTF-8 without one"},
 		{"UTF-16", "\xff\xfeb\x00", "t.toml:1: the file is UTF-16, want plain UTF-8"},
@@ -286,7 +286,7 @@ func TestPlaceholders(t *testing.T) {
 	}
 }
 
-func TestARefusalHasNoPlaceholders(t *testing.T) {
+func TestRefusalHasNoPlaceholders(t *testing.T) {
 	got := load(t, "[[listener]]\nname = 'a'\naddress = ':1'\nlimits.refusal = 'not you, {client}'").Warnings
 	want := []string{`t.toml:4: listener "a": limits.refusal has "{client}", which is sent as written: this key has no placeholders`}
 	if !reflect.DeepEqual(got, want) {
@@ -294,7 +294,7 @@ func TestARefusalHasNoPlaceholders(t *testing.T) {
 	}
 }
 
-func TestAFaultyFileHasItsWarningsToo(t *testing.T) {
+func TestWarningsOfAnInvalidFile(t *testing.T) {
 	c, err := parse("t.toml", []byte("banner = '{clent}'\nbacklog = -1\n"), false)
 	if err == nil || len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], `t.toml:1: banner has "{clent}"`) {
 		t.Errorf("got %v and warnings %q, want a fault and a warning", err, c.Warnings)
@@ -326,7 +326,7 @@ func TestSyntax(t *testing.T) {
 	}
 }
 
-func TestFaultNamesAnOddFileSafely(t *testing.T) {
+func TestFileNamesAreEscaped(t *testing.T) {
 	_, err := parse("a\n\x1b.toml", []byte("backlog = 0"), false)
 	if want := `"a\n\x1b.toml":1: backlog is 0, want a whole number from 1 to 1000000`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)

@@ -10,8 +10,8 @@ import (
 // placeholders are the words in braces that are replaced in a banner.
 var placeholders = []string{"client", "server", "listener", "session", "time", "hostname"}
 
-// placeholderForm finds what may have been meant for a placeholder: a word after a brace, or several
-// joined by dots or dashes, with or without a closing brace.
+// placeholderForm finds what may have been meant for a placeholder: a word after a brace, or
+// several joined by dots or dashes, with or without a closing brace.
 var placeholderForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{+ *[a-zA-Z_]\w*(?:[.-]\w+)*(?: *\}+)?`) })
 
 // warnOfPlaceholders warns of all in s that looks like a placeholder and is none of words.

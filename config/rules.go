@@ -16,12 +16,13 @@ type Rules struct {
 const (
 	// maxRules is the size of the largest file in bytes, enough for some 800,000 rules.
 	maxRules = 16 << 20
-	// maxRuleFaults bounds the errors that are reported: a file that is none of rules has one a line.
+	// maxRuleFaults bounds the errors that are reported: a file that is none of rules has one a
+	// line.
 	maxRuleFaults = 20
 )
 
-// LoadRules reads a file of rules: lines of "allow" or "deny" followed by networks or addresses, with
-// comments after #. Its errors are those of Load. It blocks on nothing but the disk.
+// LoadRules reads a file of rules: lines of "allow" or "deny" followed by networks or addresses,
+// with comments after #. Its errors are those of Load. It blocks on nothing but the disk.
 func LoadRules(path string) (Rules, error) {
 	text, err := readFile(path, maxRules)
 	if err != nil {
@@ -73,8 +74,8 @@ func (r *Rules) add(fields []string, side map[netip.Prefix]string) (faults []str
 	return faults
 }
 
-// rulesFile takes the path of a file of rules, or "", and reads the file: the daemon must be able to
-// apply it.
+// rulesFile takes the path of a file of rules, or "", and reads the file: the daemon must be able
+// to apply it.
 func rulesFile() kind[string] {
 	const allowed = `the absolute path of a file, or "" for none`
 	read := func(v any, at place) (string, bool) {

@@ -47,8 +47,8 @@ func parsed(t *testing.T, texts ...string) []netip.Prefix {
 	return list
 }
 
-// TestFaultsOfRulesAreThoseOfTheConfiguration, behind its own.
-func TestFaultsOfRulesAreThoseOfTheConfiguration(t *testing.T) {
+// TestErrorsOfRulesAreReported holds that they follow those of the configuration itself.
+func TestErrorsOfRulesAreReported(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rules")
 	if err := os.WriteFile(path, []byte("\ndeny all\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -2,23 +2,23 @@ package config
 
 import "strings"
 
-// scanner reads TOML for what stands on which line, and nothing else.
+// scanner finds the line of every value in a TOML text.
 type scanner struct {
 	text string
-	pos  int // byte offset of what comes next
-	line int // line of what comes next
+	pos  int // byte offset of the next byte
+	line int // line of the next byte
 
 	lines  map[string]int
-	bares  map[string]string // values that are neither text, array nor inline table, as they are written, by path
-	latin  map[string]string // escapes of latinEscape, by the path of the value that has one
-	tables map[string]int    // how many elements an array of tables has so far, by path
-	first  map[int]int       // by the line of a key or table that is there already: the line of the first
+	bares  map[string]string // numbers, dates and words as they are written, by path
+	latin  map[string]string // the result of latinEscape, by the path of the value
+	tables map[string]int    // the elements of an array of tables so far, by path
+	first  map[int]int       // the line of the first definition, by that of a second one
 	deep   int               // the line where the text nests more than maxDepth deep, else 0
-	open   int               // the line of what was begun and not ended where the scan stopped, else 0
+	open   int               // the line where a value or header begins that has no end, else 0
 	failed bool
 }
 
-// document scans lines until the end or the first that is no TOML.
+// document scans lines until the end or the first that is not TOML.
 func (s *scanner) document() {
 	for table := ""; !s.failed; {
 		s.blank(true)
@@ -64,7 +64,8 @@ func (s *scanner) header() string {
 	return path
 }
 
-// lastElement is what a header below an array of tables means by its name: the last table of it.
+// lastElement returns the table that a header means by the name of an array of tables: the last
+// one.
 func (s *scanner) lastElement(path string) string {
 	if n := s.tables[path]; n > 0 {
 		return itemPath(path, n-1)
@@ -72,7 +73,7 @@ func (s *scanner) lastElement(path string) string {
 	return path
 }
 
-// pair scans KEY = VALUE in the given table.
+// pair scans KEY = VALUE of the given table.
 func (s *scanner) pair(table string, depth int) {
 	line := s.line
 	path := table
@@ -87,7 +88,7 @@ func (s *scanner) pair(table string, depth int) {
 	}
 }
 
-// keys scans a dotted key, with the blanks around it.
+// keys scans a dotted key and the blanks around it.
 func (s *scanner) keys() []string {
 	var keys []string
 	for {
@@ -126,7 +127,7 @@ func isBare(c byte) bool {
 	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-'
 }
 
-// unquote leaves the escapes of a quoted key to the library: they are the same as in a value.
+// unquote returns a quoted key without quotes and escapes, which the library decodes as a value.
 func unquote(token string) (string, bool) {
 	if !strings.Contains(token, `\`) && len(token) >= 2 {
 		return token[1 : len(token)-1], true
@@ -136,7 +137,7 @@ func unquote(token string) (string, bool) {
 	return key, err == nil && ok
 }
 
-// value scans one value, noting what is inside it.
+// value scans one value and notes what is inside it.
 func (s *scanner) value(path string, depth int) {
 	if depth >= maxDepth {
 		s.tooDeep()
@@ -160,7 +161,7 @@ func (s *scanner) value(path string, depth int) {
 	}
 }
 
-// array scans what follows [ up to and with ].
+// array scans what follows [, up to and including ].
 func (s *scanner) array(path string, depth int) {
 	line := s.line
 	for i := 0; !s.failed; i++ {
@@ -181,7 +182,7 @@ func (s *scanner) array(path string, depth int) {
 	}
 }
 
-// inline scans what follows { up to and with }; newlines are allowed since TOML 1.1.
+// inline scans what follows {, up to and including }. TOML 1.1 allows newlines.
 func (s *scanner) inline(path string, depth int) {
 	for !s.failed {
 		s.blank(true)
@@ -197,7 +198,7 @@ func (s *scanner) inline(path string, depth int) {
 	}
 }
 
-// bare scans a number, date or word: all up to what can end a value. A date may hold one blank.
+// bare scans a number, date or word: all before what can end a value. A date may hold one blank.
 func (s *scanner) bare() {
 	n := strings.IndexAny(s.text[s.pos:], ",]}#\r\n")
 	if n < 0 {
@@ -224,7 +225,7 @@ func (s *scanner) quoted(quote string) {
 	s.pos, s.failed = len(s.text), true
 }
 
-// multiline scans a string between three quotes. Up to two more may stand before the closing three.
+// multiline scans a string in three quotes. Up to two more may precede the closing three.
 func (s *scanner) multiline(quote string) {
 	line := s.line
 	for s.pos += 3; s.pos < len(s.text); s.pos++ {
@@ -261,7 +262,7 @@ func (s *scanner) blank(newlines bool) {
 	}
 }
 
-// comment goes to the last byte before the line's end.
+// comment moves to the last byte of the line.
 func (s *scanner) comment() {
 	n := strings.IndexByte(s.text[s.pos:], '\n')
 	if n < 0 {
@@ -276,7 +277,8 @@ func (s *scanner) atLineEnd() bool {
 	return s.pos == len(s.text) || s.peek("#") || s.peek("\n") || s.peek("\r")
 }
 
-// noteLatin notes what latinEscape finds in the string that begins at start. In one between single quotes nothing is an escape.
+// noteLatin notes what latinEscape finds in the string that begins at start. Single quotes have no
+// escapes.
 func (s *scanner) noteLatin(path string, start int) {
 	if s.text[start] != '"' {
 		return
@@ -292,14 +294,14 @@ func (s *scanner) note(path string, line int) {
 	}
 }
 
-// again notes that the key at path stands on line once more.
+// again notes a second definition of the key at path.
 func (s *scanner) again(path string, line int) {
 	if first, ok := s.lines[path]; ok {
 		s.first[line] = first
 	}
 }
 
-// opened notes where what has no end was begun, the innermost first.
+// opened notes where a value without an end begins. It is called for the innermost first.
 func (s *scanner) opened(line int) {
 	if s.open == 0 {
 		s.open = line

@@ -43,7 +43,7 @@ func TestShippedFileShowsEveryKeyWithAComment(t *testing.T) {
 	}
 }
 
-// exampleLine is a line that is meant to be used without its #.
+// exampleLine is a line of the example, which is used by removing the #.
 var exampleLine = regexp.MustCompile(`(?m)^#([^ \n])`)
 
 func TestShippedExampleLoads(t *testing.T) {

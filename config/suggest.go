@@ -44,8 +44,8 @@ func nearest(name string, names []string) string {
 	return best
 }
 
-// elsewhere returns in which other tables a key of this name can stand. The most common mistake is a
-// top-level key below the header of a table.
+// elsewhere returns in which other tables a key of this name can stand. The most common mistake is
+// a top-level key below the header of a table.
 func elsewhere(name string, of section) []string {
 	var hints []string
 	for _, other := range []section{{}, {table: "record"}, {table: "log"}, {table: "limits"}} {

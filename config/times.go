@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Window is a time of the week, by the clock of the machine.
+// Window is a time of the week, in the machine's time zone.
 type Window struct {
-	// Days are those on which it begins, by their number in the week, Monday 0.
+	// Days are the days on which it begins, from Monday.
 	Days [7]bool
-	// From is its first minute of the day, 0 to 1439, and To the one behind its last, 1 to 1440. One that ends before it begins
-	// ends on the day after.
+	// From is the first minute of the day, 0 to 1439. To is the first minute after the window, 1 to
+	// 1440; where it is before From, the window ends on the next day.
 	From, To int
 }
 
@@ -20,7 +20,7 @@ var (
 	everyDay = [7]bool{true, true, true, true, true, true, true}
 )
 
-// String is the window as files have it.
+// String returns the window as it is written in a file.
 func (w Window) String() string {
 	hours := fmt.Sprintf("%02d:%02d-%02d:%02d", w.From/60, w.From%60, w.To/60, w.To%60)
 	if w.Days == everyDay {
@@ -83,7 +83,7 @@ func parseWindow(s string) (w Window, ok bool) {
 	return w, okFrom && okTo && w.From != w.To && w.From < 1440 && w.To > 0
 }
 
-// parseDays reads days and ranges of them: Mon,Thu-Sat. A range may go over the end of the week.
+// parseDays reads days and ranges of days: Mon,Thu-Sat. A range may include the end of the week.
 func parseDays(s string) (days [7]bool, ok bool) {
 	for part := range strings.SplitSeq(s, ",") {
 		first, last, ranged := strings.Cut(part, "-")

@@ -10,7 +10,8 @@ import (
 
 const day = 24 * time.Hour
 
-// units are those of a size, the largest first. Powers of ten are left out on purpose: whoever writes 64kB rarely means 64000.
+// units are those of a size, the largest first. There are no powers of ten: 64kB rarely means
+// 64000.
 var units = []struct {
 	name  string
 	bytes int64
@@ -18,7 +19,8 @@ var units = []struct {
 	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1},
 }
 
-// parseSize reads a whole number with a unit, such as "64KiB". fits is false for what is a size, but larger than an int64.
+// parseSize reads a whole number with a unit, such as "64KiB". fits reports whether the size fits
+// an int64.
 func parseSize(s string) (n int64, ok, fits bool) {
 	digits := strings.TrimLeft(s, "0123456789")
 	number := s[:len(s)-len(digits)]
@@ -35,7 +37,7 @@ func parseSize(s string) (n int64, ok, fits bool) {
 	return 0, false, false
 }
 
-// formatSize writes n bytes in the largest unit that needs no fraction.
+// formatSize returns n bytes in the largest unit that needs no fraction.
 func formatSize(n int64) string {
 	for _, u := range units {
 		if n != 0 && n%u.bytes == 0 {
@@ -45,10 +47,10 @@ func formatSize(n int64) string {
 	return "0B"
 }
 
-// sizeSlip is a size as others write it: "64KB", "64k", "64 kib".
+// sizeSlip matches other notations of a size: "64KB", "64k", "64 kib".
 var sizeSlip = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9]+) *([kKmMgGtT])?[iI]?[bB]?$`) })
 
-// meantSize is the size that the author of s most likely means, "" if there is none.
+// meantSize returns the size that the author of s most likely means, "" if there is none.
 func meantSize(s string) string {
 	m := sizeSlip().FindStringSubmatch(s)
 	if m == nil || strings.Trim(s, "0123456789 ") == "" {
@@ -64,8 +66,9 @@ func meantSize(s string) string {
 	return m[1] + unit
 }
 
-// parseDuration is time.ParseDuration, and whole days such as "30d", but for what that takes and nobody means: "0" without a
-// unit, units below a millisecond, and a fraction of a nanosecond, which would become 0 and with it the opposite, for ever.
+// parseDuration reads whole days such as "30d", and what time.ParseDuration reads, except "0"
+// without a unit, units below a millisecond, and a fraction of a nanosecond: it would become 0,
+// which means the opposite of a short time.
 func parseDuration(s string) (time.Duration, bool) {
 	if number, ok := strings.CutSuffix(s, "d"); ok {
 		// 16 bits of days are a hundred years more than is allowed and far from an overflow.
@@ -82,8 +85,8 @@ func parseDuration(s string) (time.Duration, bool) {
 	return d, true
 }
 
-// formatDuration writes whole days as such, and all else without the zero minutes and seconds of Duration.String: "10m", not
-// "10m0s".
+// formatDuration returns whole days as "30d", and other durations without the zero minutes and
+// seconds of Duration.String: "10m", not "10m0s".
 func formatDuration(d time.Duration) string {
 	if d != 0 && d%day == 0 {
 		return strconv.FormatInt(int64(d/day), 10) + "d"

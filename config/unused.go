@@ -19,9 +19,9 @@ var dependent = []struct {
 		func(l Listener) bool { return l.Record }, "with exec unless the [[listener]] has record = true: want that"},
 }
 
-// warnOfUnused warns of keys that have another value than their default, and no effect. Those at the
-// top may have one in a [[listener]]. tables are those of all listeners of c, the main one first;
-// served are the listeners that have an address.
+// warnOfUnused warns of keys that have another value than their default, and no effect. Those at
+// the top may have one in a [[listener]]. tables are those of all listeners of c, the main one
+// first; served are the listeners that have an address.
 func (d *document) warnOfUnused(c *Config, tables []table, served []Listener) {
 	for _, group := range dependent {
 		if d.anyFailed(group.on...) {

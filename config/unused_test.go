@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestKeysWithoutEffectAreToldOf, and those that somebody has a use for are not.
-func TestKeysWithoutEffectAreToldOf(t *testing.T) {
+// TestUnusedKeys holds that a key without effect gets a warning, and no other.
+func TestUnusedKeys(t *testing.T) {
 	const ends = "\n[[listener]]\nname = \"a\"\naddress = \":1\"\n"
 	for _, c := range []struct {
 		name, text string
@@ -65,8 +65,8 @@ func TestKeysWithoutEffectAreToldOf(t *testing.T) {
 	}
 }
 
-// TestAFaultSaysNothingOfWhatDependsOnIt: the default that stands for it proves nothing.
-func TestAFaultSaysNothingOfWhatDependsOnIt(t *testing.T) {
+// TestNoWarningDependsOnAnInvalidKey: its value is unknown.
+func TestNoWarningDependsOnAnInvalidKey(t *testing.T) {
 	for _, text := range []string{
 		"exec = [\"/no/such/program\"]\nexec_timeout = \"1s\"",
 		"model = \"proces\"\nclients_per_process = 1",

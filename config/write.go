@@ -55,9 +55,9 @@ func (c Config) Settings() (all []Setting) {
 }
 
 // WriteTOML writes the effective configuration: every key with its value, also where that is the
-// default or inherited. Load reads it back as an equal Config, but for Path and Warnings. c must come
-// from Load or Default. The text holds no control character but newlines. The error is w's, if any;
-// w is written to once.
+// default or inherited. Load reads it back as an equal Config, but for Path and Warnings. c must
+// come from Load or Default. The text holds no control character but newlines. The error is w's, if
+// any; w is written to once.
 func (c Config) WriteTOML(w io.Writer) error {
 	var b bytes.Buffer
 	table := ""
@@ -86,8 +86,8 @@ type Change struct {
 	From, To string
 }
 
-// Diff returns the settings that differ, in the order of new, followed by those that only old has. A
-// [[listener]] that only one of them has is a single change, of its name.
+// Diff returns the settings that differ, in the order of new, followed by those that only old has.
+// A [[listener]] that only one of them has is a single change, of its name.
 func Diff(old, new Config) (changes []Change) {
 	before := make(map[string]Setting)
 	for _, s := range old.Settings() {
@@ -128,8 +128,8 @@ func arrayTOML(list []string) string {
 
 var escapes = map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`}
 
-// quoteTOML returns a basic string. strconv.Quote does not: TOML has no \a and \v, and its \x80 is a
-// character.
+// quoteTOML returns a basic string. strconv.Quote does not: TOML has no \a and \v, and its \x80 is
+// a character.
 func quoteTOML(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// written is what WriteTOML writes.
+// written returns what WriteTOML writes.
 func written(t *testing.T, c Config) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -23,7 +23,8 @@ func written(t *testing.T, c Config) string {
 	return b.String()
 }
 
-// roundTrip holds that WriteTOML writes what Load reads as the same, and nothing that drives a terminal.
+// roundTrip holds that Load reads back what WriteTOML writes, and that it has no control
+// characters.
 func roundTrip(t *testing.T, c Config) {
 	t.Helper()
 	text := written(t, c)
@@ -40,7 +41,7 @@ func roundTrip(t *testing.T, c Config) {
 	}
 }
 
-func TestWriteTOMLIsReadBackAsTheSame(t *testing.T) {
+func TestWriteTOMLRoundTrip(t *testing.T) {
 	good, err := Load("testdata/good.toml")
 	if err != nil {
 		t.Fatal(err)
@@ -64,8 +65,7 @@ func TestWriteTOMLIsReadBackAsTheSame(t *testing.T) {
 	}
 }
 
-// TestEveryFieldIsASetting: none can be added to the configuration that is not shown, compared at a reload and, where another test
-// wants the defaults of all settings, told in the manual page and the shipped file.
+// TestEveryFieldIsASetting holds that every field of a Config has a row in the table of keys.
 func TestEveryFieldIsASetting(t *testing.T) {
 	base := func() Config {
 		c := Default()
@@ -77,7 +77,7 @@ func TestEveryFieldIsASetting(t *testing.T) {
 	fields := leaves(reflect.TypeFor[Config](), nil)
 	for _, field := range append(fields, leaves(reflect.TypeFor[Listener](), []string{"Listeners"})...) {
 		name := strings.Join(field, ".")
-		if slices.Contains([]string{"Path", "Listeners", "Warnings"}, name) { // which say of a file what it is
+		if slices.Contains([]string{"Path", "Listeners", "Warnings"}, name) { // not values of keys
 			continue
 		}
 		c := base()
@@ -89,12 +89,12 @@ func TestEveryFieldIsASetting(t *testing.T) {
 		}
 		alter(t, at)
 		if written(t, c) == before {
-			t.Errorf("%s: got no setting that tells of another value", name)
+			t.Errorf("%s: got no setting that shows another value", name)
 		}
 	}
 }
 
-// leaves are the paths of the fields below typ that are values of their own.
+// leaves returns the paths of the fields below typ that hold a value.
 func leaves(typ reflect.Type, above []string) (paths [][]string) {
 	for i := range typ.NumField() {
 		f := typ.Field(i)
@@ -108,7 +108,7 @@ func leaves(typ reflect.Type, above []string) (paths [][]string) {
 	return paths
 }
 
-// alter gives v another value.
+// alter changes the value of v.
 func alter(t *testing.T, v reflect.Value) {
 	t.Helper()
 	if rate, ok := v.Addr().Interface().(*Rate); ok {
@@ -139,8 +139,8 @@ func alter(t *testing.T, v reflect.Value) {
 	}
 }
 
-// TestEveryKeyIsReadBackWithAnotherValueThanItsDefault, so that none can be read into the field of another.
-func TestEveryKeyIsReadBackWithAnotherValueThanItsDefault(t *testing.T) {
+// TestEveryKeyRoundTripsWithAnotherValue holds that no key is read into the field of another.
+func TestEveryKeyRoundTripsWithAnotherValue(t *testing.T) {
 	good, err := Load("testdata/good.toml")
 	if err != nil {
 		t.Fatal(err)
