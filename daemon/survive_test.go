@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -261,13 +263,68 @@ func TestWhatADaemonHasTakenTheNextWrites(t *testing.T) {
 	}
 }
 
+// TestWhatTheDaemonBeforeHasRecordedIsCountedByTheNext too, with what the framing has to know there: it may die as well.
+func TestWhatTheDaemonBeforeHasRecordedIsCountedByTheNext(t *testing.T) {
+	d, e, conn := halfway(t, asJSON)
+	s := d.onlySession()
+	d.leave()
+	s.slot.Mark(state.Written{Offset: int64(len("one\nha")), Records: 2, Opened: true}, 1) // a piece, as memory was short
+	next := e.heir(asJSON)
+	slot, want := next.onlySession().slot, state.Tally{Offset: int64(len("one\nha")), Records: 2, Framing: 1}
+	eventually(t, func() bool { return slot.Tally() == want }, func() { t.Errorf("tally: got %+v, want %+v", slot.Tally(), want) })
+	next.leave()
+	last := e.heir(asJSON)
+	conn.say("\n")
+	last.records(`"offset":6,"data":"lf","end":"\u000a","flag":"cut"}`)
+}
+
+// TestASessionIsMarkedBeforeItsRecordsAreWritten with all that the next daemon has to know of them.
+func TestASessionIsMarkedBeforeItsRecordsAreWritten(t *testing.T) {
+	d, e := surviving(t, nil)
+	e.journaled(d)
+	var mu sync.Mutex
+	var got []state.Written
+	d.srv.sink = &watchedSink{sink: d.srv.sink, before: func() {
+		d.srv.mu.Lock()
+		defer d.srv.mu.Unlock()
+		for s := range d.srv.sessions {
+			mu.Lock()
+			if w := s.slot.Written(); len(got) == 0 || got[len(got)-1] != w {
+				got = append(got, w)
+			}
+			mu.Unlock()
+		}
+	}}
+	d.open()
+	conn := d.greeted()
+	d.records(" open from ")
+	conn.say("one\n")
+	d.records(": one\n")
+	_ = conn.CloseWrite()
+	d.records(" close from ")
+	d.awaitClients(0)
+	want := []state.Written{
+		{},
+		{Opened: true},
+		{Offset: 4, Records: 1, Opened: true},
+		{Offset: 4, Records: 1, Opened: true, Closed: true},
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 // TestASuspectIsClosedAsHavingComeToWhatIsRecorded, though the daemon died before it could count that.
 func TestASuspectIsClosedAsHavingComeToWhatIsRecorded(t *testing.T) {
 	d, e, conn := halfway(t, nil)
-	for range maxCrashes {
+	for crash := 1; crash <= maxCrashes; crash++ {
 		s := d.onlySession()
 		d.leave()
-		s.slot.Mark(state.Written{Offset: int64(len("one\nha")), Records: 2, Opened: true}, 1)
+		if crash == maxCrashes { // before it could go on from there
+			s.slot.Mark(state.Written{Offset: int64(len("one\nha")), Records: 2, Opened: true}, 1)
+		}
 		s.slot.SetBusy(true) // as if it had died
 		d = e.heir(nil)
 	}

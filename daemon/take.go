@@ -16,7 +16,7 @@ const moveSize = 16 << 10
 // take records the messages that are seen, and then takes them from the socket. What is no whole message yet waits there, or is
 // recorded with flag when no more will come.
 func (t *talk) take(flag framing.Flag) error {
-	first := t.records
+	first, from := t.records, t.offset
 	fresh, done, err := t.record(flag)
 	if err != nil {
 		t.letGo()
@@ -25,7 +25,7 @@ func (t *talk) take(flag framing.Flag) error {
 	if err := t.hand(first); err != nil {
 		return err
 	}
-	return t.consume(done, t.records > first, fresh)
+	return t.consume(done, t.offset > from, fresh)
 }
 
 // record makes records, which hand is to have written, of the messages that are seen. It returns whether anything has come since the
