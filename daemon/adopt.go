@@ -16,8 +16,12 @@ import (
 	"tcpmux/daemon/ring"
 )
 
-// maxCrashes is how many processes in a row may end while they are busy with the same bytes of a client.
-const maxCrashes = 3
+// How many processes in a row may end while they are busy with the same bytes of a client: by a panic over them, or in any way. Kills
+// from outside are no fault of the client's, and find a session busy that has a long message.
+const (
+	maxPanics  = 3
+	maxCrashes = 12
+)
 
 // adopt goes on with a connection of the process before; nil when there is nothing to go on with. It is ring.Adopt's take.
 func (s *Server) adopt(lns []*listener) func(fd int, cookie uint64) *ring.Entry {
@@ -63,7 +67,7 @@ func (s *Server) resume(lns []*listener, fd int, cookie uint64) (*session, error
 	}
 	known.skip(fd, slot.Tally().Offset)
 	c.restore(known)
-	if slot.Crashed() >= maxCrashes {
+	if times, panics := slot.Crashed(); times >= maxCrashes || panics >= maxPanics {
 		c.suspect()
 	}
 	if err := c.setModel(fd); err != nil {

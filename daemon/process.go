@@ -246,9 +246,8 @@ func (c *child) record(n int) error {
 	}
 	c.worker.allow(0)
 	first := c.records
-	c.slot.SetBusy(true)
-	noted, err := c.encode(ws, parcel)
-	c.slot.SetBusy(false)
+	noted := false
+	c.busy(func() { noted, err = c.encode(ws, parcel) })
 	if err != nil {
 		c.server.workspaces.put(ws)
 		return c.fail(first, err)

@@ -241,6 +241,21 @@ func (s *session) open() error {
 	return nil
 }
 
+// busy does work on the client's own bytes. A session over which process after process ends meanwhile is a suspect.
+func (s *session) busy(work func()) {
+	s.slot.SetBusy(true)
+	returned := false
+	defer func() {
+		if returned {
+			s.slot.SetBusy(false)
+		} else {
+			s.slot.SetPanic()
+		}
+	}()
+	work()
+	returned = true
+}
+
 // event appends one record that says something about the session.
 func (s *session) event(encode func(encoder, []byte) []byte) error {
 	ws := s.server.workspaces.get()

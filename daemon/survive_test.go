@@ -574,15 +574,11 @@ func TestSourcesCountOnWithTheNextDaemon(t *testing.T) {
 // TestSuspectsAreClosed: daemon after daemon has died over the same bytes.
 func TestSuspectsAreClosed(t *testing.T) {
 	d, e, conn := halfway(t, nil)
-	for crash := 1; ; crash++ {
-		s := d.onlySession()
+	for range maxCrashes {
+		s := d.onlySession() // so long it is served
 		d.leave()
 		s.slot.SetBusy(true) // as if it had died
 		d = e.heir(nil)
-		if crash == maxCrashes {
-			break
-		}
-		d.onlySession()
 	}
 	d.records("close from "+conn.addr(), ": suspect, 1 records, 4 bytes\n")
 	d.awaitClients(0)

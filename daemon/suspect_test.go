@@ -33,6 +33,34 @@ func (w watchedEncoder) Message(dst []byte, m *record.Message) []byte {
 	return w.encoder.Message(dst, m)
 }
 
+// TestAPanicOverItsBytesMakesASuspect sooner than the end of a process that may have been killed.
+func TestAPanicOverItsBytesMakesASuspect(t *testing.T) {
+	d, e := surviving(t, nil)
+	for _, c := range []struct {
+		panics bool
+		most   int
+	}{{true, maxPanics}, {false, maxCrashes}} {
+		d.open()
+		conn := d.greeted()
+		for crash := 1; crash <= c.most; crash++ {
+			s := d.onlySession()
+			d.leave()
+			if c.panics {
+				func() {
+					defer func() { _ = recover() }()
+					s.busy(func() { panic("over its bytes") })
+				}()
+			} else {
+				s.slot.SetBusy(true) // as if it had been killed
+			}
+			d = e.heir(nil)
+		}
+		d.records("close from "+conn.addr(), ": suspect, 0 records, 0 bytes\n")
+		d.awaitClients(0)
+		d, e = surviving(t, nil)
+	}
+}
+
 // TestOnlyWorkOnItsBytesMakesASuspect: a process that ends while a client waits for the sink, at whatever place, has not died over the
 // client's bytes; one that ends while they are encoded may have.
 func TestOnlyWorkOnItsBytesMakesASuspect(t *testing.T) {
@@ -42,7 +70,8 @@ func TestOnlyWorkOnItsBytesMakesASuspect(t *testing.T) {
 		d.srv.mu.Lock()
 		defer d.srv.mu.Unlock()
 		for s := range d.srv.sessions {
-			return s.slot.Crashed()
+			times, _ := s.slot.Crashed()
+			return times
 		}
 		return 0
 	}

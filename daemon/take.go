@@ -66,9 +66,7 @@ func (t *talk) data() []byte {
 // may take its time: the session is busy with its client's bytes only in between.
 func (t *talk) cut(flag framing.Flag) (n int, err error) {
 	for more := true; more; {
-		t.slot.SetBusy(true)
-		n, more = t.fill(n, flag)
-		t.slot.SetBusy(false)
+		t.busy(func() { n, more = t.fill(n, flag) })
 		if more {
 			if err := t.gather(); err != nil {
 				return n, err

@@ -45,8 +45,12 @@ var _ [slotSize]byte = [unsafe.Sizeof(slot{})]byte{}
 const (
 	flagClosed = 1 << iota // its end is recorded
 	flagBusy               // its bytes are being made into records
+	flagPanic              // and that has brought the process down
+	panicUnit              // from this one on they count how many processes in a row, as far as there is room
 
 	originShift = 8 // above the flags is where its settings come from; 0: it is not known
+
+	panicMask = 1<<originShift - panicUnit
 )
 
 // Flags of front.
@@ -233,6 +237,7 @@ func (s *Slot) Count(t Tally) {
 	}
 	if t.Offset != s.Tally().Offset && s.at.crashes.Load() != 0 {
 		s.at.crashes.Store(0)
+		s.at.flags.And(^uint32(panicMask))
 	}
 	turn := s.at.turn.Load() + 1
 	to := &s.at.tallies[turn&1]
@@ -288,12 +293,18 @@ func (s *Slot) flag(flag uint32, on bool) {
 	}
 }
 
+// SetPanic notes that making records of the connection's bytes brings the process down.
+func (s *Slot) SetPanic() { s.flag(flagPanic, true) }
+
 // Crashed counts, once a process has left the connection, how many in a row have ended while they were busy with it, and Count has
-// not come any further meanwhile.
-func (s *Slot) Crashed() (times int) {
+// not come any further meanwhile; and in how many of these SetPanic has said that it was the cause. The others may have been killed.
+func (s *Slot) Crashed() (times, panics int) {
 	if s == nil || s.at.flags.Load()&flagBusy == 0 {
-		return 0
+		return 0, 0
 	}
-	s.SetBusy(false)
-	return int(s.at.crashes.Add(1))
+	if now := s.at.flags.Load(); now&flagPanic != 0 && now&panicMask != panicMask {
+		s.at.flags.Add(panicUnit)
+	}
+	s.flag(flagBusy|flagPanic, false)
+	return int(s.at.crashes.Add(1)), int(s.at.flags.Load() & panicMask / panicUnit)
 }

@@ -84,9 +84,12 @@ func TestSuspects(t *testing.T) {
 	f := newFile(t, 2)
 	s := f.Take(1)
 	s.Count(Tally{})
-	var got []int
-	for _, progress := range []bool{false, false, true, false} {
+	var got, panics []int
+	for i, progress := range []bool{false, false, true, false} {
 		s.SetBusy(true)
+		if i > 0 {
+			s.SetPanic()
+		}
 		if progress {
 			s.SetBusy(false)
 			s.Count(Tally{1, 1, 0, 0})
@@ -94,13 +97,20 @@ func TestSuspects(t *testing.T) {
 		}
 		f = next(t, f)
 		s = f.Find(1)
-		got = append(got, s.Crashed())
+		times, by := s.Crashed()
+		got, panics = append(got, times), append(panics, by)
 	}
 	if want := []int{1, 2, 1, 2}; !slices.Equal(got, want) {
 		t.Errorf("crashes: got %v, want %v", got, want)
 	}
+	if want := []int{0, 1, 1, 2}; !slices.Equal(panics, want) {
+		t.Errorf("of these by a panic: got %v, want %v", panics, want)
+	}
+	if s.Closed() {
+		t.Error("got a session that is closed, want none")
+	}
 	f = next(t, f)
-	if got := f.Find(1).Crashed(); got != 0 {
+	if got := f.Find(1).crashed(); got != 0 {
 		t.Errorf("when nobody was busy with it: got %d, want 0", got)
 	}
 }
@@ -112,7 +122,7 @@ func TestWithoutASlotNothingIsKept(t *testing.T) {
 	s.Count(Tally{1, 2, 3, 4})
 	s.SetBusy(true)
 	s.SetClosed()
-	if s.Closed() || !s.Opened().IsZero() || s.Tally() != (Tally{}) || s.Crashed() != 0 || f.Find(1) != nil {
+	if s.Closed() || !s.Opened().IsZero() || s.Tally() != (Tally{}) || s.crashed() != 0 || f.Find(1) != nil {
 		t.Error("got something, want nothing")
 	}
 	s.Free()
@@ -373,4 +383,9 @@ func TestAShelfIsExtended(t *testing.T) {
 			}
 		})
 	}
+}
+
+func (s *Slot) crashed() int {
+	times, _ := s.Crashed()
+	return times
 }
