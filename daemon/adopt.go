@@ -42,7 +42,7 @@ func (s *Server) adopt(lns []*listener) func(fd int, cookie uint64) *ring.Entry 
 // there is none.
 func (s *Server) resume(lns []*listener, fd int, cookie uint64) (*session, error) {
 	slot := s.survival.state.Find(cookie)
-	known, err := knowledge(fd)
+	known, err := s.knowledge(fd)
 	if err != nil || slot.Closed() || slot == nil && known.over {
 		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // its end was recorded, or it is no connection
 		slot.Free()

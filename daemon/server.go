@@ -27,9 +27,10 @@ type Server struct {
 	stopGrace     time.Duration // between telling a program to end and killing it
 	bell          bell
 	workers       workers
-	dismissing    sync.WaitGroup // of the workers, at the end
-	survival      *survival      // nil: clients end with the process
-	slots         *slots         // one taken for each client
+	dismissing    sync.WaitGroup              // of the workers, at the end
+	knowledge     func(fd int) (known, error) // of a connection that the process before had: the kernel's, but for tests
+	survival      *survival                   // nil: clients end with the process
+	slots         *slots                      // one taken for each client
 	sources       admission.Sources
 	prefix        config.SourcePrefix // of the goroutine of Run
 	refusals      refusals
@@ -67,6 +68,7 @@ func newServer(sink sink, encoder func() encoder, events bool, clients int, log 
 		log:           log,
 		lines:         sessionLines(),
 		bannerTimeout: 10 * time.Second,
+		knowledge:     knowledge,
 		stopGrace:     3 * time.Second,
 		slots:         newSlots(clients),
 		partials:      newPartials(),
