@@ -111,6 +111,30 @@ func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 	r.visitAt(port, "Hello\r\n")
 }
 
+// However many visit, the journal's rate limit leaves what the daemon says of itself. Here that is 20 lines an hour, which journald makes
+// some 75 on a disk that is not full.
+func TestVisitsDoNotDrownTheJournal(t *testing.T) {
+	r := installed(t)
+	r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nLogRateLimitIntervalSec=1h\nLogRateLimitBurst=20\n")
+	r.run("systemctl", "daemon-reload")
+	r.run("systemctl", "start", "tcpmux.socket")
+	for range 200 {
+		r.mustVisit()
+		k := r.mustCall() // as a health check does
+		if err := k.bye(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.edit(toml, `"Welcome connect!\r\n"`, `"Hello\r\n"`)
+	r.reload()
+	r.run("systemctl", "restart", "tcpmux.service")
+	for text, want := range map[string]int{"key=banner": 1, `msg="left clients to the next process"`: 1, "msg=ready": 2} {
+		if got := r.count(text); got != want {
+			t.Errorf("journal: got %d lines with %s, want %d", got, text, want)
+		}
+	}
+}
+
 // Every model serves inside the sandbox of the unit, and a reload brings it to new clients while the old go on with theirs; all are drained alike.
 func TestModels(t *testing.T) {
 	r := serving(t)
