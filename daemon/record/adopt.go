@@ -7,6 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // adopt makes a file that somebody else has written fit for our lines.
@@ -15,7 +18,7 @@ func (f *File) adopt() error {
 	if !f.unfit {
 		return nil
 	}
-	in, err := os.Open(f.opt.Path)
+	in, err := f.opt.storage().open(f.opt.Path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
 			f.unfit = false
@@ -24,6 +27,10 @@ func (f *File) adopt() error {
 		return f.opt.fail("read", cause(err))
 	}
 	defer in.Close() // nothing was written
+	if !sameFile(in, f.f) {
+		f.looked = time.Time{} // it is followed by the next write; what is in this one says nothing about ours
+		return f.opt.fail("read", errors.New("it was moved meanwhile"))
+	}
 	var first, last [1]byte
 	if _, err := in.ReadAt(first[:], 0); err != nil {
 		return f.opt.fail("read", cause(err))

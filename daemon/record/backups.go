@@ -15,18 +15,21 @@ type rule struct {
 	age      time.Duration
 	compress bool
 	minFree  int64 // bytes that compression leaves free on the file system
+	disk     disk  // nil: kernel
 }
+
+// storage is the disk that the backups are on.
+func (r rule) storage() disk { return FileOptions{disk: r.disk}.storage() }
 
 // rule is that of a file with these options.
 func (o *FileOptions) rule() rule {
-	return rule{path: o.Path, most: o.MaxBackups, age: o.MaxAge, compress: o.Compress, minFree: o.MinFree}
+	return rule{path: o.Path, most: o.MaxBackups, age: o.MaxAge, compress: o.Compress, minFree: o.MinFree, disk: o.disk}
 }
 
 // idleFor is how long keep may not be called although nothing was rotated: backups age.
 const idleFor = time.Hour
 
-// keeper keeps backups by a rule, in the background and one file at a time. lumberjack could count, age and compress them; but
-// it tells nobody when it cannot, and two of its loggers on one file, which a reload would need, delete what they compress.
+// keeper keeps backups by a rule, in the background and one file at a time.
 type keeper struct {
 	trouble func(error)
 

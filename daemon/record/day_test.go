@@ -40,15 +40,6 @@ func TestADayOfRotation(t *testing.T) {
 func inBubble(t *testing.T, f *File, test func(*testing.T, *File)) {
 	t.Helper()
 	f.keeperRests()
-	// lumberjack's goroutine never ends: it must not begin in the bubble.
-	if err := errors.Join(f.rotator.Rotate(), f.rotator.Close()); err != nil {
-		t.Fatal(err)
-	}
-	for _, old := range f.rotations(t) {
-		if err := os.Remove(old.Path()); err != nil {
-			t.Fatal(err)
-		}
-	}
 	synctest.Test(t, func(t *testing.T) {
 		f.looked, f.keeper.asked = time.Time{}, time.Time{}
 		test(t, f)
@@ -73,6 +64,33 @@ func TestAClockThatWasSetBackOverwritesNothing(t *testing.T) {
 		}
 		f.keeperRests()
 	})
+}
+
+// TestTheOrderOfBackupsIsThatOfRotation holds that backups which were named by a clock that was wrong, or are wrong by a clock that
+// is, cost none that are newer.
+func TestTheOrderOfBackupsIsThatOfRotation(t *testing.T) {
+	for _, year := range []int{1970, 2099} {
+		opt := options(t)
+		opt.MaxSize, opt.MaxBackups, opt.Sync = 8, 3, SyncNever
+		for i := range 3 {
+			name := Backup{Of: opt.Path, At: time.Date(year, 1, 1, 0, 0, i, 0, time.UTC)}.Path()
+			if err := os.WriteFile(name, []byte("before\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := open(t, opt)
+		f.keeperRests() // it has seen those of before
+		for i := range 20 {
+			write(t, f, fmt.Sprintf("line %d\n", i))
+		}
+		f.keeperRests()
+		if got, want := whole(t, opt.Path), "line 16\nline 17\nline 18\nline 19\n"; got != want {
+			t.Errorf("%d: got %q, want %q", year, got, want)
+		}
+		if n := len(f.rotations(t)); n != 3 {
+			t.Errorf("%d: got %d backups, want 3", year, n)
+		}
+	}
 }
 
 // TestATornLineIsCutOnceItCanBe holds that nothing is glued to a piece that could not be cut off at once.

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -9,8 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disk is what File needs of the file system beyond names. Tests put one in its place that fails, is slow or loses power.
+// disk is what File needs of the file system. Tests put one in its place that fails, is slow or loses power.
 type disk interface {
+	// open opens or makes a file.
+	open(path string, flags int, mode fs.FileMode) (*os.File, error)
+	// rename gives a file another name, which another file may have had.
+	rename(from, to string) error
+	// move is rename where no file may lose its name.
+	move(from, to string) error
 	// hold takes over a file that was opened.
 	hold(*os.File) (handle, error)
 	// syncDir has the names in a directory on disk.
@@ -32,6 +39,23 @@ type handle interface {
 
 // kernel is the disk that there is.
 type kernel struct{}
+
+func (kernel) open(path string, flags int, mode fs.FileMode) (*os.File, error) {
+	return os.OpenFile(path, flags, mode)
+}
+
+func (kernel) rename(from, to string) error { return os.Rename(from, to) }
+
+func (kernel) move(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // a file system or kernel that cannot do that
+		if _, err := os.Lstat(to); err == nil {
+			return unix.EEXIST
+		}
+		return os.Rename(from, to)
+	}
+	return err
+}
 
 func (kernel) hold(f *os.File) (handle, error) {
 	raw, err := f.SyscallConn()

@@ -18,6 +18,7 @@ import (
 type faulty struct {
 	mu      sync.Mutex
 	writes  func(p []byte) (int, error) // how much of p, and why not all; nil, or n < 0: all
+	step    func(what string) error     // called before whatever is done, but for closing; nil: nothing. What it fails is not done
 	syncs   func() error                // nil: it works. It is called without mu.
 	syncsOf func() error                // of directories
 	cuts    func() error                // nil: truncating works
@@ -45,7 +46,39 @@ type extent struct {
 
 func newFaulty() *faulty { return &faulty{inodes: map[uint64]*inode{}, names: map[string]uint64{}} }
 
+// may says whether something may be done.
+func (d *faulty) may(what string) error {
+	if d.step == nil {
+		return nil
+	}
+	return d.step(what)
+}
+
+func (d *faulty) open(path string, flags int, mode fs.FileMode) (*os.File, error) {
+	if err := d.may("open"); err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return kernel{}.open(path, flags, mode)
+}
+
+func (d *faulty) rename(from, to string) error {
+	if err := d.may("rename"); err != nil {
+		return err
+	}
+	return kernel{}.rename(from, to)
+}
+
+func (d *faulty) move(from, to string) error {
+	if err := d.may("move"); err != nil {
+		return err
+	}
+	return kernel{}.move(from, to)
+}
+
 func (d *faulty) hold(f *os.File) (handle, error) {
+	if err := d.may("hold"); err != nil {
+		return nil, err
+	}
 	h, err := kernel{}.hold(f)
 	if err != nil {
 		return nil, err
@@ -65,6 +98,9 @@ func (d *faulty) hold(f *os.File) (handle, error) {
 
 func (d *faulty) syncDir(name string) error {
 	d.before()
+	if err := d.may("sync dir"); err != nil {
+		return err
+	}
 	if d.syncsOf != nil {
 		if err := d.syncsOf(); err != nil {
 			return err
@@ -77,11 +113,12 @@ func (d *faulty) syncDir(name string) error {
 	return nil
 }
 
-// namesIn are the record files in a directory.
+// namesIn are the record files in a directory, compressed ones too.
 func namesIn(dir string) map[string]uint64 {
 	found := map[string]uint64{}
 	paths, _ := filepath.Glob(filepath.Join(dir, "*.log"))
-	for _, path := range paths {
+	packed, _ := filepath.Glob(filepath.Join(dir, "*.log.gz"))
+	for _, path := range append(paths, packed...) {
 		if info, err := os.Stat(path); err == nil {
 			found[filepath.Base(path)] = info.Sys().(*syscall.Stat_t).Ino
 		}
@@ -162,6 +199,9 @@ type faultyHandle struct {
 
 func (h *faultyHandle) Write(p []byte) (int, error) {
 	h.disk.before()
+	if err := h.disk.may("write"); err != nil {
+		return 0, err
+	}
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
 	h.note("write")
@@ -182,6 +222,9 @@ func (h *faultyHandle) Write(p []byte) (int, error) {
 }
 
 func (h *faultyHandle) Truncate(size int64) error {
+	if err := h.disk.may("truncate"); err != nil {
+		return err
+	}
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
 	if h.disk.cuts != nil {
@@ -202,6 +245,9 @@ func (h *faultyHandle) Truncate(size int64) error {
 // datasync writes what is dirty. When it fails that is forgotten, and called clean.
 func (h *faultyHandle) datasync() error {
 	h.disk.before()
+	if err := h.disk.may("sync"); err != nil {
+		return err
+	}
 	h.disk.mu.Lock()
 	dirty, size := h.file.dirty, h.file.size // what comes meanwhile is none of ours
 	h.file.dirty = nil
@@ -260,4 +306,14 @@ func (d *faulty) survives(path string) string {
 		return fs.ErrNotExist.Error()
 	}
 	return string(d.inodes[id].disk)
+}
+
+// failingStep fails whatever is called so.
+func failingStep(what string, err error) func(string) error {
+	return func(step string) error {
+		if step == what {
+			return err
+		}
+		return nil
+	}
 }

@@ -4,24 +4,21 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	"math"
 	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
-	"gopkg.in/natefinch/lumberjack.v2"
 )
 
 // File appends lines to a file and rotates it. Methods may be called from any goroutine. No other process, and no other File,
 // may have the file open at the same time: a lock beside it sees to that.
 //
 // The bytes go through a descriptor of our own, opened with O_APPEND, so that a write that failed half-way can be cut back and
-// a file that was truncated, moved or deleted from outside is noticed. lumberjack moves it aside and names it.
+// a file that was truncated, moved or deleted from outside is noticed.
 type File struct {
 	mu      sync.Mutex
 	opt     FileOptions
-	rotator *lumberjack.Logger
 	keeper  *keeper
 	syncer  syncer
 	lock    *lock
@@ -60,10 +57,7 @@ func OpenFile(opt FileOptions) (*File, error) {
 
 // begin opens the file of f.opt, whose lock is held.
 func (f *File) begin() error {
-	f.rotator = &lumberjack.Logger{
-		Filename: f.opt.Path,
-		MaxSize:  math.MaxInt32, // in MiB, never reached: when to rotate is ours to say, to the byte and between lines
-	}
+	_ = os.Remove(f.nextPath()) // of a process that was killed while it rotated; it is empty
 	if err := f.open(); err != nil {
 		return err
 	}
@@ -111,7 +105,6 @@ func (f *File) Write(lines []byte) (n int, err error) {
 	for n < len(lines) && err == nil {
 		part := f.fit(lines[n:])
 		if err := f.astray; err != nil {
-			f.astray, f.looked = nil, time.Time{}
 			return n, err // all that was written is in the old file, which is on disk
 		}
 		m := 0
@@ -119,6 +112,9 @@ func (f *File) Write(lines []byte) (n int, err error) {
 		m, err = f.append(part)
 		f.journal.wrote(m)
 		n += m
+		if err != nil && f.rotateFull(err) {
+			err = nil
+		}
 	}
 	n, err = f.secure(n, err)
 	if f.torn >= 0 {
@@ -136,12 +132,14 @@ func (f *File) Reopen(opt FileOptions) error {
 		return f.opt.fail("reopen", fs.ErrClosed)
 	}
 	f.looked = time.Time{}
-	if err := f.settle(); err != nil {
-		return err
-	}
+	err := f.settle()
 	if opt.Path == f.opt.Path {
+		if err != nil {
+			return err
+		}
 		return f.change(opt)
 	}
+	// What is wrong with the old file is no reason to keep it.
 	next, err := OpenFile(opt)
 	if err != nil {
 		return err
@@ -149,8 +147,9 @@ func (f *File) Reopen(opt FileOptions) error {
 	f.keeper.stop()
 	old, lock := f.f, f.lock
 	f.syncer.letGo(old)
-	f.opt, f.rotator, f.keeper, f.lock = opt, next.rotator, next.keeper, next.lock
+	f.opt, f.keeper, f.lock = opt, next.keeper, next.lock
 	f.f, f.size, f.looked, f.failing = next.f, next.size, next.looked, false
+	f.torn, f.unfit, f.astray = -1, false, nil
 	f.device, f.inode = next.device, next.inode
 	f.syncer.nameless, f.syncer.unsynced, f.spare = next.syncer.nameless, time.Time{}, 0
 	_ = lock.release() // the new one holds
@@ -213,12 +212,14 @@ func (f *File) Close() error {
 	return err
 }
 
+// openFlags are those of a file for our lines, the last one so that a FIFO cannot hold us up.
+const openFlags = unix.O_WRONLY | unix.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK
+
 // open makes f.f the file of that name.
 func (f *File) open() error {
-	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK // the last so that a FIFO cannot hold us up
-	file, err := os.OpenFile(f.opt.Path, flags, 0)
+	file, err := f.opt.storage().open(f.opt.Path, openFlags, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		file, err = f.create(flags)
+		file, err = f.create(f.opt.Path)
 	}
 	if errors.Is(err, unix.ELOOP) {
 		return f.opt.fail("open", errors.New("is a symbolic link, want the file itself"))
@@ -226,32 +227,45 @@ func (f *File) open() error {
 	if err != nil {
 		return f.opt.fail("open", cause(err))
 	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("is not a regular file")
-	}
-	var out handle
-	if err == nil {
-		out, err = f.opt.storage().hold(file)
-	}
+	out, info, err := f.opt.held(file)
 	if err != nil {
-		_ = file.Close() // nothing was written
 		return f.opt.fail("open", cause(err))
 	}
-	f.f, f.size, f.base, f.looked = out, info.Size(), info.Size(), time.Now()
-	f.device, f.inode = identity(info, nil)
-	f.syncer.nameless = true // it may be new, or made by a process that did not come to sync the directory
+	f.use(out, info)
 	return nil
 }
 
-// create makes the file and gives it its mode whatever the umask.
-func (f *File) create(flags int) (*os.File, error) {
-	file, err := os.OpenFile(f.opt.Path, flags|os.O_CREATE, f.opt.Mode)
+// held is an open file as the disk has it. One that is not fit for lines is closed.
+func (o *FileOptions) held(file *os.File) (out handle, info fs.FileInfo, err error) {
+	info, err = file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("is not a regular file")
+	}
+	if err == nil {
+		out, err = o.storage().hold(file)
+	}
+	if err != nil {
+		_ = file.Close() // nothing was written
+	}
+	return out, info, err
+}
+
+// use makes f.f an open file.
+func (f *File) use(out handle, info fs.FileInfo) {
+	f.f, f.size, f.base, f.looked = out, info.Size(), info.Size(), time.Now()
+	f.torn, f.unfit, f.astray = -1, f.size > 0, nil
+	f.device, f.inode = identity(info, nil)
+	f.syncer.nameless = true // it may be new, or made by a process that did not come to sync the directory
+}
+
+// create makes a file and gives it its mode whatever the umask.
+func (f *File) create(path string) (*os.File, error) {
+	file, err := f.opt.storage().open(path, openFlags|os.O_CREATE|os.O_EXCL, f.opt.Mode)
 	if err != nil {
 		return nil, err
 	}
 	if err := file.Chmod(f.opt.Mode); err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, errors.Join(err, file.Close(), os.Remove(path))
 	}
 	return file, nil
 }

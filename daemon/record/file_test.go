@@ -132,7 +132,7 @@ func TestFileIsCountedAndCompressed(t *testing.T) {
 		write(t, f, fmt.Sprintf("%03d\n", i))
 	}
 	want := "005\n006\n007\n008\n"
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // lumberjack works behind our back
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		plain, _ := filepath.Glob(filepath.Dir(opt.Path) + "/*-*.log")
 		packed, _ := filepath.Glob(filepath.Dir(opt.Path) + "/*.log.gz")
 		if len(plain) == 0 && len(packed) == 3 && whole(t, opt.Path) == want {
@@ -243,56 +243,54 @@ func TestFileHasOneFormat(t *testing.T) {
 // TestFileThatCannotBeMadeAnewAfterItsRotation holds that nothing goes into a file that was moved aside: it may be compressed
 // and deleted at any time.
 func TestFileThatCannotBeMadeAnewAfterItsRotation(t *testing.T) {
-	opt := options(t)
+	opt, d := onFaulty(t)
 	opt.MaxSize = 8
 	f := open(t, opt)
 	write(t, f, "first\n")
-	// After the rename nothing can take the name: it is a directory's.
-	if err := os.Rename(opt.Path, strings.TrimSuffix(opt.Path, ".log")+"-2026-01-01T00-00-00.000.log"); err != nil {
-		t.Fatal(err)
+	moves := 0
+	d.step = func(what string) error {
+		if what == "move" {
+			moves++
+		}
+		if moves > 0 && (what == "rename" || what == "open" || moves > 1) { // the rotation can be neither finished nor undone
+			return unix.EIO
+		}
+		return nil
 	}
-	if err := os.Mkdir(opt.Path, 0o700); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if n, err := f.Write([]byte("second\n")); n != 0 || !errors.Is(err, unix.EIO) {
+			t.Errorf("got %d, %v, want nothing written and %v", n, err, unix.EIO)
+		}
 	}
-	f.rotator.Filename = filepath.Join(filepath.Dir(opt.Path), "elsewhere.log")
-	if n, err := f.Write([]byte("second\n")); n != 0 || err == nil {
-		t.Errorf("got %d, %v, want an error and nothing written", n, err)
-	}
-	if err := os.Remove(opt.Path); err != nil {
-		t.Fatal(err)
-	}
-	f.rotator.Filename = opt.Path
+	d.step = nil
 	write(t, f, "second\n")
 	if got, want := read(t, opt.Path), "second\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	if got, want := whole(t, opt.Path), "first\nsecond\n"; got != want {
+		t.Errorf("got %q in all, want %q", got, want)
+	}
 }
 
-func TestFileCutsBackWhatDidNotFit(t *testing.T) {
-	opt := options(t)
-	f := open(t, opt)
-	write(t, f, "before\n")
-	var old unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	// The kernel writes as much as fits below the limit, as it does on a full disk, and then fails.
-	limit := old
-	limit.Cur = 7 + 6 + 3
-	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	n, err := f.Write([]byte("whole\ntorn\n"))
-	if err2 := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err2 != nil {
-		t.Fatal(err2)
-	}
-	if n != 6 || !errors.Is(err, unix.EFBIG) {
-		t.Errorf("got %d, %v, want 6 bytes and %v", n, err, unix.EFBIG)
-	}
-	write(t, f, "again\n")
-	if got, want := read(t, opt.Path), "before\nwhole\nagain\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
+// TestFileThatMayGrowNoLargerIsRotated has the kernel refuse what goes beyond a limit of its own.
+func TestFileThatMayGrowNoLargerIsRotated(t *testing.T) {
+	inAProcessOfItsOwn(t, func() {
+		opt := options(t)
+		f := open(t, opt)
+		write(t, f, "before\n")
+		limitFiles(t, 7+6+3)
+		write(t, f, "whole\ntorn\n")
+		if got, want := read(t, opt.Path), "torn\n"; got != want {
+			t.Errorf("got %q in the newest file, want %q", got, want)
+		}
+		if n, err := f.Write([]byte("fits\nlonger than a file may be\n")); n != 5 || !errors.Is(err, unix.EFBIG) {
+			t.Errorf("got %d, %v, want 5 bytes and %v", n, err, unix.EFBIG)
+		}
+		write(t, f, "again\n")
+		if got, want := whole(t, opt.Path), "before\nwhole\ntorn\nfits\nagain\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
 }
 
 func TestLastLineThatIsNotWhole(t *testing.T) {
@@ -369,18 +367,18 @@ func TestLastLineThatCannotBeReadIsLeftAlone(t *testing.T) {
 
 func TestFileThatCannotBeRotatedIsWrittenOn(t *testing.T) {
 	var told []error
-	opt := options(t)
+	opt, d := onFaulty(t)
 	opt.MaxSize, opt.Trouble = 8, func(what Trouble, err error) {
 		if what == Rotation {
 			told = append(told, err)
 		}
 	}
+	d.step = failingStep("rename", unix.EIO)
 	f := open(t, opt)
-	f.rotator.Filename = filepath.Join(opt.Path, "not a directory", "r.log")
 	for _, line := range []string{"first\n", "second\n", "third\n"} {
 		write(t, f, line)
 	}
-	f.rotator.Filename = opt.Path
+	d.step = nil
 	f.rotated = f.rotated.Add(-time.Second) // as if a second had passed
 	write(t, f, "fourth\n")
 	if got, want := whole(t, opt.Path), "first\nsecond\nthird\nfourth\n"; got != want {

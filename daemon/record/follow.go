@@ -15,14 +15,15 @@ func (f *File) settle() error {
 			return err
 		}
 	}
-	if f.unfit {
-		if err := f.adopt(); err != nil {
+	if now := time.Now(); f.astray != nil || now.Sub(f.looked) >= time.Second || now.Before(f.looked) {
+		f.looked, f.spare = now, 0
+		if err := elsewhere(f.look); err != nil {
+			f.looked = time.Time{} // again at the next write: nothing may go into a file that is no longer ours, or has no name
 			return err
 		}
 	}
-	if now := time.Now(); now.Sub(f.looked) >= time.Second || now.Before(f.looked) {
-		f.looked, f.spare = now, 0
-		return elsewhere(f.look)
+	if f.unfit {
+		return f.adopt()
 	}
 	return nil
 }
@@ -54,7 +55,7 @@ func (f *File) cutBack() error {
 			return f.opt.fail("truncate", cause(err))
 		}
 	}
-	f.size, f.unfit = min(info.Size(), f.torn), info.Size() < f.torn
+	f.size, f.unfit = min(info.Size(), f.torn), f.unfit || info.Size() < f.torn
 	f.torn = -1
 	return nil
 }
@@ -69,9 +70,9 @@ func (f *File) follow() error {
 	if names(f.opt.Path, f.f) {
 		err := f.lock.renew()
 		if _, held := errors.AsType[heldError](err); held {
-			f.looked = time.Time{} // again at the next write: two writers would overwrite each other's lines
 			return f.opt.fail("write", err)
 		}
+		f.astray = nil // if it was, somebody has moved it back
 		shorter := ours.Size() < f.size
 		f.size = ours.Size()
 		if shorter {
@@ -89,9 +90,9 @@ func (f *File) follow() error {
 		err = f.open()
 	}
 	if err != nil {
-		f.looked = time.Time{} // again at the next write: nothing more goes into a file that has no name
 		return err
 	}
 	f.syncer.letGo(old)
+	f.keeper.keep(f.opt.rule()) // it may have become a backup
 	return f.adopt()
 }

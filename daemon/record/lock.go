@@ -170,6 +170,13 @@ func (l *lock) release() error {
 	return err
 }
 
+// sameFile says whether two open files are one.
+func sameFile(f, g interface{ Stat() (fs.FileInfo, error) }) bool {
+	one, err := f.Stat()
+	other, err2 := g.Stat()
+	return err == nil && err2 == nil && os.SameFile(one, other)
+}
+
 // names says whether path stands for the open file.
 func names(path string, f interface{ Stat() (fs.FileInfo, error) }) bool {
 	ours, err := f.Stat()

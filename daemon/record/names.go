@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// stampForm is how lumberjack writes the time of a rotation, UTC, into the name of a backup.
+// stampForm is how the time of a rotation, UTC, stands in the name of a backup.
 const stampForm = "2006-01-02T15-04-05.000"
 
 const (

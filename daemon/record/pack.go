@@ -29,39 +29,51 @@ func (r rule) pack(b Backup, over func() bool) error {
 	if err != nil {
 		return err
 	}
-	out, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
+	out, err := r.makePacked(temp, info.Mode().Perm())
 	if err != nil {
 		return err
 	}
-	if err := fill(out, in, info.Mode().Perm(), func() error { return r.mayPack(out, over) }); err != nil {
+	if err := fill(out, in, func() error { return r.mayPack(out, over) }); err != nil {
 		err = errors.Join(err, out.Close(), os.Remove(temp))
 		if errors.Is(err, errOver) {
 			return nil
 		}
 		return fmt.Errorf("compress %q: %w", name, err)
 	}
-	if err := errors.Join(out.Close(), os.Rename(temp, packed), syncDir(filepath.Dir(packed))); err != nil {
+	if err := errors.Join(out.Close(), r.storage().rename(temp, packed), r.storage().syncDir(filepath.Dir(packed))); err != nil {
 		return err
 	}
 	return os.Remove(name)
+}
+
+// makePacked makes a file for what is compressed.
+func (r rule) makePacked(path string, mode fs.FileMode) (handle, error) {
+	file, err := r.storage().open(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return nil, err
+	}
+	out, err := r.storage().hold(file)
+	if err == nil {
+		err = out.Chmod(mode)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close(), os.Remove(path))
+	}
+	return out, nil
 }
 
 // packStep is how much is compressed until it is looked again whether that may go on.
 const packStep = 1 << 20
 
 // mayPack says why compression should end early, if it should.
-func (r rule) mayPack(out *os.File, over func() bool) error {
+func (r rule) mayPack(out handle, over func() bool) error {
 	if over() {
 		return errOver
 	}
 	if r.minFree == 0 {
 		return nil
 	}
-	h, err := kernel{}.hold(out)
-	if err != nil {
-		return err
-	}
-	free, err := h.room()
+	free, err := out.room()
 	if err == nil && free < r.minFree+packStep {
 		err = fmt.Errorf("%d bytes are free on its file system, too few beside the %d that min_free leaves to others", free, r.minFree)
 	}
@@ -69,7 +81,7 @@ func (r rule) mayPack(out *os.File, over func() bool) error {
 }
 
 // fill writes in, compressed, to out, and has it on disk, as long as mayGoOn has no error.
-func fill(out, in *os.File, mode fs.FileMode, mayGoOn func() error) error {
+func fill(out handle, in io.Reader, mayGoOn func() error) error {
 	z := gzip.NewWriter(out)
 	for {
 		if err := mayGoOn(); err != nil {
@@ -81,7 +93,7 @@ func fill(out, in *os.File, mode fs.FileMode, mayGoOn func() error) error {
 			return err
 		}
 	}
-	return errors.Join(z.Close(), out.Chmod(mode), out.Sync())
+	return errors.Join(z.Close(), out.datasync())
 }
 
 // syncDir has the names in a directory on disk.

@@ -2,8 +2,12 @@ package record
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // fit returns the lines at the head of lines that may be written now; it rotates when the first of them does not fit.
@@ -26,9 +30,21 @@ func (f *File) fit(lines []byte) []byte {
 	return lines
 }
 
+// rotateFull rotates the file after a write that failed as no file may become so large, by RLIMIT_FSIZE or on its file system.
+func (f *File) rotateFull(failed error) bool {
+	if !errors.Is(failed, unix.EFBIG) || f.size == 0 { // an empty one would be no better
+		return false
+	}
+	return (f.torn < 0 || f.cutBack() == nil) && f.rotate()
+}
+
 // rotate makes room by a new file. When it cannot, the old one is written on, and rotating is tried again a second later.
 func (f *File) rotate() bool {
 	if f.failing && time.Since(f.rotated) < time.Second {
+		return false
+	}
+	if !names(f.opt.Path, f.f) {
+		f.looked = time.Time{} // somebody has moved it aside already: the next write follows
 		return false
 	}
 	err := f.rotateNow()
@@ -39,43 +55,87 @@ func (f *File) rotate() bool {
 	return err == nil
 }
 
-// rotateNow moves the file aside, once it is on disk, and opens a new one.
+// rotateNow moves the file aside, once it is on disk, and goes on in a new one. That is made first: where there is no room for
+// another file, as on a file system without free inodes, nothing has happened.
 func (f *File) rotateNow() error {
 	if err := f.sync(); err != nil {
 		f.doubt = err
 		return err
 	}
-	// Backups are named to the millisecond: two in one, or in one that comes again as the clock was set back, would overwrite
-	// the first.
-	for time.Since(f.rotated) < 2*time.Millisecond || f.named() {
-		time.Sleep(time.Millisecond)
-	}
-	err := f.rotator.Rotate()
 	f.rotated = time.Now()
-	_ = f.rotator.Close() // its descriptor of the new file, to which it has written nothing: it lacks O_APPEND
-	if err != nil && names(f.opt.Path, f.f) {
-		return f.opt.fail("rotate", err)
+	next, info, err := f.makeNext()
+	if err != nil {
+		return f.opt.fail("rotate", cause(err))
+	}
+	if err := f.moveAside(); err != nil {
+		return errors.Join(f.opt.fail("rotate", cause(err)), next.Close(), os.Remove(f.nextPath()))
 	}
 	old := f.f
-	if err := f.open(); err != nil {
-		f.astray = err
-		return err
-	}
+	f.use(next, info)
 	f.keeper.keep(f.opt.rule())
-	_ = f.f.Chmod(f.opt.Mode) // lumberjack made it, under the umask; it is ours, so this works
 	f.syncer.letGo(old)
 	return nil
 }
 
-// named says whether there is a backup with the name of this moment or of one right after it.
-func (f *File) named() bool {
-	for soon := range 4 {
-		at := time.Now().Add(time.Duration(soon) * time.Millisecond)
-		for _, packed := range []bool{false, true} {
-			if _, err := os.Lstat(Backup{Of: f.opt.Path, At: at, Packed: packed}.Path()); err == nil {
-				return true
-			}
+// nextPath is where the file is made that takes the place of the one that is rotated.
+func (f *File) nextPath() string { return hidden(f.opt.Path, ".next") }
+
+// makeNext makes that file. One that a process left there which was killed is empty.
+func (f *File) makeNext() (handle, fs.FileInfo, error) {
+	if err := os.Remove(f.nextPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	file, err := f.create(f.nextPath())
+	if err != nil {
+		return nil, nil, err
+	}
+	next, info, err := f.opt.held(file)
+	if err != nil {
+		return nil, nil, errors.Join(err, os.Remove(f.nextPath()))
+	}
+	return next, info, nil
+}
+
+// moveAside gives the file the name of a backup, and its own name to the next one. When the second fails the first is undone; when
+// that fails too, nothing more may be written to the file, which may be compressed and removed at any time.
+func (f *File) moveAside() error {
+	disk := f.opt.storage()
+	backup, err := f.moveToBackup(disk)
+	if err != nil {
+		return err
+	}
+	if err = disk.rename(f.nextPath(), f.opt.Path); err == nil {
+		return nil
+	}
+	if back := disk.move(backup, f.opt.Path); back != nil {
+		f.astray = f.opt.fail("rotate", cause(err))
+	}
+	return err
+}
+
+// moveToBackup gives the file the name of a backup.
+func (f *File) moveToBackup(disk disk) (path string, err error) {
+	for at := f.backupTime(); ; at = at.Add(time.Millisecond) {
+		b := Backup{Of: f.opt.Path, At: at}
+		path, b.Packed = b.Path(), true
+		if _, err := os.Lstat(b.Path()); err == nil {
+			continue // it would be taken for the same one, compressed
+		}
+		if err := disk.move(f.opt.Path, path); !errors.Is(err, unix.EEXIST) {
+			return path, err
 		}
 	}
-	return false
+}
+
+// backupTime is the time for the name of the next backup: now, unless the newest one is named later, by a clock that was wrong then
+// or is wrong now. The order of the names is the order in which files were rotated, whatever the clock does.
+func (f *File) backupTime() time.Time {
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	backups, _ := Backups(f.opt.Path) // where they cannot be listed, none is compressed or removed either
+	if n := len(backups); n > 0 && !at.After(backups[n-1].At) {
+		if after := backups[n-1].At.Add(time.Millisecond); after.Year() <= 9999 { // the form has no room for more
+			return after
+		}
+	}
+	return at
 }

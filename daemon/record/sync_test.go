@@ -323,7 +323,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 	opt.Sync, opt.Mode = SyncAlways, 0o640
 	f := open(t, opt)
 	write(t, f, "one\n")
-	f.rotator.Filename = filepath.Join(opt.Path, "no", "directory.log") // it cannot be rotated
+	d.step = failingStep("rename", unix.EIO) // it cannot be rotated
 	next := opt
 	next.Sync, next.Format, next.Mode = SyncNever, JSON, 0o600
 	if err := f.Reopen(next); err == nil {
