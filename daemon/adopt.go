@@ -84,8 +84,8 @@ func (c *session) restore(k known) {
 	if k.reset && tally.Offset == k.consumed-1 {
 		c.offset = tally.Offset // what was counted last is the end of the stream, not a byte
 	}
-	if at := c.slot.Opened(); !at.IsZero() {
-		c.opened = at
+	if at := c.slot.Opened(); !at.IsZero() { // from here on by the monotonic clock, as all that is timed
+		c.opened = time.Now().Add(-max(time.Since(at), 0))
 	}
 	c.past = &past{
 		resumed: true,

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -31,8 +32,8 @@ func (t threadTalk) serve() (reason, error) {
 // threaded is a connection whose session owns an operating-system thread, and blocks it in poll(2) while it waits.
 type threaded struct {
 	bell    *bell
-	readBy  atomic.Int64 // Unix nanoseconds; 0: no deadline
-	writeBy atomic.Int64
+	readBy  deadline
+	writeBy deadline
 	heldFD
 }
 
@@ -64,12 +65,11 @@ func (c *threaded) write(b []byte) error {
 }
 
 // wait blocks the thread until the descriptor is ready or the deadline has passed.
-func (c *threaded) wait(events int16, deadline *atomic.Int64) error {
+func (c *threaded) wait(events int16, by *deadline) error {
 	for {
 		rung := c.bell.now() // before the deadline is looked at: who changes it rings afterwards
 		timeout := -1
-		if at := deadline.Load(); at != 0 {
-			left := time.Until(time.Unix(0, at))
+		if left, set := by.left(); set {
 			if left <= 0 {
 				return os.ErrDeadlineExceeded
 			}
@@ -87,20 +87,33 @@ func (c *threaded) wait(events int16, deadline *atomic.Int64) error {
 	}
 }
 
-func (c *threaded) setReadDeadline(t time.Time)  { setDeadline(&c.readBy, t) }
-func (c *threaded) setWriteDeadline(t time.Time) { setDeadline(&c.writeBy, t) }
+func (c *threaded) setReadDeadline(t time.Time)  { c.readBy.set(t) }
+func (c *threaded) setWriteDeadline(t time.Time) { c.writeBy.set(t) }
 
-func setDeadline(at *atomic.Int64, t time.Time) {
-	if t.IsZero() {
-		at.Store(0)
-		return
-	}
-	at.Store(t.UnixNano())
-}
-
-func (c *threaded) wake() { c.readBy.Store(longAgo.UnixNano()) }
+func (c *threaded) wake() { c.readBy.set(longAgo) }
 
 func (c *threaded) expire() {
 	c.wake()
-	c.writeBy.Store(longAgo.UnixNano())
+	c.writeBy.set(longAgo)
+}
+
+// deadline is a moment of the monotonic clock, which nobody sets. The zero value is none. Safe for concurrent use.
+type deadline struct{ nanoseconds atomic.Int64 } // from loaded on, never 0 when there is one
+
+// loaded is when the process began.
+var loaded = time.Now()
+
+// set makes t the deadline; the zero time is none.
+func (d *deadline) set(t time.Time) {
+	if t.IsZero() {
+		d.nanoseconds.Store(0)
+		return
+	}
+	d.nanoseconds.Store(cmp.Or(int64(t.Sub(loaded)), 1))
+}
+
+// left returns how long it is until the deadline, if one is set.
+func (d *deadline) left() (left time.Duration, set bool) {
+	at := d.nanoseconds.Load()
+	return time.Duration(at) - time.Since(loaded), at != 0
 }
