@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -54,7 +55,10 @@ type daemon struct {
 	mute     atomic.Bool // the service manager could not be told the last time
 	kept     atomic.Bool // the service manager stores what it is given
 	doing    string      // what is done before the end; "": it is not near
-	begun    func()      // called once nothing can keep us from serving any more; nil: nobody asks
+	// misdirected is the process that the sockets in the environment are for; "" when they are ours, or there are none.
+	misdirected string
+
+	begun func() // called once nothing can keep us from serving any more; nil: nobody asks
 }
 
 // ErrClientsWait reports that clients of the process before wait for one that can serve them: it is to be tried again.
@@ -68,12 +72,13 @@ var ErrClientsWait = errors.New("clients are connected and wait: it is tried aga
 // other: it is logged, shown in the status line and tried again. Wishes come while it serves. The daemon's own log goes to stderr
 // unless the configuration names a file. Run may be called once in a process: systemd's sockets are handed out once.
 func Run(ctx context.Context, load Reload, wishes Wishes, stderr io.Writer) error {
+	misdirected := systemd.Misdirected()
 	sockets, stored, err := systemd.Sockets()
 	if err != nil {
 		return fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
 	keepDescriptors()
-	d := &daemon{load: load}
+	d := &daemon{load: load, misdirected: misdirected}
 	return d.run(ctx, sockets, stored, wishes, stderr)
 }
 
@@ -170,6 +175,10 @@ func (d *daemon) tellFault(what string) {
 func (d *daemon) open(sockets []systemd.Socket, stderr io.Writer) (err error) {
 	if d.log, err = openLog(d.cfg, stderr); err != nil {
 		return err
+	}
+	if d.misdirected != "" {
+		d.log.Warn("the sockets in the environment are for another process and not taken; a wrapper has to start tcpmux by exec",
+			"LISTEN_PID", d.misdirected, "pid", os.Getpid())
 	}
 	d.troubles = &troubles{log: d.log.Logger}
 	opt, err := recordOptions(d.cfg, d.troubles)

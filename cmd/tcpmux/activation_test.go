@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -97,6 +98,7 @@ func TestSocketsForSomebodyElseAreNotOurs(t *testing.T) {
 	d := converse(t, cmd, cmd.StderrPipe)
 	d.hear("msg=ready ")
 	d.stops(dir)
+	holds(t, "log", d.seen, "a wrapper has to start tcpmux by exec\" LISTEN_PID=1 pid="+strconv.Itoa(cmd.Process.Pid))
 	if !strings.Contains(d.seen, "inherited=false") {
 		t.Errorf("log: got %q, want a socket of its own", d.seen)
 	}

@@ -26,7 +26,7 @@ SIGTERM and SIGINT drain: no new clients are let in, what has arrived is recorde
 programs that serve clients (exec) too, and then SIGTERM and 3 seconds later SIGKILL. Under systemd SIGINT, which the unit has it
 send at a restart, leaves clients to the next process instead (survive), where systemd stores them for it. Programs, which
 cannot go on, get drain_timeout then too, and everybody else is served until they have finished. A second signal ends it at once,
-with status 1. SIGHUP reads the configuration anew, under live clients; one with a fault changes nothing. SIGUSR1 has it let go of
+with status 1; the same one again within 100 ms is still the first. SIGHUP reads the configuration anew, under live clients; one with a fault changes nothing. SIGUSR1 has it let go of
 record and log files that were moved away, and make them anew, as logrotate(8) needs.
 
 A signal that comes while it starts, or while another program takes its place, is obeyed once it can be.

@@ -12,7 +12,7 @@ import (
 )
 
 // untilSignal returns a context that ends at the first of the signals, with a signalError as its cause; at the second, again
-// is called. A signal that whoever started us has told to ignore stays ignored (nohup, a shell's background job). stop ends
+// is called, unless the second is the first once more (sameRequest). A signal that whoever started us has told to ignore stays ignored (nohup, a shell's background job). stop ends
 // the context and the watching.
 func untilSignal(ctx context.Context, again func(os.Signal), signals ...os.Signal) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -57,17 +57,28 @@ func untilEndSignal(ctx context.Context) (_ context.Context, stop func()) {
 // exitBy ends the process as report would after that signal.
 func exitBy(s os.Signal) { os.Exit(statusSignal + int(s.(syscall.Signal))) }
 
+// sameRequest is how soon the same signal comes again when it is not a second request: timeout(1) signals its child, and then the
+// process group of both.
+const sameRequest = 100 * time.Millisecond
+
 func watchSignals(caught <-chan os.Signal, stopped <-chan struct{}, cancel context.CancelCauseFunc, again func(os.Signal)) {
+	var first os.Signal
 	select {
-	case s := <-caught:
-		cancel(signalError{s.(syscall.Signal)})
+	case first = <-caught:
+		cancel(signalError{first.(syscall.Signal)})
 	case <-stopped:
 		return
 	}
-	select {
-	case s := <-caught:
-		again(s)
-	case <-stopped:
+	for began := time.Now(); ; {
+		select {
+		case s := <-caught:
+			if s == first && time.Since(began) < sameRequest {
+				continue
+			}
+			again(s)
+		case <-stopped:
+		}
+		return
 	}
 }
 

@@ -58,6 +58,15 @@ func Sockets() (sockets, stored []Socket, err error) {
 	return sockets, stored, nil
 }
 
+// Misdirected is the process that the environment says the descriptors are for, when it is another one, such as a shell that has
+// started us without exec; "" otherwise. Sockets forgets it.
+func Misdirected() (pid string) {
+	if pid = os.Getenv("LISTEN_PID"); pid == strconv.Itoa(os.Getpid()) || os.Getenv("LISTEN_FDS") == "" {
+		return ""
+	}
+	return pid
+}
+
 // firstPassed is the first descriptor that is passed in (SD_LISTEN_FDS_START).
 const firstPassed = 3
 

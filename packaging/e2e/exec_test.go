@@ -233,7 +233,7 @@ func TestASecondSignalEndsTheWaitForPrograms(t *testing.T) {
 	was := r.mainPID()
 	r.run("systemctl", "restart", "--no-block", "tcpmux.service")
 	r.await("the wait in STATUS=", func() bool { return strings.Contains(r.show("tcpmux.service", "StatusText"), ", 1 may finish first") })
-	r.run("systemctl", "kill", "--signal=INT", "--kill-who=main", "tcpmux.service")
+	r.run("systemctl", "kill", "--signal=TERM", "--kill-who=main", "tcpmux.service")
 	r.awaitOther(was)
 	k.tear()
 	if err := errors.Join(other.say(3), other.bye()); err != nil {
