@@ -166,11 +166,26 @@ func (t table) missing(key, want string) bool {
 
 // rejectUnknown reports all keys that are not among the given names.
 func (t table) rejectUnknown(names []string) {
+	for i, name := range t.unknown(names) {
+		hint := ""
+		if i < maxFaults { // no more are shown
+			hint = suggestion(name, t.of, names)
+		}
+		t.place(name).fault("is not a key here%s", hint)
+	}
+}
+
+// unknown returns the keys of the table that are not among the given names, in the order of their lines.
+func (t table) unknown(names []string) (unknown []string) {
 	for name := range t.values {
 		if !slices.Contains(names, name) {
-			t.place(name).fault("is not a key here%s", suggestion(name, t.of, names))
+			unknown = append(unknown, name)
 		}
 	}
+	slices.SortFunc(unknown, func(a, b string) int {
+		return cmp.Or(cmp.Compare(t.doc.lines[keyPath(t.path, a)], t.doc.lines[keyPath(t.path, b)]), cmp.Compare(a, b))
+	})
+	return unknown
 }
 
 // readTable reads the table [name] below this one, if there is one.

@@ -48,6 +48,26 @@ func (f Faults) Error() string {
 // Is reports whether target is ErrInvalid.
 func (f Faults) Is(target error) bool { return target == ErrInvalid }
 
+// maxFaults is how many errors of a file are shown: more are one mistake, or a file of another kind.
+const maxFaults = 100
+
+// shown returns the first errors, and in place of the others their number. what names them, in the plural.
+func (f Faults) shown(what string) Faults {
+	if len(f) <= maxFaults {
+		return f
+	}
+	first := f[maxFaults]
+	return append(f[:maxFaults:maxFaults], further(first.File, first.Line, len(f)-maxFaults, what))
+}
+
+// further stands for n errors that are not shown. line is that of the first.
+func further(file string, line, n int, what string) Fault {
+	if n == 1 {
+		what = strings.TrimSuffix(what, "s")
+	}
+	return Fault{file, line, fmt.Sprintf("and %d further %s", n, what)}
+}
+
 // unreadable is the error of Load for a file that could not be read.
 type unreadable struct {
 	what  string // "configuration" or "rules"

@@ -27,6 +27,15 @@ func Load(path string) (Config, error) { return loadFile(path, false) }
 // or that checks each listener itself. It does not look up programs and users, and reads no rules.
 func LoadEarly(path string) (Config, error) { return loadFile(path, true) }
 
+// Read is Load for what r returns. name is the file that its errors name, and the Config's Path.
+func Read(r io.Reader, name string) (Config, error) {
+	text, err := readAll(r, maxFile)
+	if err != nil {
+		return Config{}, &unreadable{"configuration", name, err}
+	}
+	return parse(name, text, false)
+}
+
 // Parse is LoadEarly for a text. path is the file that it is said to be from.
 func Parse(path string, text []byte) (Config, error) { return parse(path, text, true) }
 
@@ -54,7 +63,12 @@ func readFile(path string, most int64) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s, want a regular file", describe(info.Mode()))
 	}
-	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	return readAll(f, most)
+}
+
+// readAll reads all of r, which must not be longer than the given size.
+func readAll(r io.Reader, most int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err != nil {
 		return nil, cause(err)
 	}
@@ -92,11 +106,11 @@ func parse(path string, text []byte, early bool) (Config, error) {
 	}
 	c := d.config(values)
 	var warnings []string
-	for _, w := range d.sorted(d.warnings) {
+	for _, w := range d.sorted(d.warnings).shown("warnings") {
 		warnings = append(warnings, w.String())
 	}
 	if len(d.faults) > 0 {
-		return Config{Warnings: warnings}, d.sorted(d.faults)
+		return Config{Warnings: warnings}, d.sorted(d.faults).shown("errors")
 	}
 	c.Path, c.Warnings = path, warnings
 	return c, nil

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -217,6 +218,27 @@ func TestInvalidTexts(t *testing.T) {
 		if err == nil || err.Error() != tc.want {
 			t.Errorf("%s: got %v, want %s", tc.name, err, tc.want)
 		}
+	}
+}
+
+// TestManyErrorsAreCounted holds that a file of another kind does not bury its first error.
+func TestManyErrorsAreCounted(t *testing.T) {
+	const many = 60_000
+	var text strings.Builder
+	for i := range many {
+		fmt.Fprintf(&text, "k%d = 1\n", i)
+	}
+	_, err := parse("t.toml", []byte(text.String()), false)
+	lines := strings.Split(fmt.Sprint(err), "\n")
+	if want := fmt.Sprintf("t.toml:101: and %d further errors", many-100); len(lines) != 101 || lines[100] != want || lines[99] != "t.toml:100: k99 is not a key here" {
+		t.Errorf("got %d lines, the last %q, want 101 and %q", len(lines), lines[len(lines)-1], want)
+	}
+	if _, err = parse("t.toml", []byte(strings.Join(strings.SplitAfter(text.String(), "\n")[:101], "")), false); !strings.HasSuffix(fmt.Sprint(err), "t.toml:101: and 1 further error") {
+		t.Errorf("got %v, want the last error counted", err)
+	}
+	c := load(t, "banner = '"+strings.Repeat("{x}", 1000)+"'\nack = '"+strings.Repeat("{y}", 333)+"'\n")
+	if len(c.Warnings) > 101 {
+		t.Errorf("got %d warnings, want 101 at most", len(c.Warnings))
 	}
 }
 

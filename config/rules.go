@@ -13,13 +13,8 @@ type Rules struct {
 	Allow, Deny []netip.Prefix
 }
 
-const (
-	// maxRules is the size of the largest file in bytes, enough for some 800,000 rules.
-	maxRules = 16 << 20
-	// maxRuleFaults bounds the errors that are reported: a file that is none of rules has one a
-	// line.
-	maxRuleFaults = 20
-)
+// maxRules is the size of the largest file in bytes, enough for some 800,000 rules.
+const maxRules = 16 << 20
 
 // LoadRules reads a file of rules: lines of "allow" or "deny" followed by networks or addresses,
 // with comments after #. Its errors are those of Load. It blocks on nothing but the disk.
@@ -37,15 +32,22 @@ func LoadRules(path string) (Rules, error) {
 
 func parseRules(path, text string) (r Rules, faults Faults) {
 	side := map[netip.Prefix]string{} // "allow" or "deny", by prefix
+	more, first := 0, 0               // errors that are not shown, and the line of the first
 	for i, line := range strings.Split(text, "\n") {
 		line, _, _ = strings.Cut(line, "#") // without its comment
 		fields := strings.Fields(line)
 		for _, fault := range r.add(fields, side) {
-			if len(faults) == maxRuleFaults {
-				return r, append(faults, Fault{path, i + 1, "further errors are not shown"})
+			if len(faults) < maxFaults {
+				faults = append(faults, Fault{path, i + 1, fault})
+				continue
 			}
-			faults = append(faults, Fault{path, i + 1, fault})
+			if more++; more == 1 {
+				first = i + 1
+			}
 		}
+	}
+	if more > 0 {
+		faults = append(faults, further(path, first, more, "errors"))
 	}
 	return r, faults
 }
