@@ -68,6 +68,7 @@ func executable(path string, at place) bool {
 	case info.Mode()&0o111 == 0:
 		return fault("nobody may execute", "a program, or chmod +x")
 	}
+	warnOfScript(path, at)
 	return true
 }
 

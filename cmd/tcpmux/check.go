@@ -7,20 +7,22 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"tcpmux/config"
 )
 
-func checkCommand(stdout, stderr io.Writer) *cobra.Command {
+func checkCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	var path string
 	var quiet bool
 	cmd := &cobra.Command{
-		Use:   "check [--config FILE | FILE]",
+		Use:   "check [--config FILE | FILE | -]",
 		Short: "Tell every fault of a configuration at once",
 		Long: `check reads a configuration as the daemon would.
 
 Every fault is told on standard error, one a line, with its file, line, key and value and what is allowed; the exit status
-is then 78. A file without a fault is printed as it will be in effect, with every default filled in, unless --quiet is given.
+is then 78. Of more than 100 the others are counted. The file - is standard input. A file without a fault is printed as it will be in effect, with every default filled in, unless --quiet is given.
 
-A program that a listener runs (exec) and its user (exec_user) must be there. Whether that user may execute it is found out by the
+A program that a listener runs (exec) and its user (exec_user) must be there; a script without its interpreter is warned of. Whether that user may execute it is found out by the
 daemon when it starts or reloads: it may be allowed less than you.
 
 Warnings are about what is allowed and most likely a mistake, such as a record file in a directory that there is not, or a key
@@ -28,7 +30,8 @@ that has no effect beside the others; they change nothing about the exit status.
 $LOGS_DIRECTORY or the working directory, as by the daemon: under systemd that is /var/log/tcpmux.`,
 		Example: `  tcpmux check                              # /etc/tcpmux.toml
   tcpmux check new.toml && sudo install -m 0644 new.toml /etc/tcpmux.toml
-  tcpmux check new.toml > effective.toml    # with every default filled in`,
+  tcpmux check new.toml > effective.toml    # with every default filled in
+  ssh host cat /etc/tcpmux.toml | tcpmux check -q -`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 && cmd.Flags().Changed("config") {
 				return fmt.Errorf("argument %q beside --config, want one file", args[0])
@@ -43,7 +46,11 @@ $LOGS_DIRECTORY or the working directory, as by the daemon: under systemd that i
 			if quiet {
 				stdout = nil
 			}
-			return check(path, asked, stdout, stderr)
+			cfg, err := loadOrRead(stdin, path, asked, stderr)
+			if err != nil {
+				return err
+			}
+			return check(cfg, path, stdout, stderr)
 		},
 	}
 	configFlag(cmd, &path)
@@ -51,12 +58,18 @@ $LOGS_DIRECTORY or the working directory, as by the daemon: under systemd that i
 	return cmd
 }
 
-// check prints the configuration at path as it would be in effect; a nil stdout wants nothing but faults and warnings.
-func check(path string, asked bool, stdout, stderr io.Writer) error {
-	cfg, err := load(path, asked, stderr)
-	if err != nil {
-		return err
+// loadOrRead is load, and reads standard input where path is "-".
+func loadOrRead(stdin io.Reader, path string, asked bool, stderr io.Writer) (config.Config, error) {
+	if path != "-" {
+		return load(path, asked, stderr)
 	}
+	cfg, err := config.Read(stdin, "<stdin>")
+	tellWarnings(cfg, stderr)
+	return cfg, err
+}
+
+// check prints cfg, the configuration at path, as it would be in effect; a nil stdout wants nothing but warnings.
+func check(cfg config.Config, path string, stdout, stderr io.Writer) error {
 	for _, w := range append(fileWarnings(cfg), unitWarnings(cfg)...) {
 		fmt.Fprintf(stderr, "warning: %s\n", w)
 	}

@@ -34,8 +34,12 @@ func loadBy(read func(path string) (config.Config, error), path string, asked bo
 	if !asked && errors.Is(err, fs.ErrNotExist) {
 		cfg, err = config.Default(), nil
 	}
+	tellWarnings(cfg, stderr)
+	return cfg, err
+}
+
+func tellWarnings(cfg config.Config, stderr io.Writer) {
 	for _, w := range cfg.Warnings {
 		fmt.Fprintf(stderr, "warning: %s\n", w)
 	}
-	return cfg, err
 }

@@ -189,10 +189,41 @@ func TestCheckedConfigurationIsAConfiguration(t *testing.T) {
 	}
 }
 
+func TestCheckReadsStandardInput(t *testing.T) {
+	for _, c := range []struct {
+		name, stdin    string
+		args           []string
+		status         int
+		stdout, stderr string // parts; "" is empty
+	}{
+		{"good", "backlog = 7\n", []string{"-"}, 0, "backlog = 7\n", ""},
+		{"nothing", "", []string{"-"}, 0, "backlog = 4096\n", ""},
+		{"by --config", "backlog = 7\n", []string{"--config", "-"}, 0, "backlog = 7\n", ""},
+		{"with a warning", "idle_timeout = \"500ms\"\n", []string{"-q", "-"}, 0, "", "warning: <stdin>:1: idle_timeout"},
+		{"bad", "\nbacklog = -1\n", []string{"-"}, 78, "", "<stdin>:2: backlog is -1, want 1 or more\n"},
+		{"too long", strings.Repeat("#", 1<<20+1), []string{"-"}, 78, "", `read configuration "<stdin>": longer than 1MiB`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cmd := program(t, append([]string{"check"}, c.args...)...)
+			cmd.Stdin = strings.NewReader(c.stdin)
+			status, stdout, stderr := outcome(t, cmd)
+			if status != c.status {
+				t.Errorf("status: got %d, want %d", status, c.status)
+			}
+			holds(t, "stdout", stdout, c.stdout)
+			holds(t, "stderr", stderr, c.stderr)
+		})
+	}
+}
+
 func TestDefaultsHoldWithoutTheDefaultFile(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	path := filepath.Join(t.TempDir(), "tcpmux.toml")
-	if err := check(path, false, &stdout, &stderr); err != nil {
+	cfg, err := loadOrRead(nil, path, false, &stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := check(cfg, path, &stdout, &stderr); err != nil {
 		t.Fatal(err)
 	}
 	holds(t, "stdout", stdout.String(), `address = "127.0.0.1:12345"`)
