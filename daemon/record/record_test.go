@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"tcpmux/internal/fuzzing"
@@ -95,6 +96,24 @@ func TestEscaped(t *testing.T) {
 	} {
 		if got := string(appendEscaped(nil, []byte(c.in))); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// TestWhichCharactersAreEscaped holds both formats, for every character that there is, to lists of Unicode's own: control characters
+// (general category Cc), line and paragraph separators (Zl, Zp) and bidirectional controls (property Bidi_Control).
+func TestWhichCharactersAreEscaped(t *testing.T) {
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if r == '"' || r == '\\' || !utf8.ValidRune(r) { // these have escapes of their own
+			continue
+		}
+		raw := string(r)
+		want := unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+		if got := string(appendEscaped(nil, []byte(raw))); (got != raw) != want {
+			t.Errorf("%U in text: got %q, want it escaped: %v", r, got, want)
+		}
+		if got := string(appendBytes(nil, "data", []byte(raw))); (got != `,"data":"`+raw+`"`) != want {
+			t.Errorf("%U in json: got %q, want it escaped: %v", r, got, want)
 		}
 	}
 }

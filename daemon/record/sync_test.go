@@ -116,6 +116,9 @@ func TestOneSyncServesAllWhoWait(t *testing.T) {
 	s := NewSink(f, untroubled(t))
 	var served atomic.Int32
 	var done sync.WaitGroup
+	open := sync.OnceFunc(func() { close(gate) })
+	defer done.Wait()
+	defer open() // before it is waited, however the test ends
 	give := func(i int) {
 		done.Go(func() {
 			if err := s.give(fmt.Appendf(nil, "%02d\n", i)); err != nil {
@@ -125,19 +128,28 @@ func TestOneSyncServesAllWhoWait(t *testing.T) {
 		})
 	}
 	give(0)
-	<-begun
+	select {
+	case <-begun:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing is synced for the first one")
+	}
 	for i := range 99 {
 		give(i + 1)
 	}
-	for gathered := 0; gathered < 99*3; {
-		s.mu.Lock()
-		gathered = len(s.gather)
-		s.mu.Unlock()
+	for gathered, late := 0, time.Now().Add(20*time.Second); gathered < 99*3; {
+		if time.Now().After(late) {
+			t.Fatalf("got %d bytes gathered while the first ones are synced, want %d", gathered, 99*3)
+		}
+		if s.mu.TryLock() {
+			gathered = len(s.gather)
+			s.mu.Unlock()
+		}
+		time.Sleep(time.Millisecond)
 	}
 	if n := served.Load(); n != 0 {
 		t.Errorf("%d were served before their lines were on disk", n)
 	}
-	close(gate)
+	open()
 	done.Wait()
 	if got := d.count("sync 1"); got != 2 {
 		t.Errorf("got %d fdatasyncs for 100 clients, want 2: one, then one for all that had gathered", got)
@@ -509,4 +521,92 @@ func TestMinFreeIsLoweredUnderAWriter(t *testing.T) {
 	write(t, f, line)
 	undo()
 	write(t, f, line)
+}
+
+// TestABackupIsOnDiskCompressedBeforeItGoes holds the order of a compression, in which a loss of power at any moment leaves the one
+// or the other: the bytes are on disk before they get the name, and the name before the file that they are of goes.
+func TestABackupIsOnDiskCompressedBeforeItGoes(t *testing.T) {
+	d := newFaulty()
+	r := rule{path: filepath.Join(t.TempDir(), "r.log"), compress: true, disk: d}
+	b := Backup{Of: r.path, At: time.Unix(1700000000, 0)}
+	plain, packed := b.Path(), b.Path()+packedSuffix
+	if err := os.WriteFile(plain, []byte("a line\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	synced, named := false, false
+	d.step = func(what string) error {
+		_, err := os.Lstat(plain)
+		if err != nil {
+			t.Errorf("%s: the file is gone already", what)
+		}
+		switch what {
+		case "write":
+			synced = false
+		case "sync":
+			synced = true
+		case "rename":
+			if !synced {
+				t.Error("it gets the name before its bytes are on disk")
+			}
+		case "sync dir":
+			_, err := os.Lstat(packed)
+			named = err == nil
+		}
+		return nil
+	}
+	if err := r.apply(func() bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	if !named {
+		t.Error("the file went before the name of the compressed one was on disk")
+	}
+	d.step = nil
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(r.path), "*")); !slices.Equal(left, []string{packed}) {
+		t.Errorf("got %q, want %q", left, packed)
+	}
+	if got := d.survives(packed); len(got) == 0 || got != read(t, packed) {
+		t.Errorf("got %q on disk, want all that was compressed", got)
+	}
+}
+
+// TestACompressionThatFailsLosesNothing fails each single step of one, and then has it tried again.
+func TestACompressionThatFailsLosesNothing(t *testing.T) {
+	for fails := 1; ; fails++ {
+		d := newFaulty()
+		r := rule{path: filepath.Join(t.TempDir(), "r.log"), compress: true, disk: d}
+		plain := Backup{Of: r.path, At: time.Unix(1700000000, 0)}.Path()
+		if err := os.WriteFile(plain, []byte("a line\n"), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		step, failed := 0, ""
+		d.step = func(what string) error {
+			if step++; step == fails {
+				failed = what
+				return unix.ENOSPC
+			}
+			return nil
+		}
+		err := r.apply(func() bool { return false })
+		if (err != nil) != (failed != "") {
+			t.Errorf("%q failed: got %v, want an error in that case only", failed, err)
+		}
+		if _, serr := os.Lstat(plain); err != nil && serr != nil {
+			t.Errorf("%q failed: the file went: %v", failed, serr)
+		}
+		if err := r.apply(func() bool { return false }); err != nil {
+			t.Errorf("%q failed: got %v the next time", failed, err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(filepath.Dir(r.path), "*")); !slices.Equal(left, []string{plain + packedSuffix}) {
+			t.Errorf("%q failed: got %q, want the compressed one alone", failed, left)
+		}
+		if err := os.WriteFile(r.path, nil, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := whole(t, r.path), "a line\n"; got != want {
+			t.Errorf("%q failed: got %q, want %q", failed, got, want)
+		}
+		if failed == "" {
+			return
+		}
+	}
 }
