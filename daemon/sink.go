@@ -53,10 +53,10 @@ func recordOptions(cfg config.Config, t *troubles) (record.FileOptions, error) {
 }
 
 // FilePath is where the daemon has a file that the configuration names: a relative path is below $LOGS_DIRECTORY (systemd.exec(5)),
-// without that below the working directory.
+// without that below the working directory. Elements such as ".." are resolved by their names alone.
 func FilePath(path string) string {
 	if filepath.IsAbs(path) {
-		return path
+		return filepath.Clean(path)
 	}
 	dir, _, _ := strings.Cut(os.Getenv("LOGS_DIRECTORY"), ":")
 	return filepath.Join(dir, path)

@@ -43,6 +43,23 @@ func fill(t *testing.T, dir string) (name string) {
 	return name
 }
 
+// TestFilePath holds where a file is, whoever asks: "tcpmux check" has it from there, and the daemon opens what it returns.
+func TestFilePath(t *testing.T) {
+	for _, c := range []struct{ logs, path, want string }{
+		{"", "r.log", "r.log"},
+		{"", "./a/../r.log", "r.log"},
+		{"/var/log/tcpmux:/other", "r.log", "/var/log/tcpmux/r.log"},
+		{"/var/log/tcpmux", "../r.log", "/var/log/r.log"},
+		{"/var/log/tcpmux", "/none/../r.log", "/r.log"},
+		{"/var/log/tcpmux", "//a//r.log", "/a/r.log"},
+	} {
+		t.Setenv("LOGS_DIRECTORY", c.logs)
+		if got := FilePath(c.path); got != c.want {
+			t.Errorf("%q below %q: got %q, want %q", c.path, c.logs, got, c.want)
+		}
+	}
+}
+
 // TestAFullDiskLosesNothingAndClosesNobody fills the disk under clients that talk on, twice.
 func TestAFullDiskLosesNothingAndClosesNobody(t *testing.T) {
 	const clients, messages, troubles = 8, 400, 2
