@@ -4,8 +4,10 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 const shipped = "../packaging/tcpmux.toml"
@@ -22,7 +24,9 @@ func TestShippedFileIsTheDefault(t *testing.T) {
 	}
 }
 
-func TestShippedFileShowsEveryKeyWithAComment(t *testing.T) {
+// TestShippedFileDescribesEveryKey holds that the comment above each key is prose, and then the range
+// of its row.
+func TestShippedFileDescribesEveryKey(t *testing.T) {
 	text, err := os.ReadFile(shipped)
 	if err != nil {
 		t.Fatal(err)
@@ -37,10 +41,26 @@ func TestShippedFileShowsEveryKeyWithAComment(t *testing.T) {
 		if k.Table != "" {
 			path = keyPath(keyPath("", k.Table), k.Name)
 		}
-		if line := shown[path]; line < 2 || !strings.HasPrefix(lines[line-2], "# ") {
-			t.Errorf("%s: got line %d, want one with a comment above it", k.Path(), line)
+		got := commentAbove(lines, shown[path])
+		if prose, ok := strings.CutSuffix(got, " "+k.Range()); !ok || prose == "" {
+			t.Errorf("%s: got comment %q, want prose and then %q", k.Path(), got, k.Range())
 		}
 	}
+	for i, line := range lines {
+		if utf8.RuneCountInString(line) > 100 {
+			t.Errorf("line %d: got %d columns, want at most 100", i+1, utf8.RuneCountInString(line))
+		}
+	}
+}
+
+// commentAbove returns the comment that ends above a line, which counts from 1; "" without one.
+func commentAbove(lines []string, line int) string {
+	var comment []string
+	for i := line - 2; i >= 0 && strings.HasPrefix(lines[i], "# "); i-- {
+		comment = append(comment, strings.TrimSpace(lines[i][1:]))
+	}
+	slices.Reverse(comment)
+	return strings.Join(comment, " ")
 }
 
 // exampleLine is a line of the example, which is used by removing the #.

@@ -62,7 +62,7 @@ func TestConfigurationKnowsThePlaceholders(t *testing.T) {
 		t.Fatalf("got %q, %v, want one warning", cfg.Warnings, err)
 	}
 	var known []string
-	_, list, _ := strings.Cut(cfg.Warnings[0], "only ")
+	_, list, _ := strings.Cut(cfg.Warnings[0], "the placeholders are ")
 	for _, m := range regexp.MustCompile(`\{(\w+)\}`).FindAllStringSubmatch(list, -1) {
 		known = append(known, m[1])
 	}

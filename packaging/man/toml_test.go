@@ -1,7 +1,6 @@
 package main
 
 import (
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,93 +9,102 @@ import (
 	"tcpmux/config"
 )
 
-// key is a key with its default as it stands in a file, such as `clients = 10000`.
-type key struct{ table, name, value string }
-
-var (
-	pairForm  = regexp.MustCompile(`^([a-z_.]+) = (.+)$`)
-	tableForm = regexp.MustCompile(`^\[([a-z]+)\]$`)
-)
-
-// keys reads the pairs of a text, one a line, below their tables; all that is no pair is passed over.
-func keys(text string) map[key]bool {
-	list, table := map[key]bool{}, ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
-		if m := tableForm.FindStringSubmatch(line); m != nil {
-			table = m[1]
-		} else if m := pairForm.FindStringSubmatch(line); m != nil {
-			list[key{table, m[1], m[2]}] = true
-		}
-	}
-	return list
-}
-
-// pageKeys are those of tcpmux.toml(5), before its examples.
-func pageKeys(t *testing.T) map[key]bool {
+// sections returns the sections of tcpmux.toml(5) that describe keys, by name.
+func sections(t *testing.T) map[string]string {
 	t.Helper()
-	page, _, _ := strings.Cut(read(t, "tcpmux.toml.5"), ".SH EXAMPLES")
-	page = regexp.MustCompile(`(?m)^\.SS "(.*)"$`).ReplaceAllString(page, "$1")
-	return keys(unroff.Replace(page))
+	_, text, found := strings.Cut(read(t, "tcpmux.toml.5"), "\n.SH KEYS\n")
+	if !found {
+		t.Fatal("got no section KEYS")
+	}
+	text, _, _ = strings.Cut(text, "\n.SH ")
+	byName := map[string]string{}
+	for _, section := range strings.Split("\n"+text, "\n.SS ")[1:] {
+		name, body, _ := strings.Cut(section, "\n")
+		byName[strings.Trim(name, `"`)] = body + "\n"
+	}
+	return byName
 }
 
-func TestPageFileAndDefaultsAgree(t *testing.T) {
-	var b strings.Builder
-	if err := config.Default().WriteTOML(&b); err != nil {
-		t.Fatal(err)
+// entryForm is how the description of a key begins: its name, its summary, and then prose.
+var entryForm = regexp.MustCompile(`(?m)^\.TP\n\.B ([a-z_.]+)\n(.*)\n\.IP\n[^.\n]`)
+
+// entries returns the first line of each key's description in a section, as it reads.
+func entries(section string) map[string]string {
+	summaries := map[string]string{}
+	for _, m := range entryForm.FindAllStringSubmatch(section, -1) {
+		summaries[m[1]] = unroff.Replace(m[2])
 	}
-	want := keys(b.String())
-	if len(want) < 18 {
-		t.Fatalf("got %d defaults, want all", len(want))
-	}
-	for _, c := range []struct {
-		name string
-		got  map[key]bool
-	}{
-		{"tcpmux.toml(5)", pageKeys(t)},
-		{"the shipped tcpmux.toml", keys(read(t, "../tcpmux.toml"))},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			for k := range c.got {
-				if !want[k] {
-					t.Errorf("got [%s] %s = %s, which is no default", k.table, k.name, k.value)
-				}
-			}
-			for k := range want {
-				if !c.got[k] {
-					t.Errorf("got no [%s] %s = %s, want it", k.table, k.name, k.value)
-				}
-			}
-		})
-	}
+	return summaries
 }
 
-// The keys of a [[listener]] are named on the page too.
-func TestPageNamesTheKeysOfAListener(t *testing.T) {
-	cfg := config.Default()
-	cfg.Listeners = append(cfg.Listeners, config.Default().Listeners[0])
-	cfg.Listeners[1].Name = "other"
-	var b strings.Builder
-	if err := cfg.WriteTOML(&b); err != nil {
-		t.Fatal(err)
+// TestEveryKeyIsDescribed holds that each key has an entry in the section of its table, which begins
+// with the summary of its row, and that no other entry exists.
+func TestEveryKeyIsDescribed(t *testing.T) {
+	const top, listener = "Top level", "[[listener]]"
+	want := map[string]map[string]string{}
+	add := func(section, name, summary string) {
+		if want[section] == nil {
+			want[section] = map[string]string{}
+		}
+		want[section][name] = summary
 	}
-	_, listener, _ := strings.Cut(b.String(), "[[listener]]\n")
-	_, section, _ := strings.Cut(read(t, "tcpmux.toml.5"), `.SS "[[listener]]"`)
-	section, _, _ = strings.Cut(section, ".SH ")
-	names := map[string]bool{}
-	for line := range strings.Lines(section) {
-		if terms, ok := strings.CutPrefix(line, ".B"); ok {
-			for _, f := range strings.FieldsFunc(strings.TrimPrefix(terms, "R"), func(r rune) bool { return strings.ContainsRune(" \",\n", r) }) {
-				names[f] = true
+	for _, k := range config.Keys() {
+		switch {
+		case k.Top && k.Table == "":
+			add(top, k.Name, k.Summary())
+		case k.Top:
+			add("["+k.Table+"]", k.Name, k.Summary())
+		default:
+			add(listener, k.Path(), k.Summary())
+		}
+	}
+	all := sections(t)
+	for name, body := range all {
+		got := entries(body)
+		for key, summary := range want[name] {
+			if got[key] != summary {
+				t.Errorf("%s, %s: got %q, want an entry that begins with %q", name, key, got[key], summary)
+			}
+		}
+		for key := range got {
+			if want[name][key] == "" {
+				t.Errorf("%s, %s: got an entry, want none: there is no such key", name, key)
 			}
 		}
 	}
-	want := map[string]bool{}
-	for k := range keys(listener) {
-		want[k.name] = true
+	if len(all) != len(want) {
+		t.Errorf("got %d sections with keys, want %d", len(all), len(want))
 	}
-	got := slices.Sorted(maps.Keys(names))
-	if w := slices.Sorted(maps.Keys(want)); !slices.Equal(got, w) {
-		t.Errorf("got %q, want %q", got, w)
+}
+
+// TestInheritedKeysAreListed holds that the section about [[listener]] lists every key that may stand
+// there besides those it describes, and says where its value comes from.
+func TestInheritedKeysAreListed(t *testing.T) {
+	want := map[string][]string{}
+	for _, k := range config.Keys() {
+		switch {
+		case !k.Top || !k.Listener:
+		case k.Inherited && k.Table == "":
+			want["Inherited from the top level"] = append(want["Inherited from the top level"], k.Path())
+		case k.Inherited:
+			want["Inherited from ["+k.Table+"]"] = append(want["Inherited from ["+k.Table+"]"], k.Path())
+		default:
+			want["In addition to ["+k.Table+"]"] = append(want["In addition to ["+k.Table+"]"], k.Path())
+		}
+	}
+	body := sections(t)["[[listener]]"]
+	for term, keys := range want {
+		_, list, _ := strings.Cut(body, "\n.TP\n"+term+"\n")
+		var got []string
+		for line := range strings.Lines(list) {
+			names, ok := strings.CutPrefix(line, ".BR ")
+			if !ok {
+				break
+			}
+			got = append(got, strings.FieldsFunc(names, func(r rune) bool { return strings.ContainsRune("\" ,\n", r) })...)
+		}
+		if !slices.Equal(got, keys) {
+			t.Errorf("%s: got %q, want %q", term, got, keys)
+		}
 	}
 }
