@@ -200,7 +200,7 @@ func TestCheckReadsStandardInput(t *testing.T) {
 		{"nothing", "", []string{"-"}, 0, "backlog = 4096\n", ""},
 		{"by --config", "backlog = 7\n", []string{"--config", "-"}, 0, "backlog = 7\n", ""},
 		{"with a warning", "idle_timeout = \"500ms\"\n", []string{"-q", "-"}, 0, "", "warning: <stdin>:1: idle_timeout"},
-		{"bad", "\nbacklog = -1\n", []string{"-"}, 78, "", "<stdin>:2: backlog is -1, want 1 or more\n"},
+		{"bad", "\nbacklog = -1\n", []string{"-"}, 78, "", "<stdin>:2: backlog is -1, want a whole number from 1 to 1000000\n"},
 		{"too long", strings.Repeat("#", 1<<20+1), []string{"-"}, 78, "", `read configuration "<stdin>": longer than 1MiB`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
