@@ -33,7 +33,7 @@ Exit status: 0 done, 1 ran and failed, 64 usage, 78 configuration.`,
 	root.SetErr(stderr)
 	root.SetVersionTemplate("tcpmux {{.Version}}\n")
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(runCommand(stderr), checkCommand(stdin, stdout, stderr), connectCommand(stdin, stdout), benchCommand(stdout, stderr),
+	root.AddCommand(runCommand(stderr), checkCommand(stdin, stdout, stderr), connectCommand(stdin, stdout), benchCommand(),
 		verifyCommand(stdin, stdout, stderr), catCommand(stdin, stdout, stderr), portsCommand(stderr), reloadCommand())
 	refuseUnknownShells(root)
 	return root

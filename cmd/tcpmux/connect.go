@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpmux/cmd/internal/cli"
 	"tcpmux/cmd/tcpmux/client"
 )
 
@@ -18,7 +19,7 @@ func connectCommand(stdin, stdout *os.File) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "connect [HOST:PORT | HOST PORT]",
 		Short: "Talk to a server, by hand or in a pipe",
-		Long: `connect talks to a TCP server, by default the one at ` + client.DefaultAddress + `.
+		Long: `connect talks to a TCP server, by default the one at ` + cli.DefaultAddress + `.
 
 At a terminal it shows what the server says as it comes, in a form that can do nothing to the terminal: control characters
 and bytes that are no UTF-8 are written \xNN or \uNNNN, a backslash \\. Lines can be edited and are sent with a newline; the
@@ -41,7 +42,7 @@ Exit status: 0 when the talk ended in order, 1 when it could not connect or the 
 			if o.Timeout < 0 {
 				return fmt.Errorf("--timeout is %v, want 0s or more", o.Timeout)
 			}
-			o.Address, err = client.Address(args)
+			o.Address, err = cli.Address(args)
 			return err
 		},
 		RunE:              func(cmd *cobra.Command, _ []string) error { return connect(cmd.Context(), o) },

@@ -10,7 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tcpmux/cmd/tcpmux/progress"
+	"tcpmux/cmd/internal/cli"
+	"tcpmux/cmd/internal/progress"
 	"tcpmux/cmd/tcpmux/records"
 )
 
@@ -110,13 +111,13 @@ func (w endingWriter) Write(b []byte) (int, error) {
 // bar has progress shown on stderr if it is a terminal, until wipe is called, which may be done twice. What is to be told
 // meanwhile goes to out.
 func (f *verifyFlags) bar(p *progress.Progress, files *records.Files, stdout, stderr *os.File) (out io.Writer, wipe func()) {
-	columns, ok := terminalColumns(stderr)
+	columns, ok := cli.Columns(stderr)
 	if !ok {
 		return stdout, func() {}
 	}
 	p.Phase("verify", files.Size(), megabytes)
 	files.Progress = p.Add
-	stop, stopped := p.Bar(stderr, columns, os.Getenv("NO_COLOR") == ""), false
+	stop, stopped := p.Bar(stderr, columns, cli.Colour()), false
 	wipe = func() {
 		if !stopped {
 			stopped = true

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"tcpmux/cmd/internal/cli"
 )
 
 // dial connects to any of address's addresses, IPv4 and IPv6 side by side (RFC 6555). TCP keepalive is on, so that a server
@@ -35,7 +37,7 @@ func hint(address string) string {
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return "is the server running there, and on this port?"
 	}
-	if address == DefaultAddress || address == net.JoinHostPort("localhost", port) && strings.HasSuffix(DefaultAddress, ":"+port) {
+	if address == cli.DefaultAddress || address == net.JoinHostPort("localhost", port) && strings.HasSuffix(cli.DefaultAddress, ":"+port) {
 		return "is the server running? (systemctl start tcpmux.socket)"
 	}
 	return "is the server running, and on this port?"

@@ -6,41 +6,9 @@ import (
 	"net"
 	"testing"
 	"time"
-)
 
-func TestAddress(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		args []string
-		want string
-		err  string
-	}{
-		{"nothing", nil, "127.0.0.1:12345", ""},
-		{"host and port", []string{"example.org:7000"}, "example.org:7000", ""},
-		{"only a port", []string{":7000"}, "localhost:7000", ""},
-		{"like nc", []string{"10.0.0.1", "7000"}, "10.0.0.1:7000", ""},
-		{"IPv6", []string{"[::1]:7000"}, "[::1]:7000", ""},
-		{"IPv6 like nc", []string{"::1", "7000"}, "[::1]:7000", ""},
-		{"IPv6 in brackets like nc", []string{"[::1]", "7000"}, "[::1]:7000", ""},
-		{"no host like nc", []string{"", "7000"}, "localhost:7000", ""},
-		{"no port", []string{"example.org"}, "", `address "example.org": want HOST:PORT`},
-		{"bare IPv6", []string{"::1"}, "", `address "::1": want HOST:PORT`},
-		{"empty", []string{""}, "", `address "": want HOST:PORT`},
-		{"port too large", []string{"a:65536"}, "", `port "65536": want 1 to 65535`},
-		{"port zero", []string{"a:0"}, "", `port "0": want 1 to 65535`},
-		{"port missing", []string{"a:"}, "", `port "": want 1 to 65535`},
-		{"port is no service", []string{"a", "no such"}, "", `port "no such": want 1 to 65535`},
-		{"too many", []string{"a", "b", "c"}, "", "3 arguments"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := Address(c.args)
-			if got != c.want {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-			check(t, err, c.err)
-		})
-	}
-}
+	"tcpmux/cmd/internal/cli"
+)
 
 // unused returns an address of 127.0.0.1 where nobody listens.
 func unused(t *testing.T) string {
@@ -79,7 +47,7 @@ func TestDialErrors(t *testing.T) {
 func TestHint(t *testing.T) {
 	const ours, here, there = "is the server running? (systemctl start tcpmux.socket)", "is the server running, and on this port?", "is the server running there, and on this port?"
 	for address, want := range map[string]string{
-		DefaultAddress: ours, "localhost:12345": ours, "localhost:1": here, "[::1]:1": here, "[::1]:12345": here, "127.0.0.9:1": here,
+		cli.DefaultAddress: ours, "localhost:12345": ours, "localhost:1": here, "[::1]:1": here, "[::1]:12345": here, "127.0.0.9:1": here,
 		"10.0.0.1:12345": there, "10.0.0.1:1": there, "example.org:1": there,
 	} {
 		if got := hint(address); got != want {

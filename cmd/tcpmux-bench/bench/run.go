@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"tcpmux/cmd/tcpmux/progress"
+	"tcpmux/cmd/internal/progress"
 )
 
 // run is one measurement under way.

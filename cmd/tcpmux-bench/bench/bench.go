@@ -9,7 +9,7 @@ import (
 	"context"
 	"time"
 
-	"tcpmux/cmd/tcpmux/progress"
+	"tcpmux/cmd/internal/progress"
 )
 
 // Why a run ended.

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"tcpmux/cmd/tcpmux/progress"
+	"tcpmux/cmd/internal/progress"
 )
 
 // desk is a server of known behaviour.

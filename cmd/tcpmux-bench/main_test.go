@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -11,19 +12,54 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"tcpmux/cmd/internal/clitest"
 )
+
+// built is the program under test; the daemon that it compares lies next to it.
+var built string
+
+func TestMain(m *testing.M) { os.Exit(buildAndTest(m)) }
+
+func buildAndTest(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "tcpmux")
+	if err == nil {
+		defer func() { _ = os.RemoveAll(dir) }()
+		if built, err = clitest.Build(dir, "."); err == nil {
+			_, err = clitest.Build(dir, "../tcpmux")
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	return clitest.Program(t, built, args...)
+}
+
+func atTerminal(t *testing.T, args ...string) *clitest.Terminal {
+	t.Helper()
+	return clitest.Start(t, program(t, args...))
+}
+
+// hold reads until the client closes.
+func hold(conn *net.TCPConn) { _, _ = io.Copy(io.Discard, conn) }
 
 // greeter is a server that greets, and reads until the client closes.
 func greeter(t *testing.T) string {
 	t.Helper()
-	return listen(t, func(conn *net.TCPConn) {
+	return clitest.Listen(t, func(conn *net.TCPConn) {
 		_, _ = conn.Write([]byte("Welcome connect!\n"))
 		hold(conn)
 	})
 }
 
 func TestBenchExitStatus(t *testing.T) {
-	server, nobody := greeter(t), refused(t)
+	server, nobody := greeter(t), clitest.Refused(t)
 	for _, c := range []struct {
 		name           string
 		args           []string
@@ -32,10 +68,10 @@ func TestBenchExitStatus(t *testing.T) {
 	}{
 		{"visits", []string{"--count", "20", server}, 0, "20 in ", ""},
 		{"host and port", append([]string{"--count", "20"}, strings.Split(server, ":")...), 0, "errors    none\n", ""},
-		{"refused", []string{"--count", "20", nobody}, 1, "errors    refused 20\n", `tcpmux: bench "` + nobody + `": 20 visits failed: refused 20; is the server running?` + "\n"},
+		{"refused", []string{"--count", "20", nobody}, 1, "errors    refused 20\n", `tcpmux-bench: bench "` + nobody + `": 20 visits failed: refused 20; is the server running?` + "\n"},
 		{"another greeting", []string{"--count", "5", "--expect", "Hello", server}, 1, "wrong greeting 5\n", "5 visits failed"},
-		{"another machine", []string{"192.0.2.1:9"}, 64, "", `tcpmux: "192.0.2.1:9" is 192.0.2.1: bench puts a load on this machine only; --allow-remote`},
-		{"no such workload", []string{"--workload", "party"}, 64, "", `workload "party", want one of visits, idle, lines, volume, trickle; see "tcpmux help bench"`},
+		{"another machine", []string{"192.0.2.1:9"}, 64, "", `tcpmux-bench: "192.0.2.1:9" is 192.0.2.1: bench puts a load on this machine only; --allow-remote`},
+		{"no such workload", []string{"--workload", "party"}, 64, "", `workload "party", want one of visits, idle, lines, volume, trickle; see "tcpmux-bench --help"`},
 		{"too many clients", []string{"--clients", "100001", "--count", "-1"}, 64, "", `--clients is 100001, want 1 to 100000; --count is -1, want 1 to 100000000; see`},
 		{"no clients", []string{"--clients", "0"}, 64, "", `--clients is 0, want more than that`},
 		{"no time", []string{"--duration", "0s"}, 64, "", `--duration is 0s, want more than that`},
@@ -47,20 +83,20 @@ func TestBenchExitStatus(t *testing.T) {
 		{"no port", []string{"a"}, 64, "", `address "a": want HOST:PORT`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			status, stdout, stderr := outcome(t, program(t, append([]string{"bench"}, c.args...)...))
+			status, stdout, stderr := clitest.Outcome(t, program(t, c.args...))
 			if status != c.status {
 				t.Errorf("status: got %d, want %d", status, c.status)
 			}
-			holds(t, "stdout", stdout, c.stdout)
-			holds(t, "stderr", stderr, c.stderr)
+			clitest.Contains(t, "stdout", stdout, c.stdout)
+			clitest.Contains(t, "stderr", stderr, c.stderr)
 		})
 	}
 }
 
 func TestBenchTellsHowToGetDescriptors(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n 200; exec "$0" bench --clients 1000 `+refused(t), built)
-	status, stdout, stderr := outcome(t, cmd)
-	const want = `tcpmux: 1000 clients need 1064 descriptors and the limit is 200: use --clients 136, or raise it as root with "ulimit -Hn 1064"` + "\n"
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n 200; exec "$0" --clients 1000 `+clitest.Refused(t), built)
+	status, stdout, stderr := clitest.Outcome(t, cmd)
+	const want = `tcpmux-bench: 1000 clients need 1064 descriptors and the limit is 200: use --clients 136, or raise it as root with "ulimit -Hn 1064"` + "\n"
 	if status != 1 || stdout != "" || stderr != want {
 		t.Errorf("got status %d, %q and %q, want 1, nothing and %q", status, stdout, stderr, want)
 	}
@@ -68,7 +104,7 @@ func TestBenchTellsHowToGetDescriptors(t *testing.T) {
 
 func TestBenchFormats(t *testing.T) {
 	server := greeter(t)
-	_, stdout, _ := outcome(t, program(t, "bench", "--json", "--workload", "lines", "--clients", "3", "--count", "7", server))
+	_, stdout, _ := clitest.Outcome(t, program(t, "--json", "--workload", "lines", "--clients", "3", "--count", "7", server))
 	var r struct {
 		Done int
 		Unit string
@@ -76,7 +112,7 @@ func TestBenchFormats(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil || r.Done != 21 || r.Unit != "lines" {
 		t.Errorf("got %q (%v), want 21 lines", stdout, err)
 	}
-	_, stdout, _ = outcome(t, program(t, "bench", "--csv", "--count", "7", server))
+	_, stdout, _ = clitest.Outcome(t, program(t, "--csv", "--count", "7", server))
 	if rows, err := csv.NewReader(strings.NewReader(stdout)).ReadAll(); err != nil || len(rows) != 2 || rows[1][0] != "visits" {
 		t.Errorf("got %q (%v), want a header and a row of visits", stdout, err)
 	}
@@ -93,41 +129,41 @@ func TestBenchBarAtATerminal(t *testing.T) {
 			name, value, _ := strings.Cut(c.env, "=")
 			t.Setenv(name, value)
 			t.Setenv("TERM", "xterm")
-			x := atTerminal(t, "bench", "--workload", "idle", "--clients", "5", "--duration", "500ms", server)
-			got := x.see("hold [")
-			got += x.see("%")
-			got += x.see("\r\x1b[Kidle: ") // it is wiped away before the table
+			x := atTerminal(t, "--workload", "idle", "--clients", "5", "--duration", "500ms", server)
+			got := x.See("hold [")
+			got += x.See("%")
+			got += x.See("\r\x1b[Kidle: ") // it is wiped away before the table
 			if strings.Contains(got, green) != c.colour {
 				t.Errorf("got %q, want colour: %v", got, c.colour)
 			}
-			x.see("errors")
-			x.ends(0)
+			x.See("errors")
+			x.Ends(0)
 		})
 	}
 	t.Run("dumb", func(t *testing.T) {
 		t.Setenv("TERM", "dumb")
-		x := atTerminal(t, "bench", "--workload", "idle", "--clients", "5", "--duration", "200ms", server)
-		if got := x.see("idle: "); strings.ContainsAny(got, "\x1b[") {
+		x := atTerminal(t, "--workload", "idle", "--clients", "5", "--duration", "200ms", server)
+		if got := x.See("idle: "); strings.ContainsAny(got, "\x1b[") {
 			t.Errorf("got %q, want no bar", got)
 		}
-		x.ends(0)
+		x.Ends(0)
 	})
 }
 
 func TestBenchInterruptedPrintsWhatItMeasured(t *testing.T) {
 	server := greeter(t)
 	for key, status := range map[string]int{"\x03": 130, "": 143} {
-		x := atTerminal(t, "bench", "--count", "100000000", "--duration", "1h", server)
-		x.see("/s")
+		x := atTerminal(t, "--count", "100000000", "--duration", "1h", server)
+		x.See("/s")
 		if key != "" {
-			x.key(key)
+			x.Key(key)
 		} else {
-			_ = x.cmd.Process.Signal(syscall.SIGTERM)
+			_ = x.Cmd.Process.Signal(syscall.SIGTERM)
 		}
-		x.see("(interrupted)")
-		x.see("errors    none")
-		x.see("most")
-		x.ends(status)
+		x.See("(interrupted)")
+		x.See("errors    none")
+		x.See("most")
+		x.Ends(status)
 	}
 }
 
@@ -144,8 +180,8 @@ func TestBenchCompares(t *testing.T) {
 		{"without the reference programs", []string{"--count", "20", "--runs", "1", "--reference", tmp}, []string{"tcpmux goroutine"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			args := append([]string{"bench", "--compare", "--json", "--clients", "4", "--reference", "../../contrib/reference", "--plot", plot}, c.args...)
-			status, stdout, stderr := outcome(t, program(t, args...))
+			args := append([]string{"--compare", "--json", "--clients", "4", "--reference", "../../contrib/reference", "--plot", plot}, c.args...)
+			status, stdout, stderr := clitest.Outcome(t, program(t, args...))
 			if status != 0 || stderr != "" {
 				t.Fatalf("got status %d and %q, want 0 and nothing", status, stderr)
 			}
@@ -181,11 +217,11 @@ func TestBenchCompares(t *testing.T) {
 func TestBenchComparesUntilInterrupted(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
-	x := atTerminal(t, "bench", "--compare", "--count", "100000000", "--duration", "1h", "--reference", tmp)
-	x.see("1/3 tcpmux goroutine: visits")
-	x.key("\x03")
-	x.see("interrupted")
-	x.ends(130)
+	x := atTerminal(t, "--compare", "--count", "100000000", "--duration", "1h", "--reference", tmp)
+	x.See("1/3 tcpmux goroutine: visits")
+	x.Key("\x03")
+	x.See("interrupted")
+	x.Ends(130)
 	nothingLeft(t, tmp)
 }
 

@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"tcpmux/cmd/tcpmux/progress"
+	"tcpmux/cmd/internal/progress"
 )
 
 // CompareOptions say what is compared: Options, but for the address, hold for every server.
