@@ -10,6 +10,7 @@ GO       ?= go
 TOOLS := $(CURDIR)/build/tools
 # See daemon/signals: without it a signal can end the daemon while it starts.
 ENTRY := -E tcpmux/daemon/signals.entry
+LINK   = -s -w -X tcpmux/cmd/internal/cli.version=$(VERSION)
 
 # Of the machine that the package is for: "make deb GOARCH=arm64" and "GOARCH=arm64 make deb" are the same.
 export GOARCH ?= $(shell $(GO) env GOARCH)
@@ -23,8 +24,9 @@ export VERSION
 help: ## what each target does
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
-build: ## build/tcpmux, one static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) $(ENTRY)' -o build/tcpmux ./cmd/tcpmux
+build: ## build/tcpmux and build/tcpmux-bench, static binaries
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LINK) $(ENTRY)' -o build/tcpmux ./cmd/tcpmux
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LINK)' -o build/tcpmux-bench ./cmd/tcpmux-bench
 
 run: build ## serve on 127.0.0.1:12345 and show the records as they come; Ctrl-C ends it
 	@packaging/run build/tcpmux
@@ -49,12 +51,15 @@ vuln: $(TOOLS)/govulncheck ## known vulnerabilities in what tcpmux calls
 docs: ## build/docs: manual pages and shell completions
 	packaging/docs $(VERSION)
 
-deb: build docs $(TOOLS)/nfpm ## build/tcpmux_VERSION_ARCH.deb
+deb: build docs $(TOOLS)/nfpm ## build/tcpmux_VERSION_ARCH.deb and build/tcpmux-bench_VERSION_ARCH.deb
 	gzip -9n <packaging/changelog >build/changelog.gz
+	sed 's/^tcpmux (/tcpmux-bench (/' packaging/changelog | gzip -9n >build/changelog-bench.gz
 	$(TOOLS)/nfpm package --config packaging/nfpm.yaml --packager deb --target build
+	$(TOOLS)/nfpm package --config packaging/nfpm-bench.yaml --packager deb --target build
 
-rpm: build docs $(TOOLS)/nfpm ## build/tcpmux-VERSION-1.ARCH.rpm, from the same recipe
+rpm: build docs $(TOOLS)/nfpm ## build/tcpmux-VERSION-1.ARCH.rpm and tcpmux-bench's, from the same recipes
 	$(TOOLS)/nfpm package --config packaging/nfpm.yaml --packager rpm --target build
+	$(TOOLS)/nfpm package --config packaging/nfpm-bench.yaml --packager rpm --target build
 
 cross: ## build/cross: packages for arm64, armhf and i386, and what can be tried of them here
 	packaging/cross
@@ -62,7 +67,7 @@ cross: ## build/cross: packages for arm64, armhf and i386, and what can be tried
 # What is installed and tried in the suites: this version, an older one, and one that can be crashed.
 e2e-parts:
 	rm -rf build/e2e && mkdir -p build/e2e
-	$(MAKE) deb VERSION=0.0.1 && mv build/tcpmux_0.0.1_$(ARCH).deb build/e2e/old.deb
+	$(MAKE) deb VERSION=0.0.1 && mv build/tcpmux_0.0.1_$(ARCH).deb build/e2e/old.deb && rm build/tcpmux-bench_0.0.1_*.deb
 	$(MAKE) deb && cp build/tcpmux_$(VERSION)_$(ARCH).deb build/e2e/new.deb
 	CGO_ENABLED=0 $(GO) build -tags crashtest -ldflags '$(ENTRY)' -o build/e2e/crashing ./cmd/tcpmux
 

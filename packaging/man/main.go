@@ -1,6 +1,6 @@
-// Command man makes the manual pages of the commands from what they say of themselves: man TCPMUX DIR VERSION. It runs the
-// program TCPMUX for its help and writes tcpmux.1, and tcpmux-COMMAND.1 for each command, into DIR. So pages and help cannot
-// differ. What help has no place for stands beside this file in NAME.tail, in roff, and is added as it is.
+// Command man makes the manual pages of a program from its help: man PROGRAM DIR VERSION. It runs PROGRAM for its help and writes
+// NAME.1, and NAME-COMMAND.1 for each of its commands, into DIR, so that pages and help cannot differ. Text that has no place in the
+// help is in NAME.tail next to this file, in roff, and is appended as it is.
 //
 // The date of the pages is that of $SOURCE_DATE_EPOCH.
 package main
@@ -18,13 +18,19 @@ import (
 
 func main() {
 	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: man TCPMUX DIR VERSION")
+		fmt.Fprintln(os.Stderr, "usage: man PROGRAM DIR VERSION")
 		os.Exit(64)
 	}
 	if err := pages(os.Args[1], os.Args[2], os.Args[3], "packaging/man"); err != nil {
 		fmt.Fprintf(os.Stderr, "man: %v\n", err)
 		os.Exit(1)
 	}
+}
+
+// shorts are the lines of the NAME sections of the programs.
+var shorts = map[string]string{
+	"tcpmux":       "TCP front desk that greets clients and records what they send",
+	"tcpmux-bench": "put many clients on a TCP server at once and measure it",
 }
 
 // pages writes all pages into dir, which it makes. The tails are in the directory tails.
@@ -40,19 +46,24 @@ func pages(program, dir, version, tails string) error {
 	if err != nil {
 		return err
 	}
-	p := page{name: "tcpmux", short: "TCP front desk that greets clients and records what they send", help: top, date: date, version: version}
+	name := filepath.Base(program)
+	short, ok := shorts[name]
+	if !ok {
+		return fmt.Errorf("program %q has no line for its NAME section", name)
+	}
+	p := page{name: name, short: short, help: top, date: date, version: version}
 	if err := p.write(dir, tails); err != nil {
 		return err
 	}
 	for _, c := range top.commands {
 		if c.term == "help" {
-			continue // tcpmux(1) says what it does
+			continue // the page of the program says what it does
 		}
 		h, err := helpOf(program, c.term)
 		if err != nil {
 			return err
 		}
-		p := page{name: "tcpmux-" + c.term, short: uncapital(c.text), help: h, date: date, version: version}
+		p := page{name: name + "-" + c.term, short: uncapital(c.text), help: h, date: date, version: version}
 		if err := p.write(dir, tails); err != nil {
 			return err
 		}
@@ -62,7 +73,7 @@ func pages(program, dir, version, tails string) error {
 
 // helpOf runs the program for the help of a command.
 func helpOf(program string, command ...string) (help, error) {
-	out, err := exec.Command(program, append([]string{"help"}, command...)...).Output()
+	out, err := exec.Command(program, append(command, "--help")...).Output()
 	if err != nil {
 		return help{}, fmt.Errorf("help of %q: %w", command, err)
 	}

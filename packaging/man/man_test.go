@@ -9,19 +9,22 @@ import (
 	"testing"
 )
 
-// built returns the program's help pages as files below a directory.
-func built(t *testing.T) (program, dir string) {
+// built builds both programs and writes their pages into the directory that it returns.
+func built(t *testing.T) (programs []string, dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	program = filepath.Join(dir, "tcpmux")
-	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/tcpmux").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
 	t.Setenv("SOURCE_DATE_EPOCH", "86400")
-	if err := pages(program, dir, "1.2.3", "."); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"tcpmux", "tcpmux-bench"} {
+		program := filepath.Join(dir, name)
+		if out, err := exec.Command("go", "build", "-o", program, "../../cmd/"+name).CombinedOutput(); err != nil {
+			t.Fatalf("go build: %v\n%s", err, out)
+		}
+		if err := pages(program, dir, "1.2.3", "."); err != nil {
+			t.Fatal(err)
+		}
+		programs = append(programs, program)
 	}
-	return program, dir
+	return programs, dir
 }
 
 // unroff undoes what escape and the pages by hand do.
@@ -39,39 +42,45 @@ func read(t *testing.T, path string) string {
 var option = regexp.MustCompile(`(?m)^ +(?:-\w, )?(--[\w-]+)`)
 
 func TestEveryCommandHasAPageWithItsOptions(t *testing.T) {
-	program, dir := built(t)
-	top, err := helpOf(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(top.commands) < 4 {
-		t.Errorf("got commands %v, want at least run, check, connect and help", top.commands)
-	}
-	commands := append([]item{{term: ""}}, top.commands...)
-	for _, c := range commands {
-		if c.term == "help" {
-			continue
-		}
-		args, name := []string{"help"}, "tcpmux"
-		if c.term != "" {
-			args, name = append(args, c.term), name+"-"+c.term
-		}
-		page := unroff.Replace(read(t, filepath.Join(dir, name+".1")))
-		help, err := exec.Command(program, args...).Output()
+	programs, dir := built(t)
+	for _, program := range programs {
+		top, err := helpOf(program)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasPrefix(page, ".TH "+strings.ToUpper(name)+" 1 1970-01-02 \"tcpmux 1.2.3\"") {
-			t.Errorf("%s: got %q, want its title", name, strings.SplitN(page, "\n", 2)[0])
+		if filepath.Base(program) == "tcpmux" && len(top.commands) < 4 {
+			t.Errorf("got commands %v, want at least run, check, connect and help", top.commands)
 		}
-		options := option.FindAllStringSubmatch(string(help), -1)
-		if len(options) == 0 {
-			t.Errorf("%s: got no option in its help, want some", name)
-		}
-		for _, o := range options {
-			if !strings.Contains(page, o[1]) {
-				t.Errorf("%s: got no %s in its page, want one", name, o[1])
+		for _, c := range append([]item{{term: ""}}, top.commands...) {
+			if c.term != "help" {
+				hasItsOptions(t, program, c.term, dir)
 			}
+		}
+	}
+}
+
+// hasItsOptions compares the page of a program's command with its help. The command "" is the program itself.
+func hasItsOptions(t *testing.T, program, command, dir string) {
+	t.Helper()
+	args, name := []string{"--help"}, filepath.Base(program)
+	if command != "" {
+		args, name = []string{command, "--help"}, name+"-"+command
+	}
+	page := unroff.Replace(read(t, filepath.Join(dir, name+".1")))
+	help, err := exec.Command(program, args...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(page, ".TH "+strings.ToUpper(name)+" 1 1970-01-02 \"tcpmux 1.2.3\"") {
+		t.Errorf("%s: got %q, want its title", name, strings.SplitN(page, "\n", 2)[0])
+	}
+	options := option.FindAllStringSubmatch(string(help), -1)
+	if len(options) == 0 {
+		t.Errorf("%s: got no option in its help, want some", name)
+	}
+	for _, o := range options {
+		if !strings.Contains(page, o[1]) {
+			t.Errorf("%s: got no %s in its page, want one", name, o[1])
 		}
 	}
 }
