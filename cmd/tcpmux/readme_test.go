@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"tcpmux/cmd/internal/clitest"
 	"tcpmux/config"
 )
 
@@ -23,8 +24,8 @@ func readme(t *testing.T) string {
 }
 
 func TestReadmeNamesCommandsAndFlagsThatThereAre(t *testing.T) {
-	calls := regexp.MustCompile(`tcpmux (run|check|connect|bench|verify|cat|help)\b([^#\n`+"`"+`]*)`).FindAllStringSubmatch(readme(t), -1)
-	if len(calls) < 8 {
+	calls := regexp.MustCompile(`tcpmux (run|check|connect|verify|cat|help)\b([^#\n`+"`"+`]*)`).FindAllStringSubmatch(readme(t), -1)
+	if len(calls) < 5 {
 		t.Fatalf("got %d commands, want all", len(calls))
 	}
 	for _, c := range calls {
@@ -40,6 +41,24 @@ func TestReadmeNamesCommandsAndFlagsThatThereAre(t *testing.T) {
 			if !strings.Contains(help, flag+" ") {
 				t.Errorf("%q: got no %s in its help", c[0], flag)
 			}
+		}
+	}
+}
+
+func TestReadmeNamesFlagsOfTheLoadGenerator(t *testing.T) {
+	program, err := clitest.Build(t.TempDir(), "../tcpmux-bench")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, help, _ := outcome(t, clitest.Program(t, program, "--help"))
+	calls := regexp.MustCompile(`tcpmux-bench([^#\n`+"`"+`]*)`).FindAllString(readme(t), -1)
+	flags := regexp.MustCompile(`--[a-z-]+`).FindAllString(strings.Join(calls, " "), -1)
+	if len(flags) < 3 {
+		t.Fatalf("got %q, want the flags of a few examples", flags)
+	}
+	for _, flag := range flags {
+		if !strings.Contains(help, flag+" ") {
+			t.Errorf("got no %s in the help of tcpmux-bench", flag)
 		}
 	}
 }
@@ -100,7 +119,7 @@ func TestReadmeNamesFilesThatThereAre(t *testing.T) {
 	_, layout, _ := strings.Cut(readme(t), "## How it is laid out\n\n")
 	layout, _, _ = strings.Cut(layout, "\n\n")
 	above := "" // what stands at the beginning of a line is below the root, anything else below that
-	dirs := regexp.MustCompile(`(?m)(^    )?\b((?:[a-z0-9]+/)+)`).FindAllStringSubmatch(layout, -1)
+	dirs := regexp.MustCompile(`(?m)(^    )?\b((?:[a-z0-9-]+/)+)`).FindAllStringSubmatch(layout, -1)
 	if len(dirs) < 15 {
 		t.Fatalf("got %d directories, want all", len(dirs))
 	}

@@ -1,4 +1,4 @@
-// Package bench is the crowd of "tcpmux bench": many clients at once against any TCP server that greets, or that does not. It
+// Package bench is the crowd of "tcpmux-bench": many clients at once against any TCP server that greets, or that does not. It
 // promises that a run ends, by count, by time or with its context; that what it measured until then is told, also when it was
 // cut short; and that it talks to this machine only unless it is told otherwise.
 //

@@ -26,6 +26,8 @@ func PlotFormat(path string) (format string, err error) {
 const (
 	plotWidth  = 1100
 	plotHeight = 420
+	labelSize  = 10 // of names and scales, in points
+	nameGap    = 16
 )
 
 // Plot draws c: to the left the rates, to the right the latencies. format is what PlotFormat returned.
@@ -60,9 +62,12 @@ func chart(title string, names []string, values [][]float64, legend []string) ch
 	o.Title.FontStyle.FontSize = 13
 	o.Legend = charts.LegendOption{SeriesNames: legend, Show: charts.Ptr(len(legend) > 0), Offset: charts.OffsetRight}
 	o.CategoryAxis.Labels = names
+	o.CategoryAxis.LabelFontStyle.FontSize = labelSize
+	// A viewer that has not the font of the SVG may take a wider one: leave room between the names and the axis.
+	o.CategoryAxis.LabelOffset = charts.OffsetInt{Left: -nameGap}
 	o.ValueFormatter = figure
-	o.ValueAxis = []charts.ValueAxisOption{{Min: charts.Ptr(0.0), LabelCount: 4}}
-	o.Padding = charts.NewBox(10, 10, 60, 10)
+	o.ValueAxis = []charts.ValueAxisOption{{Min: charts.Ptr(0.0), LabelCount: 3, LabelFontStyle: charts.NewFontStyleWithSize(labelSize)}}
+	o.Padding = charts.NewBox(10+nameGap, 10, 60, 10)
 	for i := range o.SeriesList {
 		o.SeriesList[i].Label = charts.SeriesLabel{Show: charts.Ptr(true), ValueFormatter: figure}
 	}
