@@ -10,5 +10,5 @@ import (
 )
 
 func main() {
-	os.Exit(cli.Execute(context.Background(), command(os.Stdin, os.Stdout, os.Stderr), os.Args[1:], os.Stderr))
+	os.Exit(cli.Execute(context.Background(), command(os.Stdin, os.Stdout, os.Stderr), os.Args[1:], os.Stderr, cli.Hooks{}))
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"tcpmux/cmd/internal/clitest"
 )
 
 // activated is the daemon as systemd starts it: with descriptors from 3 on, and their names.
@@ -98,7 +100,7 @@ func TestSocketsForSomebodyElseAreNotOurs(t *testing.T) {
 	d := converse(t, cmd, cmd.StderrPipe)
 	d.hear("msg=ready ")
 	d.stops(dir)
-	holds(t, "log", d.seen, "a wrapper has to start tcpmux by exec\" LISTEN_PID=1 pid="+strconv.Itoa(cmd.Process.Pid))
+	clitest.Contains(t, "log", d.seen, "a wrapper has to start tcpmux by exec\" LISTEN_PID=1 pid="+strconv.Itoa(cmd.Process.Pid))
 	if !strings.Contains(d.seen, "inherited=false") {
 		t.Errorf("log: got %q, want a socket of its own", d.seen)
 	}
@@ -133,7 +135,7 @@ func TestExitStatusOfTheDaemon(t *testing.T) {
 		{"no place for records", program(t, "run", "--config", settings(t, "/proc/nosuch", "127.0.0.1:0", "", "")), 1, []string{`"/proc/nosuch/records.log"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			status, stdout, stderr := outcome(t, c.cmd)
+			status, stdout, stderr := clitest.Outcome(t, c.cmd)
 			if status != c.status || stdout != "" {
 				t.Errorf("got status %d and %q, want %d and nothing", status, stdout, c.status)
 			}
@@ -162,7 +164,7 @@ func TestSystemdSocketActivate(t *testing.T) {
 	if err != nil {
 		lacks(t, err.Error(), "apt-get install systemd")
 	}
-	dir, address := t.TempDir(), refused(t)
+	dir, address := t.TempDir(), clitest.Refused(t)
 	cmd := exec.CommandContext(t.Context(), activate, "--listen="+address, "--fdname=tcpmux",
 		built, "run", "--config", settings(t, dir, "127.0.0.1:1", "", ""))
 	d := converse(t, cmd, cmd.StderrPipe)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"tcpmux/cmd/internal/cli"
 	"tcpmux/cmd/tcpmux/client"
 	"tcpmux/cmd/tcpmux/records"
 )
@@ -119,5 +120,5 @@ func (f *catFlags) cat(ctx context.Context, files *records.Files, stdout, stderr
 	if errors.Is(err, records.ErrFaults) {
 		return fmt.Errorf("cat: %w; \"tcpmux verify\" tells more", err)
 	}
-	return outputError(err)
+	return cli.OutputError(err)
 }

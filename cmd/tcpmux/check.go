@@ -1,10 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"syscall"
+
+	"tcpmux/cmd/internal/cli"
 
 	"github.com/spf13/cobra"
 
@@ -36,7 +36,7 @@ $LOGS_DIRECTORY or the working directory, as by the daemon: under systemd that i
 			if len(args) > 0 && cmd.Flags().Changed("config") {
 				return fmt.Errorf("argument %q beside --config, want one file", args[0])
 			}
-			return atMost(1)(cmd, args)
+			return cli.AtMost(1)(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -79,12 +79,5 @@ func check(cfg config.Config, path string, stdout, stderr io.Writer) error {
 	if cfg.Path == "" {
 		fmt.Fprintf(stderr, "%s: there is no such file; these are the built-in defaults\n", path)
 	}
-	return outputError(cfg.WriteTOML(stdout))
-}
-
-func outputError(err error) error {
-	if errors.Is(err, syscall.EPIPE) {
-		return errOutputGone
-	}
-	return err
+	return cli.OutputError(cfg.WriteTOML(stdout))
 }

@@ -36,7 +36,7 @@ Exit status: 0 when the talk ended in order, 1 when it could not connect or the 
   tcpmux connect ::1 12345
   echo "temperature 21.5" | tcpmux connect`,
 		Args: func(cmd *cobra.Command, args []string) (err error) {
-			if err := atMost(2)(cmd, args); err != nil {
+			if err := cli.AtMost(2)(cmd, args); err != nil {
 				return err
 			}
 			if o.Timeout < 0 {
@@ -74,12 +74,12 @@ func (t *timeout) Set(s string) error {
 
 // connect talks until the talk or the process is to end.
 func connect(ctx context.Context, o client.Options) error {
-	patient := func(os.Signal) {} // the first one ends the talk at once
-	ctx, stop := untilSignal(ctx, patient, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	patient := func(syscall.Signal) {} // the first one ends the talk at once
+	ctx, stop := cli.UntilSignal(ctx, cli.Ended, patient, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	err := client.Run(ctx, o)
 	if errors.Is(err, client.ErrInterrupt) {
-		return signalError{syscall.SIGINT} // what Ctrl-C means wherever the terminal is not in raw mode
+		return cli.SignalError{Signal: syscall.SIGINT} // what Ctrl-C means wherever the terminal is not in raw mode
 	}
 	return err
 }

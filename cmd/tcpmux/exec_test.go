@@ -5,6 +5,9 @@ import (
 	"os"
 	"regexp"
 	"testing"
+
+	"tcpmux/cmd/internal/cli"
+	"tcpmux/cmd/internal/clitest"
 )
 
 // TestProgramsInheritNothing of the daemon, nor of whoever started it: no descriptor, no variable, no signal that is ignored.
@@ -32,10 +35,10 @@ func TestProgramsInheritNothing(t *testing.T) {
 
 func TestADaemonWhoseProgramCannotRunDoesNotStart(t *testing.T) {
 	path := settings(t, t.TempDir(), "127.0.0.1:0", `exec = ["/no/such/program"]`, "")
-	status, _, stderr := outcome(t, program(t, "run", "--config", path))
-	if status != statusConfig {
-		t.Errorf("status: got %d, want %d", status, statusConfig)
+	status, _, stderr := clitest.Outcome(t, program(t, "run", "--config", path))
+	if status != cli.StatusConfig {
+		t.Errorf("status: got %d, want %d", status, cli.StatusConfig)
 	}
-	holds(t, "stderr", stderr, `listener "tcpmux"`)
-	holds(t, "stderr", stderr, `exec "/no/such/program": no such file or directory`)
+	clitest.Contains(t, "stderr", stderr, `listener "tcpmux"`)
+	clitest.Contains(t, "stderr", stderr, `exec "/no/such/program": no such file or directory`)
 }

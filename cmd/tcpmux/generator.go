@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"tcpmux/cmd/internal/cli"
 	"tcpmux/cmd/tcpmux/generator"
 	"tcpmux/config"
 )
@@ -25,10 +26,10 @@ func generate(args []string, stderr io.Writer) int {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
-		return statusUsage
+		return cli.StatusUsage
 	case flags.NArg() != 3:
 		fmt.Fprintf(stderr, "usage: %s [--config FILE] NORMAL-DIR EARLY-DIR LATE-DIR\n", generatorName)
-		return statusUsage
+		return cli.StatusUsage
 	}
 	err := generator.Run(*path, flags.Arg(0), config.HasIPv6())
 	if err == nil {
@@ -44,7 +45,7 @@ func generate(args []string, stderr io.Writer) int {
 			_ = generator.TellLater(*path, flags.Arg(0)) // nobody hears of its failing either
 		}
 	}
-	return statusFailed
+	return cli.StatusFailed
 }
 
 // tell says what went wrong to the journal when systemd is the caller, else to standard error. $SYSTEMD_SCOPE is systemd 251's.

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tcpmux/cmd/internal/clitest"
 )
 
 // asGenerator is the program under its other name.
@@ -13,7 +15,7 @@ func asGenerator(t *testing.T, args ...string) (status int, stdout, stderr strin
 	cmd := program(t, args...)
 	cmd.Args[0] = "/usr/lib/systemd/system-generators/tcpmux-generator"
 	cmd.Env = []string{"PATH=/usr/bin:/bin"} // as systemd has it, but for $SYSTEMD_SCOPE: nothing of a test goes to the journal
-	return outcome(t, cmd)
+	return clitest.Outcome(t, cmd)
 }
 
 func TestGenerator(t *testing.T) {
@@ -47,7 +49,7 @@ func TestGenerator(t *testing.T) {
 				t.Fatalf("stderr: got %q, want %d lines", stderr, len(c.stderr))
 			}
 			for i, want := range c.stderr {
-				holds(t, "stderr", lines[i], want)
+				clitest.Contains(t, "stderr", lines[i], want)
 			}
 			_, err := os.Stat(filepath.Join(dir, "tcpmux.socket.d/50-tcpmux.conf"))
 			if made := err == nil; made != c.made {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tcpmux/cmd/internal/clitest"
 )
 
 // dialogue is a running program: what is written to it, and what it says on one of its outputs.
@@ -119,7 +121,7 @@ func TestConnectTalksToTheReferenceServers(t *testing.T) {
 		{"server_coroutine.py", true},
 	} {
 		t.Run(c.server, func(t *testing.T) {
-			address := refused(t)
+			address := clitest.Refused(t)
 			_, port, _ := net.SplitHostPort(address)
 			server := reference(t, c.server, port)
 			server.hear("Waiting link...")
@@ -142,17 +144,17 @@ func TestConnectTalksToTheReferenceServers(t *testing.T) {
 }
 
 func TestConnectTalksToTheReferenceServersAtATerminal(t *testing.T) {
-	address := refused(t)
+	address := clitest.Refused(t)
 	_, port, _ := net.SplitHostPort(address)
 	server := reference(t, "server_thread.py", port)
 	server.hear("Waiting link...")
 	x := atTerminal(t, "connect", address)
-	x.see("Welcome connect!")
-	x.key("typed\r")
+	x.See("Welcome connect!")
+	x.Key("typed\r")
 	server.hear(": typed\n")
-	x.key("\x04")
-	x.see("connection closed by " + address)
-	x.ends(0)
+	x.Key("\x04")
+	x.See("connection closed by " + address)
+	x.Ends(0)
 }
 
 // daemonAt starts the daemon on a free port, with a record file in dir.
@@ -205,7 +207,7 @@ func TestConnectTalksToTheDaemon(t *testing.T) {
 	}
 	records := daemon.stops(dir)
 	for _, want := range []string{": one\n", ": two\n", ` [eof]: \x00last` + "\n"} {
-		holds(t, "records", records, want)
+		clitest.Contains(t, "records", records, want)
 	}
 }
 

@@ -13,8 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpmux/cmd/internal/cli"
 	"tcpmux/daemon"
 	"tcpmux/daemon/signals"
+	"tcpmux/daemon/systemd"
 )
 
 func main() {
@@ -39,25 +41,16 @@ func main() {
 	os.Exit(minding(func() int { return run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr) }))
 }
 
-// run is the whole program but for the process around it: it returns the exit status.
+// run is the program without the process around it. It returns the exit status.
 func run(ctx context.Context, args []string, stdin, stdout, stderr *os.File) int {
-	root := command(stdin, stdout, stderr)
-	root.SetArgs(append([]string{}, args...)) // never nil: cobra would take os.Args
-	started := false
-	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
-		started = true
+	start := func(cmd *cobra.Command) {
 		if cmd.Name() != "run" { // it has to ask for its signals first
 			signals.Deliver()
 		}
 	}
-	help := root.HelpFunc()
-	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
-		signals.Deliver()
-		help(cmd, args)
-	})
-	cmd, err := root.ExecuteContextC(ctx)
-	if err != nil && !started {
-		err = &usageError{err} // cobra's complaints have no type of their own
+	status := cli.Execute(ctx, command(stdin, stdout, stderr), args, stderr, cli.Hooks{Start: start, Explain: explain})
+	if status == cli.StatusUsage && systemd.Waiting() { // systemd would drop the clients after this one
+		return cli.StatusFailed
 	}
-	return report(stderr, cmd.CommandPath(), err)
+	return status
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,11 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
+	"tcpmux/cmd/internal/clitest"
 	"tcpmux/daemon/signals"
 )
 
@@ -25,79 +23,24 @@ func TestMain(m *testing.M) { os.Exit(buildAndTest(m)) }
 
 func buildAndTest(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "tcpmux")
+	if err == nil {
+		defer func() { _ = os.RemoveAll(dir) }()
+		built, err = clitest.Build(dir, ".", "-E "+signals.Entry)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	built = filepath.Join(dir, "tcpmux")
-	build := exec.Command("go", "build", "-ldflags", "-X main.version=1.2.3 -E "+signals.Entry, "-o", built, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is packaged
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}
 	return m.Run()
 }
 
 // patience is how long anything is waited for that must come; only a failing test waits that long.
-const patience = 20 * time.Second
+const patience = clitest.Patience
 
 // program starts the program, to be killed with the test. Its standard input is empty.
 func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), built, args...)
-	cmd.WaitDelay = patience
-	return cmd
-}
-
-// outcome runs cmd to its end.
-func outcome(t *testing.T, cmd *exec.Cmd) (status int, stdout, stderr string) {
-	t.Helper()
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
-		t.Fatal(err)
-	}
-	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
-}
-
-// listen serves every connection on a free port of 127.0.0.1.
-func listen(t *testing.T, serve func(*net.TCPConn)) (address string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var serving sync.WaitGroup
-	t.Cleanup(func() {
-		_ = ln.Close()
-		serving.Wait()
-	})
-	serving.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() {
-				defer conn.Close()
-				serve(conn.(*net.TCPConn))
-			})
-		}
-	})
-	return ln.Addr().String()
-}
-
-// refused returns an address where nobody listens.
-func refused(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return clitest.Program(t, built, args...)
 }
 
 // write makes a file of the test's own.
@@ -114,7 +57,7 @@ func TestExitStatus(t *testing.T) {
 	good, bad := write(t, "good.toml", "backlog = 7\n"), write(t, "bad.toml", "backlog = -1\nmodell = \"x\"\n")
 	warned := write(t, "warned.toml", "idle_timeout = \"500ms\"\n")
 	both := write(t, "both.toml", "idle_timeout = \"500ms\"\nbacklog = -1\n")
-	nobody := refused(t)
+	nobody := clitest.Refused(t)
 	for _, c := range []struct {
 		name           string
 		args           []string
@@ -152,12 +95,12 @@ func TestExitStatus(t *testing.T) {
 		{"refused", []string{"connect", nobody}, 1, "", `tcpmux: connect "` + nobody + `": connection refused; is the server running, and on this port?` + "\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			status, stdout, stderr := outcome(t, program(t, c.args...))
+			status, stdout, stderr := clitest.Outcome(t, program(t, c.args...))
 			if status != c.status {
 				t.Errorf("status: got %d, want %d", status, c.status)
 			}
-			holds(t, "stdout", stdout, c.stdout)
-			holds(t, "stderr", stderr, c.stderr)
+			clitest.Contains(t, "stdout", stdout, c.stdout)
+			clitest.Contains(t, "stderr", stderr, c.stderr)
 			if c.status == 64 && strings.Count(stderr, "\n") != 1 {
 				t.Errorf("stderr: got %q, want one line", stderr)
 			}
@@ -165,25 +108,17 @@ func TestExitStatus(t *testing.T) {
 	}
 }
 
-// holds compares got with a part of it, where "" is only part of nothing.
-func holds(t *testing.T, what, got, part string) {
-	t.Helper()
-	if (got == "") != (part == "") || !strings.Contains(got, part) {
-		t.Errorf("%s: got %q, want %q in it", what, got, part)
-	}
-}
-
 func TestCheckTellsEveryFault(t *testing.T) {
 	bad := write(t, "bad.toml", "backlog = -1\nmodell = \"x\"\n")
-	_, _, stderr := outcome(t, program(t, "check", bad))
+	_, _, stderr := clitest.Outcome(t, program(t, "check", bad))
 	if lines := strings.Split(strings.TrimSpace(stderr), "\n"); len(lines) != 2 || !strings.HasPrefix(lines[1], bad+":2: modell ") {
 		t.Errorf("got %q, want a line for each of 2 faults", stderr)
 	}
 }
 
 func TestCheckedConfigurationIsAConfiguration(t *testing.T) {
-	_, first, _ := outcome(t, program(t, "check", write(t, "a.toml", "banner = \"\\u001b\"\n")))
-	status, second, _ := outcome(t, program(t, "check", write(t, "b.toml", first)))
+	_, first, _ := clitest.Outcome(t, program(t, "check", write(t, "a.toml", "banner = \"\\u001b\"\n")))
+	status, second, _ := clitest.Outcome(t, program(t, "check", write(t, "b.toml", first)))
 	if status != 0 || first != second || first == "" {
 		t.Errorf("checking what check printed: got status %d and\n%s\nwant\n%s", status, second, first)
 	}
@@ -206,12 +141,12 @@ func TestCheckReadsStandardInput(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			cmd := program(t, append([]string{"check"}, c.args...)...)
 			cmd.Stdin = strings.NewReader(c.stdin)
-			status, stdout, stderr := outcome(t, cmd)
+			status, stdout, stderr := clitest.Outcome(t, cmd)
 			if status != c.status {
 				t.Errorf("status: got %d, want %d", status, c.status)
 			}
-			holds(t, "stdout", stdout, c.stdout)
-			holds(t, "stderr", stderr, c.stderr)
+			clitest.Contains(t, "stdout", stdout, c.stdout)
+			clitest.Contains(t, "stderr", stderr, c.stderr)
 		})
 	}
 }
@@ -226,13 +161,13 @@ func TestDefaultsHoldWithoutTheDefaultFile(t *testing.T) {
 	if err := check(cfg, path, &stdout, &stderr); err != nil {
 		t.Fatal(err)
 	}
-	holds(t, "stdout", stdout.String(), `address = "127.0.0.1:12345"`)
-	holds(t, "stderr", stderr.String(), path+": there is no such file; these are the built-in defaults\n")
+	clitest.Contains(t, "stdout", stdout.String(), `address = "127.0.0.1:12345"`)
+	clitest.Contains(t, "stderr", stderr.String(), path+": there is no such file; these are the built-in defaults\n")
 }
 
 func TestHelpShowsExamples(t *testing.T) {
 	for _, args := range [][]string{{"help"}, {"--help"}, {"help", "run"}, {"run", "--help"}, {"help", "check"}, {"help", "connect"}, {"connect", "-h"}} {
-		status, stdout, stderr := outcome(t, program(t, args...))
+		status, stdout, stderr := clitest.Outcome(t, program(t, args...))
 		if status != 0 || stderr != "" || !strings.Contains(stdout, "Examples:\n  tcpmux ") {
 			t.Errorf("%q: got status %d, %q and %q, want 0, examples, nothing", args, status, stdout, stderr)
 		}
@@ -246,7 +181,7 @@ func TestOutputGoneIsQuiet(t *testing.T) {
 	}
 	_ = r.Close()
 	defer w.Close()
-	hello := listen(t, func(conn *net.TCPConn) {
+	hello := clitest.Listen(t, func(conn *net.TCPConn) {
 		_, _ = conn.Write([]byte("hello"))
 		_, _ = io.Copy(io.Discard, conn)
 	})
@@ -263,13 +198,13 @@ func TestOutputGoneIsQuiet(t *testing.T) {
 
 func TestConnectInAPipe(t *testing.T) {
 	const hostile = "\x1b[2J\x00\xff\r\nlast"
-	echo := listen(t, func(conn *net.TCPConn) {
+	echo := clitest.Listen(t, func(conn *net.TCPConn) {
 		_, _ = conn.Write([]byte(hostile))
 		_, _ = io.Copy(conn, conn)
 	})
 	cmd := program(t, "connect", echo)
 	cmd.Stdin = strings.NewReader("a\x00\xffb")
-	status, stdout, stderr := outcome(t, cmd)
+	status, stdout, stderr := clitest.Outcome(t, cmd)
 	if want := hostile + "a\x00\xffb"; status != 0 || stdout != want || stderr != "" {
 		t.Errorf("got status %d, %q and %q, want 0, %q and nothing", status, stdout, stderr, want)
 	}
@@ -294,7 +229,7 @@ func TestConnectInAPipeEnds(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			accepted := make(chan struct{})
-			cmd := program(t, "connect", listen(t, func(conn *net.TCPConn) {
+			cmd := program(t, "connect", clitest.Listen(t, func(conn *net.TCPConn) {
 				close(accepted)
 				c.serve(conn)
 			}))
@@ -316,7 +251,7 @@ func TestConnectInAPipeEnds(t *testing.T) {
 			if got := cmd.ProcessState.ExitCode(); got != c.status {
 				t.Errorf("status: got %d, want %d", got, c.status)
 			}
-			holds(t, "stderr", stderr.String(), c.stderr)
+			clitest.Contains(t, "stderr", stderr.String(), c.stderr)
 		})
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"tcpmux/cmd/internal/clitest"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -88,7 +90,7 @@ func (m *manager) more(prefix string, times int) {
 }
 
 func TestReadyMeansThatOneCanConnectAndIsRecorded(t *testing.T) {
-	dir, m, address := t.TempDir(), newManager(t), refused(t)
+	dir, m, address := t.TempDir(), newManager(t), clitest.Refused(t)
 	if n := m.count(""); n != 0 {
 		t.Errorf("told %d things before the start, want none", n)
 	}
@@ -144,7 +146,7 @@ func TestNoReadinessWithoutARecordFile(t *testing.T) {
 	dir := write(t, "file", "") // a directory below it cannot be made
 	cmd := program(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "", ""))
 	cmd.Env = append(os.Environ(), m.env()...)
-	status, _, stderr := outcome(t, cmd)
+	status, _, stderr := clitest.Outcome(t, cmd)
 	if status != 1 || !strings.Contains(stderr, "records.log") {
 		t.Errorf("got status %d and %q, want 1 and the file's name", status, stderr)
 	}
@@ -200,7 +202,7 @@ func TestTheJournalGetsPrioritiesAndNoTime(t *testing.T) {
 			journal, ours := pipe(t)
 			var st unix.Stat_t
 			if c.journal {
-				if err := control(ours, func(fd int) error { return unix.Fstat(fd, &st) }); err != nil {
+				if err := clitest.Control(ours, func(fd int) error { return unix.Fstat(fd, &st) }); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpmux/cmd/internal/cli"
 	"tcpmux/cmd/tcpmux/ports"
 )
 
@@ -16,9 +17,9 @@ func portsCommand(stderr io.Writer) *cobra.Command {
 		Use:    "ports",
 		Short:  "Open the ports that systemd could not open (tcpmux-ports.service)",
 		Hidden: true,
-		Args:   atMost(0),
+		Args:   cli.AtMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := untilSignal(cmd.Context(), func(os.Signal) {}, syscall.SIGTERM, syscall.SIGINT)
+			ctx, stop := cli.UntilSignal(cmd.Context(), cli.Ended, func(syscall.Signal) {}, syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
 			return ports.Open(ctx, os.Getenv("RUNTIME_DIRECTORY"), stderr)
 		},

@@ -2,155 +2,27 @@ package main
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"tcpmux/cmd/internal/clitest"
 )
 
-// terminal is a pseudo terminal (pty(7)) with a program at it.
-type terminal struct {
-	t      *testing.T
-	master *os.File
-	slave  *os.File // kept open, so that its settings can be read when the program is gone
-	before unix.Termios
-	output chan []byte
-	seen   []byte
-	cmd    *exec.Cmd
-}
-
 // atTerminal starts the program at a terminal of its own.
-func atTerminal(t *testing.T, args ...string) *terminal {
+func atTerminal(t *testing.T, args ...string) *clitest.Terminal {
 	t.Helper()
-	master, slave := openPTY(t)
-	x := &terminal{t: t, master: master, slave: slave, output: make(chan []byte, 100), cmd: program(t, args...)}
-	x.before = x.settings()
-	x.cmd.Stdin, x.cmd.Stdout, x.cmd.Stderr = slave, slave, slave
-	x.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := x.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go x.read()
-	return x
-}
-
-func openPTY(t *testing.T) (master, slave *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = master.Close() })
-	var number int
-	if err := control(master, func(fd int) (err error) {
-		if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-			return err
-		}
-		number, err = unix.IoctlGetInt(fd, unix.TIOCGPTN)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = slave.Close() })
-	return master, slave
-}
-
-// control calls f with the file's descriptor, which stays in the hands of Go's poller.
-func control(f *os.File, call func(fd int) error) error {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var cerr error
-	return errors.Join(raw.Control(func(fd uintptr) { cerr = call(int(fd)) }), cerr)
-}
-
-func (x *terminal) settings() unix.Termios {
-	x.t.Helper()
-	var settings unix.Termios
-	if err := control(x.slave, func(fd int) error {
-		got, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-		if err == nil {
-			settings = *got
-		}
-		return err
-	}); err != nil {
-		x.t.Fatal(err)
-	}
-	return settings
-}
-
-// read passes on what the program writes until the test closes the master.
-func (x *terminal) read() {
-	defer close(x.output)
-	for {
-		buf := make([]byte, 4096)
-		n, err := x.master.Read(buf)
-		if err != nil {
-			return
-		}
-		x.output <- buf[:n]
-	}
-}
-
-// see waits for text beyond what has been seen before, and returns all that came up to it.
-func (x *terminal) see(text string) string {
-	x.t.Helper()
-	late := time.After(patience)
-	for {
-		if i := bytes.Index(x.seen, []byte(text)); i >= 0 {
-			before := string(x.seen[:i+len(text)])
-			x.seen = x.seen[i+len(text):]
-			return before
-		}
-		select {
-		case p, ok := <-x.output:
-			if !ok {
-				x.t.Fatalf("got %q, want %q", x.seen, text)
-			}
-			x.seen = append(x.seen, p...)
-		case <-late:
-			x.t.Fatalf("got %q, want %q", x.seen, text)
-		}
-	}
-}
-
-func (x *terminal) key(keys string) {
-	x.t.Helper()
-	if _, err := io.WriteString(x.master, keys); err != nil {
-		x.t.Fatal(err)
-	}
-}
-
-// ends waits for the program's end and compares its status and the terminal it leaves.
-func (x *terminal) ends(status int) {
-	x.t.Helper()
-	_ = x.cmd.Wait()
-	if got := x.cmd.ProcessState.ExitCode(); got != status {
-		x.t.Errorf("status: got %d, want %d", got, status)
-	}
-	if got := x.settings(); got != x.before {
-		x.t.Errorf("terminal: got %+v, want %+v", got, x.before)
-	}
+	return clitest.Start(t, program(t, args...))
 }
 
 // peer is a server with one client, played by the test.
 func peer(t *testing.T) (address string, connected chan *net.TCPConn) {
 	connected = make(chan *net.TCPConn)
 	done := make(chan struct{})
-	address = listen(t, func(conn *net.TCPConn) {
+	address = clitest.Listen(t, func(conn *net.TCPConn) {
 		connected <- conn
 		<-done
 	})
@@ -179,74 +51,74 @@ func TestTerminal(t *testing.T) {
 	address, connected := peer(t)
 	x := atTerminal(t, "connect", address)
 	server := <-connected
-	x.see("connected to " + address)
+	x.See("connected to " + address)
 	say(t, server, "Welcome connect!") // no newline, and yet shown
-	x.see("Welcome connect!")
-	x.key("first\r")
+	x.See("Welcome connect!")
+	x.Key("first\r")
 	hear(t, server, "first\n")
 
-	x.see("> ")
-	x.key("sec")
-	x.see("sec")
+	x.See("> ")
+	x.Key("sec")
+	x.See("sec")
 	say(t, server, "tick\r\n")
-	x.see("tick\r\n")
-	x.see("> sec") // drawn again below
-	x.key("ond\r")
+	x.See("tick\r\n")
+	x.See("> sec") // drawn again below
+	x.Key("ond\r")
 	hear(t, server, "second\n")
 
-	x.key("a\tb\r")
+	x.Key("a\tb\r")
 	hear(t, server, "a\tb\n")
 
-	x.key("\x1b[A\x1b[A\x1b[A\r") // up, up, up
+	x.Key("\x1b[A\x1b[A\x1b[A\r") // up, up, up
 	hear(t, server, "first\n")
 
-	x.key("grüße 你好\x7f!\r")
+	x.Key("grüße 你好\x7f!\r")
 	hear(t, server, "grüße 你!\n")
 
 	say(t, server, "\x1b]0;title\x07\x9b2J\u202e\xe4\n")
-	x.see(`\x1b]0;title\x07\x9b2J\u202e\xe4` + "\r\n")
+	x.See(`\x1b]0;title\x07\x9b2J\u202e\xe4` + "\r\n")
 
-	x.key("half")
-	x.see("half")
+	x.Key("half")
+	x.See("half")
 	_ = server.Close()
-	x.see("connection closed by " + address + "\r\n")
-	x.see("half\r\n")
-	x.ends(0)
+	x.See("connection closed by " + address + "\r\n")
+	x.See("half\r\n")
+	x.Ends(0)
 }
 
 func TestTerminalEndOfInput(t *testing.T) {
 	address, connected := peer(t)
 	x := atTerminal(t, "connect", address)
 	server := <-connected
-	x.see("> ")
-	x.key("last\r\x04")
+	x.See("> ")
+	x.Key("last\r\x04")
 	hear(t, server, "last\n")
 	if n, err := server.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("after Ctrl-D the server heard %d bytes (%v), want the end", n, err)
 	}
 	say(t, server, "the rest\n")
-	x.see("the rest\r\n")
+	x.See("the rest\r\n")
 	_ = server.Close()
-	x.see("connection closed by " + address + "\r\n")
-	x.ends(0)
+	x.See("connection closed by " + address + "\r\n")
+	x.Ends(0)
 }
 
 func TestTerminalEnds(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		do     func(x *terminal, server *net.TCPConn)
+		do     func(x *clitest.Terminal, server *net.TCPConn)
 		seen   string
 		status int
 	}{
-		{"Ctrl-C", func(x *terminal, _ *net.TCPConn) { x.key("half\x03") }, "half\r\n", 130},
-		{"Ctrl-C after Ctrl-D", func(x *terminal, _ *net.TCPConn) { x.key("\x04\x03") }, "", 130},
-		{"SIGTERM", func(x *terminal, _ *net.TCPConn) { _ = x.cmd.Process.Signal(syscall.SIGTERM) }, "", 143},
-		{"SIGINT", func(x *terminal, _ *net.TCPConn) { _ = x.cmd.Process.Signal(syscall.SIGINT) }, "", 130},
-		{"reset", func(_ *terminal, server *net.TCPConn) {
+		{"Ctrl-C", func(x *clitest.Terminal, _ *net.TCPConn) { x.Key("half\x03") }, "half\r\n", 130},
+		{"Ctrl-C after Ctrl-D", func(x *clitest.Terminal, _ *net.TCPConn) { x.Key("\x04\x03") }, "", 130},
+		{"SIGTERM", func(x *clitest.Terminal, _ *net.TCPConn) { _ = x.Cmd.Process.Signal(syscall.SIGTERM) }, "", 143},
+		{"SIGINT", func(x *clitest.Terminal, _ *net.TCPConn) { _ = x.Cmd.Process.Signal(syscall.SIGINT) }, "", 130},
+		{"reset", func(_ *clitest.Terminal, server *net.TCPConn) {
 			_ = server.SetLinger(0)
 			_ = server.Close()
 		}, "connection reset by peer\r\n", 1},
-		{"an unfinished rune", func(_ *terminal, server *net.TCPConn) {
+		{"an unfinished rune", func(_ *clitest.Terminal, server *net.TCPConn) {
 			_, _ = server.Write([]byte("end\xe4\xbd"))
 			_ = server.Close()
 		}, `end\xe4\xbd` + "\r\nconnection closed by", 0},
@@ -255,20 +127,20 @@ func TestTerminalEnds(t *testing.T) {
 			address, connected := peer(t)
 			x := atTerminal(t, "connect", address)
 			server := <-connected
-			x.see("> ")
-			if x.settings() == x.before {
+			x.See("> ")
+			if x.Settings() == x.Before {
 				t.Error("the terminal is not in raw mode")
 			}
 			c.do(x, server)
-			x.see(c.seen)
-			x.ends(c.status)
+			x.See(c.seen)
+			x.Ends(c.status)
 		})
 	}
 }
 
 func TestTerminalOnOneSideOnlyIsAPipe(t *testing.T) {
 	address, connected := peer(t)
-	_, slave := openPTY(t)
+	_, slave := clitest.OpenPTY(t)
 	var stdout bytes.Buffer
 	cmd := program(t, "connect", address)
 	cmd.Stdin, cmd.Stdout = slave, &stdout
@@ -287,13 +159,13 @@ func TestTerminalNothingHostileComesThrough(t *testing.T) {
 	address, connected := peer(t)
 	x := atTerminal(t, "connect", address)
 	server := <-connected
-	x.see("> ")
+	x.See("> ")
 	var all []byte
 	for c := range 256 {
 		all = append(all, byte(c))
 	}
 	say(t, server, string(all)+"\x1b[6n\nEND\n")
-	got := x.see("END")
+	got := x.See("END")
 	for _, own := range []string{"\x1b[K", "\x1b[2D", "\x1b[5D", "\x1b[A", "\r", "\n", "\t"} { // what the line editor draws with
 		got = strings.ReplaceAll(got, own, "")
 	}
@@ -301,29 +173,24 @@ func TestTerminalNothingHostileComesThrough(t *testing.T) {
 		t.Errorf("got %q at %d of %q, want printable ASCII only", got[i], i, got)
 	}
 	_ = server.Close()
-	x.ends(0)
+	x.Ends(0)
 }
 
 // TestOutputAtATerminalIsEscapedWhateverTheInput: standard output decides, so "echo hello | tcpmux connect HOST" is as safe as
 // typing.
 func TestOutputAtATerminalIsEscapedWhateverTheInput(t *testing.T) {
-	address := listen(t, func(conn *net.TCPConn) {
+	address := clitest.Listen(t, func(conn *net.TCPConn) {
 		for _, part := range []string{"\x1b]0;owned\x07\x9b31m\xc2", "\x85\u202e\xe2\x80", "\n\xc3"} {
 			_, _ = io.WriteString(conn, part) // if it fails, so does the test
 		}
 		_ = conn.CloseWrite()
 		hold(conn)
 	})
-	master, slave := openPTY(t)
-	x := &terminal{t: t, master: master, slave: slave, output: make(chan []byte, 100), cmd: program(t, "connect", address)}
-	x.before = x.settings()
-	x.cmd.Stdin, x.cmd.Stdout, x.cmd.Stderr = strings.NewReader("hello\n"), slave, slave
-	if err := x.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go x.read()
-	if got, want := x.see(`\xc3`), `\x1b]0;owned\x07\x9b31m\u0085\u202e\xe2\x80`+"\r\n"+`\xc3`; got != want {
+	cmd := program(t, "connect", address)
+	cmd.Stdin = strings.NewReader("hello\n")
+	x := clitest.Start(t, cmd)
+	if got, want := x.See(`\xc3`), `\x1b]0;owned\x07\x9b31m\u0085\u202e\xe2\x80`+"\r\n"+`\xc3`; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	x.ends(0)
+	x.Ends(0)
 }

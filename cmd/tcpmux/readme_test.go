@@ -33,7 +33,7 @@ func TestReadmeNamesCommandsAndFlagsThatThereAre(t *testing.T) {
 		if command == "help" {
 			command = strings.Fields(c[2])[0]
 		}
-		status, help, stderr := outcome(t, program(t, "help", command))
+		status, help, stderr := clitest.Outcome(t, program(t, "help", command))
 		if status != 0 {
 			t.Errorf("%q: got status %d and %q, want help", c[0], status, stderr)
 		}
@@ -50,7 +50,7 @@ func TestReadmeNamesFlagsOfTheLoadGenerator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, help, _ := outcome(t, clitest.Program(t, program, "--help"))
+	_, help, _ := clitest.Outcome(t, clitest.Program(t, program, "--help"))
 	calls := regexp.MustCompile(`tcpmux-bench([^#\n`+"`"+`]*)`).FindAllString(readme(t), -1)
 	flags := regexp.MustCompile(`--[a-z-]+`).FindAllString(strings.Join(calls, " "), -1)
 	if len(flags) < 3 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpmux/cmd/internal/cli"
 	"tcpmux/cmd/tcpmux/records"
 )
 
@@ -25,7 +26,7 @@ func backupsFlag(cmd *cobra.Command, backups *bool) {
 
 // readRecords opens record files for read, whose context ends with the first signal.
 func readRecords(ctx context.Context, names []string, backups bool, stdin *os.File, read func(context.Context, *records.Files) error) error {
-	ctx, stop := untilEndSignal(ctx)
+	ctx, stop := cli.UntilInterrupted(ctx)
 	defer stop()
 	files, err := records.Open(names, backups, stdin)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpmux/cmd/internal/cli"
 	"tcpmux/daemon"
 )
 
@@ -21,7 +22,7 @@ func reloadCommand() *cobra.Command {
 		Use:    "reload",
 		Short:  "Have the daemon reload its configuration, and fail if it does not (tcpmux.service)",
 		Hidden: true,
-		Args:   atMost(0),
+		Args:   cli.AtMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			pid, err := strconv.Atoi(os.Getenv("MAINPID"))
 			if err != nil || pid <= 0 {

@@ -10,9 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpmux/cmd/internal/cli"
 	"tcpmux/config"
 	"tcpmux/daemon"
 	"tcpmux/daemon/signals"
+	"tcpmux/daemon/systemd"
 )
 
 func runCommand(stderr io.Writer) *cobra.Command {
@@ -48,7 +50,7 @@ is 1 too while clients of the process before wait, for the sake of units that ar
 		Example: `  tcpmux run                              # as in /etc/tcpmux.toml
   tcpmux run --config ./tcpmux.toml       # records go where [record] file says
   systemctl start tcpmux.socket           # what the package does instead`,
-		Args: atMost(0),
+		Args: cli.AtMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serve(cmd.Context(), path, cmd.Flags().Changed("config"), stderr)
 		},
@@ -60,11 +62,11 @@ is 1 too while clients of the process before wait, for the sake of units that ar
 
 // serve is the daemon from its configuration to the end of its drain.
 func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error {
-	impatient := func(s os.Signal) {
+	impatient := func(s syscall.Signal) {
 		fmt.Fprintf(stderr, "tcpmux: second signal (%v): not drained\n", s)
-		os.Exit(statusFailed)
+		os.Exit(cli.StatusFailed)
 	}
-	ctx, stop := untilSignal(ctx, impatient, syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := cli.UntilSignal(ctx, drainOrRestart, impatient, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	again := func() (config.Config, error) { return load(path, asked, io.Discard) }
 	program, err := os.Executable() // before it is replaced
@@ -93,4 +95,13 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 		}
 		err = b.Resume(ctx, succeed(ctx, program, b), wishes, stderr)
 	}
+}
+
+// drainOrRestart returns the cause with which a signal ends the daemon. The unit has systemd send SIGINT in place of SIGTERM when
+// another process follows (RestartKillSignal=). At a terminal SIGINT is no more than Ctrl-C.
+func drainOrRestart(s cli.SignalError) error {
+	if s.Signal == syscall.SIGINT && systemd.Notified() {
+		return fmt.Errorf("%w: %w", daemon.ErrRestart, s)
+	}
+	return s
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
 	"strings"
@@ -121,8 +123,17 @@ func TestNoSignalEndsTheStart(t *testing.T) {
 
 // TestNoSignalEndsTheNextProgram, wherever in its start a signal comes: it has the signals as signals.Exec leaves them.
 func TestNoSignalEndsTheNextProgram(t *testing.T) {
+	const inside = "TCPMUX_TEST_INSIDE"
+	if os.Getenv(inside) == "" {
+		// A Go program cannot take signal.Ignore back, and what later tests start would inherit it: a process of its own does it.
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNoSignalEndsTheNextProgram$")
+		cmd.Env = append(os.Environ(), inside+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
 	signal.Ignore(syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Reset(syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	for _, s := range ownSignals {
 		t.Run(unix.SignalName(s), func(t *testing.T) {
 			runtime.LockOSThread() // a mask is a thread's

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpmux/cmd/internal/cli"
 	"tcpmux/daemon"
 	"tcpmux/daemon/systemd"
 )
@@ -163,12 +164,12 @@ const trialName = "tcpmux: trial"
 // It says what only the process itself knows. It returns only when it cannot, with the exit status.
 func becomeTrial(args []string) int {
 	if len(args) < 4 {
-		return statusUsage
+		return cli.StatusUsage
 	}
 	runtime.LockOSThread() // whose end follows from whose is a matter of threads
 	err := os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0))
 	if err == nil && args[1] != strconv.Itoa(os.Getppid()) {
-		return statusFailed // it has died already
+		return cli.StatusFailed // it has died already
 	}
 	// A shell has its background jobs ignore it, and it is how the trial is told to leave.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT)
@@ -176,5 +177,5 @@ func becomeTrial(args []string) int {
 		err = os.NewSyscallError("execve", unix.Exec(args[2], args[3:], systemd.Claim()))
 	}
 	fmt.Fprintf(os.Stderr, "try %q: %v\n", args[2], err)
-	return statusFailed
+	return cli.StatusFailed
 }

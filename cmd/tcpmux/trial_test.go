@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tcpmux/cmd/internal/clitest"
 )
 
 // desk is a daemon whose program can be replaced, and clients that talk to it all the time.
@@ -139,7 +141,7 @@ func (k *desk) whole() {
 	for i := range k.said {
 		lines += k.said[i].Load()
 	}
-	_, got, _ := outcome(k.t, program(k.t, "verify", "--json", filepath.Join(k.dir, "records.log")))
+	_, got, _ := clitest.Outcome(k.t, program(k.t, "verify", "--json", filepath.Join(k.dir, "records.log")))
 	for _, want := range []string{`"whole":true`, `"proven":true`, `"repeated":0,`, fmt.Sprintf(`"sessions":%d,`, len(k.said)), fmt.Sprintf(`"messages":%d,`, lines)} {
 		if !strings.Contains(got, want) {
 			k.t.Errorf("records: got %s, want %s in it", got, want)

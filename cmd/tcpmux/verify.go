@@ -82,10 +82,10 @@ func (f *verifyFlags) verify(ctx context.Context, files *records.Files, stdout, 
 	})
 	wipe()
 	if err != nil {
-		return outputError(err)
+		return cli.OutputError(err)
 	}
 	if err := report.end(s); err != nil {
-		return outputError(err)
+		return cli.OutputError(err)
 	}
 	if !s.Whole {
 		return fmt.Errorf("verify: %s", count(s.Faults, "fault"))

@@ -16,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"tcpmux/cmd/internal/cli"
+	"tcpmux/cmd/internal/clitest"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -63,12 +66,12 @@ func TestVerifyAndCatOutcomes(t *testing.T) {
 		{"cat of no file", []string{"cat"}, 64, "", "no FILE, want one or more"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			status, stdout, stderr := outcome(t, program(t, c.args...))
+			status, stdout, stderr := clitest.Outcome(t, program(t, c.args...))
 			if status != c.status {
 				t.Errorf("status: got %d, want %d", status, c.status)
 			}
-			holds(t, "stdout", stdout, c.stdout)
-			holds(t, "stderr", stderr, c.stderr)
+			clitest.Contains(t, "stdout", stdout, c.stdout)
+			clitest.Contains(t, "stderr", stderr, c.stderr)
 		})
 	}
 }
@@ -88,7 +91,7 @@ type verifiedJSON struct {
 
 func TestVerifyJSON(t *testing.T) {
 	holed := write(t, "holed.log", recordOpen+recordMessage(0, "a")+recordMessage(7, "b")+"\x1b\n")
-	status, stdout, _ := outcome(t, program(t, "verify", "--json", holed))
+	status, stdout, _ := clitest.Outcome(t, program(t, "verify", "--json", holed))
 	var got verifiedJSON
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatalf("%s: %v", stdout, err)
@@ -97,7 +100,7 @@ func TestVerifyJSON(t *testing.T) {
 		len(got.Files) != 1 || got.Files[0].Format != "json" {
 		t.Errorf("got status %d and %+v, want two faults, the first in line 3", status, got)
 	}
-	status, stdout, _ = outcome(t, program(t, "verify", "--json", write(t, "whole.log", recordOpen)))
+	status, stdout, _ = clitest.Outcome(t, program(t, "verify", "--json", write(t, "whole.log", recordOpen)))
 	got = verifiedJSON{}
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || status != 0 || !got.Whole || !got.Proven || got.Findings == nil || len(got.Findings) > 0 {
 		t.Errorf("got status %d and %s (%v), want it proven", status, stdout, err)
@@ -107,18 +110,18 @@ func TestVerifyJSON(t *testing.T) {
 func TestVerifyAtATerminal(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	x := atTerminal(t, "verify", write(t, "holed.log", recordOpen+recordMessage(7, "b")))
-	x.see("\r\x1b[K")
-	x.see("holed.log:2: session 8f3a-2c: 7 bytes are missing")
-	x.see("\r\x1b[Knot whole: 1 fault")
-	x.ends(1)
+	x.See("\r\x1b[K")
+	x.See("holed.log:2: session 8f3a-2c: 7 bytes are missing")
+	x.See("\r\x1b[Knot whole: 1 fault")
+	x.Ends(1)
 }
 
 func TestCatAtATerminalIsSafe(t *testing.T) {
 	file := write(t, "hostile.log", recordMessage(0, `\u001b]0;owned\u0007\\`))
 	x := atTerminal(t, "cat", file)
-	x.see(`\x1b]0;owned\x07\\` + "\r\n")
-	x.ends(0)
-	if _, stdout, _ := outcome(t, program(t, "cat", file)); stdout != "\x1b]0;owned\x07\\\n" {
+	x.See(`\x1b]0;owned\x07\\` + "\r\n")
+	x.Ends(0)
+	if _, stdout, _ := clitest.Outcome(t, program(t, "cat", file)); stdout != "\x1b]0;owned\x07\\\n" {
 		t.Errorf("got %q, want the exact bytes", stdout)
 	}
 }
@@ -128,15 +131,15 @@ func TestCatOfNothingSaysSo(t *testing.T) {
 	const said = "nothing that clients sent is selected by these flags"
 	file := write(t, "short.log", recordOpen+recordMessage(0, "a"))
 	x := atTerminal(t, "cat", "--remote", "198.51.100.1", file)
-	x.see("tcpmux: cat: " + said + "\r\n")
-	x.ends(0)
+	x.See("tcpmux: cat: " + said + "\r\n")
+	x.Ends(0)
 	x = atTerminal(t, "cat", write(t, "empty.log", ""))
-	x.ends(0)
-	x.key("typed") // and shown by the terminal, behind all that the program has said
-	if got := x.see("typed"); got != "typed" {
+	x.Ends(0)
+	x.Key("typed") // and shown by the terminal, behind all that the program has said
+	if got := x.See("typed"); got != "typed" {
 		t.Errorf("without a flag: got %q, want nothing", got)
 	}
-	if status, stdout, stderr := outcome(t, program(t, "cat", "--remote", "198.51.100.1", file)); status != 0 || stdout != "" || stderr != "" {
+	if status, stdout, stderr := clitest.Outcome(t, program(t, "cat", "--remote", "198.51.100.1", file)); status != 0 || stdout != "" || stderr != "" {
 		t.Errorf("got status %d, %q and %q, want 0 and nothing", status, stdout, stderr)
 	}
 }
@@ -165,7 +168,7 @@ func TestWhatClientsSentIsGivenBack(t *testing.T) {
 				t.Errorf("got %+v, want %d sessions and %d bytes in several files", got, clients, clients*size)
 			}
 			for remote, want := range sent {
-				if _, stdout, stderr := outcome(t, program(t, "cat", "--backups", "--remote", remote, path)); !bytes.Equal([]byte(stdout), want) {
+				if _, stdout, stderr := clitest.Outcome(t, program(t, "cat", "--backups", "--remote", remote, path)); !bytes.Equal([]byte(stdout), want) {
 					t.Errorf("%s: got %d bytes (%q), want the %d that it sent", remote, len(stdout), stderr, len(want))
 				}
 			}
@@ -176,7 +179,7 @@ func TestWhatClientsSentIsGivenBack(t *testing.T) {
 // proven verifies the files of a record file, and fails when something is missing.
 func proven(t *testing.T, path string) (got verifiedJSON) {
 	t.Helper()
-	status, stdout, stderr := outcome(t, program(t, "verify", "--json", "--backups", path))
+	status, stdout, stderr := clitest.Outcome(t, program(t, "verify", "--json", "--backups", path))
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || status != 0 || !got.Proven {
 		t.Errorf("verify: got status %d, %s, %s (%v), want it proven", status, stdout, stderr, err)
 	}
@@ -267,7 +270,7 @@ func TestVerifyEndsWhenNobodyReads(t *testing.T) {
 	if _, err := typed.WriteString("x\n"); err != nil {
 		t.Fatal(err)
 	}
-	ends(t, cmd, statusFailed)
+	ends(t, cmd, cli.StatusFailed)
 }
 
 // ends waits for a program to end with that status by itself.

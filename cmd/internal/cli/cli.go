@@ -28,17 +28,36 @@ func Prepare(root *cobra.Command, stdin, stdout, stderr *os.File) {
 	}
 }
 
+// Hooks let a program take part in Execute. The zero value does nothing.
+type Hooks struct {
+	// Start is called once, before the command that was asked for does its work, or before its help is printed.
+	Start func(cmd *cobra.Command)
+	// Explain returns what to print for an error that the program knows better, and its exit status; known is false for others.
+	Explain func(err error) (text string, status int, known bool)
+}
+
 // Execute runs the command that args name and returns the exit status of the process. It prints the error, if there is one, on
 // standard error.
-func Execute(ctx context.Context, root *cobra.Command, args []string, stderr *os.File) int {
+func Execute(ctx context.Context, root *cobra.Command, args []string, stderr *os.File, hooks Hooks) int {
 	root.SetArgs(append([]string{}, args...)) // never nil: cobra would take os.Args
 	started := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	start := func(cmd *cobra.Command) {
+		if !started && hooks.Start != nil {
+			hooks.Start(cmd)
+		}
+		started = true
+	}
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { start(cmd) }
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		start(cmd)
+		help(cmd, args)
+	})
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !started {
 		err = &UsageError{err} // cobra's errors have no type of their own
 	}
-	return report(stderr, root.Name(), helpFor(cmd), err)
+	return report(stderr, root.Name(), helpFor(cmd), err, hooks.Explain)
 }
 
 // KnownCommand is the Args of a root command that does nothing by itself: it refuses unknown commands and suggests similar ones.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,12 @@ type SignalError struct{ Signal syscall.Signal }
 // Error is the name of the signal.
 func (e SignalError) Error() string { return e.Signal.String() }
 
+// Is makes it a cancellation, which is all that a signal means to code that ends in order.
+func (e SignalError) Is(target error) bool { return target == context.Canceled }
+
+// Status is the exit status of a process that the signal ended.
+func (e SignalError) Status() int { return StatusSignal + int(e.Signal) }
+
 // ErrOutputGone reports that nobody reads standard output any more. Execute prints nothing for it.
 var ErrOutputGone = errors.New("standard output is closed")
 
@@ -42,24 +49,26 @@ func OutputError(err error) error {
 	return err
 }
 
-// report prints err, which a command of program returned, and returns the exit status. help is the command line that shows
-// more. An error chooses its own form with a method Report(io.Writer) (status int).
-func report(stderr io.Writer, program, help string, err error) int {
+// report prints err, which a command of program returned, and returns the exit status. help is the command line that shows more.
+func report(stderr io.Writer, program, help string, err error, explain func(error) (string, int, bool)) int {
 	var usage *UsageError
 	var sig SignalError
-	var own interface{ Report(io.Writer) int }
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &sig):
-		return StatusSignal + int(sig.Signal)
+		return sig.Status()
 	case errors.Is(err, ErrOutputGone):
 		return StatusFailed
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "%s: %s; see %q\n", program, oneLine(err.Error()), help)
 		return StatusUsage
-	case errors.As(err, &own):
-		return own.Report(stderr)
+	}
+	if explain != nil {
+		if text, status, known := explain(err); known {
+			fmt.Fprintln(stderr, text)
+			return status
+		}
 	}
 	fmt.Fprintf(stderr, "%s: %v\n", program, err)
 	return StatusFailed

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -21,14 +22,17 @@ const Patience = 20 * time.Second
 // Version is what the programs that Build built call themselves.
 const Version = "1.2.3"
 
-// Build builds the command in the directory pkg into dir and returns the path of the program.
-func Build(dir, pkg string) (string, error) {
+// Build builds the command in the directory pkg into dir, without cgo as it is packaged, and returns the path of the program. The
+// linker gets flags too.
+func Build(dir, pkg string, flags ...string) (string, error) {
 	abs, err := filepath.Abs(pkg)
 	if err != nil {
 		return "", err
 	}
 	program := filepath.Join(dir, filepath.Base(abs))
-	cmd := exec.Command("go", "build", "-ldflags", "-X tcpmux/cmd/internal/cli.version="+Version, "-o", program, pkg)
+	flags = append(flags, "-X tcpmux/cmd/internal/cli.version="+Version)
+	cmd := exec.Command("go", "build", "-ldflags", strings.Join(flags, " "), "-o", program, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}

@@ -18,22 +18,25 @@ import (
 type Terminal struct {
 	t      *testing.T
 	master *os.File
-	slave  *os.File // kept open, so that its settings can be read when the program is gone
-	before unix.Termios
+	slave  *os.File     // kept open, so that its settings can be read when the program is gone
+	Before unix.Termios // the settings with which the program started
 	output chan []byte
 	seen   []byte
 	// Cmd is the program, which has been started.
 	Cmd *exec.Cmd
 }
 
-// Start starts cmd at a terminal of its own.
+// Start starts cmd at a terminal of its own. A standard input that cmd has already stays: then only its output is at the terminal.
 func Start(t *testing.T, cmd *exec.Cmd) *Terminal {
 	t.Helper()
-	master, slave := openPTY(t)
+	master, slave := OpenPTY(t)
 	x := &Terminal{t: t, master: master, slave: slave, output: make(chan []byte, 100), Cmd: cmd}
-	x.before = x.settings()
-	x.Cmd.Stdin, x.Cmd.Stdout, x.Cmd.Stderr = slave, slave, slave
-	x.Cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	x.Before = x.Settings()
+	x.Cmd.Stdout, x.Cmd.Stderr = slave, slave
+	if x.Cmd.Stdin == nil {
+		x.Cmd.Stdin = slave
+		x.Cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	}
 	if err := x.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +44,8 @@ func Start(t *testing.T, cmd *exec.Cmd) *Terminal {
 	return x
 }
 
-func openPTY(t *testing.T) (master, slave *os.File) {
+// OpenPTY opens a pseudo terminal, which the end of the test closes.
+func OpenPTY(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -49,7 +53,7 @@ func openPTY(t *testing.T) (master, slave *os.File) {
 	}
 	t.Cleanup(func() { _ = master.Close() })
 	var number int
-	if err := control(master, func(fd int) (err error) {
+	if err := Control(master, func(fd int) (err error) {
 		if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 			return err
 		}
@@ -66,8 +70,8 @@ func openPTY(t *testing.T) (master, slave *os.File) {
 	return master, slave
 }
 
-// control calls f with the file's descriptor, which stays in the hands of Go's poller.
-func control(f *os.File, call func(fd int) error) error {
+// Control calls f with the file's descriptor, which stays in the hands of Go's poller.
+func Control(f *os.File, call func(fd int) error) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
@@ -76,10 +80,11 @@ func control(f *os.File, call func(fd int) error) error {
 	return errors.Join(raw.Control(func(fd uintptr) { cerr = call(int(fd)) }), cerr)
 }
 
-func (x *Terminal) settings() unix.Termios {
+// Settings returns the settings of the terminal.
+func (x *Terminal) Settings() unix.Termios {
 	x.t.Helper()
 	var settings unix.Termios
-	if err := control(x.slave, func(fd int) error {
+	if err := Control(x.slave, func(fd int) error {
 		got, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 		if err == nil {
 			settings = *got
@@ -141,7 +146,7 @@ func (x *Terminal) Ends(status int) {
 	if got := x.Cmd.ProcessState.ExitCode(); got != status {
 		x.t.Errorf("status: got %d, want %d", got, status)
 	}
-	if got := x.settings(); got != x.before {
-		x.t.Errorf("terminal: got %+v, want %+v", got, x.before)
+	if got := x.Settings(); got != x.Before {
+		x.t.Errorf("terminal: got %+v, want %+v", got, x.Before)
 	}
 }

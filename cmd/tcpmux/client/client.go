@@ -17,9 +17,6 @@ import (
 // ErrInterrupt is the error of Run when Ctrl-C was typed at a terminal.
 var ErrInterrupt = errors.New("interrupted")
 
-// ErrOutputGone is the error of Run when nobody reads what it writes any longer (EPIPE). The process must ignore SIGPIPE.
-var ErrOutputGone = errors.New("standard output is closed")
-
 // Options say with whom to talk and over what. No field has a default.
 type Options struct {
 	// Address is the server's, as Address returns it.

@@ -8,6 +8,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"tcpmux/cmd/internal/cli"
 )
 
 // talk is one conversation, full duplex. It is used once.
@@ -94,7 +96,7 @@ func (t *talk) heardAll(err error) error {
 
 func outputError(err error) error {
 	if errors.Is(err, syscall.EPIPE) {
-		return ErrOutputGone
+		return cli.ErrOutputGone
 	}
 	return fmt.Errorf("write standard output: %w", cause(err))
 }

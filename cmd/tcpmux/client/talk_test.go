@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"tcpmux/cmd/internal/cli"
 )
 
 // converse talks to serve, which has the one connection, over in and out, and returns the error and what was heard.
@@ -186,8 +188,8 @@ func TestTalkOutputFails(t *testing.T) {
 	r, w := pipeFile(t)
 	_ = r.Close()
 	serve := func(conn *net.TCPConn) { _, _ = conn.Write([]byte("hello")) }
-	if err := converse(t, in, w, serve); !errors.Is(err, ErrOutputGone) {
-		t.Errorf("a pipe nobody reads: got %v, want %v", err, ErrOutputGone)
+	if err := converse(t, in, w, serve); !errors.Is(err, cli.ErrOutputGone) {
+		t.Errorf("a pipe nobody reads: got %v, want %v", err, cli.ErrOutputGone)
 	}
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
