@@ -175,7 +175,8 @@ func (t table) rejectUnknown(names []string) {
 	}
 }
 
-// unknown returns the keys of the table that are not among the given names, in the order of their lines.
+// unknown returns the keys of the table that are not among the given names, in the order of their
+// lines.
 func (t table) unknown(names []string) (unknown []string) {
 	for name := range t.values {
 		if !slices.Contains(names, name) {

@@ -48,10 +48,12 @@ func (f Faults) Error() string {
 // Is reports whether target is ErrInvalid.
 func (f Faults) Is(target error) bool { return target == ErrInvalid }
 
-// maxFaults is how many errors of a file are shown: more are one mistake, or a file of another kind.
+// maxFaults is how many errors of a file are shown: more are one mistake, or a file of another
+// kind.
 const maxFaults = 100
 
-// shown returns the first errors, and in place of the others their number. what names them, in the plural.
+// shown returns the first errors, and in place of the others their number. what names them, in the
+// plural.
 func (f Faults) shown(what string) Faults {
 	if len(f) <= maxFaults {
 		return f

@@ -24,8 +24,8 @@ func TestShippedFileIsTheDefault(t *testing.T) {
 	}
 }
 
-// TestShippedFileDescribesEveryKey holds that the comment above each key is prose, and then the range
-// of its row.
+// TestShippedFileDescribesEveryKey holds that the comment above each key is prose, and then the
+// range of its row.
 func TestShippedFileDescribesEveryKey(t *testing.T) {
 	text, err := os.ReadFile(shipped)
 	if err != nil {
