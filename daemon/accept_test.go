@@ -106,9 +106,7 @@ func TestShutdownDoesNotWaitForAPause(t *testing.T) {
 	d.accept = f.accept
 	d.open()
 	d.log.await(t, "accept fails")
-	if err := d.srv.Shutdown(t.Context()); err != nil {
-		t.Errorf("got %v, want nil", err)
-	}
+	d.finish()
 	if err := d.ends(); !errors.Is(err, ErrServerClosed) {
 		t.Errorf("Serve: got %v, want %v", err, ErrServerClosed)
 	}

@@ -101,9 +101,7 @@ func TestEveryFramingGivesBackWhatWasSent(t *testing.T) {
 				remote := recite(d, rnd, stream)
 				streams[remote], want[remote] = stream, entries
 			}
-			if err := d.srv.Shutdown(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			d.finish()
 			got := newLedger()
 			got.read(t, "json", readRecords(t, d.path))
 			for remote := range streams {

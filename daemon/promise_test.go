@@ -50,9 +50,7 @@ func TestEveryMessageIsRecordedOnceWholeAndInOrder(t *testing.T) {
 				})
 			}
 			talking.Wait()
-			if err := d.srv.Shutdown(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			d.finish()
 			if c.compress {
 				awaitCompressed(t, d.path)
 			}
