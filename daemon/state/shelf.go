@@ -7,79 +7,119 @@ import (
 // The beginning of a message that was taken from its socket before its end came lies on a shelf, in the file behind the slots: the
 // kernel would not give it again.
 
+// Tests look at the file whenever it is about to change.
+var pwrite, fallocate = unix.Pwrite, unix.Fallocate
+
 // Shelve keeps data, which begins at base in the client's stream and was or will be taken from the socket next, in place of what was
-// kept before. It is called before the bytes are taken. Of what is too long nothing is kept.
+// kept before. It is called before the bytes are taken, and after Count, when the session has come to base by what it has recorded. Of
+// what is too long nothing is kept.
 func (s *Slot) Shelve(base int64, data []byte) {
 	if s == nil {
 		return
 	}
-	have := int(s.at.shelved.Load())
-	if have == 0 && len(data) == 0 { // as nearly always
+	if s.at.shelved.Load() == 0 && len(data) == 0 { // as nearly always
 		s.at.base.Store(base)
 		return
 	}
-	if s.at.base.Load() != base {
+	have := min(s.behind(base), len(data)) // a process that was killed may have kept more than it took
+	if s.goesBefore(base, len(data)) {
 		have = 0
 	}
-	have = min(have, len(data)) // a process that was killed may have kept more than it took
 	s.Extend(base, have, data[have:])
 }
 
 // Extend is Shelve for data of which the first have bytes are kept already, by the calls before, perhaps with more behind them that a
 // process had not taken when it was killed: more is the rest of it. It reports whether all is kept.
 func (s *Slot) Extend(base int64, have int, more []byte) (kept bool) {
-	if s == nil || s.file.header().shelves == 0 {
+	switch {
+	case s == nil || s.file.header().shelves == 0:
 		return false
+	case s.extend(base, have, more):
+		return true
 	}
-	if have == 0 && !s.keeps(base, 0) {
+	s.empty() // what is not kept is lost in a crash, and in no other way
+	return false
+}
+
+// extend is Extend, but for what becomes of the shelf after a failure. A process may be killed at any point of it: what is kept of the
+// stream behind base, which may be out of the kernel already, stays kept all the time.
+func (s *Slot) extend(base int64, have int, more []byte) (kept bool) {
+	old, behind := s.at.base.Load(), s.behind(base)
+	switch before := base - old; {
+	case have > behind:
+		return false
+	case behind == 0 || have+len(more) == 0:
 		s.empty()
 		s.at.base.Store(base)
+		return s.put(0, more)
+	case have == 0 && s.goesBefore(base, len(more)):
+		if !s.write(more, 0) {
+			return false
+		}
+		s.at.base.Store(base)
+		s.keep(int64(len(more)))
+		return true
+	default:
+		return s.put(before+int64(have), more)
 	}
-	if s.at.base.Load() != base || int64(have) > s.at.shelved.Load() || have+len(more) > shelfSize || !s.write(more, have) {
-		s.empty() // what is not kept is lost in a crash, and in no other way
+}
+
+// goesBefore reports whether n bytes from base on find room at the beginning of the shelf before those that have to stay there.
+func (s *Slot) goesBefore(base int64, n int) bool {
+	return n > 0 && int64(n) <= base-s.at.base.Load()
+}
+
+// put puts data at a place of the shelf, as the last of what is kept.
+func (s *Slot) put(at int64, data []byte) (kept bool) {
+	end := at + int64(len(data))
+	if end > shelfSize || !s.write(data, at) {
 		return false
 	}
-	s.at.shelved.Store(int64(have + len(more)))
+	s.at.shelved.Store(end)
 	return true
 }
 
-// keeps says whether n bytes are kept from base on.
-func (s *Slot) keeps(base int64, n int) bool {
-	return s.at.base.Load() == base && s.at.shelved.Load() == int64(n)
+// behind is how many bytes are kept from base on.
+func (s *Slot) behind(base int64) int {
+	before := base - s.at.base.Load()
+	if before < 0 {
+		return 0
+	}
+	return int(max(s.at.shelved.Load()-before, 0))
 }
 
 // write puts data into the shelf, and says false when there is no memory.
-func (s *Slot) write(data []byte, at int) bool {
+func (s *Slot) write(data []byte, at int64) bool {
 	for len(data) > 0 {
-		n, err := unix.Pwrite(s.file.fd, data, s.shelf()+int64(at))
+		n, err := pwrite(s.file.fd, data, s.shelf()+at)
 		if err != nil && err != unix.EINTR || n == 0 {
 			return false
 		}
 		n = max(n, 0)
-		data, at = data[n:], at+n
+		data, at = data[n:], at+int64(n)
 	}
 	return true
 }
 
 // Shelved says whether n bytes are kept from base on.
 func (s *Slot) Shelved(base int64, n int) bool {
-	return s != nil && s.keeps(base, n) && n > 0
+	return s != nil && n > 0 && s.behind(base) == n
 }
 
-// Shelf returns what is kept of the stream before an offset, up to which it was taken from the socket, and where that begins; nil
-// when it does not reach so far, or nothing is kept.
+// Shelf returns what is kept of the stream before an offset, up to which it was taken from the socket, and where that begins: at the
+// base of the last Shelve, or further on, where Count has noted more by then. It is nil when it does not reach so far, or nothing is kept.
 func (s *Slot) Shelf(taken int64) (data []byte, base int64) {
 	if s == nil || s.file.header().shelves == 0 {
 		return nil, 0
 	}
-	base = s.at.base.Load()
-	n, most := taken-base, s.at.shelved.Load()
-	if n <= 0 || n > most || most > shelfSize {
+	begin, most := s.at.base.Load(), s.at.shelved.Load()
+	base = max(begin, s.Tally().Offset)
+	if base >= taken || taken-begin > most || most > shelfSize {
 		return nil, 0
 	}
-	data = make([]byte, n)
+	data = make([]byte, taken-base)
 	for at := 0; at < len(data); {
-		got, err := unix.Pread(s.file.fd, data[at:], s.shelf()+int64(at))
+		got, err := unix.Pread(s.file.fd, data[at:], s.shelf()+base-begin+int64(at))
 		if err != nil && err != unix.EINTR || got == 0 {
 			return nil, 0
 		}
@@ -92,11 +132,17 @@ func (s *Slot) Shelf(taken int64) (data []byte, base int64) {
 func (s *Slot) shelf() int64 { return int64(s.file.header().shelves) + int64(s.i)*shelfSize }
 
 // empty lets go of what is kept.
-func (s *Slot) empty() {
-	n := s.at.shelved.Swap(0)
-	if n == 0 || s.file.header().shelves == 0 {
+func (s *Slot) empty() { s.keep(0) }
+
+// keep lets go of what is kept, but for the first n bytes.
+func (s *Slot) keep(n int64) {
+	end := min(s.at.shelved.Swap(n), shelfSize)
+	from, to := wholePages(n), wholePages(end)
+	if from >= to || s.file.header().shelves == 0 {
 		return
 	}
-	size := (min(n, shelfSize) + pageSize - 1) / pageSize * pageSize
-	_ = unix.Fallocate(s.file.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.shelf(), size) // else the next long message uses it
+	_ = fallocate(s.file.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.shelf()+from, to-from) // else the next long message uses it
 }
+
+// wholePages is how many bytes the pages have that hold n.
+func wholePages(n int64) int64 { return (n + pageSize - 1) / pageSize * pageSize }

@@ -1,7 +1,9 @@
 package state
 
 import (
+	"bytes"
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -388,4 +390,82 @@ func TestAShelfIsExtended(t *testing.T) {
 func (s *Slot) crashed() int {
 	times, _ := s.Crashed()
 	return times
+}
+
+// TestTheShelfOutlivesAKill at any point of a change: what is out of the kernel is kept all the time.
+func TestTheShelfOutlivesAKill(t *testing.T) {
+	stream := make([]byte, 60_000)
+	for i := range stream {
+		stream[i] = byte(rand.Uint32())
+	}
+	type step struct{ from, to int } // of the stream, that is to be kept
+	for _, c := range []struct {
+		name  string
+		steps []step
+	}{
+		{"it grows", []step{{0, 20_000}, {0, 20_001}, {0, 40_000}}},
+		{"a byte is left behind a piece", []step{{0, 20_000}, {19_999, 20_000}, {19_999, 50_000}}},
+		{"a byte is left, and more has come", []step{{0, 20_000}, {19_999, 36_000}, {35_999, 36_000}}},
+		{"half is left, and more has come", []step{{0, 20_000}, {5000, 36_000}, {5000, 40_000}, {39_999, 40_001}, {39_999, 50_000}}},
+		{"piece by piece", []step{{0, 20_000}, {100, 20_000}, {200, 20_000}, {10_000, 20_001}, {30_000, 30_001}}},
+		{"messages end", []step{{0, 20_000}, {20_001, 20_001}, {20_001, 40_000}, {40_000, 40_000}, {40_000, 50_000}}},
+	} {
+		for name, shelve := range map[string]func(s *Slot, from, have, to int){
+			"by the daemon": func(s *Slot, from, _, to int) { s.Shelve(int64(from), stream[from:to]) },
+			"by a process": func(s *Slot, from, have, to int) {
+				if !s.Extend(int64(from), have, stream[from+have:to]) {
+					t.Errorf("from %d to %d: not kept", from, to)
+				}
+			},
+		} {
+			t.Run(c.name+" "+name, func(t *testing.T) {
+				f := newFile(t, 2)
+				f.Take(1)
+				s := f.Take(7)
+				taken := 0
+				look := func() {
+					t.Helper()
+					slot := next(t, f).Find(7)
+					from := min(int(slot.Tally().Offset), taken)
+					if got, base := slot.Shelf(int64(taken)); !bytes.Equal(got, stream[from:taken]) || len(got) > 0 && base != int64(from) {
+						t.Errorf("got %d bytes from %d, want those from %d to %d", len(got), base, from, taken)
+					}
+				}
+				pwrite = func(fd int, p []byte, at int64) (int, error) {
+					look()
+					n, err := unix.Pwrite(fd, p[:(len(p)+1)/2], at) // and in between
+					look()
+					return n, err
+				}
+				fallocate = func(fd int, mode uint32, at, n int64) error {
+					look()
+					return unix.Fallocate(fd, mode, at, n)
+				}
+				defer func() { pwrite, fallocate = unix.Pwrite, unix.Fallocate }()
+				begin := 0
+				for _, st := range c.steps {
+					have := 0
+					if st.from == begin {
+						have = taken - begin
+					}
+					begin = st.from
+					s.Count(Tally{Offset: int64(st.from)})
+					look()
+					shelve(s, st.from, have, st.to)
+					look()
+					if taken = st.to; st.to > st.from && !s.Shelved(int64(st.from), st.to-st.from) {
+						t.Errorf("from %d to %d: not kept", st.from, st.to)
+					}
+					look()
+				}
+				var st unix.Stat_t
+				if err := unix.Fstat(f.FD(), &st); err != nil {
+					t.Fatal(err)
+				}
+				if got, most := st.Blocks*512, int64(2*pageSize+40_000+2*pageSize); got > most {
+					t.Errorf("the file takes %d bytes, want %d at most", got, most)
+				}
+			})
+		}
+	}
 }
