@@ -211,6 +211,9 @@ func TestInvalidTexts(t *testing.T) {
 		{"deep inline table", strings.Repeat("a={", 100_000), "t.toml:1: nested more than 32 deep, want tables and arrays as the manual shows them"},
 		{"keys below an array", "backlog = 1\naddress = [':1']\naddress.b = 2\nx = 1", "t.toml:2: not TOML: a key has a value and also keys below it"},
 		{"long value", `model = "` + strings.Repeat("ä", 100) + `"`, `t.toml:1: model is "` + strings.Repeat("ä", 30) + `"…, want "goroutine", "thread" or "process"`},
+		{"long path", "record.file = '" + strings.Repeat("/d", 2000) + "/f'", `t.toml:1: record.file is "` + strings.Repeat("/d", 30) + `"…, want a path of at most 4000 bytes, with a name of at most 200`},
+		{"long name", "log.file = '" + strings.Repeat("f", 201) + "'", `t.toml:1: log.file is "` + strings.Repeat("f", 60) + `"…, want a path of at most 4000 bytes, with a name of at most 200`},
+		{"negative days", "record.max_age = '-24h'", `t.toml:1: record.max_age is "-24h", want whole days from 1d to 3650d, or "0s" to keep all, as in "30d" or "720h"`},
 		{"long key", strings.Repeat("k", 70) + "=1", `t.toml:1: "` + strings.Repeat("k", 60) + `"… is not a key here`},
 		{"key that drives a terminal", `"\e[2J" = 1`, `t.toml:1: "\x1b[2J" is not a key here`},
 	} {
