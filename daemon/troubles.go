@@ -22,6 +22,7 @@ var woes = [...]struct {
 	record.Rotation:  {slog.LevelWarn, "record file cannot be rotated, it grows", "record file is rotated again", "the record file cannot be rotated"},
 	record.Retention: {slog.LevelWarn, "rotated record files cannot be kept as configured", "rotated record files are kept as configured again", "rotated files are not kept as configured"},
 	record.Syncing:   {slog.LevelError, "records cannot be synced, those written last may not survive a loss of power", "records are synced again", "records cannot be synced"},
+	record.Clock:     {slog.LevelWarn, "rotated record files do not fit the clock", "", ""},
 	record.TornLine:  {slog.LevelWarn, "record file did not end with a whole line", "", ""},
 }
 

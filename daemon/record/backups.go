@@ -2,6 +2,7 @@ package record
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -14,8 +15,10 @@ type rule struct {
 	most     int    // 0: all
 	age      time.Duration
 	compress bool
-	minFree  int64 // bytes that compression leaves free on the file system
-	disk     disk  // nil: kernel
+	minFree  int64       // bytes that compression leaves free on the file system
+	disk     disk        // nil: kernel
+	ages     *ages       // nil: what was saved of them
+	clock    func(error) // is told when the clock or the names of backups look wrong; nil: nobody is
 }
 
 // storage is the disk that the backups are on.
@@ -31,7 +34,8 @@ const idleFor = time.Hour
 
 // keeper keeps backups by a rule, in the background and one file at a time.
 type keeper struct {
-	trouble func(error)
+	trouble func(Trouble, error)
+	ages    *ages // nil before the first call of keep
 
 	mu      sync.Mutex
 	rule    rule
@@ -43,7 +47,7 @@ type keeper struct {
 	ended   sync.Cond
 }
 
-func newKeeper(trouble func(error)) *keeper {
+func newKeeper(trouble func(Trouble, error)) *keeper {
 	k := &keeper{trouble: trouble}
 	k.ended.L = &k.mu
 	return k
@@ -84,11 +88,15 @@ func (k *keeper) run() {
 		k.again = false
 		r := k.rule
 		k.mu.Unlock()
+		if k.ages == nil {
+			k.ages = r.newAges()
+		}
+		r.ages, r.clock = k.ages, func(err error) { k.trouble(Clock, err) }
 		err := r.apply(k.over)
 		k.mu.Lock()
 		if changed := k.failing != (err != nil); changed && !k.stopped {
 			k.failing = err != nil
-			k.trouble(err)
+			k.trouble(Retention, err)
 		}
 	}
 	k.running = false
@@ -102,10 +110,19 @@ func (k *keeper) over() bool {
 	return k.stopped
 }
 
-// apply removes what is too much or too old, and compresses the rest.
+// newAges returns the ages of the backups.
+func (r rule) newAges() *ages { return &ages{path: hidden(r.path, ".ages"), disk: r.storage()} }
+
+// apply removes what is too much or too old, and compresses the rest. The order is that of the names, which is the order of rotation.
 func (r rule) apply(over func() bool) error {
 	backups, err := r.list()
-	var errs []error
+	if err != nil {
+		return err
+	}
+	if r.ages == nil {
+		r.ages = r.newAges()
+	}
+	errs := []error{r.look(backups)}
 	var kept int
 	for i, b := range slices.Backward(backups) {
 		if over() {
@@ -115,13 +132,32 @@ func (r rule) apply(over func() bool) error {
 			kept++
 		}
 		switch {
-		case r.most > 0 && kept > r.most, r.age > 0 && time.Since(b.At) > r.age:
+		case r.most > 0 && kept > r.most, r.age > 0 && r.ages.of(b) > r.age:
 			errs = append(errs, os.Remove(b.Path()))
 		case r.compress && !b.Packed:
 			errs = append(errs, r.pack(b, over))
 		}
 	}
-	return errors.Join(append(errs, err)...)
+	return errors.Join(errs...)
+}
+
+// look sees how old the backups are, and tells what is wrong with the clock that they are named by.
+func (r rule) look(backups []Backup) (err error) {
+	now := thisMoment()
+	wrong := []error{r.ages.ahead(backups, now)}
+	if r.age > 0 {
+		var jump time.Duration
+		jump, err = r.ages.look(backups, r.age, now)
+		wrong = append(wrong, jumpedBy(jump))
+	} else {
+		r.ages.forget()
+	}
+	for _, w := range wrong {
+		if w != nil && r.clock != nil {
+			r.clock(fmt.Errorf("record file %q: %w", r.path, w))
+		}
+	}
+	return err
 }
 
 // list returns the backups, the oldest first. What a crash left of a compression is removed.

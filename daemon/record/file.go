@@ -48,7 +48,7 @@ func OpenFile(opt FileOptions) (*File, error) {
 	if f.lock, err = lockBeside(opt.Path); err != nil {
 		return nil, f.opt.fail("open", cause(err))
 	}
-	f.keeper = newKeeper(func(err error) { opt.tell(Retention, err) })
+	f.keeper = newKeeper(opt.tell)
 	if err := f.begin(); err != nil {
 		return nil, errors.Join(err, f.lock.release())
 	}
@@ -148,6 +148,9 @@ func (f *File) Reopen(opt FileOptions) error {
 	old, lock := f.f, f.lock
 	f.syncer.letGo(old)
 	f.opt, f.keeper, f.lock = opt, next.keeper, next.lock
+	if f.failing {
+		opt.tell(Rotation, nil) // of the old file, which is ours no more
+	}
 	f.f, f.size, f.looked, f.failing = next.f, next.size, next.looked, false
 	f.torn, f.unfit, f.astray = -1, false, nil
 	f.device, f.inode = next.device, next.inode

@@ -430,6 +430,37 @@ func TestReopenTakesOverWhatIsNewOrKeepsTheOld(t *testing.T) {
 	}
 }
 
+// TestAFileThatIsNoMoreOfUseCanBeLeft holds that another file is taken whatever is wrong with the one before, of which nothing is told
+// any more.
+func TestAFileThatIsNoMoreOfUseCanBeLeft(t *testing.T) {
+	opt, d := onFaulty(t)
+	var told []error
+	opt.MaxSize, opt.Trouble = 8, func(what Trouble, err error) {
+		if what == Rotation {
+			told = append(told, err)
+		}
+	}
+	f := open(t, opt)
+	d.step = failingStep("rename", unix.EIO)
+	write(t, f, "first\nsecond\n")
+	dir := filepath.Dir(opt.Path)
+	if err := errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	next := opt
+	next.Path, next.disk = filepath.Join(t.TempDir(), "next.log"), nil
+	if err := f.Reopen(next); err != nil {
+		t.Fatal(err)
+	}
+	write(t, f, "third\n")
+	if got, want := read(t, next.Path), "third\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if len(told) != 2 || told[0] == nil || told[1] != nil {
+		t.Errorf("told %v, want that rotating failed, and that it does so no more", told)
+	}
+}
+
 // TestBackupsSurviveReopen holds that no change of options, at any time, costs a line of a backup.
 func TestBackupsSurviveReopen(t *testing.T) {
 	opt := options(t)
@@ -513,7 +544,7 @@ func TestRetention(t *testing.T) {
 	for _, name := range keep {
 		want = append(want, filepath.Base(name)+".gz")
 	}
-	want = append(want, strangers...)
+	want = append(append(want, strangers...), ".r.log.ages")
 	entries, _ := os.ReadDir(dir)
 	var got []string
 	for _, e := range entries {
@@ -587,7 +618,12 @@ func TestCompressionLeavesMinFree(t *testing.T) {
 
 func TestRetentionThatFailsIsToldOnce(t *testing.T) {
 	var told []error
-	k := newKeeper(func(err error) { told = append(told, err) })
+	k := newKeeper(func(what Trouble, err error) {
+		if what != Retention {
+			t.Errorf("told of %v, want %v", what, Retention)
+		}
+		told = append(told, err)
+	})
 	keep := func(path string) {
 		k.keep(rule{path: path, most: 1})
 		k.mu.Lock()

@@ -81,6 +81,9 @@ const (
 	Syncing
 	// TornLine is told once, when the file was opened and ended in the middle of a line; the error says what was done about it.
 	TornLine
+	// Clock is told when the clock seems to have jumped, or backups have names that it has not come to. They are kept in the order of
+	// rotation, and their age goes on from what it was.
+	Clock
 )
 
 // tell tells whoever wants to know.
