@@ -3,7 +3,6 @@ package record
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,18 +49,29 @@ func hidden(path, suffix string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+suffix)
 }
 
-// take takes the lock. It starts over when the previous holder has removed the file meanwhile.
+// A daemon that was killed while it started a process has left that with its locks, until that executes its program.
+const (
+	leftFor   = 10 * time.Second
+	leftRetry = 5 * time.Millisecond
+)
+
+// take takes the lock. It starts over when the previous holder has removed the file meanwhile, or has died and left it for a moment.
 func (l *lock) take() error {
-	for {
+	for began := time.Now(); ; {
 		f, err := l.open()
 		if err != nil {
 			return err
 		}
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			left := errors.Is(err, unix.EWOULDBLOCK) && l.isLeft(f) && time.Since(began) < leftFor
 			if errors.Is(err, unix.EWOULDBLOCK) {
 				err = heldError{l.inUse(f)}
 			}
 			_ = f.Close() // nothing was written
+			if left {
+				time.Sleep(leftRetry)
+				continue
+			}
 			return err
 		}
 		if !names(l.path, f) {
@@ -108,10 +119,23 @@ func (l *lock) denied(err error) error {
 	return &LockError{l.path, cause(err)}
 }
 
+// writer is the process that has written its number into the lock file; 0 when none has.
+func writer(f *os.File) int {
+	var b [32]byte
+	n, _ := f.ReadAt(b[:], 0) // without it the holder has no name
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	return pid
+}
+
+// isLeft reports whether the lock was taken by a process that has died.
+func (l *lock) isLeft(f *os.File) bool {
+	pid, holders := writer(f), flockers(f)
+	return pid > 0 && errors.Is(unix.Kill(pid, 0), unix.ESRCH) && (len(holders) == 0 || slices.Contains(holders, pid))
+}
+
 // inUse is the error that names the holder of the lock.
 func (l *lock) inUse(f *os.File) error {
-	b, _ := io.ReadAll(io.LimitReader(f, 32)) // without it the holder has no name
-	writer, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	writer := writer(f)
 	holders := flockers(f)
 	if len(holders) == 0 && writer > 0 && !errors.Is(unix.Kill(writer, 0), unix.ESRCH) {
 		holders = []int{writer} // the kernel does not tell (proc(5), subset=pid)
