@@ -306,6 +306,20 @@ func TestClientsOutliveKills(t *testing.T) {
 	})
 }
 
+// TestClientsOutliveSignalsWhileItStarts: until its first instruction they end the process that systemd starts it in, and systemd starts
+// another, also after a hangup, by which a service that was ready would have ended in good order.
+func TestClientsOutliveSignalsWhileItStarts(t *testing.T) {
+	outlive(t, "goroutine", 200, func(r *rig) {
+		r.explain(`Failed to start tcpmux`) // it was ended before it was ready
+		r.run("bash", "-c", `for s in HUP USR1 USR2; do for ms in 005 010 015 020 030 040; do
+			systemctl restart --no-block tcpmux.service
+			sleep 0.$ms
+			systemctl kill --signal=$s --kill-who=main tcpmux.service || true
+			sleep 0.2
+		done; done`)
+	})
+}
+
 func TestClientsOutliveAnUpgradeAndADowngrade(t *testing.T) {
 	outlive(t, "goroutine", 5000, func(r *rig) {
 		r.install(oldDeb)
