@@ -38,9 +38,13 @@ const (
 
 // Shared with the handler.
 var (
-	phase  uint32
-	noted  uint32 // 1<<s for each signal s that came while starting
-	leaver uint32 // a thread
+	//lint:ignore U1000 the handler reads it
+	phase uint32
+	// noted has 1<<s for each signal s that came while starting.
+	noted uint32
+	// leaver is a thread.
+	//lint:ignore U1000 the handler reads it
+	leaver uint32
 )
 
 // Deliver sends the process the signals that came while it started. From then on signals do what they do in any program. Call it
