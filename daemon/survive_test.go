@@ -258,10 +258,10 @@ func TestWhatADaemonHasTakenTheNextWrites(t *testing.T) {
 			e.fault = nil
 			next := e.heir(nil)
 			_ = conn.CloseWrite()
-			got := next.records(c.want...)
+			next.records(c.want...)
 			next.awaitClients(0)
 			conn.hearEnd()
-			got = d.out.String() + next.out.String()
+			got := d.out.String() + next.out.String()
 			if n := strings.Count(got, "\n"); n != len(c.want)+1 {
 				t.Errorf("got %d records %q, want %d: the opening and %q", n, got, len(c.want)+1, c.want)
 			}
