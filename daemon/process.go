@@ -246,8 +246,9 @@ func (c *child) record(n int) error {
 	}
 	c.worker.allow(0)
 	first := c.records
-	noted := false
-	c.busy(func() { noted, err = c.encode(ws, parcel) })
+	c.setBusy(true)
+	noted, err := c.encode(ws, parcel)
+	c.setBusy(false)
 	if err != nil {
 		c.server.workspaces.put(ws)
 		return c.fail(first, err)

@@ -44,6 +44,8 @@ type session struct {
 	entry ring.Entry
 	past  *past
 
+	working bool // on the client's bytes
+
 	// What the server has told it.
 	leaving   atomic.Bool // it goes on with the next process
 	finishing atomic.Bool // it is to come to its end
@@ -135,6 +137,7 @@ func (s *session) bidFinish() {
 // run is a session's goroutine: it serves the client to the end. When it returns all that the client sent is written, unless the
 // sink, or the process that served it, has failed.
 func (s *session) run() {
+	defer s.notePanic()
 	why, err := bySuspect, error(nil)
 	if !s.past.suspect {
 		why, err = s.model.serve()
@@ -241,19 +244,19 @@ func (s *session) open() error {
 	return nil
 }
 
-// busy does work on the client's own bytes. A session over which process after process ends meanwhile is a suspect.
-func (s *session) busy(work func()) {
-	s.slot.SetBusy(true)
-	returned := false
-	defer func() {
-		if returned {
-			s.slot.SetBusy(false)
-		} else {
-			s.slot.SetPanic()
-		}
-	}()
-	work()
-	returned = true
+// setBusy notes whether the session works on the client's own bytes. A session over which process after process ends meanwhile is
+// a suspect. A deferred call around the work would be simpler, and cost every session a larger stack.
+func (s *session) setBusy(busy bool) {
+	s.working = busy
+	s.slot.SetBusy(busy)
+}
+
+// notePanic notes that the process ends by a panic over the client's bytes, rather than by somebody who has killed it. It is deferred
+// where the session's goroutine begins, and so runs while a panic unwinds it.
+func (s *session) notePanic() {
+	if s.working {
+		s.slot.SetPanic()
+	}
 }
 
 // event appends one record that says something about the session.

@@ -48,7 +48,9 @@ func TestAPanicOverItsBytesMakesASuspect(t *testing.T) {
 			if c.panics {
 				func() {
 					defer func() { _ = recover() }()
-					s.busy(func() { panic("over its bytes") })
+					defer s.notePanic()
+					s.setBusy(true)
+					panic("over its bytes")
 				}()
 			} else {
 				s.slot.SetBusy(true) // as if it had been killed

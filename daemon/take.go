@@ -66,7 +66,9 @@ func (t *talk) data() []byte {
 // may take its time: the session is busy with its client's bytes only in between.
 func (t *talk) cut(flag framing.Flag) (n int, err error) {
 	for more := true; more; {
-		t.busy(func() { n, more = t.fill(n, flag) })
+		t.setBusy(true)
+		n, more = t.fill(n, flag)
+		t.setBusy(false)
 		if more {
 			if err := t.gather(); err != nil {
 				return n, err
