@@ -154,7 +154,7 @@ func TestWhatEndsARecordedClientStopsItsProgram(t *testing.T) {
 		end        func(*desk)
 	}{
 		{"idle", "idle, 0 records", func(c *config.Config) { c.Listeners[0].IdleTimeout = 50 * time.Millisecond }, "", nil},
-		{"malformed", "malformed, 1 records", func(c *config.Config) { c.Listeners[0].Framing = "octet-counted" }, "x", nil},
+		{"malformed", "malformed, 1 records", func(c *config.Config) { c.Listeners[0].Framing = "octet-counted" }, "\x01", nil},
 		{"its time", "timeout, 1 records", func(c *config.Config) { c.Listeners[0].ExecTimeout = 100 * time.Millisecond }, "hello\n", nil},
 		{"the end of the drain", "drain, 1 records", nil, "hello\n", func(d *desk) { _ = d.srv.Shutdown(over()) }},
 	} {

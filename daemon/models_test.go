@@ -32,7 +32,7 @@ var others = map[string]string{
 func TestEveryModelKeepsThePromises(t *testing.T) {
 	for model, not := range others {
 		t.Run(model, func(t *testing.T) {
-			cmd := exec.Command(os.Args[0], "-test.skip="+not, "-test.timeout=5m")
+			cmd := exec.Command(os.Args[0], "-test.skip="+not, "-test.timeout=25m")
 			cmd.Env = append(os.Environ(), modelVariable+"="+model)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, out)
