@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"gopkg.in/natefinch/lumberjack.v2"
 )
 
 // disk is what File needs of the file system. Tests put one in its place that fails, is slow or loses power.
@@ -18,6 +19,8 @@ type disk interface {
 	rename(from, to string) error
 	// move is rename where no file may lose its name.
 	move(from, to string) error
+	// rotate gives the file of a rotator the name of a backup, that of the moment.
+	rotate(*lumberjack.Logger) error
 	// hold takes over a file that was opened.
 	hold(*os.File) (handle, error)
 	// syncDir has the names in a directory on disk.
@@ -53,6 +56,15 @@ func (kernel) move(from, to string) error {
 			return unix.EEXIST
 		}
 		return os.Rename(from, to)
+	}
+	return err
+}
+
+// rotate leaves no file of the old name: lumberjack makes one, but with neither O_APPEND nor our mode.
+func (kernel) rotate(l *lumberjack.Logger) error {
+	err := errors.Join(l.Rotate(), l.Close())
+	if info, serr := os.Lstat(l.Filename); serr == nil && info.Size() == 0 {
+		err = errors.Join(err, os.Remove(l.Filename))
 	}
 	return err
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"gopkg.in/natefinch/lumberjack.v2"
 )
 
 // faulty is a disk in front of the kernel's. It fails as a test tells it, notes what it is asked for, and knows what would be left
@@ -73,6 +75,13 @@ func (d *faulty) move(from, to string) error {
 		return err
 	}
 	return kernel{}.move(from, to)
+}
+
+func (d *faulty) rotate(l *lumberjack.Logger) error {
+	if err := d.may("rotate"); err != nil {
+		return err
+	}
+	return kernel{}.rotate(l)
 }
 
 func (d *faulty) hold(f *os.File) (handle, error) {

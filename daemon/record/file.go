@@ -4,21 +4,24 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"gopkg.in/natefinch/lumberjack.v2"
 )
 
 // File appends lines to a file and rotates it. Methods may be called from any goroutine. No other process, and no other File,
 // may have the file open at the same time: a lock beside it sees to that.
 //
 // The bytes go through a descriptor of our own, opened with O_APPEND, so that a write that failed half-way can be cut back and
-// a file that was truncated, moved or deleted from outside is noticed.
+// a file that was truncated, moved or deleted from outside is noticed. lumberjack names it when it is rotated.
 type File struct {
 	mu      sync.Mutex
 	opt     FileOptions
+	rotator *lumberjack.Logger
 	keeper  *keeper
 	syncer  syncer
 	lock    *lock
@@ -57,6 +60,10 @@ func OpenFile(opt FileOptions) (*File, error) {
 
 // begin opens the file of f.opt, whose lock is held.
 func (f *File) begin() error {
+	f.rotator = &lumberjack.Logger{
+		Filename: f.opt.Path,
+		MaxSize:  math.MaxInt32, // in MiB, never reached: when to rotate is ours to say, to the byte and between lines
+	}
 	_ = os.Remove(f.nextPath()) // of a process that was killed while it rotated; it is empty
 	if err := f.open(); err != nil {
 		return err
@@ -147,7 +154,7 @@ func (f *File) Reopen(opt FileOptions) error {
 	f.keeper.stop()
 	old, lock := f.f, f.lock
 	f.syncer.letGo(old)
-	f.opt, f.keeper, f.lock = opt, next.keeper, next.lock
+	f.opt, f.rotator, f.keeper, f.lock = opt, next.rotator, next.keeper, next.lock
 	if f.failing {
 		opt.tell(Rotation, nil) // of the old file, which is ours no more
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -113,9 +114,17 @@ func (f *File) moveAside() error {
 	return err
 }
 
-// moveToBackup gives the file the name of a backup.
+// moveToBackup gives the file the name of a backup. lumberjack does that, by the clock; where the order of the names would not be the
+// order of rotation then, or lumberjack cannot, we do.
 func (f *File) moveToBackup(disk disk) (path string, err error) {
-	for at := f.backupTime(); ; at = at.Add(time.Millisecond) {
+	at := f.backupTime()
+	if !at.After(time.Now()) {
+		_ = disk.rotate(f.rotator) // it may fail when the file is moved already, as with chown(2); what matters is whether it is
+		if path, ok := f.backupOf(); ok {
+			return path, nil
+		}
+	}
+	for ; ; at = at.Add(time.Millisecond) {
 		b := Backup{Of: f.opt.Path, At: at}
 		path, b.Packed = b.Path(), true
 		if _, err := os.Lstat(b.Path()); err == nil {
@@ -125,6 +134,17 @@ func (f *File) moveToBackup(disk disk) (path string, err error) {
 			return path, err
 		}
 	}
+}
+
+// backupOf is the backup that the open file is by now.
+func (f *File) backupOf() (path string, ok bool) {
+	backups, _ := Backups(f.opt.Path) // an error is told by what is tried next
+	for _, b := range slices.Backward(backups) {
+		if names(b.Path(), f.f) {
+			return b.Path(), true
+		}
+	}
+	return "", false
 }
 
 // backupTime is the time for the name of the next backup: now, unless the newest one is named later, by a clock that was wrong then
