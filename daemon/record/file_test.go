@@ -263,12 +263,98 @@ func TestFileThatCannotBeMadeAnewAfterItsRotation(t *testing.T) {
 		}
 	}
 	d.step = nil
+	f.opt.Compress = true
 	write(t, f, "second\n")
+	f.keeperRests()
+	if left := f.rotations(t); len(left) != 1 || !left[0].Packed {
+		t.Errorf("got %v, want the file compressed that was moved aside", left)
+	}
 	if got, want := read(t, opt.Path), "second\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got, want := whole(t, opt.Path), "first\nsecond\n"; got != want {
 		t.Errorf("got %q in all, want %q", got, want)
+	}
+}
+
+// TestAFileThatIsMovedBackIsWrittenOn has somebody undo by hand what a rotation that failed could not.
+func TestAFileThatIsMovedBackIsWrittenOn(t *testing.T) {
+	opt, d := onFaulty(t)
+	opt.MaxSize = 12
+	f := open(t, opt)
+	write(t, f, "first\n")
+	moves := 0
+	d.step = func(what string) error {
+		if what == "move" || what == "rotate" {
+			moves++
+		}
+		if what == "rename" || moves > 1 {
+			return unix.EIO
+		}
+		return nil
+	}
+	if n, err := f.Write([]byte("longer\n")); n != 0 || !errors.Is(err, unix.EIO) {
+		t.Errorf("got %d, %v, want nothing written and %v", n, err, unix.EIO)
+	}
+	if err := os.Rename(f.rotations(t)[0].Path(), opt.Path); err != nil {
+		t.Fatal(err)
+	}
+	d.step = nil
+	write(t, f, "short\n")
+	if got, want := read(t, opt.Path), "first\nshort\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestAFileThatWasMovedIsNotCutByAnother holds that what is in the file that has the name by now says nothing about ours.
+func TestAFileThatWasMovedIsNotCutByAnother(t *testing.T) {
+	opt := options(t)
+	f := open(t, opt)
+	const line = "2026-11-22T13:05:41.118203Z from 192.0.2.7:40312: one\n"
+	write(t, f, line+line)
+	moved := opt.Path + ".1"
+	if err := errors.Join(os.Rename(opt.Path, moved), os.WriteFile(opt.Path, []byte(line+strings.Repeat("2026-11-22T13:05:41 ", 10)), 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	f.unfit = true // as after a write that failed, when the file was cut from outside
+	if n, err := f.Write([]byte(line)); n != 0 || err == nil {
+		t.Errorf("got %d, %v, want an error: which file is to be written is not known", n, err)
+	}
+	write(t, f, line)
+	if got, want := read(t, moved), line+line; got != want {
+		t.Errorf("got %q in the file that was moved, want %q", got, want)
+	}
+	if got := read(t, opt.Path); !strings.HasSuffix(got, "\n"+line) {
+		t.Errorf("got %q, want it to end with the line", got)
+	}
+}
+
+// TestAFileThatWasMovedNeedsNoRotation covers the second after somebody else has rotated it.
+func TestAFileThatWasMovedNeedsNoRotation(t *testing.T) {
+	opt := options(t)
+	opt.MaxSize, opt.Trouble = 8, func(what Trouble, err error) { t.Errorf("told of %v: %v", what, err) }
+	f := open(t, opt)
+	write(t, f, "first\n")
+	if err := os.Rename(opt.Path, opt.Path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, f, "second\n")
+	write(t, f, "third\n")
+	if got, want := read(t, opt.Path+".1")+read(t, opt.Path), "first\nsecond\nthird\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestWhatARotationThatWasKilledLeft is removed by the next process.
+func TestWhatARotationThatWasKilledLeft(t *testing.T) {
+	opt := options(t)
+	left := hidden(opt.Path, ".next")
+	if err := os.WriteFile(left, nil, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	open(t, opt)
+	if _, err := os.Lstat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
 	}
 }
 
@@ -447,6 +533,7 @@ func TestAFileThatIsNoMoreOfUseCanBeLeft(t *testing.T) {
 	if err := errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
+	f.astray, f.unfit = unix.EIO, true // as a rotation that failed half-way leaves it
 	next := opt
 	next.Path, next.disk = filepath.Join(t.TempDir(), "next.log"), nil
 	if err := f.Reopen(next); err != nil {
@@ -520,6 +607,7 @@ func TestFileIsOpenOnce(t *testing.T) {
 }
 
 func TestRetention(t *testing.T) {
+	defer unix.Umask(unix.Umask(0))
 	dir := t.TempDir()
 	r := rule{path: filepath.Join(dir, "r.log"), most: 3, age: 48 * time.Hour, compress: true}
 	ago := func(d time.Duration) string {
@@ -537,6 +625,7 @@ func TestRetention(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	unix.Umask(0o077)
 	if err := r.apply(func() bool { return false }); err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func (f *File) cutBack() error {
 			return f.opt.fail("truncate", cause(err))
 		}
 	}
-	f.size, f.unfit = min(info.Size(), f.torn), f.unfit || info.Size() < f.torn
+	f.size, f.unfit = min(info.Size(), f.torn), info.Size() < f.torn
 	f.torn = -1
 	return nil
 }

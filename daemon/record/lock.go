@@ -62,27 +62,36 @@ func (l *lock) take() error {
 		if err != nil {
 			return err
 		}
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			left := errors.Is(err, unix.EWOULDBLOCK) && l.isLeft(f) && time.Since(began) < leftFor
-			if errors.Is(err, unix.EWOULDBLOCK) {
-				err = heldError{l.inUse(f)}
-			}
-			_ = f.Close() // nothing was written
-			if left {
-				time.Sleep(leftRetry)
-				continue
-			}
+		ours, left, err := l.hold(f)
+		if ours {
+			return nil
+		}
+		_ = f.Close() // nothing was written
+		switch {
+		case left && time.Since(began) < leftFor:
+			time.Sleep(leftRetry)
+		case err != nil:
 			return err
 		}
-		if !names(l.path, f) {
-			_ = f.Close() // it is nobody's any more
-			continue
-		}
-		_ = f.Truncate(0)                                           // the holder's number is a courtesy: the lock is held
-		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0) // without it too, as on a full disk
-		l.file = f
-		return nil
 	}
+}
+
+// hold locks the open lock file. It is not ours when the holder before us has removed it meanwhile, so that others lock another one,
+// and with an error when it is locked: left reports that whoever took that lock has died.
+func (l *lock) hold(f *os.File) (ours, left bool, err error) {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return false, l.isLeft(f), heldError{l.inUse(f)}
+		}
+		return false, false, err
+	}
+	if !names(l.path, f) {
+		return false, false, nil
+	}
+	_ = f.Truncate(0)                                           // the holder's number is a courtesy: the lock is held
+	_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0) // without it too, as on a full disk
+	l.file = f
+	return true, false, nil
 }
 
 // open opens the lock file, or makes it, and takes from all others the right to open it.

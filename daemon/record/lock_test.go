@@ -278,3 +278,33 @@ func TestAFileThatAnotherHasIsWrittenNoMore(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestALockFileThatWasRemovedMeanwhileIsNobodys covers the moment between opening the file and locking it.
+func TestALockFileThatWasRemovedMeanwhileIsNobodys(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.log")
+	before, err := lockBeside(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lock{path: before.path}
+	f, err := l.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := before.release(); err != nil {
+		t.Fatal(err)
+	}
+	if ours, left, err := l.hold(f); ours || left || err != nil {
+		t.Errorf("got %v, %v, %v, want it to be nobody's", ours, left, err)
+	}
+	_ = f.Close() // it is removed
+	if err := l.take(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockBeside(path); err == nil {
+		t.Error("two have the lock")
+	}
+	if err := l.release(); err != nil {
+		t.Error(err)
+	}
+}
