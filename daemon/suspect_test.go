@@ -45,15 +45,9 @@ func TestAPanicOverItsBytesMakesASuspect(t *testing.T) {
 		for crash := 1; crash <= c.most; crash++ {
 			s := d.onlySession()
 			d.leave()
+			s.slot.SetBusy(true) // as if it had been killed
 			if c.panics {
-				func() {
-					defer func() { _ = recover() }()
-					defer s.notePanic()
-					s.setBusy(true)
-					panic("over its bytes")
-				}()
-			} else {
-				s.slot.SetBusy(true) // as if it had been killed
+				(&session{slot: s.slot, working: true}).notePanic() // as run does while a panic unwinds it
 			}
 			d = e.heir(nil)
 		}
