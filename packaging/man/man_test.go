@@ -146,6 +146,9 @@ func TestPagesRenderInSilence(t *testing.T) {
 		if err := cmd.Run(); err != nil || said.Len() > 0 {
 			t.Errorf("%s: got %q (%v), want silence", path, said.String(), err)
 		}
+		if out, err := exec.Command("lexgrog", path).CombinedOutput(); err != nil { // as apropos(1) reads it
+			t.Errorf("%s: got %q (%v), want a NAME section that says what it is", path, out, err)
+		}
 	}
 }
 
