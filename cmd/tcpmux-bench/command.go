@@ -59,7 +59,8 @@ Exit status: 0 when all went well, 1 after errors or when it could not measure, 
 	return cmd
 }
 
-// workloadList is a paragraph for each workload, with its defaults; the manual page fills its lines.
+// workloadList is a paragraph for each workload, with its defaults; the manual page fills its
+// lines.
 func workloadList() string {
 	var b strings.Builder
 	for _, name := range bench.WorkloadNames() {
@@ -198,8 +199,8 @@ func (r *request) run(ctx context.Context, stderr *os.File) (measured, error) {
 	return c, err
 }
 
-// findDaemon returns the tcpmux to measure: path if it is given, otherwise the one next to this program, otherwise the one in
-// $PATH.
+// findDaemon returns the tcpmux to measure: path if it is given, otherwise the one next to this
+// program, otherwise the one in $PATH.
 func findDaemon(path string) (string, error) {
 	if path != "" {
 		return exec.LookPath(path)

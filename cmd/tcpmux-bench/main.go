@@ -1,5 +1,6 @@
-// Command tcpmux-bench puts many clients on a TCP server at once and measures it: see "tcpmux-bench --help". It is a program and a
-// package of its own so that the daemon carries no code for charts, fonts or images.
+// Command tcpmux-bench puts many clients on a TCP server at once and measures it: see "tcpmux-bench
+// --help". It is a program and a package of its own so that the daemon carries no code for charts,
+// fonts or images.
 package main
 
 import (

@@ -28,6 +28,7 @@ type LockError struct {
 	Err  error
 }
 
+// Error names the lock file and the cause.
 func (e *LockError) Error() string { return fmt.Sprintf("lock file %q: %v", e.Path, e.Err) }
 
 // Unwrap returns the cause.
@@ -36,6 +37,7 @@ func (e *LockError) Unwrap() error { return e.Err }
 // heldError is the error of a lock that another has.
 type heldError struct{ error }
 
+// Unwrap returns the cause.
 func (e heldError) Unwrap() error { return e.error }
 
 // lockBeside takes the lock for the file at path.

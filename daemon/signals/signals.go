@@ -109,7 +109,7 @@ func leave() (back func(), err error) {
 		}
 	}
 	// Has every thread run once more: then none is still in the handler before. In a program with cgo it does nothing.
-	_, _, _ = syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0)
+	_, _, _ = syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0) // only that every thread makes it matters
 	return back, nil
 }
 

@@ -9,8 +9,8 @@ import (
 // DefaultAddress is where a daemon without a configuration listens.
 const DefaultAddress = "127.0.0.1:12345"
 
-// Address makes host:port of what was given on the command line: nothing, HOST:PORT, or HOST and PORT. Without a host it is
-// localhost; a port may be a service's name. The error is one line.
+// Address makes host:port of what was given on the command line: nothing, HOST:PORT, or HOST and
+// PORT. Without a host it is localhost; a port may be a service's name. The error is one line.
 func Address(args []string) (string, error) {
 	switch len(args) {
 	case 0:

@@ -1,5 +1,6 @@
-// Package cli holds what the commands of this project have in common: exit statuses, one place that prints errors, signals that
-// end a command, and the shape of help. A command builds its cobra tree and calls Execute.
+// Package cli holds what the commands of this project have in common: exit statuses, one place that
+// prints errors, signals that end a command, and the shape of help. A command builds its cobra tree
+// and calls Execute.
 package cli
 
 import (
@@ -12,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Prepare gives root the version, the standard streams, and, if it has commands, the help command. Call it after the last
-// AddCommand.
+// Prepare gives root the version, the standard streams, and, if it has commands, the help command.
+// Call it after the last AddCommand.
 func Prepare(root *cobra.Command, stdin, stdout, stderr *os.File) {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.DisableFlagsInUseLine = true
@@ -30,14 +31,16 @@ func Prepare(root *cobra.Command, stdin, stdout, stderr *os.File) {
 
 // Hooks let a program take part in Execute. The zero value does nothing.
 type Hooks struct {
-	// Start is called once, before the command that was asked for does its work, or before its help is printed.
+	// Start is called once, before the command that was asked for does its work, or before its help
+	// is printed.
 	Start func(cmd *cobra.Command)
-	// Explain returns what to print for an error that the program knows better, and its exit status; known is false for others.
+	// Explain returns what to print for an error that the program knows better, and its exit
+	// status; known is false for others.
 	Explain func(err error) (text string, status int, known bool)
 }
 
-// Execute runs the command that args name and returns the exit status of the process. It prints the error, if there is one, on
-// standard error.
+// Execute runs the command that args name and returns the exit status of the process. It prints the
+// error, if there is one, on standard error.
 func Execute(ctx context.Context, root *cobra.Command, args []string, stderr *os.File, hooks Hooks) int {
 	root.SetArgs(append([]string{}, args...)) // never nil: cobra would take os.Args
 	started := false
@@ -60,7 +63,8 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, stderr *os
 	return report(stderr, root.Name(), helpFor(cmd), err, hooks.Explain)
 }
 
-// KnownCommand is the Args of a root command that does nothing by itself: it refuses unknown commands and suggests similar ones.
+// KnownCommand is the Args of a root command that does nothing by itself: it refuses unknown
+// commands and suggests similar ones.
 func KnownCommand(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -121,7 +125,8 @@ func helpFor(cmd *cobra.Command) string {
 	return program + " help " + command
 }
 
-// refuseUnknownShells makes cobra's completion command runnable: cobra does not check the arguments of one that is not.
+// refuseUnknownShells makes cobra's completion command runnable: cobra does not check the arguments
+// of one that is not.
 func refuseUnknownShells(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {

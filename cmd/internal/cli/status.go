@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// Exit statuses besides 0. 64 and 78 are EX_USAGE and EX_CONFIG of sysexits.h. Go's panics exit with 2.
+// Exit statuses besides 0. 64 and 78 are EX_USAGE and EX_CONFIG of sysexits.h. Go's panics exit
+// with 2.
 const (
 	StatusFailed = 1
 	StatusUsage  = 64
@@ -41,7 +42,8 @@ func (e SignalError) Status() int { return StatusSignal + int(e.Signal) }
 // ErrOutputGone reports that nobody reads standard output any more. Execute prints nothing for it.
 var ErrOutputGone = errors.New("standard output is closed")
 
-// OutputError turns EPIPE from a write to standard output into ErrOutputGone, and passes every other error on.
+// OutputError turns EPIPE from a write to standard output into ErrOutputGone, and passes every
+// other error on.
 func OutputError(err error) error {
 	if errors.Is(err, syscall.EPIPE) {
 		return ErrOutputGone
@@ -49,7 +51,8 @@ func OutputError(err error) error {
 	return err
 }
 
-// report prints err, which a command of program returned, and returns the exit status. help is the command line that shows more.
+// report prints err, which a command of program returned, and returns the exit status. help is the
+// command line that shows more.
 func report(stderr io.Writer, program, help string, err error, explain func(error) (string, int, bool)) int {
 	var usage *UsageError
 	var sig SignalError
@@ -74,7 +77,8 @@ func report(stderr io.Writer, program, help string, err error, explain func(erro
 	return StatusFailed
 }
 
-// oneLine makes one line of cobra's error about an unknown command, which suggests others on further lines.
+// oneLine makes one line of cobra's error about an unknown command, which suggests others on
+// further lines.
 func oneLine(s string) string {
 	s, proposed, ok := strings.Cut(s, strings.TrimSuffix(suggestionHead, "\t"))
 	if !ok {

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/term"
 )
 
-// Columns returns a function that reports the current width of the terminal w. It returns false when w is no terminal, or one
-// that cannot move its cursor (TERM=dumb).
+// Columns returns a function that reports the current width of the terminal w. It returns false
+// when w is no terminal, or one that cannot move its cursor (TERM=dumb).
 func Columns(w *os.File) (columns func() int, ok bool) {
 	fd := int(w.Fd())
 	if !term.IsTerminal(fd) || os.Getenv("TERM") == "dumb" {

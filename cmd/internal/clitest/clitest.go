@@ -1,5 +1,5 @@
-// Package clitest runs the built programs of this project for their tests: in a pipe or at a pseudo terminal, against servers that
-// the test plays.
+// Package clitest runs the built programs of this project for their tests: in a pipe or at a pseudo
+// terminal, against servers that the test plays.
 package clitest
 
 import (
@@ -22,8 +22,8 @@ const Patience = 20 * time.Second
 // Version is what the programs that Build built call themselves.
 const Version = "1.2.3"
 
-// Build builds the command in the directory pkg into dir, without cgo as it is packaged, and returns the path of the program. The
-// linker gets flags too.
+// Build builds the command in the directory pkg into dir, without cgo as it is packaged, and
+// returns the path of the program. The linker gets flags too.
 func Build(dir, pkg string, flags ...string) (string, error) {
 	abs, err := filepath.Abs(pkg)
 	if err != nil {
@@ -67,7 +67,7 @@ func Listen(t *testing.T, serve func(*net.TCPConn)) (address string) {
 	}
 	var serving sync.WaitGroup
 	t.Cleanup(func() {
-		_ = ln.Close()
+		_ = ln.Close() // nothing was written
 		serving.Wait()
 	})
 	serving.Go(func() {

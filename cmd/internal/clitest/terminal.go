@@ -26,7 +26,8 @@ type Terminal struct {
 	Cmd *exec.Cmd
 }
 
-// Start starts cmd at a terminal of its own. A standard input that cmd has already stays: then only its output is at the terminal.
+// Start starts cmd at a terminal of its own. A standard input that cmd has already stays: then only
+// its output is at the terminal.
 func Start(t *testing.T, cmd *exec.Cmd) *Terminal {
 	t.Helper()
 	master, slave := OpenPTY(t)
@@ -142,7 +143,7 @@ func (x *Terminal) Key(keys string) {
 // Ends waits for the program's end and compares its status and the terminal it leaves.
 func (x *Terminal) Ends(status int) {
 	x.t.Helper()
-	_ = x.Cmd.Wait()
+	_ = x.Cmd.Wait() // the status is compared below
 	if got := x.Cmd.ProcessState.ExitCode(); got != status {
 		x.t.Errorf("status: got %d, want %d", got, status)
 	}
