@@ -69,24 +69,3 @@ func TestVisitsWithoutDataAreSummedUp(t *testing.T) {
 		}
 	}
 }
-
-// TestASummaryWaitsForItsInterval, and begins with the first visit after the one before.
-func TestASummaryWaitsForItsInterval(t *testing.T) {
-	var s silent
-	log := &page{}
-	tell := func() int {
-		s.tell(debugLog(log), time.Hour)
-		return strings.Count(log.String(), "visits without data")
-	}
-	if got := tell(); got != 0 {
-		t.Errorf("no visit: got %d lines, want none", got)
-	}
-	s.add("192.0.2.1:1")
-	if got := tell(); got != 1 {
-		t.Errorf("the first: got %d lines, want 1", got)
-	}
-	s.add("192.0.2.1:2")
-	if got := tell(); got != 1 {
-		t.Errorf("the second within an hour: got %d lines, want 1", got)
-	}
-}
