@@ -1,4 +1,4 @@
-package main
+package handover
 
 import (
 	"cmp"
@@ -12,22 +12,18 @@ import (
 	"syscall"
 	"time"
 
-	"tcpmux/daemon"
 	"tcpmux/daemon/signals"
 	"tcpmux/daemon/systemd"
 )
 
-// rehearsal is how long a program may take to show that it starts and takes the configuration.
-const rehearsal = 10 * time.Second
+// rehearsalTimeout bounds how long a program may take to show that it starts and takes the configuration.
+const rehearsalTimeout = 10 * time.Second
 
-// rehearse has the program that is installed now check the configuration.
-func rehearse(program, path string, asked bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), rehearsal)
+// Rehearse runs a program with arguments by which it checks the configuration. It returns nil when the program has ended with
+// status 0 within 10 seconds, and else what it has said.
+func Rehearse(program string, args ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), rehearsalTimeout)
 	defer cancel()
-	args := []string{"check", "--quiet"}
-	if asked {
-		args = append(args, "--config", path)
-	}
 	runtime.LockOSThread() // it stays our child
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, program, args...)
@@ -42,13 +38,15 @@ func rehearse(program, path string, asked bool) error {
 	return nil
 }
 
-// succeed has the program take our place once it has shown that it can. It returns only when it could not, and why.
-func succeed(ctx context.Context, program string, b *daemon.Bequest) error {
-	came := untilExec()
+// Execute has the program take our place, as the same process (execve(2)), once it has shown in a trial that it can. It returns
+// only when the program could not, and says why: then we go on, with Sockets. When ctx is done that is its cause.
+func (t *Takeover) Execute(ctx context.Context) error {
+	came := notifyUntilExec()
 	defer signal.Stop(came)
+	program := t.program.Path
 	tried, err := os.Stat(program)
-	if err == nil && ctx.Err() == nil { // who is to stop begins nothing
-		err = try(ctx, program, b)
+	if err == nil && ctx.Err() == nil { // a stop is not made to wait for a trial
+		err = t.try(ctx)
 	}
 	if err := cmp.Or(err, context.Cause(ctx)); err != nil {
 		return err
@@ -56,15 +54,15 @@ func succeed(ctx context.Context, program string, b *daemon.Bequest) error {
 	if now, err := os.Stat(program); err != nil || !os.SameFile(tried, now) {
 		return fmt.Errorf("try %q: another one was installed meanwhile (SIGUSR2 tries that)", program)
 	}
-	assignment, err := systemd.Bequeath(b.Files)
+	assignment, err := systemd.Bequeath(t.files)
 	if err != nil {
 		return err
 	}
 	return signals.Exec(program, os.Args, append(os.Environ(), assignment), came)
 }
 
-// untilExec returns a channel for signals.Exec.
-func untilExec() chan os.Signal {
+// notifyUntilExec returns a channel for signals.Exec.
+func notifyUntilExec() chan os.Signal {
 	came := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		if !signal.Ignored(s) {

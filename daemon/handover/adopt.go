@@ -1,0 +1,123 @@
+package handover
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/record"
+	"tcpmux/daemon/ring"
+	"tcpmux/daemon/server"
+	"tcpmux/daemon/session"
+	"tcpmux/daemon/state"
+)
+
+// How many processes in a row may end while they are busy with the same bytes of a client: by a panic over them, or in any
+// way. A kill from outside is not the client's fault, and finds a session busy that has a long message.
+const (
+	maxPanics  = 3
+	maxCrashes = 12
+)
+
+// adopt goes on with all connections in the ring.
+func (h *Handover) adopt(bindings []*server.Binding) error {
+	return h.ring.Adopt(func(fd int, cookie uint64) *ring.Entry {
+		c, err := h.resume(bindings, fd, cookie)
+		if err != nil {
+			h.opt.Log.Error("connection cannot be served on", "err", err)
+		}
+		if c == nil || err != nil {
+			return nil
+		}
+		return &c.entry
+	})
+}
+
+// resume has the server go on with a connection of the process before. The descriptor is the session's from now on, or closed
+// when nothing is left to go on with: then it returns nil.
+func (h *Handover) resume(bindings []*server.Binding, fd int, cookie uint64) (*connection, error) {
+	slot := h.state.Find(cookie)
+	k, err := h.kernel(fd)
+	if err != nil || slot.Closed() || slot == nil && k.over {
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // its end was recorded, or it is no connection
+		slot.Free()
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	from := h.originOf(slot, bindings, k.local)
+	c := &connection{ring: h.ring}
+	r := server.Resumed{Binding: from.binding, Settings: from.settings, Events: from.events, FD: fd, Client: k.remote}
+	r.Config = session.Config{
+		Source: record.Source{Listener: from.settings.Name, Session: server.SessionName(cookie), Remote: k.remote.String()},
+		Peer:   k.remote,
+		Opened: time.Now(),
+		Slot:   slot,
+		Keep:   c,
+	}
+	if passProxyHeader(&r, &k, slot) {
+		r.Config.Staged = true
+		k.skip(fd, slot.Tally().Offset)
+		restore(&r.Config, k, slot)
+	}
+	if err := h.opt.Server.Resume(r); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// passProxyHeader reports whether the session is past its PROXY header, or has none. The header is then none of the bytes that
+// the client has sent, and its source is the proxy's client.
+func passProxyHeader(r *server.Resumed, k *kernelState, slot *state.Slot) bool {
+	client, size := slot.Client()
+	if size == 0 || k.consumed < int64(size) {
+		return len(r.Settings.ProxyProtocol) == 0 || k.consumed > 0
+	}
+	k.consumed -= int64(size)
+	if client.IsValid() {
+		r.Config.Source.Remote, r.Config.Source.Proxy = client.String(), r.Config.Source.Remote
+		r.Client = client
+	}
+	return true
+}
+
+// restore has a session begin where that of the process before was.
+func restore(c *session.Config, k kernelState, slot *state.Slot) {
+	tally, written := slot.Tally(), slot.Written()
+	c.Resume = &session.Resume{
+		Greeted: k.greeted,
+		Opened:  !slot.Opened().IsZero() || slot == nil,
+		Heard:   k.heard,
+		Unread:  k.unread,
+		Offset:  k.consumed,
+		Records: tally.Records,
+		Written: written.Offset,
+		Cut:     written.Offset,
+		Counted: tally.Offset,
+		Framing: tally.Framing,
+	}
+	if k.reset && tally.Offset == k.consumed-1 {
+		c.Resume.Offset = tally.Offset // what was counted last is the end of the stream, not a byte
+	}
+	if at := slot.Opened(); !at.IsZero() { // from here on by the monotonic clock, as all that is timed
+		c.Opened = time.Now().Add(-max(time.Since(at), 0))
+	}
+	if written.Offset > tally.Offset {
+		c.Resume.Records, c.Resume.Counted = written.Records, written.Offset
+	}
+	if moved, base := slot.Shelf(c.Resume.Offset); moved != nil {
+		c.Resume.Offset, c.Resume.Moved = base, moved
+	}
+	if tally.Framing != 0 { // else no message is under way, whatever an older version has left there
+		c.Resume.Pieces = tally.Pieces
+	}
+	if crashLoop(slot) {
+		c.Resume.Suspect = true
+		c.Resume.Offset = max(c.Resume.Offset, c.Resume.Written) // it is closed as having come to what is recorded
+	}
+}
+
+// crashLoop counts the end of the process before, and reports whether process after process has died over the connection.
+func crashLoop(slot *state.Slot) bool {
+	times, panics := slot.Crashed()
+	return times >= maxCrashes || panics >= maxPanics
+}

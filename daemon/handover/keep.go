@@ -1,0 +1,84 @@
+package handover
+
+import (
+	"time"
+
+	"tcpmux/daemon/ring"
+	"tcpmux/daemon/session"
+	"tcpmux/daemon/state"
+)
+
+// connection keeps one connection for the next process. It implements session.Keep.
+type connection struct {
+	ring  *ring.Ring
+	entry ring.Entry
+}
+
+// Survives reports whether the next process could go on with the connection.
+func (c *connection) Survives() bool { return c.ring.Enlisted(&c.entry) }
+
+// Retire takes the connection out of the ring. It reports whether the ring may hold a duplicate for a while, so that the peer
+// would not learn of a close.
+func (c *connection) Retire() (held bool) { return c.ring.Retire(&c.entry) }
+
+// Keep implements server.Keeper: it keeps an accepted connection, once that is old enough. It returns nils when none is kept.
+func (h *Handover) Keep(fd int, cookie uint64, opened time.Time, origin uint32) (*state.Slot, session.Keep) {
+	if h == nil || !h.opt.Config.Survive {
+		return nil, nil
+	}
+	slot := h.state.Take(cookie)
+	slot.SetOrigin(origin)
+	c := &connection{ring: h.ring}
+	h.ring.Add(&c.entry, fd, opened)
+	return slot, c
+}
+
+// EnlistAll implements server.Keeper: it keeps all connections, however young. With an error some are not kept.
+func (h *Handover) EnlistAll() error {
+	if h == nil {
+		return nil
+	}
+	return h.ring.EnlistAll()
+}
+
+// Seal implements server.Keeper: it is EnlistAll for the last time.
+func (h *Handover) Seal() error {
+	if h == nil {
+		return nil
+	}
+	return h.ring.Seal()
+}
+
+// maintainInterval is the time between two rounds of maintenance of a ring that keeps connections of an age.
+func maintainInterval(age time.Duration) time.Duration {
+	return min(max(age/4, 20*time.Millisecond), time.Second)
+}
+
+// maintain keeps the ring in order until Close.
+func (h *Handover) maintain(age time.Duration) {
+	tick := time.NewTicker(maintainInterval(age))
+	defer tick.Stop()
+	report := h.roomReporter()
+	for {
+		select {
+		case <-h.closed:
+			return
+		case now := <-tick.C:
+			report(h.ring.Maintain(now))
+		}
+	}
+}
+
+// roomReporter returns a function that logs when connections find no room in the ring, and when they do again.
+func (h *Handover) roomReporter() func(error) {
+	failing := false
+	return func(err error) {
+		switch {
+		case err != nil && !failing:
+			h.opt.Log.Warn("clients are there that would end with the daemon", "err", err)
+		case err == nil && failing:
+			h.opt.Log.Info("all clients outlive the daemon again")
+		}
+		failing = err != nil
+	}
+}

@@ -1,0 +1,80 @@
+package handover
+
+import (
+	"net/netip"
+
+	"tcpmux/daemon/server"
+	"tcpmux/daemon/state"
+)
+
+// origin is what a session of the process before goes on with.
+type origin struct {
+	binding  *server.Binding // it came through this one; nil while it is not known
+	settings *server.Settings
+	events   bool // its opening and closing are records
+}
+
+// originOf returns the binding of a connection and the settings that it goes on with: those that it began with. Where these are
+// not known, they are what the listener at its address has now.
+func (h *Handover) originOf(slot *state.Slot, bindings []*server.Binding, local netip.AddrPort) origin {
+	o := h.beganWith(slot.Origin())
+	if o == nil {
+		b := bindingAt(bindings, local)
+		slot.SetOrigin(b.Settings().Origin)
+		return origin{b, b.Settings(), h.opt.Config.Record.Events}
+	}
+	var named []*server.Binding
+	for _, b := range bindings {
+		if b.Listener.Name == o.settings.Name {
+			named = append(named, b)
+		}
+	}
+	if len(named) > 0 {
+		b := bindingAt(named, local)
+		if now := b.Settings(); now.Origin == slot.Origin() {
+			return origin{b, now, h.opt.Config.Record.Events}
+		}
+		return origin{b, o.settings, o.events}
+	}
+	if o.binding == nil {
+		o.binding = h.opt.Server.Retired(o.settings, local)
+	}
+	return *o
+}
+
+// beganWith returns what the sessions of a number began with; nil when it is not known.
+func (h *Handover) beganWith(number uint32) *origin {
+	if o, asked := h.origins[number]; asked {
+		return o
+	}
+	h.origins[number] = nil
+	if l, events, known := h.opt.Settings.began(number); known {
+		h.origins[number] = &origin{settings: h.opt.Server.NewSettings(l, number), events: events}
+	}
+	return h.origins[number]
+}
+
+// bindingAt returns the binding that a connection came through: the one at its address, else one at its port, else, as its own is
+// no longer there, the first.
+func bindingAt(bindings []*server.Binding, local netip.AddrPort) *server.Binding {
+	best, score := bindings[0], 0
+	for _, b := range bindings {
+		if now := closeness(b.Listener.Addr, local); now > score {
+			best, score = b, now
+		}
+	}
+	return best
+}
+
+// closeness tells how well a listener's address fits that of a connection; 0: not at all.
+func closeness(listener, local netip.AddrPort) int {
+	switch {
+	case listener.Port() != local.Port():
+		return 0
+	case listener.Addr() == local.Addr():
+		return 3
+	case listener.Addr().IsUnspecified() && listener.Addr().Is4() == local.Addr().Is4():
+		return 2
+	}
+	return 1
+}

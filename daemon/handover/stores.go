@@ -1,0 +1,201 @@
+package handover
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/record"
+	"tcpmux/daemon/ring"
+	"tcpmux/daemon/state"
+	"tcpmux/daemon/systemd"
+)
+
+// ClientsWait reports whether the stored descriptors hold connections of the process before.
+func ClientsWait(stored []systemd.Socket) bool {
+	for _, f := range pick(stored, systemd.RingName) {
+		raw, err := f.SyscallConn()
+		if err != nil {
+			continue
+		}
+		n := 0
+		_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) }) // 0 on an error
+		if n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// pick returns the stored descriptors of a name.
+func pick(stored []systemd.Socket, name string) (files []*os.File) {
+	for _, s := range stored {
+		if s.Name == name {
+			files = append(files, s.File)
+		}
+	}
+	return files
+}
+
+// duplicate returns a descriptor of our own for a file.
+func duplicate(f *os.File) (dup int, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	cerr := raw.Control(func(fd uintptr) { dup, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	return dup, errors.Join(cerr, os.NewSyscallError("fcntl", err))
+}
+
+func duplicateFile(f *os.File, name string) (*os.File, error) {
+	fd, err := duplicate(f)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// store has the service manager store descriptors.
+func store(name string, fds ...int) error {
+	if err := systemd.Store(name, fds...); err != nil {
+		return fmt.Errorf("store descriptors: %w", err)
+	}
+	return nil
+}
+
+// unstore has the service manager forget what it stores under a name.
+func unstore(name string) error {
+	if err := systemd.Unstore(name); err != nil {
+		return fmt.Errorf("store descriptors: %w", err)
+	}
+	return nil
+}
+
+// openRing opens the ring that the process before has left.
+func openRing(ends []*os.File, age time.Duration) (*ring.Ring, error) {
+	a, err := duplicate(ends[0])
+	if err != nil {
+		return nil, err
+	}
+	b, err := duplicate(ends[1])
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(a))
+	}
+	return ring.Open(a, b, age)
+}
+
+// newStoredRing makes a ring and has it stored.
+func newStoredRing(age time.Duration) (*ring.Ring, error) {
+	r, err := ring.New(age)
+	if err != nil {
+		return nil, err
+	}
+	a, b := r.Ends()
+	if err := store(systemd.RingName, a, b); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// openPrivate makes what clients need to outlive an upgrade, where no service manager stores anything.
+func (h *Handover) openPrivate() error {
+	r, err := ring.New(h.opt.Config.SurviveAfter)
+	if err != nil {
+		return err
+	}
+	f, err := h.newState()
+	if err != nil {
+		r.Close()
+		return err
+	}
+	h.ring, h.state = r, f
+	return nil
+}
+
+// newState makes a file with room for the clients, and for those that have ended and are not forgotten yet.
+func (h *Handover) newState() (*state.File, error) {
+	return state.New(2*h.opt.Config.Limits.Clients + 1000)
+}
+
+// openState opens the file that the process before has left, or makes one and has it stored.
+func (h *Handover) openState() (*state.File, error) {
+	files := pick(h.opt.Stored, systemd.StateName)
+	if len(files) == 1 {
+		fd, err := duplicate(files[0])
+		if err != nil {
+			return nil, err
+		}
+		f, err := state.Open(fd)
+		if err == nil {
+			return f, nil
+		}
+		h.opt.Log.Warn("of the clients of the process before only the kernel tells", "err", err)
+	}
+	if len(files) > 0 {
+		if err := unstore(systemd.StateName); err != nil {
+			return nil, err
+		}
+	}
+	f, err := h.newState()
+	if err != nil {
+		return nil, err
+	}
+	if err := store(systemd.StateName, f.FD()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// keepJournal has the sink write what the process before has taken and not written, and keep what it takes from now on where
+// the next process finds it. For each connection the state then tells how far it is recorded.
+func (h *Handover) keepJournal() error {
+	if h.state == nil {
+		return nil // nothing would tell which messages those are
+	}
+	format, err := record.ParseFormat(h.opt.Config.Record.Format)
+	if err != nil {
+		return err
+	}
+	j, err := h.openJournal()
+	if err != nil {
+		h.state.Settle(0)
+		return err
+	}
+	h.journal = j
+	h.state.Settle(j.Settle(h.opt.RecordFile, format))
+	h.opt.Sink.Keep(j)
+	return nil
+}
+
+// openJournal opens the journal that the process before has left, or makes one, and has it stored if the ring is.
+func (h *Handover) openJournal() (*record.Journal, error) {
+	files := pick(h.opt.Stored, systemd.JournalName)
+	if len(files) == 1 {
+		fd, err := duplicate(files[0])
+		if err != nil {
+			return nil, err
+		}
+		j, err := record.OpenJournal(fd)
+		if err == nil {
+			return j, nil
+		}
+		h.opt.Log.Warn("messages may be recorded twice", "err", err)
+	}
+	if len(files) > 0 && h.stored {
+		if err := unstore(systemd.JournalName); err != nil {
+			return nil, err
+		}
+	}
+	j, err := record.NewJournal()
+	if err != nil || !h.stored {
+		return j, err
+	}
+	if err := store(systemd.JournalName, j.FD()); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
+}
