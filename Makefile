@@ -19,7 +19,7 @@ export ARCH = $(patsubst arm,arm$(or $(GOARM),$(shell GOARCH=arm $(GO) env GOARM
 export SOURCE_DATE_EPOCH ?= $(shell date -d "$$(sed -n 's/^ -- .*>  //p' packaging/changelog | head -n 1)" +%s)
 export VERSION
 
-.PHONY: help build run test fuzz fuzz-fixed lint vuln docs deb rpm cross e2e-parts e2e bench bench-go bench-smoke install clean
+.PHONY: help build run test fuzz fuzz-fixed lint vuln docs deb rpm cross e2e-parts e2e bench bench-go bench-smoke figures install clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -92,6 +92,9 @@ bench-go: ## framing, encoding and sink by themselves, with their allocations
 bench-smoke: build ## a second of each measurement: no client may fail, no record may be lost
 	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2
 	contrib/bench/bench.py --bin build/tcpmux --smoke --only tcpmux --runs 1 --scale 0.02
+
+figures: ## the shape of the code: sizes of packages, files and functions, and the files that one message passes
+	@$(GO) run ./internal/figures
 
 install: build ## the binary alone, into DESTDIR and PREFIX=/usr/local
 	install -D -m 0755 build/tcpmux $(DESTDIR)$(PREFIX)/bin/tcpmux
