@@ -1,0 +1,124 @@
+package program
+
+import (
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/session"
+)
+
+// runner runs one program for one session.
+type runner struct {
+	session *session.Session
+	spec    *Spec
+	grace   time.Duration // between SIGTERM and SIGKILL
+	process atomic.Pointer[process]
+}
+
+// start starts the program; stdin is its standard input, nil: the connection. From then on the
+// connection blocks, as programs expect.
+func (r *runner) start(stdin *os.File) (*process, error) {
+	env, source := r.session.Env, &r.session.Source
+	theirs, stderr, err := newStderrLog(env.Log, source, env.Lines)
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close() // the program has its own
+	conn := r.session.Conn
+	variables := r.spec.environ(conn.LocalAddr(), source)
+	var p *process
+	err = os.ErrClosed // stays if the connection is closed
+	conn.Control(func(fd uintptr) {
+		files := []uintptr{fd, fd, theirs.Fd()}
+		if stdin != nil {
+			files[0] = stdin.Fd()
+		}
+		if err = unix.SetNonblock(int(fd), false); err == nil {
+			p, err = startProcess(r.spec, variables, files, stderr, r.grace)
+		}
+	})
+	if err != nil {
+		stderr.discard()
+		return nil, err
+	}
+	r.process.Store(p)
+	r.stopIfOver() // an earlier call found no process
+	return p, nil
+}
+
+// stopIfOver stops the program if the session's time to finish is over. Safe for concurrent use.
+func (r *runner) stopIfOver() {
+	if r.session.Phase() != session.Over {
+		return
+	}
+	if p := r.process.Load(); p != nil {
+		p.stop(session.ByDrain)
+	}
+}
+
+// wait waits until the program has ended, stops it at its time limits, and returns how it ended.
+// The limits are those that the session began with: a reload does not change them.
+func (r *runner) wait(p *process) string {
+	settings := r.session.Settings
+	if limit := settings.Limits.MaxSession; limit > 0 {
+		left := time.Until(r.session.Opened.Add(limit))
+		defer time.AfterFunc(left, func() { p.stop(session.ByAge) }).Stop()
+	}
+	if limit := settings.ExecTimeout; limit > 0 {
+		defer time.AfterFunc(limit, func() { p.stop(session.ByTimeout) }).Stop()
+	}
+	return p.wait()
+}
+
+// service is a connection that a program has as its standard input and output. The daemon neither
+// reads it nor waits for it, and records nothing of it.
+type service struct{ runner }
+
+// NewService returns the service that runs a program which has the client's connection as its
+// standard input and output: what the client sends is not recorded. A program that is to stop gets
+// SIGTERM, and SIGKILL after grace. It serves only sessions that began in this process.
+func NewService(s *session.Session, spec *Spec, grace time.Duration) session.Service {
+	return &service{runner{session: s, spec: spec, grace: grace}}
+}
+
+// Serve greets the client, runs the program and waits for its end.
+func (s *service) Serve() (session.Reason, error) {
+	greeting := s.greet()
+	if err := s.session.Open(); err != nil {
+		return session.BySink, err
+	}
+	if greeting != nil {
+		return session.ReasonOf(greeting, session.ByBanner), greeting
+	}
+	p, err := s.start(nil)
+	if err != nil {
+		return session.ByExec, err
+	}
+	how := s.wait(p)
+	// A process that has left the program's group may still hold the connection: it has nobody to
+	// talk to any more.
+	s.session.Conn.HangUp()
+	return p.reason(how)
+}
+
+// greet sends the banner. Nothing is before it in the kernel's buffer, so a banner that does not
+// fit there is an error.
+func (s *service) greet() error {
+	banner := s.session.Settings.Banner
+	if banner.Empty() {
+		return nil
+	}
+	text := banner.For(s.session)
+	n, err := s.session.Conn.TryWrite(text)
+	if err == nil && n < len(text) {
+		err = os.NewSyscallError("write", unix.EAGAIN)
+	}
+	return err
+}
+
+// Changed stops the program once the session's time to finish is over. Until then it is left to
+// finish, with the settings that it began with.
+func (s *service) Changed() { s.stopIfOver() }
