@@ -1,0 +1,102 @@
+package session
+
+import (
+	"encoding/binary"
+	"sync"
+
+	"tcpmux/daemon/framing"
+)
+
+const (
+	// ackChunk is about how many bytes of acknowledgements are sent at once.
+	ackChunk = 1 << 10
+	// ackKeep is how large a list of acknowledgements may be to be used again.
+	ackKeep = 4 << 10
+)
+
+// acks are the acknowledgements that a client is due, for messages that stand one behind the other
+// in its stream. Their texts are made only when they are sent: so a client that does not take them
+// costs about a byte for each message.
+type acks struct {
+	offset  int64  // where the first message begins
+	lengths []byte // how long each is, as a uvarint
+	text    []byte // what is being sent
+}
+
+// ackState is how far a session is with its client's acknowledgements.
+type ackState struct {
+	form    Template // bound to the session
+	owed    *acks    // for messages that are not recorded yet; nil: none
+	pieces  int64    // bytes of a message whose last piece has not come
+	unheard error    // not nil: the client does not take its acknowledgements
+}
+
+// ackLists are lists that are not in use.
+var ackLists = sync.Pool{New: func() any { return new(acks) }}
+
+// owe notes that a message, or a piece of one, which begins at r.s.offset, is to be acknowledged
+// once it is recorded. A message whose end was not waited for, or is none, is not: its client would
+// take it for whole.
+func (r *Recorder) owe(m *framing.Message) {
+	if m.Flag == framing.Between { // no message
+		return
+	}
+	r.ack.pieces += int64(m.Len())
+	if m.Flag == framing.Piece {
+		return
+	}
+	n := r.ack.pieces
+	r.ack.pieces = 0
+	if m.Flag == framing.Timeout || m.Flag == framing.Malformed || r.farewell || r.ack.unheard != nil {
+		return
+	}
+	if r.ack.owed == nil {
+		r.ack.owed = ackLists.Get().(*acks)
+		r.ack.owed.offset = r.s.offset + int64(m.Len()) - n
+	}
+	r.ack.owed.lengths = binary.AppendUvarint(r.ack.owed.lengths, uint64(n))
+}
+
+// acknowledge sends the client what it is due, in order. Until it has taken that it is read no
+// further; when it does not in time, or has gone, unheard tells.
+func (r *Recorder) acknowledge() {
+	if r.ack == nil || r.ack.owed == nil {
+		return
+	}
+	due := r.ack.owed
+	r.ack.owed = nil
+	for left := due.lengths; len(left) > 0 && r.ack.unheard == nil; {
+		due.text = due.text[:0]
+		for len(left) > 0 && len(due.text) < ackChunk {
+			n, size := binary.Uvarint(left)
+			due.text = r.ack.form.appendTo(due.text, r.s, due.offset)
+			due.offset += int64(n)
+			left = left[size:]
+		}
+		r.ack.unheard = r.write(due.text, r.s.Settings.AckTimeout)
+	}
+	if due.lengths = due.lengths[:0]; cap(due.lengths) <= ackKeep {
+		ackLists.Put(due)
+	}
+}
+
+// acks reports whether the client is sent acknowledgements: where a program serves it, that alone
+// speaks.
+func (r *Recorder) acks() bool { return r.ack != nil }
+
+// pieces returns how many bytes are recorded of a message that will be acknowledged once its last
+// piece is.
+func (r *Recorder) pieces() int64 {
+	if r.ack == nil {
+		return 0
+	}
+	return r.ack.pieces
+}
+
+// unheard is not nil when the client does not take its acknowledgements.
+func (r *Recorder) unheard() error {
+	if r.ack == nil {
+		return nil
+	}
+	return r.ack.unheard
+}

@@ -1,0 +1,127 @@
+package session
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"tcpmux/daemon/framing"
+	"tcpmux/daemon/record"
+)
+
+const (
+	// readSize is how much is looked at at a time.
+	readSize = 64 << 10
+	// outSize is how much output a session gathers before it hands that to the sink.
+	outSize = 128 << 10
+	// maxBuffers bounds how many clients are read at the same time, and so the memory that a sink
+	// which stands still can tie up: the other clients wait without a buffer, and the kernel keeps
+	// what they send.
+	maxBuffers = 32
+)
+
+// Buffer is what a session needs between looking at bytes and handing records to the sink. It is
+// one session's while it is lent, and only its memory and the encoder outlast that.
+type Buffer struct {
+	// Frame is for what a session's process has sent, in place of what a look copies.
+	Frame []byte
+	// Message is what the session's Add encodes.
+	Message record.Message
+
+	peekResult                 // of in
+	in         []byte          // what a look copies from the socket, peekResult.n bytes of it
+	out        []byte          // encoded records, which the sink has not been given yet
+	framed     framing.Message // what nextMessage has cut
+	now        time.Time       // when what is seen came
+	encoder    Encoder         // of the format in force
+}
+
+// Encoder appends what there is to be said of a session, for the sink that goes with it. Its
+// promises are those of record.Encoder.
+type Encoder interface {
+	Begin(src *record.Source, now time.Time)
+	Open(dst []byte) []byte
+	Message(dst []byte, m *record.Message) []byte
+	Close(dst []byte, reason string, records, bytes int64) []byte
+}
+
+// Buffers lends buffers to sessions, maxBuffers at most; others wait. Safe for concurrent use.
+type Buffers struct {
+	places chan struct{} // one for each that may still be lent
+
+	mu      sync.Mutex
+	encoder func() Encoder // changed only while none is lent
+	free    []*Buffer      // the last one's memory is still in the processor's cache, so it is lent first
+}
+
+// NewBuffers returns buffers whose encoders are made by encoder.
+func NewBuffers(encoder func() Encoder) *Buffers {
+	b := &Buffers{encoder: encoder, places: make(chan struct{}, maxBuffers)}
+	for range maxBuffers {
+		b.places <- struct{}{}
+	}
+	return b
+}
+
+// Get returns a buffer, its output empty. It waits while all are lent.
+func (p *Buffers) Get() *Buffer {
+	<-p.places
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := len(p.free) - 1
+	if last < 0 {
+		return &Buffer{in: make([]byte, readSize), encoder: p.encoder()}
+	}
+	b := p.free[last]
+	p.free = p.free[:last]
+	return b
+}
+
+// Pause waits until no buffer is lent, so that no session is between encoding and handing over, and
+// keeps it so until resume is called. Sessions that wait meanwhile go on with the encoders that
+// SetEncoder has set. It returns nil and changes nothing when ctx is done first: a sink that stands
+// still can hold buffers for long.
+func (p *Buffers) Pause(ctx context.Context) (resume func()) {
+	held := 0
+	back := func() {
+		for range held {
+			p.places <- struct{}{}
+		}
+	}
+	for ; held < maxBuffers; held++ {
+		select {
+		case <-p.places:
+		case <-ctx.Done():
+			back()
+			return nil
+		}
+	}
+	return back
+}
+
+// SetEncoder has encoder make all encoders from now on. It is called between Pause and resume.
+func (p *Buffers) SetEncoder(encoder func() Encoder) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.encoder = encoder
+	for _, b := range p.free { // all that there are
+		b.encoder = encoder()
+	}
+}
+
+// Put takes a buffer back. What it had grown to for an unusual client is let go.
+func (p *Buffers) Put(b *Buffer) {
+	b.peekResult = peekResult{}
+	b.framed, b.Message.Raw = framing.Message{}, nil // they may be of what had been moved
+	b.out = b.out[:0]
+	if cap(b.out) > 2*outSize {
+		b.out = nil
+	}
+	if cap(b.Frame) > 2*outSize {
+		b.Frame = nil
+	}
+	p.mu.Lock()
+	p.free = append(p.free, b)
+	p.mu.Unlock()
+	p.places <- struct{}{}
+}

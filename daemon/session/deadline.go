@@ -1,0 +1,113 @@
+package session
+
+import (
+	"time"
+
+	"tcpmux/daemon/framing"
+)
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+// due returns when the session has to end as things stand, and why; the zero time is never.
+func (r *Recorder) due() (at time.Time, why Reason) {
+	b := r.s.Bounds.Load()
+	for _, c := range [...]struct {
+		from  time.Time
+		after time.Duration
+		why   Reason
+	}{{r.heard, b.Idle, ByIdle}, {r.s.Opened, b.Session, ByAge}, {r.begun, b.Message, BySlow}} {
+		if end := c.from.Add(c.after); c.after > 0 && !c.from.IsZero() && (at.IsZero() || end.Before(at)) {
+			at, why = end, c.why
+		}
+	}
+	return at, why
+}
+
+// setDeadline has a wait return when the session is due to end. It is called again when a deadline
+// came too early, not at every wait: a deadline costs more than the look at the clock that tells.
+func (r *Recorder) setDeadline() {
+	at, _ := r.due()
+	if !at.IsZero() || !r.deadline.IsZero() {
+		r.s.Conn.SetReadDeadline(at)
+		r.deadline = at
+	}
+}
+
+// hasten sets the deadline anew when the session is due before it: a message has begun.
+func (r *Recorder) hasten() {
+	if at, _ := r.due(); !at.IsZero() && (r.deadline.IsZero() || at.Before(r.deadline)) {
+		r.setDeadline()
+	}
+}
+
+// woken returns why the session is over, after a deadline has passed or somebody has woken it; ""
+// when it goes on.
+func (r *Recorder) woken() Reason {
+	if r.s.Phase() == Leaving {
+		return r.leave()
+	}
+	if r.over() {
+		return r.takeRest(ByDrain, framing.Timeout)
+	}
+	r.deadline = longAgo
+	if r.pressed.Swap(false) {
+		if err := r.yield(); err != nil {
+			return BySink
+		}
+	}
+	r.sayNoMore()
+	if r.s.Resume.Unread > r.waiting { // whole messages may be among what came before us
+		if err := r.takeArrived(); err != nil {
+			return BySink
+		}
+	}
+	if r.s.Conn.Unread() > max(r.waiting, r.s.Resume.Unread) {
+		r.heard = time.Now() // it came just now
+	}
+	most := r.s.Bounds.Load().Bytes
+	if most > 0 && r.s.offset+int64(len(r.moved)+r.s.Conn.Unread()) >= most {
+		return r.takeRest(ByVolume, framing.Timeout)
+	}
+	return r.overdue()
+}
+
+// overdue returns why the session's time is over; "" when it is not, and the deadline is set.
+func (r *Recorder) overdue() Reason {
+	at, why := r.due()
+	if why == BySlow && !time.Now().Before(at) { // the rest may have come just now
+		if err := r.takeArrived(); err != nil {
+			return BySink
+		}
+		at, why = r.due()
+	}
+	if !at.IsZero() && !time.Now().Before(at) {
+		return r.takeRest(why, framing.Timeout)
+	}
+	r.setDeadline()
+	return ""
+}
+
+// takeArrived takes what has arrived by now, as far as one look shows it.
+func (r *Recorder) takeArrived() error {
+	b := r.borrow()
+	if room := r.room(len(b.in)); room > 0 {
+		n, _ := r.s.Conn.Peek(b.in[:room])
+		b.n = max(n, 0)
+	}
+	if b.n <= r.waiting {
+		r.letGo()
+		return nil
+	}
+	return r.take(framing.Timeout)
+}
+
+// room returns how many bytes, n at most, may be seen of the socket; those that wait there are
+// among them.
+func (r *Recorder) room(n int) int {
+	most := r.s.Bounds.Load().Bytes
+	if most == 0 {
+		return n
+	}
+	return int(min(max(most-r.s.offset-int64(len(r.moved)), 0), int64(n)))
+}

@@ -1,0 +1,61 @@
+package session
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reason is why a session has ended, as logs and close records show it.
+type Reason string
+
+// Reasons of all sessions.
+const (
+	ByEOF    Reason = "eof"    // the client closed
+	ByReset  Reason = "reset"  // the client broke the connection off
+	ByLoss   Reason = "lost"   // the client has vanished: keepalive, or an unreachable network
+	ByIdle   Reason = "idle"   // idle_timeout
+	ByAge    Reason = "age"    // max_session
+	ByVolume Reason = "volume" // max_session_bytes
+	BySlow   Reason = "slow"   // message_timeout
+	ByDrain  Reason = "drain"  // the daemon stopped and drain_timeout was over
+	ByBanner Reason = "banner" // the client would not take its greeting
+	ByAck    Reason = "ack"    // the client would not take its acknowledgements
+	BySink   Reason = "sink"   // the daemon stopped while records could not be written
+	ByError  Reason = "error"  // any other error of the connection
+
+	ByMalformed Reason = "malformed" // the client does not keep to the listener's framing
+	ByProcess   Reason = "process"   // the process that served the client has died
+	BySuspect   Reason = "suspect"   // process after process has died over it
+	ByProxy     Reason = "proxy"     // the proxy did not say whom it speaks for
+
+	ByLeave   Reason = "leave" // it has not ended: the next process goes on with it
+	byRefusal Reason = ""      // the proxy's client was refused: there is no session to tell of
+)
+
+// Reasons of sessions that a program serves, next to those of all sessions. How the program ended
+// is one too: "exit 0" to "exit 255" for its status, "signal 9" for the signal that ended it.
+const (
+	ByExec    Reason = "exec"    // the program could not be started
+	ByTimeout Reason = "timeout" // exec_timeout
+)
+
+// OfRecorder reports whether a Recorder returns it, in the daemon or in a session's process.
+func (r Reason) OfRecorder() bool {
+	switch r {
+	case ByLeave, ByEOF, ByReset, ByLoss, ByIdle, ByAge, ByVolume, BySlow, ByDrain, ByBanner, ByAck, ByMalformed, BySink, ByError:
+		return true
+	}
+	return false
+}
+
+// ReasonOf returns the reason that goes with an error of the connection.
+func ReasonOf(err error, otherwise Reason) Reason {
+	switch {
+	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
+		return ByReset
+	case errors.Is(err, unix.ETIMEDOUT), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETUNREACH):
+		return ByLoss
+	}
+	return otherwise
+}

@@ -1,0 +1,91 @@
+package session
+
+import (
+	"time"
+
+	"tcpmux/daemon/record"
+	"tcpmux/daemon/state"
+)
+
+// Open appends the record that the client has connected, if such records are wanted.
+func (s *Session) Open() error {
+	if s.Events && !s.Resume.Opened {
+		s.openGiven = true
+		if err := s.event(Encoder.Open); err != nil {
+			return err
+		}
+	}
+	s.Slot.Open(s.Opened)
+	return nil
+}
+
+// recordEnd appends the record that the session has ended.
+func (s *Session) recordEnd(why Reason) error {
+	s.closeGiven = true
+	return s.event(func(e Encoder, dst []byte) []byte {
+		return e.Close(dst, string(why), s.records, s.offset)
+	})
+}
+
+// event appends one record that says something about the session.
+func (s *Session) event(encode func(Encoder, []byte) []byte) error {
+	b := s.Env.Buffers.Get()
+	s.Begin(b, time.Now())
+	b.out = encode(b.encoder, b.out)
+	return s.Commit(b, s.records)
+}
+
+// Begin has the records that b is given from now on be the session's, of that time.
+func (s *Session) Begin(b *Buffer, now time.Time) { b.encoder.Begin(&s.Source, now) }
+
+// Add encodes b.Message, unless the previous process has written it, and counts it. The session has
+// come to its end.
+func (s *Session) Add(b *Buffer) {
+	m := &b.Message
+	end := m.Offset + int64(m.Len())
+	if end > s.Resume.Written {
+		b.out = b.encoder.Message(b.out, m)
+	}
+	if m.Offset >= s.Resume.Counted && m.Flag != record.Between {
+		s.records++
+	}
+	s.offset = end
+}
+
+// Commit gives a buffer's records to the sink, which copies them, and waits until they are written.
+// The buffer is given back before that. After an error the records since first are lost: the sink
+// is closed.
+func (s *Session) Commit(b *Buffer, first int64) error {
+	ticket, err := s.Env.Sink.Gather(b.out, s)
+	s.Env.Buffers.Put(b)
+	if err == nil {
+		if s.Settings.Threaded {
+			err = s.Env.Sink.CommitNow(ticket)
+		} else {
+			err = s.Env.Sink.Commit(ticket)
+		}
+	}
+	if err != nil {
+		return s.Lose(first, err)
+	}
+	s.Env.Records.Add(s.records - first)
+	return nil
+}
+
+// Lose counts the records since first as lost, because of err, which it returns.
+func (s *Session) Lose(first int64, err error) error {
+	s.lost += s.records - first
+	s.records = first
+	return err
+}
+
+// Taken implements record.Giver: it notes what the session has come to once its records up to there
+// are written.
+func (s *Session) Taken(position int64) {
+	s.Slot.Mark(state.Written{
+		Offset:  s.offset,
+		Records: s.records,
+		Opened:  s.openGiven,
+		Closed:  s.closeGiven,
+	}, position)
+}

@@ -1,0 +1,208 @@
+package session
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"tcpmux/daemon/framing"
+	"tcpmux/daemon/state"
+)
+
+// Recorder is the service that records what the client sends: it looks at what has arrived, cuts it
+// into messages, has them written, and only then removes them from the socket. Until then they are
+// in the kernel's keeping, which outlives ours.
+type Recorder struct {
+	s      *Session
+	framer framing.Framer
+	buf    *Buffer // what a look shows, until it is taken; nil while a client waits: it holds none
+	onRead func() bool
+	clock
+	partial
+	malformed error     // not nil: the client does not keep to the framing
+	relay     *Relay    // hands on what is recorded; nil: to nobody
+	ack       *ackState // nil: no acknowledgements are sent
+	farewell  bool      // the client was told that nothing more will be sent to it
+}
+
+// clock is what the bounds of a session are measured from.
+type clock struct {
+	heard    time.Time // when the client last sent something
+	begun    time.Time // when the first byte of the message came that is under way; zero: none is
+	deadline time.Time // the read deadline that is set; zero: none
+}
+
+// partial is the beginning of a message that has not come whole: it waits in the socket, or is
+// moved.
+type partial struct {
+	waiting int         // bytes at the head of the socket that were seen and are no whole message yet
+	between bool        // they are none of a message, but stand before the next
+	lowat   int         // the socket's low water; 0: never set
+	moved   []byte      // what is too long to wait in the kernel for its end; nil when nothing is
+	held    int         // how much of Env.Spill that takes
+	pressed atomic.Bool // it takes too much of it
+}
+
+// Record returns the service that records, as Settings.Service wants it.
+func Record(s *Session) (Service, error) { return NewRecorder(s), nil }
+
+// NewRecorder returns the service that records what the session's client sends.
+func NewRecorder(s *Session) *Recorder {
+	r := &Recorder{s: s, framer: s.Settings.Framing.New()}
+	r.onRead = r.look
+	return r
+}
+
+// A client that waits keeps the stack that its goroutine needs for this, and what it has once grown
+// to stays. So the functions on the way from here to the wait, and to the sink, are each small:
+// TestAnIdleClientCostsLittle.
+
+// Serve implements Service: it greets, then records message after message.
+func (r *Recorder) Serve() (Reason, error) {
+	if why, err := r.Begin(r.greetFirst()); why != "" {
+		return why, err
+	}
+	return r.Record()
+}
+
+// greetFirst greets the client; from then on it is acknowledged.
+func (r *Recorder) greetFirst() error {
+	err := r.Greet()
+	if form := r.s.Settings.Ack; !form.Empty() {
+		r.ack = &ackState{form: form.Bind(r.s), pieces: r.s.Resume.Pieces}
+	}
+	return err
+}
+
+// Greet sends the banner. It almost always fits the kernel's buffer at once; otherwise the client
+// has Env.BannerTimeout to read it.
+func (r *Recorder) Greet() error {
+	if r.s.Settings.Banner.Empty() || r.s.Resume.Greeted {
+		return nil
+	}
+	return r.write(r.s.Settings.Banner.For(r.s), r.s.Env.BannerTimeout)
+}
+
+// Begin records that the session begins, with a client that took its greeting or did not. A reason
+// is that it ends already.
+func (r *Recorder) Begin(greeting error) (Reason, error) {
+	if err := r.s.Open(); err != nil {
+		return BySink, err
+	}
+	if greeting != nil {
+		return r.endUnheard(greeting, ByBanner)
+	}
+	return "", nil
+}
+
+// Record records message after message, until there is a reason to end.
+func (r *Recorder) Record() (why Reason, err error) {
+	r.resume()
+	for why == "" {
+		why, err = r.next()
+	}
+	r.s.Env.Spill.hold(r, 0)
+	return why, err
+}
+
+// resume goes on where the previous process has left the session, if there was one.
+func (r *Recorder) resume() {
+	past := r.s.Resume
+	r.heard = time.Now() // the silence until here was ours
+	if !past.Heard.IsZero() {
+		r.heard = past.Heard
+	}
+	r.framer.Recall(past.Framing)
+	if r.moved = past.Moved; len(r.moved) > 0 {
+		past.Moved = nil
+		r.s.Env.Spill.hold(r, cap(r.moved))
+		r.begun = r.heard
+	}
+	r.setDeadline()
+	r.sayNoMore()
+}
+
+// next waits for what comes next, and records it. A reason is that the session ends.
+func (r *Recorder) next() (Reason, error) {
+	if err := r.s.Conn.Wait(r.onRead); err != nil {
+		return r.interrupted(err)
+	}
+	if r.buf.n == 0 || r.buf.full {
+		return r.takeLast()
+	}
+	if err := r.take(framing.EOF); err != nil {
+		return BySink, err
+	}
+	if r.unheard() != nil || r.malformed != nil {
+		return r.giveUp()
+	}
+	r.sayNoMore()
+	return "", nil
+}
+
+// interrupted handles a wait that has ended with an error.
+func (r *Recorder) interrupted(err error) (Reason, error) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return r.finish(ReasonOf(err, ByError), err)
+	}
+	if why := r.woken(); why != "" {
+		return why, nil
+	}
+	if r.unheard() != nil {
+		return r.giveUp()
+	}
+	return "", nil
+}
+
+// Changed implements Service.
+func (r *Recorder) Changed() {
+	if r.s.Phase() == Over {
+		r.s.Conn.Expire()
+		return
+	}
+	r.s.Conn.Wake()
+}
+
+// sayNoMore tells a client that is to finish that nothing more will be sent to it, once it has
+// every acknowledgement that it is due: what it sends then is recorded and not acknowledged. Where
+// a program serves it, that alone speaks.
+func (r *Recorder) sayNoMore() {
+	switch {
+	case r.farewell, r.relay != nil, r.s.Phase() != Draining:
+		return
+	case r.acks() && r.s.Conn.Unread() > r.waiting:
+		return
+	}
+	r.farewell = true
+	r.s.Conn.CloseWrite()
+}
+
+// write sends text: at once what fits the kernel's buffer, and the rest as the client takes it,
+// within the timeout; 0 is no timeout.
+func (r *Recorder) write(text []byte, timeout time.Duration) error {
+	n, err := r.s.Conn.TryWrite(text)
+	if err != nil || n == len(text) {
+		return err
+	}
+	return r.writeSlowly(text[n:], timeout)
+}
+
+func (r *Recorder) writeSlowly(text []byte, timeout time.Duration) error {
+	var by time.Time // never
+	if timeout > 0 {
+		by = time.Now().Add(timeout)
+	}
+	r.s.Conn.SetWriteDeadline(by)
+	return r.s.Conn.Write(text)
+}
+
+// Tally returns how far the session has come.
+func (r *Recorder) Tally() state.Tally {
+	return state.Tally{
+		Offset:  r.s.offset,
+		Records: r.s.records,
+		Framing: r.framer.Memory(),
+		Pieces:  r.pieces(),
+	}
+}

@@ -1,0 +1,191 @@
+// Package session is our dealings with one client, from the first byte of its connection to its
+// last record: the stages before the greeting, and then the service, which is recording, a program
+// or another process. It promises that a message is recorded once, whole, with its sender, in the
+// order that the client sent; that a session which has ended has been written; and that a client is
+// read no further while its records cannot be written.
+package session
+
+import (
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tcpmux/daemon/conn"
+	"tcpmux/daemon/record"
+	"tcpmux/daemon/state"
+)
+
+// Config is what a session begins with.
+type Config struct {
+	Env      *Env
+	Settings *Settings               // for as long as it lasts
+	Bounds   *atomic.Pointer[Bounds] // those in force, which a reload changes under it
+	Conn     conn.Conn               // the session's from now on
+	Source   record.Source           // who records are from
+	Peer     netip.AddrPort          // who has connected: the proxy, where there is one
+	Opened   time.Time
+	Events   bool // its opening and its closing are records
+
+	// For a session that outlives the process.
+	Slot        *state.Slot // what the next process will know; nil: nothing
+	Keep        Keep        // nil: it ends with the process
+	Checkpoints Checkpoints // nil: the slot
+	Resume      *Resume     // what the previous process has left; nil: it begins with this one
+	Staged      bool        // the stages are done
+}
+
+// Session is one client's. Run is its goroutine; the services that it runs use the other methods on
+// that goroutine, unless they say otherwise.
+type Session struct {
+	Config
+	progress
+	phase atomic.Int32 // a Phase
+
+	mu      sync.Mutex
+	service Service // nil before the stages are done
+
+	working bool // on the client's bytes
+}
+
+// progress is what a session has come to.
+type progress struct {
+	offset     int64 // bytes of the stream that messages have taken
+	records    int64
+	lost       int64 // records that the sink did not take
+	openGiven  bool  // the record of its opening is among those that the sink was given
+	closeGiven bool  // and so is that of its closing
+}
+
+// Service serves a client once the stages are done.
+type Service interface {
+	// Serve serves the client, on the session's goroutine, until the client, the daemon or a fault
+	// ends that. When it returns nothing of the service is left running.
+	Serve() (Reason, error)
+	// Changed tells it that the session's phase or its bounds have changed. It is called from any
+	// goroutine, also before Serve and after it.
+	Changed()
+}
+
+// Stage is what a connection goes through before it is greeted. It returns "" when the next stage
+// may begin, or the service; otherwise why the session ends. Its waits end when the phase changes.
+type Stage interface {
+	Run(s *Session) (Reason, error)
+}
+
+// New returns a session that Run will serve.
+func New(c Config) *Session {
+	s := &Session{Config: c}
+	if s.Resume == nil {
+		s.Resume = &fresh
+	}
+	if s.Checkpoints == nil {
+		s.Checkpoints = slotCheckpoints{s.Slot}
+	}
+	s.offset, s.records = s.Resume.Offset, s.Resume.Records
+	return s
+}
+
+// Resumed reports whether a previous process has served the client.
+func (s *Session) Resumed() bool { return s.Resume != &fresh }
+
+// Offset returns how many bytes of the client's stream messages have taken.
+func (s *Session) Offset() int64 { return s.offset }
+
+// SetOffset is for a service that has learnt otherwise how far it has come.
+func (s *Session) SetOffset(n int64) { s.offset = n }
+
+// Records returns how many messages of the client are recorded.
+func (s *Session) Records() int64 { return s.records }
+
+// Run serves the client to the end. When it returns all that the client sent is written, unless the
+// sink, or the process that served it, has failed; and the connection is closed.
+func (s *Session) Run() {
+	defer s.notePanic()
+	if s.Settings.Threaded {
+		runtime.LockOSThread() // it is never given back: the thread ends with the goroutine
+	}
+	why, err := s.prepare()
+	if why == "" {
+		why, err = s.service.Serve()
+	}
+	if why = s.end(why); why != "" {
+		s.log(why, err) // from here, as it is deep: a stack is the cheaper to grow the less is on it
+	}
+}
+
+// prepare runs the stages and makes the service. A reason is that the session ends.
+func (s *Session) prepare() (Reason, error) {
+	if s.Resume.Suspect {
+		return BySuspect, nil
+	}
+	if !s.Staged {
+		for _, stage := range s.Settings.Stages {
+			if why, err := stage.Run(s); why != "" {
+				return why, err
+			}
+		}
+	}
+	service, err := s.Settings.Service(s)
+	if err != nil {
+		return ByError, err
+	}
+	s.mu.Lock()
+	s.service = service
+	s.mu.Unlock()
+	if s.Phase() != Serving { // it has changed before there was a service to tell
+		service.Changed()
+	}
+	return "", nil
+}
+
+// end ends a session that has been served: it is recorded, and the peer is told. It returns why it
+// has ended; "" when it goes on in the next process, or never was one.
+func (s *Session) end(why Reason) Reason {
+	switch {
+	case s.Phase() == Leaving && (why == ByLeave || why == BySink):
+		s.Conn.Close() // what the sink did not take is still in the socket
+		return ""
+	case why == byRefusal:
+		s.retire()
+		s.Conn.Close()
+		return ""
+	}
+	if s.Events && s.recordEnd(why) != nil {
+		why = BySink
+	}
+	s.retire()
+	s.Conn.Close()
+	return why
+}
+
+// retire has the next process know nothing of the session, whose end is recorded, and the peer told
+// of it. What still arrives is nobody's any longer.
+func (s *Session) retire() {
+	if s.Keep == nil {
+		return
+	}
+	s.Slot.SetClosed()
+	if s.Keep.Retire() {
+		s.Conn.HangUp()
+	}
+	s.Slot.Free()
+}
+
+// SetBusy notes whether the session works on the client's own bytes. A session over which process
+// after process ends meanwhile is a suspect. A deferred call around the work would be simpler, and
+// cost every session a larger stack.
+func (s *Session) SetBusy(busy bool) {
+	s.working = busy
+	s.Slot.SetBusy(busy)
+}
+
+// notePanic notes that the process ends by a panic over the client's bytes, rather than by somebody
+// who has killed it. It is deferred where the session's goroutine begins, and so runs while a panic
+// unwinds it.
+func (s *Session) notePanic() {
+	if s.working {
+		s.Slot.SetPanic()
+	}
+}

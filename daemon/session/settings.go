@@ -1,0 +1,62 @@
+package session
+
+import (
+	"time"
+
+	"tcpmux/config"
+	"tcpmux/daemon/framing"
+)
+
+// Settings are those of a listener's clients. They are replaced whole and never changed.
+type Settings struct {
+	config.Listener
+	Framing  framing.Spec
+	Banner   Template
+	Ack      Template // of each recorded message; empty: none is sent
+	Stages   []Stage
+	Service  func(*Session) (Service, error)
+	Threaded bool   // each client has a thread of its own
+	Origin   uint32 // by which the next process knows them; 0: it does not
+}
+
+// NewSettings returns those that c asks for, without stages, and with recording as the service.
+func NewSettings(c config.Listener, origin uint32) *Settings {
+	return &Settings{
+		Listener: c,
+		Framing:  framingOf(c),
+		Banner:   NewBanner(c.Banner),
+		Ack:      NewAck(c.Ack),
+		Service:  Record,
+		Origin:   origin,
+	}
+}
+
+// framingOf returns how the listener's clients are cut into messages.
+func framingOf(c config.Listener) framing.Spec {
+	kind, _ := framing.ParseKind(c.Framing) // config has refused all others
+	return framing.Spec{
+		Kind:         kind,
+		Max:          int(c.MaxMessage),
+		LengthSize:   c.LengthSize,
+		LittleEndian: c.LengthOrder == "little",
+	}
+}
+
+// Bounds are what ends a session whose client does not: how long it may go on and how much it may
+// send. 0 is no bound. A reload changes them also for sessions that have begun.
+type Bounds struct {
+	Idle    time.Duration // without a byte
+	Session time.Duration // in all
+	Message time.Duration // from the first byte of a message to its last, or of a piece of it
+	Bytes   int64
+}
+
+// BoundsOf returns those that c asks for.
+func BoundsOf(c config.Listener) *Bounds {
+	return &Bounds{
+		Idle:    c.IdleTimeout,
+		Session: c.Limits.MaxSession,
+		Message: c.Limits.MessageTimeout,
+		Bytes:   c.Limits.MaxSessionBytes,
+	}
+}

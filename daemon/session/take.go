@@ -1,0 +1,217 @@
+package session
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"tcpmux/daemon/framing"
+)
+
+// moveSize is how long the beginning of a message may be to wait in the kernel for its end. It is
+// far below the smallest default receive buffer (tcp(7), tcp_rmem), and bounds what is seen again
+// with each piece of a message.
+const moveSize = 16 << 10
+
+// take records the messages that are seen, and then removes them from the socket. What is no whole
+// message yet waits there, or is recorded with flag when no more will come.
+func (r *Recorder) take(flag framing.Flag) error {
+	first, from := r.s.records, r.s.offset
+	fresh, done, err := r.encodeAll(flag)
+	if err != nil {
+		r.letGo()
+		return r.s.Lose(first, err)
+	}
+	if err := r.commit(first); err != nil {
+		return err
+	}
+	return r.consume(done, r.s.offset > from, fresh)
+}
+
+// encodeAll makes records, which commit has written, of the messages that are seen. It returns
+// whether anything has come since the previous process, and how many bytes the socket will be done
+// with.
+func (r *Recorder) encodeAll(flag framing.Flag) (fresh bool, done int, err error) {
+	first := r.s.records
+	r.start()
+	n, err := r.cut(flag)
+	if err != nil {
+		return false, 0, err
+	}
+	// What fill has found last.
+	r.between = r.buf.framed.Flag == framing.Between
+	if fresh = r.s.records > first || r.buf.n > r.s.Resume.Unread; fresh { // else the silence goes on
+		r.heard = r.buf.now
+	}
+	return fresh, r.recorded(n), nil
+}
+
+// start has what is seen be the end of what there is, and the records that are made of it show this
+// moment.
+func (r *Recorder) start() {
+	r.buf.now = time.Now()
+	r.s.Begin(r.buf, r.buf.now)
+	if len(r.moved) > 0 {
+		r.moved = append(r.moved, r.buf.in[:r.buf.n]...)
+	}
+}
+
+// data is what there is of the stream from the first message on that is not recorded.
+func (r *Recorder) data() []byte {
+	if len(r.moved) > 0 {
+		return r.moved
+	}
+	return r.buf.in[:r.buf.n]
+}
+
+// cut encodes the messages that there are and returns how many bytes they are. Output that has
+// become long goes to the sink, which may take its time: the session is busy with its client's
+// bytes only in between.
+func (r *Recorder) cut(flag framing.Flag) (n int, err error) {
+	for more := true; more; {
+		r.s.SetBusy(true)
+		n, more = r.fill(n, flag)
+		r.s.SetBusy(false)
+		if more {
+			if err := r.gather(); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+// fill encodes the messages behind the first n bytes until the output is long, and returns how many
+// bytes are encoded by then. It reports whether there may be more messages.
+func (r *Recorder) fill(n int, flag framing.Flag) (int, bool) {
+	for r.nextMessage(n, flag) {
+		n += r.buf.framed.Len()
+		r.encode()
+		if len(r.buf.out) >= outSize {
+			return n, true
+		}
+	}
+	return n, false
+}
+
+// nextMessage makes the first message behind n bytes what is encoded next. It returns false when
+// there are no more.
+func (r *Recorder) nextMessage(n int, flag framing.Flag) bool {
+	b, data := r.buf, r.data()[n:]
+	if left := r.s.Resume.Cut - r.s.offset; 0 < left && left <= int64(len(data)) {
+		return r.again(data[:left])
+	}
+	if !b.rest {
+		b.framed = r.framer.Next(data)
+		b.rest = b.framed.Len() == 0 && b.last
+	}
+	switch {
+	case b.rest:
+		b.framed = r.framer.Rest(data, flag)
+	case b.framed.Len() == 0 && len(data) > minPiece && !r.fits(data):
+		b.framed = r.framer.Part(data[:len(data)-1]) // a byte is left to tell how the message ended
+	}
+	return b.framed.Len() > 0
+}
+
+// again makes the first message in data what is encoded next. The previous process has recorded all
+// of data, so what of it is no whole message was a piece.
+func (r *Recorder) again(data []byte) bool {
+	b := r.buf
+	if b.framed = r.framer.Next(data); b.framed.Len() == 0 {
+		b.framed = r.framer.Part(data)
+	}
+	return true
+}
+
+// encode appends one message to the buffer's output.
+func (r *Recorder) encode() {
+	m, to := &r.buf.framed, &r.buf.Message
+	crashOn(m.Data())
+	if m.Flag == framing.Malformed && r.malformed == nil {
+		r.malformed = fmt.Errorf("no %s message begins at byte %d", r.s.Settings.Framing.Kind, r.s.offset)
+	}
+	to.Offset, to.Raw = r.s.offset, m.Raw
+	to.HeadLen, to.EndLen, to.Flag = int(m.HeadLen), int(m.EndLen), m.Flag.String()
+	if r.acks() {
+		r.owe(m)
+	}
+	r.s.Add(r.buf)
+}
+
+// gather gives the sink what is encoded so far.
+func (r *Recorder) gather() error {
+	_, err := r.s.Env.Sink.Gather(r.buf.out, r.s)
+	r.buf.out = r.buf.out[:0]
+	return err
+}
+
+// recorded handles what there is, of which n bytes are in records, and returns how many the socket
+// will be done with.
+func (r *Recorder) recorded(n int) (done int) {
+	data := r.data()
+	if r.relay != nil {
+		r.relay.owe(data[:n], len(r.moved) > 0)
+	}
+	done = r.keep(data[n:])
+	if r.s.Resume.Unread > 0 {
+		r.s.Resume.Unread = max(r.s.Resume.Unread-done, 0)
+	}
+	return done
+}
+
+// keep handles rest, the end of what is seen, and returns how many bytes the socket is done with.
+// rest waits in the socket, unless it was moved before, is long, or is in the way.
+func (r *Recorder) keep(rest []byte) (done int) {
+	saw := r.buf.n
+	switch {
+	case r.stays(rest):
+		r.moved, r.waiting, done = nil, len(rest), saw-len(rest)
+	case len(rest) == len(r.moved): // it is there already
+		r.waiting, done = 0, saw
+	case len(rest) < cap(r.moved)/2:
+		r.moved, r.waiting, done = slices.Clone(rest), 0, saw
+	default:
+		r.moved, r.waiting, done = append(r.moved[:0], rest...), 0, saw
+	}
+	r.s.Env.Spill.hold(r, cap(r.moved))
+	return done
+}
+
+// stays reports whether rest may wait in the socket, where all of it still is.
+func (r *Recorder) stays(rest []byte) bool {
+	return len(rest) <= min(r.buf.n, moveSize) && !r.buf.move
+}
+
+// commit has the session's records since first written, by way of its buffer, which it gives back.
+func (r *Recorder) commit(first int64) error {
+	b := r.buf
+	r.buf = nil
+	return r.s.Commit(b, first)
+}
+
+// consume removes from the socket what is written. more reports that there are messages among it,
+// fresh what encodeAll does. The client is acknowledged first: one that outlives us is rather
+// acknowledged twice than never.
+func (r *Recorder) consume(done int, more, fresh bool) error {
+	r.acknowledge()
+	if err := r.s.Checkpoints.Save(r.Tally(), more, r.moved); err != nil {
+		return err
+	}
+	if r.relay != nil {
+		done -= r.handOn()
+	}
+	_ = r.s.Conn.Discard(done) // the next look tells
+	r.expect(r.waiting + 1)
+	if fresh && !r.deadline.IsZero() {
+		r.heard = time.Now() // while the sink had us wait, the silence was ours
+	}
+	switch {
+	case r.waiting+len(r.moved) == 0, r.between:
+		r.begun = time.Time{}
+	case more || r.begun.IsZero():
+		r.begun = r.heard
+		r.hasten()
+	}
+	return nil
+}
