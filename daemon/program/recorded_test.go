@@ -1,6 +1,7 @@
-package daemon
+package program_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,191 +14,256 @@ import (
 	"time"
 
 	"tcpmux/config"
+	"tcpmux/daemon/servertest"
 )
 
-// recorded has the daemon record what a program's client says.
+// recorded has the daemon record what a program's client sends.
 func recorded(c *config.Config) { c.Listeners[0].Record = true }
 
-// saying tells of the offset and data of messages too.
-func saying(c *config.Config) { c.Record.Format = "json" }
-
-// TestAProgramsClientIsRecorded to the byte, and the program sees the same bytes: short and long messages, some longer than may
-// wait in the kernel, some longer than the limit.
-func TestAProgramsClientIsRecorded(t *testing.T) {
-	const most, clients = 40_000, 8
-	d := newDesk(t, and(running("/bin/cat"), recorded, saying, func(c *config.Config) { c.Listeners[0].MaxMessage = most })).open()
+// TestProgramsClientIsRecorded to the byte, and the program gets the same bytes: in short and long
+// messages, some longer than may wait in the kernel, some longer than the limit.
+func TestProgramsClientIsRecorded(t *testing.T) {
+	const longest, clients = 40_000, 8
+	f := servertest.New(t, and(running("/bin/cat"), recorded, func(c *config.Config) {
+		c.Record.Format, c.Listeners[0].MaxMessage = "json", longest
+	})).Open()
 	sent := make(map[string]string)
 	var mu sync.Mutex
-	var talking sync.WaitGroup
+	var sending sync.WaitGroup
 	for i := range clients {
-		talking.Go(func() {
+		sending.Go(func() {
 			rnd := rand.New(rand.NewPCG(7, uint64(i)))
-			stream := babble(rnd, 60, most)
-			c := d.client()
-			go func() {
-				for rest := stream; len(rest) > 0; {
-					n := min(1+rnd.IntN(20_000), len(rest))
-					if _, err := io.WriteString(c, rest[:n]); err != nil {
-						return
-					}
-					rest = rest[n:]
-				}
-				_ = c.CloseWrite()
-			}()
-			if got := c.hearEnd(); got != stream {
+			stream := randomLines(rnd, 60, longest)
+			c := f.Client()
+			go sendInSegments(c, rnd, stream)
+			if got := c.HearEnd(); got != stream {
 				t.Errorf("the program gave back %d bytes, want the %d that were sent", len(got), len(stream))
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			sent[c.addr()] = stream
+			sent[c.Addr()] = stream
 		})
 	}
-	talking.Wait()
-	d.awaitClients(0)
-	l := newLedger()
-	l.read(t, "json", d.out.String())
+	sending.Wait()
+	f.AwaitClients(0)
+	streams, closed := readRecords(t, f.Out.String(), longest)
 	for remote, stream := range sent {
-		want := expected(stream, most, true)
-		l.compare(t, remote, want)
-		end := closing("exit 0", int64(len(want)), int64(len(stream)))
-		if got := l.closed[remote]; l.streams[remote] != stream || len(got) != 1 || got[0] != end {
-			t.Errorf("%s: records give back %d bytes of %d, and close with %q, want %q", remote, len(l.streams[remote]), len(stream), got, end)
+		if streams[remote] != stream {
+			t.Errorf("%s: records give back %d bytes of %d", remote, len(streams[remote]), len(stream))
+		}
+		end := fmt.Sprintf("exit 0, %d records, %d bytes", countMessages(stream, longest), len(stream))
+		if closed[remote] != end {
+			t.Errorf("%s: records close with %q, want %q", remote, closed[remote], end)
 		}
 	}
 }
 
-// TestAProgramHearsWhatIsRecorded, and nothing before.
-func TestAProgramHearsWhatIsRecorded(t *testing.T) {
-	d := newDesk(t, and(running("/bin/cat"), recorded)).open()
-	c := d.client()
-	c.say("first\n")
-	c.hear("first\n")
-	resume := d.out.hang()
+// randomLines returns lines of random bytes, the last one without an end.
+func randomLines(rnd *rand.Rand, lines, longest int) string {
+	var b strings.Builder
+	for range lines {
+		n := rnd.IntN(300)
+		switch rnd.IntN(12) {
+		case 0:
+			n = 0
+		case 1:
+			n = longest - 2 + rnd.IntN(5) // about the limit
+		case 2:
+			n = longest * rnd.IntN(4)
+		case 3:
+			n = rnd.IntN(4 * longest)
+		}
+		for range n {
+			b.WriteByte(" \t\x00\\\x1b\"\x7f\xc2\x85ab\xff"[rnd.IntN(12)])
+		}
+		b.WriteString([]string{"\n", "\r\n"}[rnd.IntN(2)])
+	}
+	b.WriteString(strings.Repeat("z", 1+rnd.IntN(3*longest)))
+	return b.String()
+}
+
+// countMessages returns how many messages lines are, of which none is longer than longest.
+func countMessages(stream string, longest int) (n int) {
+	for line := range strings.Lines(stream) {
+		text, ended := strings.CutSuffix(line, "\n")
+		if ended {
+			text = strings.TrimSuffix(text, "\r")
+		}
+		n += max(1, (len(text)+longest-1)/longest)
+	}
+	return n
+}
+
+// sendInSegments sends a stream in segments of random sizes, and its end.
+func sendInSegments(c *servertest.Client, rnd *rand.Rand, stream string) {
+	for rest := stream; len(rest) > 0; {
+		n := min(1+rnd.IntN(20_000), len(rest))
+		if _, err := io.WriteString(c, rest[:n]); err != nil {
+			return
+		}
+		rest = rest[n:]
+	}
+	_ = c.CloseWrite()
+}
+
+// readRecords returns, for each client, the stream that its messages give back, and what the record
+// of its end says. Messages are no longer than longest.
+func readRecords(t *testing.T, text string, longest int) (streams, closed map[string]string) {
+	t.Helper()
+	streams, closed = make(map[string]string), make(map[string]string)
+	for d := json.NewDecoder(strings.NewReader(text)); d.More(); {
+		var r struct {
+			Kind, Remote, Reason   string
+			Offset, Records, Bytes int64
+			Head, Data, End        *string
+			HeadBase64             []byte `json:"head_base64"`
+			DataBase64             []byte `json:"data_base64"`
+			EndBase64              []byte `json:"end_base64"`
+		}
+		if err := d.Decode(&r); err != nil {
+			t.Fatal(err)
+		}
+		switch r.Kind {
+		case "close":
+			closed[r.Remote] += fmt.Sprintf("%s, %d records, %d bytes", r.Reason, r.Records, r.Bytes)
+		case "message":
+			data := either(r.Data, r.DataBase64)
+			if r.Offset != int64(len(streams[r.Remote])) || len(data) > longest {
+				t.Errorf("%s: got %d bytes at %d, want at most %d at %d",
+					r.Remote, len(data), r.Offset, longest, len(streams[r.Remote]))
+			}
+			streams[r.Remote] += either(r.Head, r.HeadBase64) + data + either(r.End, r.EndBase64)
+		}
+	}
+	return streams, closed
+}
+
+// either returns a member of a record, which is in base64 if it is not text.
+func either(text *string, base64 []byte) string {
+	if text != nil {
+		return *text
+	}
+	return string(base64)
+}
+
+// TestProgramGetsOnlyWhatIsRecorded: nothing before it is written.
+func TestProgramGetsOnlyWhatIsRecorded(t *testing.T) {
+	f := servertest.New(t, and(running("/bin/cat"), recorded)).Open()
+	c := f.Client()
+	c.Say("first\n")
+	c.Hear("first\n")
+	resume := f.Out.Hang()
 	defer resume()
-	before := d.out.begun()
-	c.say("second\n")
-	eventually(t, func() bool { return d.out.begun() > before }, func() { t.Error("it is not tried to record") })
+	before := f.Out.Begun()
+	c.Say("second\n")
+	servertest.Eventually(t, func() bool { return f.Out.Begun() > before }, func() { t.Error("nothing is recorded") })
 	_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 	if n, err := c.Read(make([]byte, 1)); err == nil {
 		t.Errorf("heard %d bytes before they were recorded", n)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(servertest.Patience))
 	resume()
-	c.hear("second\n")
+	c.Hear("second\n")
 }
 
-// TestAProgramOfARecordedClientStartsClean: its input is a pipe that blocks, its output the connection, which blocks too.
-func TestAProgramOfARecordedClientStartsClean(t *testing.T) {
-	keepDescriptors()
-	d := newDesk(t, and(shell(`grep -h ^flags /proc/$$/fdinfo/0 /proc/$$/fdinfo/1; readlink /proc/$$/fd/0 /proc/$$/fd/1; ls /proc/$$/fd; :`), recorded)).open()
-	got, want := d.client().hearEnd(), regexp.MustCompile(`^flags:\t00\nflags:\t02\npipe:\S+\nsocket:\S+\n0\n1\n2\n$`)
+// TestProgramOfRecordedClientStartsClean: its input is a pipe that blocks, its output the
+// connection, which blocks too.
+func TestProgramOfRecordedClientStartsClean(t *testing.T) {
+	closeOnExec(t)
+	f := servertest.New(t, and(shell(`grep -h ^flags /proc/$$/fdinfo/0 /proc/$$/fdinfo/1;
+		readlink /proc/$$/fd/0 /proc/$$/fd/1; ls /proc/$$/fd; :`), recorded)).Open()
+	got, want := f.Client().HearEnd(), regexp.MustCompile(`^flags:\t00\nflags:\t02\npipe:\S+\nsocket:\S+\n0\n1\n2\n$`)
 	if !want.MatchString(got) {
 		t.Errorf("got %q, want %v", got, want)
 	}
 }
 
-// TestAProgramThatDoesNotReadHoldsNothing: its client waits, and no other.
-func TestAProgramThatDoesNotReadHoldsNothing(t *testing.T) {
-	d := newDesk(t, and(shell("echo $$; exec sleep 1000"), recorded)).open()
-	const clients = maxWorkspaces + 8
+// TestProgramThatDoesNotReadBlocksOnlyItsClient: no buffer that other clients need is held.
+func TestProgramThatDoesNotReadBlocksOnlyItsClient(t *testing.T) {
+	f := servertest.New(t, and(shell("echo $$; exec sleep 1000"), recorded)).Open()
+	const clients, line = 40, "a line of the client\n" // more clients than there are buffers
 	for range clients {
-		c := d.client()
-		go func() { _, _ = io.WriteString(c, strings.Repeat("a line of the client\n", 100_000)) }()
+		c := f.Client()
+		go func() { _, _ = io.WriteString(c, strings.Repeat(line, 100_000)) }()
 	}
-	pipe := int64(64<<10) / int64(len("a line of the client\n"))
-	eventually(t, func() bool { return d.srv.Records() >= clients*pipe }, func() {
-		t.Errorf("records: got %d, want what %d pipes take at least", d.srv.Records(), clients)
+	pipe := int64(64<<10) / int64(len(line))
+	servertest.Eventually(t, func() bool { return f.Server.Records() >= clients*pipe }, func() {
+		t.Errorf("records: got %d, want what %d pipes take at least", f.Server.Records(), clients)
 	})
-	free := func() int { return len(d.srv.workspaces.places) }
-	eventually(t, func() bool { return free() == maxWorkspaces }, func() { t.Errorf("free workspaces: got %d, want all %d", free(), maxWorkspaces) })
-	d.close()
-	d.awaitClients(0)
+	resume := f.Server.Pause(t.Context()) // it waits until all buffers are free
+	if resume == nil {
+		t.Fatal("buffers are held, want none")
+	}
+	resume()
+	f.Close()
+	f.AwaitClients(0)
 }
 
-// TestAProgramThatReadsNoMore has its client recorded all the same, until it ends.
-func TestAProgramThatReadsNoMore(t *testing.T) {
+// TestProgramThatReadsNoMore has its client recorded all the same, until the program ends.
+func TestProgramThatReadsNoMore(t *testing.T) {
 	flag := filepath.Join(t.TempDir(), "flag")
-	d := newDesk(t, and(shell("exec <&-; echo ready; while [ ! -e "+flag+" ]; do sleep 0.01; done; echo bye"), recorded)).open()
-	c := d.client()
-	c.hear("ready\n")
+	script := "exec <&-; echo ready; while [ ! -e " + flag + " ]; do sleep 0.01; done; echo bye"
+	f := servertest.New(t, and(shell(script), recorded)).Open()
+	c := f.Client()
+	c.Hear("ready\n")
 	for i := range 3 {
-		c.say(fmt.Sprintf("line %d\n", i))
-		d.records(fmt.Sprintf(": line %d\n", i))
+		c.Say(fmt.Sprintf("line %d\n", i))
+		f.AwaitRecords(fmt.Sprintf(": line %d\n", i))
 	}
-	c.say("half")
+	c.Say("half")
 	if err := os.WriteFile(flag, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := c.hearEnd(); got != "bye\n" {
+	if got := c.HearEnd(); got != "bye\n" {
 		t.Errorf("heard %q, want bye", got)
 	}
-	d.records(" from "+c.addr()+" [timeout]: half\n", "close from "+c.addr()+": exit 0, 4 records, 25 bytes\n")
+	f.AwaitRecords(" from "+c.Addr()+" [timeout]: half\n", "close from "+c.Addr()+": exit 0, 4 records, 25 bytes\n")
 }
 
-// TestAProgramGoesOnWhenItsClientHasSaidAll: it has the end of its input, and its time.
-func TestAProgramGoesOnWhenItsClientHasSaidAll(t *testing.T) {
-	d := newDesk(t, and(shell("cat >/dev/null; echo all; exit 3"), recorded)).open()
-	c := d.client()
-	c.say("one\ntwo")
+// TestProgramGoesOnWhenItsClientHasSentAll: it gets the end of its input, and has its time.
+func TestProgramGoesOnWhenItsClientHasSentAll(t *testing.T) {
+	f := servertest.New(t, and(shell("cat >/dev/null; echo all; exit 3"), recorded)).Open()
+	c := f.Client()
+	c.Say("one\ntwo")
 	_ = c.CloseWrite()
-	if got := c.hearEnd(); got != "all\n" {
+	if got := c.HearEnd(); got != "all\n" {
 		t.Errorf("heard %q, want all", got)
 	}
-	d.records(" [eof]: two\n", "close from "+c.addr()+": exit 3, 2 records, 7 bytes\n")
+	f.AwaitRecords(" [eof]: two\n", "close from "+c.Addr()+": exit 3, 2 records, 7 bytes\n")
 }
 
-func TestWhatEndsARecordedClientStopsItsProgram(t *testing.T) {
+func TestWhatEndsRecordedClientStopsItsProgram(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
-		change     func(*config.Config)
+		change     func(*config.Listener)
 		say        string
-		end        func(*desk)
+		end        func(*servertest.Fixture)
 	}{
-		{"idle", "idle, 0 records", func(c *config.Config) { c.Listeners[0].IdleTimeout = 50 * time.Millisecond }, "", nil},
-		{"malformed", "malformed, 1 records", func(c *config.Config) { c.Listeners[0].Framing = "octet-counted" }, "\x01", nil},
-		{"its time", "timeout, 1 records", func(c *config.Config) { c.Listeners[0].ExecTimeout = 100 * time.Millisecond }, "hello\n", nil},
-		{"the end of the drain", "drain, 1 records", nil, "hello\n", func(d *desk) { _ = d.srv.Shutdown(over()) }},
+		{"idle", "idle, 0 records", func(ln *config.Listener) { ln.IdleTimeout = 50 * time.Millisecond }, "", nil},
+		{"malformed", "malformed, 1 records", func(ln *config.Listener) { ln.Framing = "octet-counted" }, "\x01", nil},
+		{"exec timeout", "timeout, 1 records", func(ln *config.Listener) { ln.ExecTimeout = 100 * time.Millisecond }, "hello\n", nil},
+		{
+			"end of the drain", "drain, 1 records", nil, "hello\n",
+			func(f *servertest.Fixture) { _ = f.Server.Shutdown(servertest.Done()) },
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			change := and(shell("sleep 1000 & wait"), recorded)
-			if c.change != nil {
-				change = and(change, c.change)
-			}
-			d := newDesk(t, change).open()
-			k := d.client()
-			k.say(c.say)
+			f := servertest.New(t, and(shell("sleep 1000 & wait"), recorded, func(cfg *config.Config) {
+				if c.change != nil {
+					c.change(&cfg.Listeners[0])
+				}
+			})).Open()
+			k := f.Client()
+			k.Say(c.say)
 			if c.end != nil {
-				d.records(": hello\n")
-				c.end(d)
+				f.AwaitRecords(": hello\n")
+				c.end(f)
 			}
-			k.hearEnd()
-			d.records("close from " + k.addr() + ": " + c.want)
-			d.log.await(t, "program was stopped: signal 15")
+			k.HearEnd()
+			f.AwaitRecords("close from " + k.Addr() + ": " + c.want)
+			f.Log.Await(t, "program was stopped: signal 15")
 		})
 	}
 }
 
-// TestAProgramOfARecordedClientIsLeftToFinish when the daemon stops.
-func TestAProgramOfARecordedClientIsLeftToFinish(t *testing.T) {
-	d := newDesk(t, and(running("/bin/cat"), recorded)).open()
-	c := d.client()
-	c.say("before\n")
-	c.hear("before\n")
-	d.srv.drain()
-	c.say("after\n")
-	c.hear("after\n")
-	_ = c.CloseWrite()
-	c.hearEnd()
-	d.awaitClients(0)
-	d.records("close from " + c.addr() + ": exit 0, 2 records")
-}
-
-func TestProgramsOfRecordedClientsLeaveNothingBehind(t *testing.T) {
-	d := newDesk(t, and(running("/bin/cat"), recorded)).open()
-	d.leavesNothing(100, func() *client {
-		c := d.client()
-		c.say("hello\n")
-		c.hear("hello\n")
-		return c
-	})
-}
+func TestProgramsOfRecordedClientsLeaveNothingBehind(t *testing.T) { leavesNothing(t, recorded) }

@@ -1,0 +1,7 @@
+package program
+
+// For the external tests.
+const (
+	StderrLine  = stderrLine
+	StderrBurst = stderrBurst
+)

@@ -1,0 +1,105 @@
+package program
+
+import (
+	"net/netip"
+	"os"
+	"os/user"
+	"slices"
+	"strings"
+	"testing"
+
+	"tcpmux/config"
+	"tcpmux/daemon/record"
+)
+
+func TestSpecStartsProgramDirectlyUnlessLimited(t *testing.T) {
+	cat := []string{"/bin/cat", "-u"}
+	starter := []string{StarterName, "1024", "/bin/cat", "-u"}
+	for _, c := range []struct {
+		name   string
+		memory int64
+		path   string
+		argv   []string
+	}{
+		{"no limit", 0, "/bin/cat", cat},
+		{"a memory limit", 1024, selfExe, starter},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := NewSpec(config.Listener{Exec: cat, ExecMemory: c.memory})
+			if hasAmbientCapabilities() && c.memory == 0 {
+				t.Skip("with ambient capabilities every program has a starter")
+			}
+			if s.path != c.path || !slices.Equal(s.argv, c.argv) {
+				t.Errorf("got %q %q, want %q %q", s.path, s.argv, c.path, c.argv)
+			}
+		})
+	}
+	if s := NewSpec(config.Listener{}); s != nil {
+		t.Errorf("without exec: got %v, want nil", s)
+	}
+}
+
+func TestSpecOfOwnUserChangesNothing(t *testing.T) {
+	u, err := user.Current()
+	if err != nil {
+		t.Skip(err)
+	}
+	s := NewSpec(config.Listener{Exec: []string{"/bin/cat"}, ExecUser: u.Username})
+	if s.err != nil || s.credential != nil {
+		t.Errorf("got %v and %v, want no credential and no error", s.credential, s.err)
+	}
+	if want := "USER=" + u.Username; !slices.Contains(s.env, want) {
+		t.Errorf("got %q, want %q in it", s.env, want)
+	}
+}
+
+// TestSpecKeepsTheErrorOfItsUser for every start.
+func TestSpecKeepsTheErrorOfItsUser(t *testing.T) {
+	s := NewSpec(config.Listener{Exec: []string{"/bin/cat"}, ExecUser: "no-such"})
+	_, err := startProcess(s, nil, []uintptr{0, 1, 2}, nil, 0)
+	if want := `exec_user "no-such": `; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// TestEnvironOfOneSessionIsNotAnothers: sessions share a Spec and not what they add to it.
+func TestEnvironOfOneSessionIsNotAnothers(t *testing.T) {
+	s := NewSpec(config.Listener{Exec: []string{"/bin/cat"}})
+	local := netip.MustParseAddrPort("[2001:db8::1]:23")
+	first := s.environ(local, &record.Source{Listener: "ln", Session: "1", Remote: "192.0.2.1:5"})
+	second := s.environ(local, &record.Source{Listener: "ln", Session: "2", Remote: "[2001:db8::2]:6"})
+	want := []string{pathVariable, "PROTO=TCP", "TCPLOCALIP=2001:db8::1", "TCPLOCALPORT=23",
+		"TCPREMOTEIP=192.0.2.1", "TCPREMOTEPORT=5", "TCPMUX_LISTENER=ln", "TCPMUX_SESSION=1"}
+	if !slices.Equal(first, want) {
+		t.Errorf("got %q, want %q", first, want)
+	}
+	if !slices.Contains(second, "TCPMUX_SESSION=2") || !slices.Contains(second, "TCPREMOTEIP=2001:db8::2") {
+		t.Errorf("got %q, want the second session's", second)
+	}
+}
+
+func TestStarterRefusesBadArguments(t *testing.T) {
+	stderr := os.Stderr
+	defer func() { os.Stderr = stderr }()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	os.Stderr = w
+	for _, c := range []struct {
+		name string
+		args []string
+		want int
+	}{
+		{"no program", []string{StarterName, "0"}, 64},
+		{"no such program", []string{StarterName, "0", "/no/such"}, 127},
+		{"no limit", []string{StarterName, "much", "/bin/true"}, 126},
+		{"a directory", []string{StarterName, "0", "/"}, 126},
+	} {
+		if got := Start(c.args); got != c.want {
+			t.Errorf("%s: got status %d, want %d", c.name, got, c.want)
+		}
+	}
+}
