@@ -1,4 +1,4 @@
-package daemon
+package server
 
 import (
 	"errors"
@@ -11,18 +11,21 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon/admission"
+	"tcpmux/daemon/sockaddr"
 )
 
 const (
-	// sparedDescriptors are kept for what is no client: a file that is rotated, a process that is started.
+	// sparedDescriptors are kept for what is not a client: a file that is rotated, a process that is
+	// started.
 	sparedDescriptors = 16
-	// shedAfter is how long there may be no descriptor for new clients before those who wait are refused.
+	// shedAfter is how long there may be no descriptor for new clients before those that wait are
+	// refused.
 	shedAfter = time.Second
 	// shedMost is how many are refused before the next try.
 	shedMost = 1000
 )
 
-// descriptorsOf is how many descriptors a client takes.
+// descriptorsOf returns how many descriptors a client takes.
 func descriptorsOf(listeners []config.Listener) int {
 	most := 1
 	for _, l := range listeners {
@@ -38,26 +41,27 @@ func descriptorsOf(listeners []config.Listener) int {
 	return most
 }
 
-// affordable is how many clients may be served at once: limits.clients, or as many as there are descriptors for. That they are
-// fewer is told.
+// affordable returns how many clients may be served at once: limits.clients, or as many as there are
+// descriptors for. It logs that they are fewer.
 func (s *Server) affordable(cfg config.Config) int {
 	want, each, limit := cfg.Limits.Clients, descriptorsOf(cfg.Listeners), descriptorLimit()
 	if s.ownFDs == 0 {
 		s.ownFDs = openDescriptors()
 	}
 	if s.ownFDs == 0 || limit == 0 {
-		return want // nobody knows: who comes when there is none left waits, and is then refused
+		return want // it is not known: clients that come when none is left wait, and are then refused
 	}
 	ours := s.ownFDs + sparedDescriptors
 	most := max((limit-ours)/each, 1)
 	if most < want {
-		s.log.Warn("there are too few descriptors for limits.clients: the surplus waits",
-			"clients", want, "served", most, "descriptors", limit, "needed", fmt.Sprintf("LimitNOFILE=%d", want*each+ours))
+		s.env.Log.Warn("there are too few descriptors for limits.clients: the surplus waits", "clients", want,
+			"served", most, "descriptors", limit, "needed", fmt.Sprintf("LimitNOFILE=%d", want*each+ours))
 	}
 	return min(want, most)
 }
 
-// descriptorLimit is how many descriptors the process may have (getrlimit(2), RLIMIT_NOFILE); 0 when that is not known.
+// descriptorLimit returns how many descriptors the process may have (getrlimit(2), RLIMIT_NOFILE); 0 if
+// that is not known.
 func descriptorLimit() int {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
@@ -66,7 +70,7 @@ func descriptorLimit() int {
 	return int(min(limit.Cur, 1<<30))
 }
 
-// openDescriptors is how many descriptors the process has; 0 when that is not known.
+// openDescriptors returns how many descriptors the process has; 0 if that is not known.
 func openDescriptors() int {
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -75,14 +79,14 @@ func openDescriptors() int {
 	return len(open)
 }
 
-// spare is a descriptor that is given up when there is none left, so that those who wait can at least be refused. The zero value
-// has none. Safe for concurrent use.
+// spare is a descriptor that is given up when none is left, so that clients that wait can at least be
+// refused. The zero value has none. It is safe for concurrent use.
 type spare struct {
 	mu   sync.Mutex
 	file *os.File
 }
 
-// keep makes sure that there is one, if there can be.
+// keep opens the descriptor, unless it is open or cannot be.
 func (s *spare) keep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,6 +97,13 @@ func (s *spare) keepLocked() {
 	if s.file == nil {
 		s.file, _ = os.Open(os.DevNull) // the next time, then
 	}
+}
+
+// held reports whether the descriptor is open.
+func (s *spare) held() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.file != nil
 }
 
 // lend calls f while the descriptor is given up.
@@ -107,24 +118,24 @@ func (s *spare) lend(f func()) {
 	f()
 }
 
-// exhausted says whether accept fails for want of a descriptor.
+// exhausted reports whether accept fails for want of a descriptor.
 func exhausted(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
 
-// shed refuses those who wait, when there has been no descriptor for them for a while: they learn at least that they are not served.
+// shed refuses the clients that wait, after a while without a descriptor for them: so they learn that
+// they are not served.
 func (a *acceptor) shed() {
 	a.server.spare.lend(func() {
 		_ = a.raw.Control(a.refuseWaiting) // it fails when closed, and so does the next accept
 	})
 }
 
-// refuseWaiting refuses those who wait, shedMost at most.
+// refuseWaiting refuses the clients that wait, at most shedMost.
 func (a *acceptor) refuseWaiting(lfd uintptr) {
 	for range shedMost {
-		fd, peer, err := a.accept(int(lfd))
+		fd, peer, err := a.server.accept(int(lfd))
 		if err != nil {
 			return
 		}
-		a.server.refusals.add(admission.Exhausted, addrPort(peer))
-		refuse(fd, a.ln.settings.Load().Limits.Refusal.Raw)
+		a.server.refuse(a.binding, fd, admission.Exhausted, sockaddr.From(peer))
 	}
 }

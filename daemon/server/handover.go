@@ -1,0 +1,128 @@
+package server
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"tcpmux/daemon/admission"
+	"tcpmux/daemon/listen"
+	"tcpmux/daemon/session"
+	"tcpmux/daemon/state"
+)
+
+// Keeper keeps clients for the next process. Its methods may be called from any goroutine.
+type Keeper interface {
+	// Keep takes note of an accepted connection. The descriptor stays open until Retire of what it
+	// returns, which is nil when the connection is not kept. The next process knows its settings by
+	// origin.
+	Keep(fd int, cookie uint64, opened time.Time, origin uint32) (*state.Slot, session.Keep)
+	// EnlistAll has all connections survive from now on, also young ones. The error says why some do
+	// not.
+	EnlistAll() error
+	// Seal is EnlistAll for the last time: what survives by then does, and no more is kept.
+	Seal() error
+}
+
+// Leave accepts no more clients, and has those that the keeper keeps go on with the next process: all
+// that they have sent and that is not recorded stays in their sockets. All others are drained as by
+// Shutdown, until ctx is done; after Settle there are no such clients. It returns nil when no client
+// had to be closed, also by Settle, else an error that says how many. A listener that this process has
+// bound is closed, with the connections in its backlog.
+func (s *Server) Leave(ctx context.Context) error {
+	s.endLoops()
+	s.leave()
+	return s.awaitAll(ctx)
+}
+
+// endLoops ends the accept loops, and returns when they have.
+func (s *Server) endLoops() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advanceLocked(closing)
+	for len(s.loops) > 0 {
+		s.ended.Wait()
+	}
+}
+
+// leave has each session leave that can, and drains the others.
+func (s *Server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keeper != nil {
+		if err := s.keeper.Seal(); err != nil {
+			s.env.Log.Warn("clients end with the daemon", "err", err)
+		}
+	}
+	s.advanceLocked(draining)
+	for ss := range s.clients {
+		if survives(ss) {
+			ss.Enter(session.Leaving)
+		} else {
+			ss.Enter(session.Draining)
+		}
+	}
+	s.env.Ring()
+}
+
+// Resumed is a connection of the previous process.
+type Resumed struct {
+	// Binding is the listener that the client came through, or what Retired returns.
+	Binding *Binding
+	// Settings are those that the client began with.
+	Settings *Settings
+	// Events has the closing of the session recorded, and its opening if that is not yet.
+	Events bool
+	// FD is the server's from Resume on.
+	FD int
+	// Client is whose rights the connection has taken: the proxy's client, where there is a proxy.
+	Client netip.AddrPort
+	// Config has all but what the server fills in: Env, Settings, Bounds, Conn and Events.
+	Config session.Config
+}
+
+// Resume goes on with a connection of the previous process. It takes a place and counts, whatever the
+// limits are. After an error the descriptor is closed.
+func (s *Server) Resume(r Resumed) error {
+	c, err := s.connect(r.Settings, r.FD, r.Config.Resume != nil)
+	if err != nil {
+		return err
+	}
+	s.forcePlace(r.Binding)
+	var pass admission.Pass
+	if r.Config.Staged || !r.Settings.proxied() { // else a stage is still to decide on the client
+		pass = s.gate(r.Binding).Return(r.Client.Addr())
+	}
+	r.Config.Events = r.Events
+	ss := session.New(s.complete(r.Config, r.Binding, r.Settings, c))
+	s.run(&client{session: ss, binding: r.Binding, pass: pass})
+	return nil
+}
+
+// Retired returns a binding for clients that are left of a listener which is configured no longer, and
+// had the address local. No more come through it. It is called by the goroutine that calls SetLimits.
+func (s *Server) Retired(settings *Settings, local netip.AddrPort) *Binding {
+	b := &Binding{
+		Listener:  &listen.Listener{Name: settings.Name, Addr: local},
+		occupancy: newOccupancy(),
+	}
+	b.settings.Store(settings)
+	b.bounds.Store(session.BoundsOf(settings.Listener))
+	b.occupancy.setLimits(settings.Limits, s.prefix)
+	b.SetRules(formerRules(settings))
+	s.env.Log.Info("clients of a listener that is configured no longer are served on",
+		"listener", settings.Name, "address", local.String())
+	return b
+}
+
+// formerRules returns the rules of a listener that is configured no longer. Its rules file is not read
+// any more: if it had one, nobody is let in.
+func formerRules(settings *Settings) *admission.Rules {
+	p := settings.Limits.Policy
+	if p.Rules == "" {
+		return admission.NewRules(p.Allow, p.Deny)
+	}
+	return admission.NewRules(nil, []netip.Prefix{
+		netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0),
+	})
+}

@@ -1,0 +1,243 @@
+// Package server accepts clients and runs a session for each. It promises that a client is accepted
+// only when there is a place for it, that the surplus waits in the kernel's backlog, that a client
+// which was accepted is served to its end or handed to the next process, and that Shutdown and Leave
+// return when nothing of a client is left.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"tcpmux/config"
+	"tcpmux/daemon/admission"
+	"tcpmux/daemon/logging"
+	"tcpmux/daemon/session"
+	"tcpmux/daemon/worker"
+)
+
+// ErrServerClosed is what Serve returns after Shutdown, Leave and Settle.
+var ErrServerClosed = errors.New("server closed")
+
+// Options are what a server is made with.
+type Options struct {
+	// Sink takes the records of all sessions. Encoder makes what encodes them.
+	Sink    session.Sink
+	Encoder func() session.Encoder
+	// Events has the opening and the closing of each session recorded.
+	Events bool
+	// Clients is the number of clients that are served at once, until SetLimits.
+	Clients int
+	Log     *slog.Logger
+	// StopGrace is the time between asking a program to end and killing it; 0 means 3 seconds.
+	StopGrace time.Duration
+	// Accept accepts a connection from a listening socket; nil means accept4(2).
+	Accept func(fd int) (int, syscall.Sockaddr, error)
+}
+
+// Server accepts clients and runs a session for each. Its methods may be called from any goroutine,
+// unless they say otherwise.
+type Server struct {
+	accept    func(fd int) (int, syscall.Sockaddr, error)
+	stopGrace time.Duration
+	env       session.Env
+	keeper    Keeper // nil: clients end with the process
+	events    atomic.Bool
+	workers   *worker.Pool
+	ending    sync.WaitGroup // of workers
+	resources
+	refusals refusals
+	lifecycle
+}
+
+// resources are what the clients of all listeners share.
+type resources struct {
+	slots       *slots // one taken for each client
+	sources     admission.Sources
+	spare       spare
+	ownFDs      int // descriptors that are not a client's; 0: not counted. For SetLimits
+	prefix      config.SourcePrefix
+	occupancies map[string]*occupancy // by the listener's name. For Bind
+}
+
+// lifecycle is how far the server is, and who is still there.
+type lifecycle struct {
+	mu        sync.Mutex
+	phase     phase
+	loops     map[*acceptor]struct{}
+	clients   map[*session.Session]*client
+	leftovers int        // clients that did not finish in time
+	ended     *sync.Cond // signals that a session or an accept loop has ended; its lock is mu
+}
+
+// client is a session's life in the server.
+type client struct {
+	session *session.Session
+	binding *Binding
+	pass    admission.Pass // of the session's goroutine, once that runs
+}
+
+// New returns a server that has no listeners yet.
+func New(o Options) *Server {
+	s := &Server{
+		accept:    o.Accept,
+		stopGrace: o.StopGrace,
+		workers:   worker.NewPool(o.Log),
+		resources: resources{slots: newSlots(o.Clients), occupancies: make(map[string]*occupancy)},
+		lifecycle: lifecycle{loops: make(map[*acceptor]struct{}), clients: make(map[*session.Session]*client)},
+	}
+	if s.accept == nil {
+		s.accept = accept4
+	}
+	if s.stopGrace == 0 {
+		s.stopGrace = 3 * time.Second
+	}
+	s.ended = sync.NewCond(&s.mu)
+	s.events.Store(o.Events)
+	e := &s.env
+	e.Sink, e.Log = o.Sink, o.Log
+	e.Buffers, e.Spill = session.NewBuffers(o.Encoder), session.NewSpill()
+	e.Lines, e.Visits = logging.SessionLines(), &logging.Visits{}
+	e.BannerTimeout = 10 * time.Second
+	e.Admit = s.admitProxied
+	return s
+}
+
+// Env returns what the server's sessions share. Its fields may be changed until Serve or Resume.
+func (s *Server) Env() *session.Env { return &s.env }
+
+// SetKeeper has k keep clients for the next process. It is called before Serve and Resume.
+func (s *Server) SetKeeper(k Keeper) { s.keeper = k }
+
+// SetEvents changes whether the opening and the closing of sessions are recorded, for those to come.
+func (s *Server) SetEvents(on bool) { s.events.Store(on) }
+
+// Pause returns once no session is between encoding a record and handing it over, and keeps all there
+// until resume is called. It returns nil if ctx is done first.
+func (s *Server) Pause(ctx context.Context) (resume func()) { return s.env.Buffers.Pause(ctx) }
+
+// SetEncoder changes what encodes records. It is called between Pause and resume.
+func (s *Server) SetEncoder(encoder func() session.Encoder) { s.env.Buffers.SetEncoder(encoder) }
+
+// Serve accepts clients until the server shuts down or leaves, and then returns ErrServerClosed. It
+// returns another error only if the listener is broken. It closes the listener.
+func (s *Server) Serve(b *Binding) error {
+	a, err := newAcceptor(s, b)
+	if err != nil {
+		return errors.Join(err, b.Listener.Close())
+	}
+	if !s.begin(a) {
+		return errors.Join(ErrServerClosed, b.Listener.Close())
+	}
+	err = a.run()
+	_ = b.Listener.Close() // nothing was written
+	s.finish(a)
+	return err
+}
+
+// begin registers an accept loop. It reports whether the server still accepts clients.
+func (s *Server) begin(a *acceptor) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase != accepting {
+		return false
+	}
+	s.loops[a] = struct{}{}
+	return true
+}
+
+// finish removes an accept loop that has ended.
+func (s *Server) finish(a *acceptor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(a.done)
+	delete(s.loops, a)
+	s.ended.Broadcast()
+}
+
+// run serves a client on a goroutine of its own. The client has a place.
+func (s *Server) run(c *client) {
+	s.mu.Lock()
+	s.clients[c.session] = c
+	switch s.phase {
+	case draining:
+		c.session.Enter(session.Draining)
+	case over:
+		c.session.Enter(session.Over)
+	}
+	s.mu.Unlock()
+	go func() {
+		c.session.Run()
+		s.remove(c)
+	}()
+}
+
+// remove forgets a client whose session has ended.
+func (s *Server) remove(c *client) {
+	s.mu.Lock()
+	delete(s.clients, c.session)
+	s.ended.Broadcast()
+	s.mu.Unlock()
+	c.pass.Release()
+	s.releasePlace(c.binding)
+}
+
+// Clients returns how many clients are served.
+func (s *Server) Clients() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.clients)
+}
+
+// Records returns how many messages were written.
+func (s *Server) Records() int64 { return s.env.Records.Load() }
+
+// Refused returns how many clients were refused.
+func (s *Server) Refused() int64 { return s.refusals.count() }
+
+// Capacity returns how many clients may be served at once.
+func (s *Server) Capacity() int { return s.slots.capacity() }
+
+// Report logs sums of what has no log line of its own: refused clients, clients that sent no data,
+// and log lines that were left out. Each is logged only if that was not done within interval.
+func (s *Server) Report(interval time.Duration) {
+	s.refusals.report(s.env.Log, interval)
+	s.env.Visits.Report(s.env.Log, interval)
+	s.env.Lines.Report(s.env.Log, interval)
+}
+
+// Ping returns nil once every accept loop has shown that it runs, or ctx's error if one has not by
+// then.
+func (s *Server) Ping(ctx context.Context) error {
+	s.mu.Lock()
+	loops := make([]*acceptor, 0, len(s.loops))
+	for a := range s.loops {
+		loops = append(loops, a)
+	}
+	s.mu.Unlock()
+	for _, a := range loops {
+		if err := a.ping(ctx); err != nil {
+			return fmt.Errorf("%v: accept loop: %w", a.binding.Listener, err)
+		}
+	}
+	return nil
+}
+
+// Refresh has all sessions look at their bounds anew, after Configure has changed them.
+func (s *Server) Refresh() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ss := range s.clients {
+		ss.Refresh()
+	}
+	s.env.Ring()
+}
+
+// EndWorkers returns when the processes that served clients have ended, after Shutdown or Leave has
+// begun.
+func (s *Server) EndWorkers() { s.ending.Wait() }
