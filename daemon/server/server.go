@@ -194,6 +194,9 @@ func (s *Server) Clients() int {
 	return len(s.clients)
 }
 
+// Places returns how many places are taken: by clients, and by accept loops that are letting one in.
+func (s *Server) Places() int { return s.slots.inUse() }
+
 // Records returns how many messages were written.
 func (s *Server) Records() int64 { return s.env.Records.Load() }
 
