@@ -12,8 +12,8 @@ import (
 )
 
 // Bind gives the listener a socket that is bound to its Address. The socket does not listen yet.
-// An Inherited listener is not bound: the error says why systemd passed in no socket, as far as that
-// is known. Errors that a restart does not remove are Misfits.
+// An Inherited listener is not bound: the error says why systemd passed in no socket, as far as
+// that is known. Errors that a restart does not remove are Misfits.
 func (ln *Listener) Bind() error {
 	if ln.Inherited {
 		return Misfit{notPassed(portFaults, ln.Address)}

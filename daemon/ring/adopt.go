@@ -8,10 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Adopt walks the queue that another process has left and gives each connection to take, once, with its cookie and a descriptor
-// that is take's from then on. take returns the entry to know it by, and has to keep the descriptor open until Retire; or nil when it
-// does not want it. It must not call the ring. Nothing is taken out of the queue meanwhile: killed at any moment, we leave it as it
-// was. With an error some of the connections are not adopted. Call it first and once.
+// Adopt walks the queue that another process has left. It calls take once for each connection, with
+// the connection's cookie and a descriptor that take owns. take returns the entry for the
+// connection and keeps the descriptor open until Retire; or it returns nil, and the ring forgets
+// the connection. take must not call the ring. Nothing is taken out of the queue meanwhile: a
+// process that is killed leaves it as it was. After an error some of the connections are not
+// adopted. Call Adopt once, before any other method.
 func (r *Ring) Adopt(take func(fd int, cookie uint64) *Entry) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -41,14 +43,19 @@ func (r *Ring) Adopt(take func(fd int, cookie uint64) *Entry) error {
 type adoption struct {
 	ring *Ring
 	take func(fd int, cookie uint64) *Entry
-	seen map[uint64]*Entry // nil: taken and not wanted
+	seen map[uint64]*Entry // nil: take did not want it
 	oob  [4096]byte
 }
 
-// next adopts what is in the next message, and says false when there is none.
+// errTruncated reports that the kernel could not give us all descriptors of a message.
+var errTruncated = errors.New("the process may not have as many descriptors as there are connections " +
+	"in the ring: set LimitNOFILE= to twice the clients")
+
+// next adopts the connections of the next message. It returns false after the last message.
 func (a *adoption) next() (more bool, err error) {
 	var b [1]byte
-	n, oobn, flags, _, err := unix.Recvmsg(a.ring.out, b[:], a.oob[:], unix.MSG_PEEK|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	const flags = unix.MSG_PEEK | unix.MSG_DONTWAIT | unix.MSG_CMSG_CLOEXEC
+	n, oobn, got, _, err := unix.Recvmsg(a.ring.out, b[:], a.oob[:], flags)
 	switch {
 	case err == unix.EINTR:
 		return true, nil
@@ -63,22 +70,22 @@ func (a *adoption) next() (more bool, err error) {
 	for _, fd := range fds {
 		a.adopt(m, fd)
 	}
-	if err == nil && flags&unix.MSG_CTRUNC != 0 {
-		err = errors.New("the process may not have as many descriptors as there are connections in the ring: set LimitNOFILE= to twice the clients")
+	if err == nil && got&unix.MSG_CTRUNC != 0 {
+		err = errTruncated
 	}
 	if err != nil {
-		m.living++ // who is in it and was not adopted stays connected
+		m.live++ // the message stays, and with it the connections that were not adopted
 	}
 	return true, err
 }
 
-// adopt takes one connection, or the newer duplicate of one.
+// adopt takes one connection, or a newer duplicate of a connection that was taken.
 func (a *adoption) adopt(m *message, fd int) {
 	m.count++
 	a.ring.inFlight++
 	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	if err != nil {
-		_ = unix.Close(fd) // it is no socket, and none of ours
+		_ = unix.Close(fd) // it is no socket, and not ours
 		return
 	}
 	e, again := a.seen[cookie]
@@ -86,23 +93,23 @@ func (a *adoption) adopt(m *message, fd int) {
 	case again:
 		_ = unix.Close(fd) // nothing was written
 		if e != nil {
-			e.at.living--
+			e.at.live--
 		}
 	default:
 		if e = a.take(fd, cookie); e != nil {
 			e.fd, e.known = fd, true
-			a.ring.living++
+			a.ring.live++
 		}
 		a.seen[cookie] = e
 	}
 	if e != nil {
 		e.at = m
 		m.entries = append(m.entries, e)
-		m.living++
+		m.live++
 	}
 }
 
-// rights are the descriptors that came with a message.
+// rights returns the descriptors that came with a message.
 func rights(oob []byte) (fds []int, err error) {
 	msgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
@@ -118,14 +125,15 @@ func rights(oob []byte) (fds []int, err error) {
 	return fds, nil
 }
 
-// growTable makes room for n more descriptors at once: each doubling of the table, in a process of several threads, waits for all
-// processors.
+// growTable enlarges the descriptor table by n at once. Each time the kernel doubles the table of a
+// process with several threads, it waits for all processors.
 func growTable(n int) {
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		return // it grows by itself
+		return // the table grows by itself
 	}
-	if fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, int(min(uint64(n), files.Cur-1))); err == nil {
-		_ = unix.Close(fd) // the table is as large as it made it
+	highest := int(min(uint64(n), files.Cur-1))
+	if fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, highest); err == nil {
+		_ = unix.Close(fd) // the table keeps its size
 	}
 }

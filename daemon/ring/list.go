@@ -1,6 +1,6 @@
 package ring
 
-// list is of entries in the order in which they were pushed.
+// list is a doubly linked list of entries, in the order in which they were pushed.
 type list struct {
 	first, last *Entry
 }
@@ -15,7 +15,7 @@ func (l *list) push(e *Entry) {
 	l.last = e
 }
 
-// remove takes out an entry, which has to be in the list.
+// remove removes an entry, which must be in the list.
 func (l *list) remove(e *Entry) {
 	if e.prev == nil {
 		l.first = e.next

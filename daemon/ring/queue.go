@@ -9,32 +9,36 @@ import (
 )
 
 const (
-	// perMessage is how many descriptors one message takes (SCM_MAX_FD).
+	// perMessage is the number of descriptors that one message can carry (SCM_MAX_FD).
 	perMessage = 253
-	// headroom is how many messages always find room, so that there is never none for a compaction.
+	// headroom is the number of messages that is kept free, so that compaction never lacks room.
 	headroom = 32
-	// deadAge is how long the queue may hold a connection that is retired: to its peer it is closed, but the kernel keeps it.
-	deadAge = 10 * time.Second
-	// slack is how many descriptors may be in flight beyond what the living account for.
+	// retiredAge is how long the queue may hold a connection that is retired: its peer sees it
+	// closed, but the kernel keeps it.
+	retiredAge = 10 * time.Second
+	// slack is how many more descriptors may be in flight than there are live connections.
 	slack = 2 * perMessage
-	// messageSize is what a message of one byte is charged to the send buffer.
+	// messageSize is what the kernel charges the send buffer for a message of one byte.
 	messageSize = 768
 )
 
-// message is one in the queue.
+// message is a message in the queue.
 type message struct {
-	entries []*Entry // those that count here are the ones that name this message
-	count   int      // descriptors
-	living  int
-	dead    time.Time // when the first of its entries was retired; zero: never
+	entries []*Entry  // only entries whose at is this message count here
+	count   int       // descriptors
+	live    int       // entries that count here and are not retired
+	retired time.Time // when the first of its entries was retired; zero: never
 }
 
-// enlist sends the young that were added before a moment.
+// enlist sends the pending connections that were added before the given time.
 func (r *Ring) enlist(before time.Time) (err error) {
 	defer func() { r.full = err != nil }()
 	for {
 		m := &message{}
-		for e := r.young.first; e != nil && len(m.entries) < perMessage && e.since.Before(before); e = e.next {
+		for e := r.pending.first; e != nil && len(m.entries) < perMessage; e = e.next {
+			if !e.since.Before(before) {
+				break
+			}
 			m.entries = append(m.entries, e)
 		}
 		if len(m.entries) == 0 {
@@ -47,32 +51,35 @@ func (r *Ring) enlist(before time.Time) (err error) {
 			return err
 		}
 		for _, e := range m.entries {
-			r.young.remove(e)
+			r.pending.remove(e)
 			e.at = m
 		}
-		r.living += len(m.entries)
+		r.live += len(m.entries)
 	}
 }
 
-// makeRoom sees to it that n more find their place, with headroom.
+// makeRoom makes room for a message with n descriptors, and for the headroom.
 func (r *Ring) makeRoom(n int) error {
-	for tries := len(r.queue); len(r.queue)+headroom >= r.room || r.inFlight+n > r.most-slack; tries-- {
-		if tries <= 0 || r.inFlight == r.living && !r.sparse() {
+	tries := len(r.queue)
+	for len(r.queue)+headroom >= r.room || r.inFlight+n > r.most-slack {
+		if tries <= 0 || r.inFlight == r.live && !r.sparse() {
 			return fmt.Errorf("%w: %d connections in %d messages", ErrFull, r.inFlight, len(r.queue))
 		}
 		if err := r.renew(); err != nil {
 			return err
 		}
+		tries--
 	}
 	return nil
 }
 
-// sparse says whether the messages could be fewer.
-func (r *Ring) sparse() bool { return len(r.queue) > r.living/perMessage+1 }
+// sparse reports whether fewer messages could hold the live connections.
+func (r *Ring) sparse() bool { return len(r.queue) > r.live/perMessage+1 }
 
-// compact renews the oldest messages while there is more in flight than the living need, or something dead is too old.
+// compact renews the oldest messages while the queue is larger than the live connections need, or
+// holds a retired connection for too long.
 func (r *Ring) compact(now time.Time) error {
-	for tries := len(r.queue); tries > 0 && r.overdue(now); tries-- {
+	for tries := len(r.queue); tries > 0 && r.needsCompaction(now); tries-- {
 		if err := r.renew(); err != nil {
 			return err
 		}
@@ -80,65 +87,66 @@ func (r *Ring) compact(now time.Time) error {
 	return nil
 }
 
-// overdue says whether the queue should be renewed.
-func (r *Ring) overdue(now time.Time) bool {
-	if r.inFlight > 2*r.living+slack || r.sparse() && len(r.queue) > r.room*6/10 {
+func (r *Ring) needsCompaction(now time.Time) bool {
+	if r.inFlight > 2*r.live+slack || r.sparse() && len(r.queue) > r.room*6/10 {
 		return true
 	}
 	for _, m := range r.queue {
-		if !m.dead.IsZero() && now.Sub(m.dead) > deadAge {
+		if !m.retired.IsZero() && now.Sub(m.retired) > retiredAge {
 			return true
 		}
 	}
 	return false
 }
 
-// renew sends the living of the oldest messages, as many as one message takes, once more at the end, and then drops those
-// messages. Killed in between, we leave some twice.
+// renew sends the live connections of the oldest messages once more at the end, as many as fit in
+// one message, and then drops those messages. A process that is killed in between leaves some
+// connections in the queue twice.
 func (r *Ring) renew() error {
-	m, old := &message{}, 0
-	for _, o := range r.queue {
-		if len(m.entries)+o.living > perMessage {
+	m := &message{}
+	for _, old := range r.queue {
+		if len(m.entries)+old.live > perMessage {
 			break
 		}
-		for _, e := range o.entries {
-			if e.at == o {
+		for _, e := range old.entries {
+			if e.at == old {
 				m.entries = append(m.entries, e)
 			}
 		}
-		old++
 	}
 	if len(m.entries) > 0 {
 		if err := r.send(m); err != nil {
 			return err
 		}
 		for _, e := range m.entries {
-			e.at.living--
+			e.at.live--
 			e.at = m
 		}
 	}
 	return r.drop()
 }
 
-// send puts a message at the end of the queue; its entries are not changed.
+// send puts a message at the end of the queue. It does not change the entries.
 func (r *Ring) send(m *message) error {
 	fds := make([]int, len(m.entries))
 	for i, e := range m.entries {
 		fds[i] = e.fd
 	}
-	if err := r.sendmsg(r.in, unix.UnixRights(fds...)); err != nil {
-		if err == unix.EAGAIN || err == unix.ETOOMANYREFS || err == unix.ENOBUFS || err == unix.ENOMEM {
-			return fmt.Errorf("%w: %w", ErrFull, os.NewSyscallError("sendmsg", err))
-		}
+	err := r.sendmsg(r.in, unix.UnixRights(fds...))
+	switch err {
+	case nil:
+	case unix.EAGAIN, unix.ETOOMANYREFS, unix.ENOBUFS, unix.ENOMEM:
+		return fmt.Errorf("%w: %w", ErrFull, os.NewSyscallError("sendmsg", err))
+	default:
 		return fmt.Errorf("enlist %d connections: %w", len(fds), os.NewSyscallError("sendmsg", err))
 	}
-	m.count, m.living = len(fds), len(fds)
+	m.count, m.live = len(fds), len(fds)
 	r.inFlight += m.count
 	r.queue = append(r.queue, m)
 	return nil
 }
 
-// sendRights sends one byte, which is what costs least.
+// sendRights sends one byte, the cheapest message that can carry descriptors.
 func sendRights(fd int, oob []byte) error {
 	for {
 		err := unix.Sendmsg(fd, []byte{0}, oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
@@ -148,10 +156,10 @@ func sendRights(fd int, oob []byte) error {
 	}
 }
 
-// drop takes messages from the head of the queue that nothing living counts in. Without a control buffer the kernel closes the
-// duplicates.
+// drop takes messages without live connections from the head of the queue. They are read without a
+// control buffer, so the kernel closes their descriptors.
 func (r *Ring) drop() error {
-	for len(r.queue) > 0 && r.queue[0].living == 0 {
+	for len(r.queue) > 0 && r.queue[0].live == 0 {
 		var b [1]byte
 		if _, err := unix.Read(r.out, b[:]); err != nil {
 			return fmt.Errorf("drop a message of the ring: %w", os.NewSyscallError("read", err))

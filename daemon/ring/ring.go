@@ -1,12 +1,19 @@
-// Package ring keeps connections alive beyond their process. A ring is one pair of sockets, held by somebody who outlives us,
-// systemd's descriptor store say; the connections lie in the queue between its two ends, as a log. It promises that a connection
-// which is enlisted can be had back from the pair at any moment until it is retired, also when we die in the middle of a call;
-// that one which is retired leaves the queue within a while; and that the queue stays in proportion to the living. What is
-// said over a connection it never sees.
+// Package ring keeps connections alive beyond their process. A ring is a pair of sockets that
+// another process holds too, such as systemd's descriptor store. The connections lie in the queue
+// between its two ends, which works as a log. The ring promises:
 //
-// The queue is of messages, up to perMessage connections each (unix(7), SCM_RIGHTS). Nothing can be taken out of its middle: the
-// living of the oldest messages are sent once more at its end, and only then the oldest are dropped. So a connection may lie in it
-// twice, and counts where it is newest. Its name is the socket's cookie (socket(7), SO_COOKIE), the same in every duplicate.
+//   - A connection that is enlisted can be adopted from the pair at any moment until it is retired,
+//     even if the process dies in the middle of a call.
+//   - A connection that is retired leaves the queue soon.
+//   - The size of the queue stays in proportion to the number of live connections.
+//
+// The ring never reads or writes a connection.
+//
+// The queue consists of messages with up to perMessage connections each (unix(7), SCM_RIGHTS).
+// Nothing can be taken out of its middle: the live connections of the oldest messages are sent once
+// more at its end, and only then are the oldest messages dropped. So a connection may be in the
+// queue twice; the newest duplicate counts. A connection is known by its socket's cookie
+// (socket(7), SO_COOKIE), which is the same for every duplicate.
 package ring
 
 import (
@@ -19,45 +26,49 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrFull is that a connection is not enlisted as the queue has no room for it, or the process may have no more in flight
-// (LimitNOFILE=). It may be tried again.
+// ErrFull reports that a connection is not enlisted because the queue has no room, or because the
+// process may have no more descriptors in flight (LimitNOFILE=). It may be tried again.
 var ErrFull = errors.New("no room in the ring")
 
-// Ring is such a pair of sockets, and what is known of the queue between them. Its methods may be called from any goroutine.
+// Ring is such a pair of sockets, and what is known about the queue between them. Create one with
+// New or Open. Its methods may be called from any goroutine.
 type Ring struct {
 	mu       sync.Mutex
-	in, out  int // the ends: connections go into one and lie before the other
+	in, out  int // the ends: connections are sent into in and can be read from out
 	age      time.Duration
-	young    list                           // not enlisted yet, the oldest first
+	pending  list                           // not enlisted yet, the oldest first
 	queue    []*message                     // the oldest first
 	inFlight int                            // descriptors in the queue
-	living   int                            // entries in it that are not retired
+	live     int                            // entries in the queue that are not retired
 	room     int                            // how many messages the queue holds
 	most     int                            // how many descriptors may be in flight
 	full     bool                           // there was no room the last time
-	parted   bool                           // nothing may be sent any more
-	sendmsg  func(fd int, oob []byte) error // sendRights, but in tests
+	sealed   bool                           // nothing may be sent any more
+	sendmsg  func(fd int, oob []byte) error // sendRights, except in tests
 }
 
-// Entry is one connection. The zero value is one that no ring knows of. It belongs to the ring from Add or Adopt on.
+// Entry is a connection. The zero value is a connection that no ring knows. From Add or Adopt on it
+// belongs to the ring.
 type Entry struct {
 	fd         int
 	at         *message // nil: not enlisted
 	since      time.Time
-	prev, next *Entry // among the young
+	prev, next *Entry // in the list of pending entries
 	known      bool   // from Add or Adopt until Retire
 }
 
-// New makes a pair. Connections are enlisted once they are older than age, when Tend is called.
+// New makes a pair. Maintain enlists connections that are older than age.
 func New(age time.Duration) (*Ring, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	const kind = unix.SOCK_SEQPACKET | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+	pair, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
 	}
 	return Open(pair[0], pair[1], age)
 }
 
-// Open takes over a pair, whose descriptors are the ring's from now on. Adopt says which connections lie in it.
+// Open takes over a pair, and closes it after an error. From now on the ring owns the descriptors.
+// Adopt returns the connections in the pair.
 func Open(a, b int, age time.Duration) (*Ring, error) {
 	r := &Ring{in: a, out: b, age: age, sendmsg: sendRights}
 	if err := r.open(); err != nil {
@@ -80,14 +91,14 @@ func (r *Ring) open() error {
 			return os.NewSyscallError("fcntl", err)
 		}
 	}
-	// Whoever hands the ends over may have swapped them.
+	// The ends may have been swapped on their way here.
 	if n, err := unix.IoctlGetInt(r.in, unix.SIOCINQ); err == nil && n > 0 {
 		r.in, r.out = r.out, r.in
 	}
 	return r.measure()
 }
 
-// measure finds out how much the queue holds.
+// measure finds out how much the queue can hold.
 func (r *Ring) measure() error {
 	// The kernel caps it at net.core.wmem_max.
 	if err := unix.SetsockoptInt(r.in, unix.SOL_SOCKET, unix.SO_SNDBUF, 8<<20); err != nil {
@@ -106,27 +117,30 @@ func (r *Ring) measure() error {
 	return nil
 }
 
-// Ends are the pair's descriptors, for whoever is to keep them. They stay the ring's.
+// Ends returns the descriptors of the pair, so that another process can be given duplicates. The
+// ring still owns them.
 func (r *Ring) Ends() (a, b int) { return r.in, r.out }
 
-// SetAge changes how old a connection is before Tend enlists it.
+// SetAge changes how old a connection must be before Maintain enlists it.
 func (r *Ring) SetAge(age time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.age = age
 }
 
-// Add takes note of a connection, which Tend enlists in time. The descriptor has to stay open until Retire has returned.
+// Add adds a connection, which Maintain will enlist when it is old enough. The caller keeps the
+// descriptor open until Retire has returned.
 func (r *Ring) Add(e *Entry, fd int, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.fd, e.since, e.known = fd, now, true
-	r.young.push(e)
+	r.pending.push(e)
 }
 
-// Retire has the connection leave the ring. What becomes of it is its owner's: shut it down before it is closed, as its peer
-// learns nothing of a close while a duplicate lies in the queue, which Retire says that one may. For an entry that the ring does not
-// know it does nothing.
+// Retire removes a connection from the ring, and reports whether a duplicate may remain in the
+// queue for a while. While one does, the peer does not notice that the descriptor is closed, so the
+// owner has to shut the connection down before. Retire does nothing for an entry that the ring does
+// not know.
 func (r *Ring) Retire(e *Entry) (enlisted bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,47 +149,50 @@ func (r *Ring) Retire(e *Entry) (enlisted bool) {
 	case !e.known:
 		return false
 	case e.at == nil:
-		r.young.remove(e)
+		r.pending.remove(e)
 	default:
-		r.living--
-		if e.at.living--; e.at.dead.IsZero() {
-			e.at.dead = time.Now()
+		r.live--
+		if e.at.live--; e.at.retired.IsZero() {
+			e.at.retired = time.Now()
 		}
 		e.at = nil
 	}
 	e.known = false
-	_ = r.drop() // Tend tells
+	_ = r.drop() // Maintain tries again, and returns the error
 	return enlisted
 }
 
-// Tend enlists those that are old enough and keeps the queue small. It is called now and then; after Part it does nothing.
-func (r *Ring) Tend(now time.Time) error {
+// Maintain enlists the connections that are old enough, and keeps the queue small. Call it
+// regularly. After Seal it does nothing.
+func (r *Ring) Maintain(now time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.parted {
+	if r.sealed {
 		return nil
 	}
 	err := r.enlist(now.Add(-r.age))
 	return errors.Join(err, r.compact(now), r.drop())
 }
 
-// EnlistAll enlists all, however young. With an error some are not: Enlisted tells which.
+// EnlistAll enlists all connections, whatever their age. After an error some are not enlisted:
+// Enlisted reports which.
 func (r *Ring) EnlistAll() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.enlist(time.Now().Add(time.Hour))
 }
 
-// Part is EnlistAll for the last time: those that are enlisted by then lie in the queue as they do, and their descriptors may be
-// closed without Retire.
-func (r *Ring) Part() error {
+// Seal enlists all connections as EnlistAll does, and sends nothing from then on. Connections that
+// are enlisted then stay in the queue, and their descriptors may be closed without Retire.
+func (r *Ring) Seal() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.parted = true
+	r.sealed = true
 	return r.enlist(time.Now().Add(time.Hour))
 }
 
-// Capacity is how many connections find room in any case, and what sets that bound.
+// Capacity returns how many connections the ring can hold in any case, and the setting that limits
+// it.
 func (r *Ring) Capacity() (n int, bound string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -186,36 +203,37 @@ func (r *Ring) Capacity() (n int, bound string) {
 	return max(messages, 0), "net.core.wmem_max"
 }
 
-// Enlisted says whether the connection would outlive us.
+// Enlisted reports whether the connection is in the queue, so that it survives the process.
 func (r *Ring) Enlisted(e *Entry) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return e.at != nil
 }
 
-// Living is how many connections are enlisted.
-func (r *Ring) Living() int {
+// Live returns how many connections are enlisted.
+func (r *Ring) Live() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.living
+	return r.live
 }
 
-// Overdue is how many connections should have been enlisted, and found no room.
+// Overdue returns how many connections are old enough but not enlisted, because there was no room.
 func (r *Ring) Overdue() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.full {
-		for e := r.young.first; e != nil && time.Since(e.since) > r.age; e = e.next {
+		for e := r.pending.first; e != nil && time.Since(e.since) > r.age; e = e.next {
 			n++
 		}
 	}
 	return n
 }
 
-// Close closes our descriptors of the pair. What lies in it stays, while somebody else holds the pair.
+// Close closes the ring's descriptors of the pair. The queue survives while another process holds
+// the pair.
 func (r *Ring) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, _ = unix.Close(r.in), unix.Close(r.out) // nothing is written late
-	r.in, r.out, r.parted = -1, -1, true
+	r.in, r.out, r.sealed = -1, -1, true
 }

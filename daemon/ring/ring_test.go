@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// store is who holds the pair when its process dies.
+// store holds the pair when its process dies, as systemd does.
 type store struct {
 	t      *testing.T
 	a, b   int
 	opened int
 }
 
-// keep duplicates a ring's ends, as a service manager does.
+// keep duplicates the ends of a ring.
 func keep(t *testing.T, r *Ring) *store {
 	t.Helper()
 	s := &store{t: t}
@@ -28,7 +28,7 @@ func keep(t *testing.T, r *Ring) *store {
 	return s
 }
 
-// open is the ring of the next process, with the ends swapped every other time.
+// open returns the ring of the next process, with the ends swapped every other time.
 func (s *store) open(age time.Duration) *Ring {
 	s.t.Helper()
 	a, b := dup(s.t, s.a), dup(s.t, s.b)
@@ -51,18 +51,18 @@ func dup(t *testing.T, fd int) int {
 	return n
 }
 
-// figures are what a test wants to know of a ring.
+// figures are the numbers of a ring.
 type figures struct {
-	Living, Young      int // connections
-	InFlight, Messages int // descriptors in the queue, and what they lie in
+	Live, Pending      int // connections
+	InFlight, Messages int // descriptors in the queue, and their messages
 }
 
 func (r *Ring) figures() figures {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := figures{Living: r.living, InFlight: r.inFlight, Messages: len(r.queue)}
-	for e := r.young.first; e != nil; e = e.next {
-		f.Young++
+	f := figures{Live: r.live, InFlight: r.inFlight, Messages: len(r.queue)}
+	for e := r.pending.first; e != nil; e = e.next {
+		f.Pending++
 	}
 	return f
 }
@@ -83,7 +83,7 @@ type conn struct {
 	cookie uint64
 }
 
-// newConn makes a socket. Its peer is not needed here.
+// newConn makes a socket. It needs no peer.
 func newConn(t *testing.T) *conn {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -102,7 +102,7 @@ func cookieOf(t *testing.T, fd int) uint64 {
 	return cookie
 }
 
-// adopt has the ring adopt all.
+// adopt adopts all connections.
 func adopt(t *testing.T, r *Ring) (all map[uint64]*conn) {
 	t.Helper()
 	all = make(map[uint64]*conn)
@@ -128,7 +128,7 @@ func die(r *Ring, conns map[uint64]*conn) {
 	}
 }
 
-func TestWhoIsEnlistedIsAdopted(t *testing.T) {
+func TestEnlistedConnectionsAreAdopted(t *testing.T) {
 	for _, n := range []int{0, 1, perMessage, perMessage + 1, 3000} {
 		r := newRing(t, 0)
 		s := keep(t, r)
@@ -141,17 +141,17 @@ func TestWhoIsEnlistedIsAdopted(t *testing.T) {
 		if err := r.EnlistAll(); err != nil {
 			t.Fatal(err)
 		}
-		if got := r.figures(); got.Living != n || got.Young != 0 || got.InFlight != n || got.Messages != (n+perMessage-1)/perMessage {
+		if got := r.figures(); got.Live != n || got.Pending != 0 || got.InFlight != n || got.Messages != (n+perMessage-1)/perMessage {
 			t.Errorf("%d: got %+v", n, got)
 		}
 		die(r, all)
-		for range 3 { // to adopt changes nothing
+		for range 3 { // adopting changes nothing
 			r = s.open(0)
 			got := adopt(t, r)
 			if len(got) != n {
 				t.Errorf("adopted: got %d, want %d", len(got), n)
 			}
-			if stats := r.figures(); stats.Living != n || stats.InFlight != n {
+			if stats := r.figures(); stats.Live != n || stats.InFlight != n {
 				t.Errorf("%d: got %+v after adoption", n, stats)
 			}
 			die(r, got)
@@ -159,7 +159,7 @@ func TestWhoIsEnlistedIsAdopted(t *testing.T) {
 	}
 }
 
-func TestOnlyWhoIsOldEnoughIsEnlisted(t *testing.T) {
+func TestMaintainEnlistsOnlyOldConnections(t *testing.T) {
 	r := newRing(t, time.Minute)
 	defer r.Close()
 	now := time.Now()
@@ -167,7 +167,7 @@ func TestOnlyWhoIsOldEnoughIsEnlisted(t *testing.T) {
 	defer die(r, map[uint64]*conn{1: old, 2: young})
 	r.Add(&old.Entry, old.fd, now.Add(-2*time.Minute))
 	r.Add(&young.Entry, young.fd, now)
-	if err := r.Tend(now); err != nil {
+	if err := r.Maintain(now); err != nil {
 		t.Fatal(err)
 	}
 	if a, b := r.Enlisted(&old.Entry), r.Enlisted(&young.Entry); !a || b {
@@ -175,61 +175,62 @@ func TestOnlyWhoIsOldEnoughIsEnlisted(t *testing.T) {
 	}
 	r.Retire(&young.Entry)
 	r.Retire(&young.Entry)
-	if got := r.figures(); got.Young != 0 || got.Living != 1 {
-		t.Errorf("got %+v, want nobody young and 1 living", got)
+	if got := r.figures(); got.Pending != 0 || got.Live != 1 {
+		t.Errorf("got %+v, want none pending and 1 live", got)
 	}
 }
 
-// errKilled is the end of a process in the middle of a call.
+// errKilled stands for the end of a process in the middle of a call.
 var errKilled = errors.New("killed")
 
-// TestKilledAtRandom holds the promise: whoever is enlisted and not retired is adopted, whenever the process dies; and whoever is
-// retired leaves the queue.
+// TestKilledAtRandom: a connection that is enlisted and not retired is adopted, whenever the
+// process dies; and one that is retired leaves the queue.
 func TestKilledAtRandom(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2)) // the same each time: the kernel adds chance enough
 	r := newRing(t, 0)
 	s := keep(t, r)
-	living := map[uint64]*conn{}
+	live := map[uint64]*conn{}
 	for life := range 60 {
-		live(t, rnd, r, living)
+		runUntilKilled(t, rnd, r, live)
 		enlisted := map[uint64]bool{}
-		for cookie, c := range living {
+		for cookie, c := range live {
 			if r.Enlisted(&c.Entry) {
 				enlisted[cookie] = true
 			}
 		}
-		was := living
+		was := live
 		die(r, was)
 		r = s.open(0)
-		living = adopt(t, r)
+		live = adopt(t, r)
 		for cookie := range enlisted {
-			if living[cookie] == nil {
+			if live[cookie] == nil {
 				t.Fatalf("life %d: connection %d was enlisted and is lost", life, cookie)
 			}
 		}
-		for cookie, c := range living { // what a killed process had retired may come back, and is retired again
+		for cookie, c := range live { // what a killed process had retired may come back
 			if was[cookie] == nil {
 				r.Retire(&c.Entry)
 				_ = unix.Close(c.fd)
-				delete(living, cookie)
+				delete(live, cookie)
 			}
 		}
-		if got := r.figures(); got.Living != len(living) {
-			t.Fatalf("life %d: got %+v, want %d living", life, got, len(living))
+		if got := r.figures(); got.Live != len(live) {
+			t.Fatalf("life %d: got %+v, want %d live", life, got, len(live))
 		}
 		bounded(t, r)
 	}
-	for _, c := range living {
+	for _, c := range live {
 		r.Retire(&c.Entry)
 	}
 	if got := r.figures(); got.Messages != 0 || got.InFlight != 0 {
 		t.Errorf("with all retired: got %+v, want an empty queue", got)
 	}
-	die(r, living)
+	die(r, live)
 }
 
-// live has a process enlist, retire and tend until it dies, which it may do in the middle of a call.
-func live(t *testing.T, rnd *rand.Rand, r *Ring, living map[uint64]*conn) {
+// runUntilKilled enlists, retires and maintains until the process is killed, possibly in the middle
+// of a call.
+func runUntilKilled(t *testing.T, rnd *rand.Rand, r *Ring, live map[uint64]*conn) {
 	t.Helper()
 	left := rnd.IntN(40)
 	r.sendmsg = func(fd int, oob []byte) error {
@@ -247,21 +248,21 @@ func live(t *testing.T, rnd *rand.Rand, r *Ring, living map[uint64]*conn) {
 		case 0:
 			for range rnd.IntN(100) {
 				c := newConn(t)
-				living[c.cookie] = c
+				live[c.cookie] = c
 				r.Add(&c.Entry, c.fd, now)
 			}
 		case 1:
-			for cookie, c := range living { // in random order
-				if len(living) < rnd.IntN(600) {
+			for cookie, c := range live { // in random order
+				if len(live) < rnd.IntN(600) {
 					break
 				}
 				r.Retire(&c.Entry)
 				_ = unix.Close(c.fd)
-				delete(living, cookie)
+				delete(live, cookie)
 			}
 		case 2:
 			now = now.Add(time.Duration(rnd.IntN(3000)) * time.Millisecond)
-			err := r.Tend(now)
+			err := r.Maintain(now)
 			if errors.Is(err, errKilled) {
 				return
 			}
@@ -273,21 +274,21 @@ func live(t *testing.T, rnd *rand.Rand, r *Ring, living map[uint64]*conn) {
 	}
 }
 
-// bounded fails when the queue is out of proportion.
+// bounded fails if the queue is out of proportion.
 func bounded(t *testing.T, r *Ring) {
 	t.Helper()
-	if err := r.Tend(time.Now()); err != nil && !errors.Is(err, errKilled) {
+	if err := r.Maintain(time.Now()); err != nil && !errors.Is(err, errKilled) {
 		t.Fatal(err)
 	} else if err != nil {
 		return
 	}
-	if got := r.figures(); got.InFlight > 2*got.Living+slack || got.Messages > r.room {
-		t.Errorf("got %+v, want at most %d in flight and %d messages", got, 2*got.Living+slack, r.room)
+	if got := r.figures(); got.InFlight > 2*got.Live+slack || got.Messages > r.room {
+		t.Errorf("got %+v, want at most %d in flight and %d messages", got, 2*got.Live+slack, r.room)
 	}
 }
 
-// TestTheDeadLeaveInTime: a connection that is retired in the middle of the queue is let go of though nothing else happens.
-func TestTheDeadLeaveInTime(t *testing.T) {
+// TestRetiredConnectionsLeaveTheQueue, also from its middle and while nothing else happens.
+func TestRetiredConnectionsLeaveTheQueue(t *testing.T) {
 	r := newRing(t, 0)
 	all := map[uint64]*conn{}
 	var order []*conn
@@ -302,47 +303,47 @@ func TestTheDeadLeaveInTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Retire(&order[perMessage].Entry)
-	if err := r.Tend(time.Now()); err != nil {
+	if err := r.Maintain(time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if got := r.figures(); got.InFlight != len(order) {
 		t.Errorf("at once: got %+v, want %d in flight still", got, len(order))
 	}
-	if err := r.Tend(time.Now().Add(2 * deadAge)); err != nil {
+	if err := r.Maintain(time.Now().Add(2 * retiredAge)); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.figures(); got.InFlight != len(order)-1 || got.Living != len(order)-1 {
+	if got := r.figures(); got.InFlight != len(order)-1 || got.Live != len(order)-1 {
 		t.Errorf("in time: got %+v, want %d in flight", got, len(order)-1)
 	}
 }
 
-// TestWhoPartsMayCloseWhatItHas: whatever has the descriptor's number then does not get into the queue.
-func TestWhoPartsMayCloseWhatItHas(t *testing.T) {
+// TestAfterSealDescriptorsMayBeClosed: another file that gets the number does not enter the queue.
+func TestAfterSealDescriptorsMayBeClosed(t *testing.T) {
 	r := newRing(t, time.Hour)
 	s := keep(t, r)
 	young, gone := newConn(t), newConn(t)
 	r.Add(&young.Entry, young.fd, time.Now())
 	r.Add(&gone.Entry, gone.fd, time.Now())
-	if err := r.Part(); err != nil {
+	if err := r.Seal(); err != nil {
 		t.Fatal(err)
 	}
-	r.Retire(&gone.Entry) // which calls for a renewal, in time
+	r.Retire(&gone.Entry) // which would need a compaction later
 	if err := unix.Dup2(gone.fd, young.fd); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Tend(time.Now().Add(2 * deadAge)); err != nil {
+	if err := r.Maintain(time.Now().Add(2 * retiredAge)); err != nil {
 		t.Error(err)
 	}
 	die(r, map[uint64]*conn{1: young, 2: gone})
 	next := s.open(0)
 	got := adopt(t, next)
 	if got[young.cookie] == nil {
-		t.Errorf("adopted: got %d others, want the one that parted", len(got))
+		t.Errorf("adopted: got %d others, want the one that was enlisted", len(got))
 	}
 	die(next, got)
 }
 
-// TestWithoutRoomNothingIsLost: what the kernel refuses is not enlisted, and is later.
+// TestWithoutRoomNothingIsLost: what the kernel refuses is enlisted later.
 func TestWithoutRoomNothingIsLost(t *testing.T) {
 	for _, refusal := range []unix.Errno{unix.EAGAIN, unix.ETOOMANYREFS} {
 		r := newRing(t, 0)
@@ -374,7 +375,7 @@ func TestWithoutRoomNothingIsLost(t *testing.T) {
 	}
 }
 
-// TestSinglesArePackedTogether before the queue is full of messages that have one connection each.
+// TestSinglesArePackedTogether: messages with one connection each do not fill the queue.
 func TestSinglesArePackedTogether(t *testing.T) {
 	r := newRing(t, 0)
 	if err := unix.SetsockoptInt(r.in, unix.SOL_SOCKET, unix.SO_SNDBUF, 100<<10); err != nil {
@@ -391,12 +392,12 @@ func TestSinglesArePackedTogether(t *testing.T) {
 		c := newConn(t)
 		all[c.cookie] = c
 		r.Add(&c.Entry, c.fd, time.Now())
-		if err := r.Tend(time.Now()); err != nil {
+		if err := r.Maintain(time.Now()); err != nil {
 			t.Fatalf("%v at %+v", err, r.figures())
 		}
 	}
-	if got := r.figures(); got.Living != len(all) || got.Messages > r.room {
-		t.Errorf("got %+v, want %d living", got, len(all))
+	if got := r.figures(); got.Live != len(all) || got.Messages > r.room {
+		t.Errorf("got %+v, want %d live", got, len(all))
 	}
 }
 
@@ -413,12 +414,13 @@ func TestTooManyInFlightIsRefusedBeforeTheKernelDoes(t *testing.T) {
 	if err := r.EnlistAll(); !errors.Is(err, ErrFull) {
 		t.Errorf("got %v, want %v", err, ErrFull)
 	}
-	if got := r.figures(); got.InFlight > r.most-slack || got.Living == 0 || got.Young == 0 {
+	if got := r.figures(); got.InFlight > r.most-slack || got.Live == 0 || got.Pending == 0 {
 		t.Errorf("got %+v, want some enlisted and at most %d in flight", got, r.most-slack)
 	}
 }
 
-// TestTheKernelRefusesTooManyInFlight of one user, who may have more elsewhere: nothing is lost by that.
+// TestTheKernelRefusesTooManyInFlight: the limit is one for all processes of a user. Nothing is
+// lost when it is reached.
 func TestTheKernelRefusesTooManyInFlight(t *testing.T) {
 	r, elsewhere := newRing(t, 0), newRing(t, 0)
 	s := keep(t, r)
@@ -435,8 +437,8 @@ func TestTheKernelRefusesTooManyInFlight(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer elsewhere.Close()
-	runtime.LockOSThread() // for good: it has lost its powers
-	dropPowers(t)
+	runtime.LockOSThread() // for good: the thread loses its privileges
+	dropPrivileges(t)
 	relax := limitFiles(t, 8)
 	err := r.EnlistAll()
 	relax()
@@ -453,8 +455,9 @@ func TestTheKernelRefusesTooManyInFlight(t *testing.T) {
 	}
 }
 
-// dropPowers takes from the thread what would let it have any number in flight (unix(7), ETOOMANYREFS).
-func dropPowers(t *testing.T) {
+// dropPrivileges drops the capabilities by which the thread could have any number of descriptors in
+// flight (unix(7), ETOOMANYREFS).
+func dropPrivileges(t *testing.T) {
 	t.Helper()
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var sets [2]unix.CapUserData
@@ -490,8 +493,9 @@ func TestAnEndOfAnotherKindIsNoRing(t *testing.T) {
 	}
 }
 
-// TestWhoIsNotWantedIsLetGo: take keeps the descriptor or closes it, and the queue forgets the connection.
-func TestWhoIsNotWantedIsLetGo(t *testing.T) {
+// TestUnwantedConnectionsAreForgotten: take closes the descriptor, and the ring forgets the
+// connection.
+func TestUnwantedConnectionsAreForgotten(t *testing.T) {
 	r := newRing(t, 0)
 	s := keep(t, r)
 	all := map[uint64]*conn{}
@@ -499,7 +503,7 @@ func TestWhoIsNotWantedIsLetGo(t *testing.T) {
 		c := newConn(t)
 		all[c.cookie] = c
 		r.Add(&c.Entry, c.fd, time.Now())
-		if err := r.Tend(time.Now()); err != nil {
+		if err := r.Maintain(time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -515,8 +519,8 @@ func TestWhoIsNotWantedIsLetGo(t *testing.T) {
 		wanted = append(wanted, cookie)
 		return &Entry{}
 	})
-	if got := r.figures(); err != nil || got.Living != 5 || got.InFlight != 10 {
-		t.Errorf("got %+v, %v, want 5 living of 10", got, err)
+	if got := r.figures(); err != nil || got.Live != 5 || got.InFlight != 10 {
+		t.Errorf("got %+v, %v, want 5 live of 10", got, err)
 	}
 	if !slices.IsSorted(wanted) {
 		t.Errorf("got %v, want them in the order in which they were enlisted", wanted)
