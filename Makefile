@@ -64,10 +64,12 @@ rpm: build docs $(TOOLS)/nfpm ## build/tcpmux-VERSION-1.ARCH.rpm and tcpmux-benc
 cross: ## build/cross: packages for arm64, armhf and i386, and what can be tried of them here
 	packaging/cross
 
-# What is installed and tried in the suites: this version, an older one, and one that can be crashed.
+# What is installed and tried in the suites: this version, the last one, as 0.0.1, and one that can be crashed.
 e2e-parts:
-	rm -rf build/e2e && mkdir -p build/e2e
-	$(MAKE) deb VERSION=0.0.1 && mv build/tcpmux_0.0.1_$(ARCH).deb build/e2e/old.deb && rm build/tcpmux-bench_0.0.1_*.deb
+	rm -rf build/e2e && mkdir -p build/e2e/last
+	tar -xzf packaging/e2e/last-version.tar.gz -C build/e2e/last
+	$(MAKE) -C build/e2e/last deb VERSION=0.0.1 TOOLS=$(TOOLS)
+	mv build/e2e/last/build/tcpmux_0.0.1_$(ARCH).deb build/e2e/old.deb
 	$(MAKE) deb && cp build/tcpmux_$(VERSION)_$(ARCH).deb build/e2e/new.deb
 	CGO_ENABLED=0 $(GO) build -tags crashtest -ldflags '$(ENTRY)' -o build/e2e/crashing ./cmd/tcpmux
 

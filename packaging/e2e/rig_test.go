@@ -19,7 +19,8 @@ import (
 	"time"
 )
 
-// The packages that "make e2e" leaves: what is in the tree, and the same with a lower version.
+// The packages that "make e2e" leaves: what is in the tree, and that of the last version, which calls
+// itself 0.0.1.
 const (
 	newDeb = "../../build/e2e/new.deb"
 	oldDeb = "../../build/e2e/old.deb"
