@@ -64,3 +64,11 @@ func TestCycles(t *testing.T) {
 		})
 	}
 }
+
+func TestABrokenFileIsCountedInPart(t *testing.T) {
+	tree := treeOf(t, map[string]string{"p/p.go": "package p\n\nfunc F() {}\n\nfunc (\n"})
+	list, all := undocumented(tree)
+	if len(tree.broken) != 1 || len(list) != 1 || all != 1 {
+		t.Errorf("got errors %v and %q of %d names, want one of each", tree.broken, texts(list), all)
+	}
+}

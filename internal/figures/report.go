@@ -18,6 +18,9 @@ func (r report) line(format string, args ...any) {
 // packages prints a table of all packages and the figures about them as a whole. A "!" marks those
 // that exceed a limit.
 func (r report) packages(t *tree) {
+	for _, err := range t.broken {
+		r.line("Only partly counted: %v", err)
+	}
 	list := packages(t)
 	r.line("Packages (about %d lines and %d files at most, without tests):", maxPackageLines, maxPackageFiles)
 	r.line("    %7s %5s  %7s %5s", "lines", "files", "tests", "files")

@@ -20,6 +20,7 @@ type tree struct {
 	module string // such as "tcpmux"
 	fset   *token.FileSet
 	files  []*source // in the order of their paths
+	broken []error   // syntax errors; of such a file only a part is known
 }
 
 // source is one file.
@@ -90,7 +91,7 @@ func (t *tree) add(root, file string) error {
 	relative = filepath.ToSlash(relative)
 	parsed, err := parser.ParseFile(t.fset, relative, text, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
-		return fmt.Errorf("parse: %w", err)
+		t.broken = append(t.broken, err)
 	}
 	t.files = append(t.files, &source{
 		path:  relative,
