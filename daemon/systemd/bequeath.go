@@ -9,11 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inheritVariable names the descriptors that a program leaves to the one that takes its place: our pid, then NAME=DESCRIPTOR each.
+// inheritVariable is the environment variable with the descriptors that a program leaves to the
+// program that it executes: our pid, and then NAME=DESCRIPTOR for each.
 const inheritVariable = "TCPMUX_INHERIT"
 
-// Bequeath has the descriptors outlive execve(2), and returns the assignment by which the program that takes our place has them from
-// Sockets. Names are without blanks and "=".
+// Bequeath keeps descriptors open across execve(2). It returns the environment assignment by which
+// Sockets of the program that takes our place finds them. Names must not contain blanks or "=".
 func Bequeath(all []Socket) (assignment string, err error) {
 	words := []string{strconv.Itoa(os.Getpid())}
 	for _, s := range all {
@@ -32,10 +33,11 @@ func Bequeath(all []Socket) (assignment string, err error) {
 	return inheritVariable + "=" + strings.Join(words, " "), nil
 }
 
-// inherited are the descriptors of the program whose place we have taken.
+// inherited returns the descriptors that Bequeath of the program before us left. They are handed
+// out once.
 func inherited() (all []Socket, err error) {
 	words := strings.Fields(os.Getenv(inheritVariable))
-	_ = os.Unsetenv(inheritVariable) // it fails for names that are none
+	_ = os.Unsetenv(inheritVariable) // it fails only for an invalid name
 	if len(words) == 0 || words[0] != strconv.Itoa(os.Getpid()) {
 		return nil, nil
 	}

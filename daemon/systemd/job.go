@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// StopAsked reports whether the service manager is stopping our unit, and will not start it again. False is also that it cannot be
-// found out: without a service manager, systemctl or D-Bus.
+// StopAsked reports whether the service manager is stopping our unit and will not start it again.
+// It is also false if that is unknown, because there is no service manager, systemctl or D-Bus.
 func StopAsked(ctx context.Context) bool {
 	if !Notified() {
 		return false
@@ -26,7 +26,7 @@ func StopAsked(ctx context.Context) bool {
 	return err == nil && stops(string(jobs), unit)
 }
 
-// unitIn is the service unit that the text of /proc/self/cgroup (cgroups(7)) names; "" when there is none.
+// unitIn returns the service unit in the text of /proc/self/cgroup (cgroups(7)), or "".
 func unitIn(cgroups string) string {
 	for line := range strings.Lines(cgroups) {
 		_, dir, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "::")
@@ -39,7 +39,8 @@ func unitIn(cgroups string) string {
 	return ""
 }
 
-// stops reports whether a stop of the unit is among what "systemctl list-jobs" prints: number, unit, type and state.
+// stops reports whether the output of "systemctl list-jobs" has a stop of the unit. Each line is a
+// number, a unit, a type and a state.
 func stops(jobs, unit string) bool {
 	for line := range strings.Lines(jobs) {
 		if f := strings.Fields(line); len(f) >= 3 && f[1] == unit && f[2] == "stop" {

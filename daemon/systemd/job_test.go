@@ -38,7 +38,7 @@ func TestStops(t *testing.T) {
 	}
 }
 
-func TestNobodyAsksToStopWithoutAServiceManager(t *testing.T) {
+func TestWithoutAServiceManagerNoStopIsAsked(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	if StopAsked(t.Context()) {
 		t.Error("got a stop, want none")

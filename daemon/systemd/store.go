@@ -10,34 +10,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// storePrefix is what the names of stored descriptors begin with. No listener is called so.
+// storePrefix begins the names of stored descriptors. No listener can have such a name.
 const storePrefix = "tcpmux/"
 
-// The descriptors that a process leaves to the next.
+// The names of descriptors that a process leaves to the next process.
 const (
-	// RingName is that of the two ends of a ring.
+	// RingName names the two ends of the ring of connections.
 	RingName = storePrefix + "ring"
-	// StateName is that of a file of what is known of connections.
+	// StateName names the file with the state of connections.
 	StateName = storePrefix + "state"
-	// JournalName is that of a journal of records.
+	// JournalName names the journal of records.
 	JournalName = storePrefix + "journal"
-	// SettingsName begins that of a file of the settings that connections began with; a number follows.
+	// SettingsName begins the name of a file with the settings that connections began with. A
+	// number follows.
 	SettingsName = storePrefix + "settings-"
-	// probeName is that of a descriptor which shows whether anything is stored.
+	// probeName names a descriptor that shows whether anything is stored.
 	probeName = storePrefix + "probe"
 )
 
-// Store has the service manager keep duplicates of descriptors beyond our end, and pass them to the next process under a name
-// (sd_pid_notify_with_fds(3), FDSTORE=1). It is not told when it does not: ask StoreWorks. It needs FileDescriptorStoreMax= in the
-// unit.
+// Store asks the service manager to keep duplicates of descriptors beyond the end of this process,
+// and to pass them to the next process under a name (sd_pid_notify_with_fds(3), FDSTORE=1). The
+// unit needs FileDescriptorStoreMax=. Store cannot know whether they are kept: StoreWorks finds
+// out.
 func Store(name string, fds ...int) error {
 	return notifyWith("FDSTORE=1\nFDNAME="+name+"\nFDPOLL=0", fds...)
 }
 
-// Unstore has the service manager forget what is stored under a name.
+// Unstore asks the service manager to close the descriptors that are stored under a name.
 func Unstore(name string) error { return Notify("FDSTOREREMOVE=1", "FDNAME="+name) }
 
-// Waiting says whether connections of the process before lie in the descriptors that were passed in. It may be asked before Sockets.
+// Waiting reports whether the descriptors that were passed in hold connections of the previous
+// process. Call it before Sockets.
 func Waiting() bool {
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
 		return false
@@ -53,10 +56,12 @@ func Waiting() bool {
 	return false
 }
 
-// ErrNoStore is that the service manager keeps nothing, or no more: FileDescriptorStoreMax= of the unit is too small.
+// ErrNoStore reports that the service manager keeps no descriptors, or no more:
+// FileDescriptorStoreMax= of the unit is too small.
 var ErrNoStore = errors.New("the service manager stores no descriptor: set FileDescriptorStoreMax= in the unit")
 
-// StoreWorks returns nil when the service manager keeps what Store gives it. It waits for its answer.
+// StoreWorks returns nil if the service manager keeps what Store gives it, and ErrNoStore if it
+// does not. It waits for the service manager.
 func StoreWorks(timeout time.Duration) error {
 	kept, given, err := os.Pipe()
 	if err != nil {
@@ -70,7 +75,7 @@ func StoreWorks(timeout time.Duration) error {
 	if err := barrier(timeout); err != nil {
 		return err
 	}
-	// Somebody else has the other end, or nobody has.
+	// The pipe is broken unless the service manager has the other end.
 	fds := []unix.PollFd{{Fd: int32(given.Fd())}}
 	if _, err := unix.Poll(fds, 0); err != nil {
 		return os.NewSyscallError("poll", err)
@@ -81,7 +86,7 @@ func StoreWorks(timeout time.Duration) error {
 	return Unstore(probeName)
 }
 
-// barrier returns when the service manager has dealt with all that it was told (sd_notify_barrier(3)).
+// barrier waits until the service manager has processed all notifications (sd_notify_barrier(3)).
 func barrier(timeout time.Duration) error {
 	ours, theirs, err := os.Pipe()
 	if err != nil {
@@ -107,13 +112,15 @@ func barrier(timeout time.Duration) error {
 	}
 }
 
-// notifyWith tells the service manager something that comes with descriptors. go-systemd knows no such thing.
+// notifyWith sends the service manager a notification with descriptors, which go-systemd cannot.
 func notifyWith(state string, fds ...int) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
-	defer unix.Close(fd)                                       // a datagram is gone once it is sent
-	to := &unix.SockaddrUnix{Name: os.Getenv("NOTIFY_SOCKET")} // a leading @ is an abstract one's for both
-	return os.NewSyscallError("sendmsg", unix.Sendmsg(fd, []byte(state), unix.UnixRights(fds...), to, unix.MSG_NOSIGNAL))
+	defer unix.Close(fd) // a datagram is not lost once it is sent
+	// A leading @ means an abstract name, for systemd and for package unix.
+	to := &unix.SockaddrUnix{Name: os.Getenv("NOTIFY_SOCKET")}
+	err = unix.Sendmsg(fd, []byte(state), unix.UnixRights(fds...), to, unix.MSG_NOSIGNAL)
+	return os.NewSyscallError("sendmsg", err)
 }

@@ -1,6 +1,7 @@
-// Package systemd speaks with the service manager: the sockets it passes in, the notifications it waits for, its watchdog, what it
-// stores and its journal. Without a service manager whatever speaks to one says so by doing nothing. To a program that is to take
-// our place it speaks as a service manager does (Bequeath, Inbox). What a descriptor is for it knows by name alone.
+// Package systemd talks to the service manager: about the sockets that it passes in, notifications,
+// its watchdog, its descriptor store and its journal. Without a service manager, functions that
+// notify it do nothing. For a program that will take the place of this process, the package acts as
+// a service manager (Bequeath, Inbox). It knows descriptors by their names alone.
 package systemd
 
 import (
@@ -17,21 +18,24 @@ import (
 
 // Socket is a descriptor that the service manager has passed in.
 type Socket struct {
-	// Name is its FileDescriptorName=, by default the socket unit's name; "" when none was given.
+	// Name is its FileDescriptorName=, by default the name of the socket unit; "" if it has no
+	// name.
 	Name string
-	// File is the descriptor; it is the caller's to close.
+	// File is the descriptor. The caller closes it.
 	File *os.File
-	// Ours says that it comes from the process before by Bequeath, and not from the service manager.
+	// Ours reports whether the descriptor comes from the previous program by Bequeath, and not from
+	// the service manager.
 	Ours bool
 }
 
-// Stored says whether the descriptor is one that Store has put away, and no socket of a unit.
+// Stored reports whether the descriptor was stored by Store. Otherwise it is a socket of a unit.
 func (s Socket) Stored() bool { return strings.HasPrefix(s.Name, storePrefix) }
 
-// Sockets returns the descriptors that were passed in, in order (sd_listen_fds_with_names(3)), those that Store has put away apart
-// from the others. It hands them out once; the environment no longer names them afterwards, so that a child is not misled. Call it
-// before anything else is opened: an environment that promises descriptors which are not there is an error, and those that are
-// there are not touched. What Bequeath has left is had in the same way.
+// Sockets returns the descriptors that were passed in, in order (sd_listen_fds_with_names(3)):
+// sockets of units, and descriptors that Store stored. Those that Bequeath left are among them. It
+// returns them once, and removes them from the environment, so that no child is misled. Call it
+// before any other file is opened: if the environment names a descriptor that is not open, that is
+// an error, and the others are not touched.
 func Sockets() (sockets, stored []Socket, err error) {
 	all, err := inherited()
 	if err != nil {
@@ -58,8 +62,9 @@ func Sockets() (sockets, stored []Socket, err error) {
 	return sockets, stored, nil
 }
 
-// Misdirected is the process that the environment says the descriptors are for, when it is another one, such as a shell that has
-// started us without exec; "" otherwise. Sockets forgets it.
+// Misdirected returns the pid that the environment says the descriptors are for, if it is that of
+// another process, such as a shell that started us without exec; otherwise "". Call it before
+// Sockets.
 func Misdirected() (pid string) {
 	if pid = os.Getenv("LISTEN_PID"); pid == strconv.Itoa(os.Getpid()) || os.Getenv("LISTEN_FDS") == "" {
 		return ""
@@ -70,10 +75,10 @@ func Misdirected() (pid string) {
 // firstPassed is the first descriptor that is passed in (SD_LISTEN_FDS_START).
 const firstPassed = 3
 
-// promised says what is wrong with the descriptors that the environment promises us.
+// promised returns an error if a descriptor that the environment promises is not open.
 func promised() error {
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
-		return nil // they are for another process, or there are none
+		return nil // there are no descriptors, or they are for another process
 	}
 	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
 	if err != nil || n <= 0 {
@@ -88,30 +93,28 @@ func promised() error {
 	return nil
 }
 
-// Notified says whether a service manager wants to be told of our state.
+// Notified reports whether a service manager expects notifications.
 func Notified() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
 
-// Notify tells the service manager of our state, one assignment a line (sd_notify(3)): "READY=1", "STATUS=…".
+// Notify tells the service manager our state, in assignments such as "READY=1" and "STATUS=…"
+// (sd_notify(3)). Without a service manager it does nothing.
 func Notify(state ...string) error {
 	_, err := daemon.SdNotify(false, strings.Join(state, "\n"))
 	return err
 }
 
-// MonotonicUsec is the assignment that goes with RELOADING=1: when the reload began.
+// MonotonicUsec returns the assignment that RELOADING=1 needs: the time at which the reload begins.
 func MonotonicUsec() string { return daemon.SdNotifyMonotonicUsec() }
 
-// ExtendTimeout is the assignment by which the service manager waits so long from now on for what is under way, a stop say, even where
-// its own limit (TimeoutStopSec=) is shorter (sd_notify(3)).
+// ExtendTimeout returns the assignment by which the service manager waits for at least d from now
+// on for what is under way, such as a stop, even if its own limit (TimeoutStopSec=) is shorter
+// (sd_notify(3)).
 func ExtendTimeout(d time.Duration) string {
 	return "EXTEND_TIMEOUT_USEC=" + strconv.FormatInt(d.Microseconds(), 10)
 }
 
-// WatchdogInterval is how long the service manager waits for WATCHDOG=1 before it takes us for dead; 0 when it does not
-// wait (sd_watchdog_enabled(3)).
-func WatchdogInterval() (time.Duration, error) { return daemon.SdWatchdogEnabled(false) }
-
-// ToJournal says whether f is connected to the journal, which adds the time itself and takes priorities in front of a line
-// (systemd.exec(5), $JOURNAL_STREAM).
+// ToJournal reports whether f is connected to the journal, which adds the time to each line and
+// accepts a priority in front of it (systemd.exec(5), $JOURNAL_STREAM).
 func ToJournal(f *os.File) bool {
 	dev, ino, found := strings.Cut(os.Getenv("JOURNAL_STREAM"), ":")
 	var st unix.Stat_t

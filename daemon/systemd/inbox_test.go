@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tell sends a message, with descriptors, to where NOTIFY_SOCKET names.
+// tell sends a notification with descriptors to address.
 func tell(t *testing.T, address, state string, fds ...int) {
 	t.Helper()
 	t.Setenv("NOTIFY_SOCKET", address)
@@ -18,8 +18,8 @@ func tell(t *testing.T, address, state string, fds ...int) {
 	}
 }
 
-// TestReadyIsOnlyWhatTheProcessSays, in whatever company.
-func TestReadyIsOnlyWhatTheProcessSays(t *testing.T) {
+// TestOnlyTheProcessItselfIsReady: READY=1 of another process does not count.
+func TestOnlyTheProcessItselfIsReady(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		from  int
@@ -48,11 +48,11 @@ func TestReadyIsOnlyWhatTheProcessSays(t *testing.T) {
 			for _, s := range c.state {
 				tell(t, address, s)
 			}
-			tell(t, address, "BARRIER=1", int(written.Fd())) // all before it has been heard when it is closed
+			tell(t, address, "BARRIER=1", int(written.Fd())) // when it is closed, all before it was read
 			_ = written.Close()
 			fds := []unix.PollFd{{Fd: int32(read.Fd())}}
 			if n, err := unix.Poll(fds, 20_000); err != nil || n != 1 {
-				t.Fatalf("the barrier: got %d, %v, want it lifted", n, err)
+				t.Fatalf("barrier: got %d, %v, want it closed", n, err)
 			}
 			select {
 			case <-ready:
@@ -68,8 +68,8 @@ func TestReadyIsOnlyWhatTheProcessSays(t *testing.T) {
 	}
 }
 
-// TestAnInboxTakesWhatever is said, and as much, as nobody waits for it.
-func TestAnInboxTakesWhatever(t *testing.T) {
+// TestAnInboxReadsEverything: a process that sends much does not have to wait.
+func TestAnInboxReadsEverything(t *testing.T) {
 	inbox, err := NewInbox()
 	if err != nil {
 		t.Fatal(err)
