@@ -66,7 +66,7 @@ type Options struct {
 // there is nothing to go on with and nothing is to be kept. It does not fail: what cannot be had is logged. After it,
 // PutSettings gives the numbers by which the server's settings are known, and Adopt goes on with the clients.
 func Open(opt Options) *Handover {
-	h := &Handover{opt: opt, kernel: readKernelState, origins: make(map[uint32]*origin), closed: make(chan struct{})}
+	h := newHandover(opt)
 	kept, err := h.open()
 	if err != nil {
 		h.opt.Log.Warn("clients do not outlive the daemon", "err", err)
@@ -79,6 +79,10 @@ func Open(opt Options) *Handover {
 		h.opt.Log.Warn("after a crash messages may be recorded twice", "err", err)
 	}
 	return h
+}
+
+func newHandover(opt Options) *Handover {
+	return &Handover{opt: opt, kernel: readKernelState, origins: make(map[uint32]*origin), closed: make(chan struct{})}
 }
 
 // open opens the ring and the state; kept is false when nothing is to be kept.
