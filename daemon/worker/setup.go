@@ -1,0 +1,163 @@
+package worker
+
+import (
+	"math"
+	"time"
+
+	"tcpmux/config"
+	"tcpmux/daemon/framing"
+	"tcpmux/daemon/session"
+)
+
+// setup is what a session process has to know of its client.
+type setup struct {
+	setupHeader
+	banner string // placeholders filled in
+	ack    string // likewise, but for those that each message fills in
+	moved  []byte // the beginning of a message, from Offset on
+}
+
+// setupHeader is what stands before the texts of a setup.
+type setupHeader struct {
+	Control       control // until the first frameControl
+	Framing       spec
+	Age           time.Duration // of the session; negative where the clock was set back
+	BannerTimeout time.Duration
+	AckTimeout    time.Duration
+	AckHex        bool // no placeholders are left in the acknowledgement
+	Checkpoints   bool // the daemon keeps them
+	Resume        resume
+
+	BannerSize, AckSize, MovedSize uint32
+}
+
+// resume is what the process has to know of a session that a previous daemon has begun.
+type resume struct {
+	Progress progress
+	Cut      int64         // the end of what was recorded
+	Silence  time.Duration // since the client has sent something; 0: not known
+	Unread   uint32        // bytes that had arrived by then
+}
+
+// spec is a framing.Spec.
+type spec struct {
+	Kind         framing.Kind
+	LengthSize   uint8
+	LittleEndian bool
+	Max          uint32
+}
+
+func specOf(s framing.Spec) spec {
+	return spec{Kind: s.Kind, LengthSize: uint8(s.LengthSize), LittleEndian: s.LittleEndian, Max: uint32(s.Max)}
+}
+
+func (s spec) framing() framing.Spec {
+	return framing.Spec{Kind: s.Kind, Max: int(s.Max), LengthSize: int(s.LengthSize), LittleEndian: s.LittleEndian}
+}
+
+func (s spec) valid() bool {
+	if s.Kind == framing.LengthPrefixed && s.LengthSize != 1 && s.LengthSize != 2 && s.LengthSize != 4 {
+		return false
+	}
+	return s.Kind <= framing.LengthPrefixed && s.Max >= 1 && s.Max <= math.MaxInt32
+}
+
+// setupOf returns the setup of a session, as things stand.
+func setupOf(s *session.Session) *setup {
+	past := s.Resume
+	return &setup{
+		setupHeader: setupHeader{
+			Control:       controlOf(s),
+			Framing:       specOf(s.Settings.Framing),
+			Age:           time.Since(s.Opened),
+			BannerTimeout: s.Env.BannerTimeout,
+			AckTimeout:    s.Settings.AckTimeout,
+			AckHex:        s.Settings.Listener.Ack.Hex,
+			Checkpoints:   s.Slot != nil,
+			Resume: resume{
+				Progress: progress{Offset: s.Offset(), Framing: past.Framing, Pieces: past.Pieces},
+				Cut:      past.Cut,
+				Silence:  silence(past),
+				Unread:   uint32(past.Unread),
+			},
+		},
+		banner: banner(s),
+		ack:    s.Settings.Ack.Bind(s).Text(),
+		moved:  past.Moved,
+	}
+}
+
+// controlOf returns the control of a session, as things stand.
+func controlOf(s *session.Session) control {
+	return control{Phase: s.Phase(), Bounds: *s.Bounds.Load()}
+}
+
+// silence returns how long the client has sent nothing, as the previous daemon saw it.
+func silence(past *session.Resume) time.Duration {
+	if past.Heard.IsZero() {
+		return 0
+	}
+	return max(time.Since(past.Heard), 0)
+}
+
+// banner returns what the process greets its client with; "" when the previous daemon has.
+func banner(s *session.Session) string {
+	if s.Resume.Greeted {
+		return ""
+	}
+	return string(s.Settings.Banner.For(s))
+}
+
+// append appends a frame of the setup.
+func (s *setup) append(dst []byte) []byte {
+	s.BannerSize, s.AckSize, s.MovedSize = uint32(len(s.banner)), uint32(len(s.ack)), uint32(len(s.moved))
+	return appendFrame(dst, frameSetup, &s.setupHeader, []byte(s.banner), []byte(s.ack), s.moved)
+}
+
+// parseSetup reads the body of a frameSetup, whose bytes the setup aliases.
+func parseSetup(body []byte) (*setup, error) {
+	s := new(setup)
+	rest, err := parse(body, &s.setupHeader)
+	if err != nil || !s.valid() ||
+		uint64(s.BannerSize)+uint64(s.AckSize)+uint64(s.MovedSize) != uint64(len(rest)) {
+		return nil, errProtocol
+	}
+	text := func(n uint32) (b []byte) {
+		b, rest = rest[:n:n], rest[n:]
+		return b
+	}
+	s.banner, s.ack, s.moved = string(text(s.BannerSize)), string(text(s.AckSize)), text(s.MovedSize)
+	return s, nil
+}
+
+func (h *setupHeader) valid() bool {
+	past := &h.Resume
+	return h.Control.valid() && h.Framing.valid() && h.BannerTimeout >= 0 && h.AckTimeout >= 0 &&
+		past.Progress.valid() && past.Cut >= 0 && past.Silence >= 0 && past.Unread <= math.MaxInt32
+}
+
+// settings returns the settings that the process serves its client by.
+func (s *setup) settings() *session.Settings {
+	return &session.Settings{
+		Listener: config.Listener{AckTimeout: s.AckTimeout},
+		Framing:  s.Framing.framing(),
+		Banner:   session.FixedText(s.banner),
+		Ack:      session.NewAck(config.Bytes{Raw: s.ack, Hex: s.AckHex}),
+	}
+}
+
+// resume returns what the session goes on with.
+func (s *setup) resume(now time.Time) *session.Resume {
+	past := &s.Resume
+	r := &session.Resume{
+		Offset:  past.Progress.Offset,
+		Framing: past.Progress.Framing,
+		Pieces:  past.Progress.Pieces,
+		Cut:     past.Cut,
+		Moved:   s.moved,
+	}
+	if past.Silence > 0 {
+		r.Heard, r.Unread = now.Add(-past.Silence), int(past.Unread)
+	}
+	return r
+}
