@@ -1,9 +1,7 @@
 package daemon
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,125 +13,18 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tcpmux/config"
-	"tcpmux/daemon/ring"
+	"tcpmux/daemon/handover"
+	"tcpmux/daemon/listen"
+	"tcpmux/daemon/server"
+	"tcpmux/daemon/servertest"
+	"tcpmux/daemon/systemd"
 )
 
-// reloadable is a daemon that runs in the test, and how to reload it.
-type reloadable struct {
-	t       *testing.T
-	dir     string
-	cfg     config.Config
-	reloads chan Reload
-	reopens chan struct{}
-	log     *safeBuffer
-}
-
-// safeBuffer is a bytes.Buffer for several goroutines.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-func runReloadable(t *testing.T, change ...func(*config.Config)) *reloadable {
-	free, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &reloadable{t: t, dir: t.TempDir(), cfg: config.Default(), reloads: make(chan Reload), reopens: make(chan struct{}), log: new(safeBuffer)}
-	r.cfg.Listeners[0].Address = []string{free.Addr().String()}
-	r.cfg.Record.File = filepath.Join(r.dir, "records.log")
-	r.cfg.Record.Compress, r.cfg.Record.MaxBackups = false, 0
-	r.cfg.DrainTimeout, r.cfg.Log.Level = time.Minute, "debug"
-	if model := os.Getenv(modelVariable); model != "" {
-		r.cfg.Listeners[0].Model = model
-	}
-	for _, f := range change {
-		f(&r.cfg)
-	}
-	free.Close()
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	cfg := r.cfg
-	go func() {
-		ended <- Run(ctx, func() (config.Config, error) { return cfg, nil }, Wishes{Reload: r.reloads, Reopen: r.reopens}, r.log)
-	}()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	})
-	return r
-}
-
-// reload changes the configuration and returns when it holds, or was refused.
-func (r *reloadable) reload(change func(*config.Config) error) {
-	r.t.Helper()
-	done := make(chan struct{})
-	next := r.cfg
-	next.Listeners = append([]config.Listener(nil), r.cfg.Listeners...)
-	err := change(&next)
-	r.reloads <- func() (config.Config, error) { return next, err }
-	r.reloads <- func() (config.Config, error) { close(done); return next, errors.New("the one before is over") }
-	<-done
-	if err == nil {
-		r.cfg = next
-	}
-}
-
-// addresses are those that the daemon listens on, by its log.
-func (r *reloadable) addresses() (all []string) {
-	r.dial().Close() // it is up
-	for line := range strings.Lines(r.log.String()) {
-		if _, rest, ok := strings.Cut(line, "msg=listening "); ok {
-			_, rest, _ = strings.Cut(rest, "address=")
-			address, _, _ := strings.Cut(rest, " ")
-			all = append(all, address)
-		}
-	}
-	return all
-}
-
-func (r *reloadable) dial() *net.TCPConn {
-	r.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		c, err := net.Dial("tcp", r.cfg.Listeners[0].Address[0])
-		if err == nil {
-			r.t.Cleanup(func() { c.Close() })
-			return c.(*net.TCPConn)
-		}
-		if time.Now().After(deadline) {
-			r.t.Fatal(err)
-		}
-	}
-}
-
-// greeting reads the banner of a connection.
-func greeting(t *testing.T, c net.Conn) string {
-	t.Helper()
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
-	line, err := bufio.NewReader(c).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	return line
-}
-
 func TestReloadChangesWhatItCan(t *testing.T) {
-	r := runReloadable(t)
+	r := run(t)
 	old := r.dial()
 	greeting(t, old)
 	r.reload(func(c *config.Config) error {
@@ -152,15 +43,9 @@ func TestReloadChangesWhatItCan(t *testing.T) {
 		t.Errorf("got greeting %q, want %q", got, want)
 	}
 	young.Close()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		b, _ := os.ReadFile(filepath.Join(r.dir, "other.log"))
-		if strings.Count(string(b), " close from ") == 2 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("got %q in the new file, want the closing of both", b)
-		}
-	}
+	other := func() string { return readFile(filepath.Join(r.dir, "other.log")) }
+	servertest.Eventually(t, func() bool { return strings.Count(other(), " close from ") == 2 },
+		func() { t.Errorf("got %q in the new file, want the closing of both", other()) })
 	for _, want := range []string{`key=banner from="\"Welcome connect!\\r\\n\"" to="\"two\\n\"" effect="new clients"`,
 		`key=backlog from=4096 to=3 effect=now`, `key=record.file`, `key=limits.clients from=10000 to=1`} {
 		if !strings.Contains(r.log.String(), want) {
@@ -169,12 +54,16 @@ func TestReloadChangesWhatItCan(t *testing.T) {
 	}
 }
 
-// TestWhatNeedsARestartSaysWhichOne: a socket of systemd's is not made anew by a restart of the daemon.
+// TestWhatNeedsARestartSaysWhichOne: a socket of systemd's is not made anew by a restart of the
+// daemon.
 func TestWhatNeedsARestartSaysWhichOne(t *testing.T) {
-	ours, passed := []*listener{{}}, []*listener{{inherited: true}}
+	withSocket := func(inherited bool) *ports {
+		return &ports{all: []*port{{Binding: &server.Binding{Listener: &listen.Listener{Inherited: inherited}}}}}
+	}
+	ours, passed := withSocket(false), withSocket(true)
 	for _, c := range []struct {
 		name, path string
-		lns        []*listener
+		ports      *ports
 		want       string
 	}{
 		{"an address of systemd's", "address", passed, "systemctl daemon-reload && systemctl restart tcpmux.socket"},
@@ -183,7 +72,7 @@ func TestWhatNeedsARestartSaysWhichOne(t *testing.T) {
 		{"an address of our own", "address", ours, "a new start"},
 		{"survive without systemd", "survive", ours, "a new start"},
 	} {
-		if got := restartBy(c.path, c.lns); got != c.want {
+		if got := restartBy(c.path, c.ports.inherited()); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -192,23 +81,23 @@ func TestWhatNeedsARestartSaysWhichOne(t *testing.T) {
 func TestReloadWithAFaultChangesNothing(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
-		change     func(*reloadable, *config.Config) error
+		change     func(*running, *config.Config) error
 	}{
-		{"in the file", `level=ERROR msg="configuration not reloaded" err="two faults"`, func(_ *reloadable, c *config.Config) error {
+		{"in the file", `level=ERROR msg="configuration not reloaded" err="two faults"`, func(_ *running, c *config.Config) error {
 			c.Listeners[0].Banner = config.Text("two\n")
 			return errors.New("one fault\ntwo faults")
 		}},
-		{"with the record file", `is a directory`, func(r *reloadable, c *config.Config) error {
+		{"with the record file", `is a directory`, func(r *running, c *config.Config) error {
 			c.Listeners[0].Banner, c.Record.File = config.Text("two\n"), r.dir
 			return nil
 		}},
-		{"with the log file", `msg="configuration not reloaded" err="log: open record file`, func(r *reloadable, c *config.Config) error {
+		{"with the log file", `msg="configuration not reloaded" err="log: open record file`, func(r *running, c *config.Config) error {
 			c.Listeners[0].Banner, c.Log.File, c.Record.File = config.Text("two\n"), r.dir, filepath.Join(r.dir, "other.log")
 			return nil
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := runReloadable(t)
+			r := run(t)
 			before := r.cfg
 			r.reload(func(next *config.Config) error { return c.change(r, next) })
 			r.cfg = before
@@ -217,7 +106,7 @@ func TestReloadWithAFaultChangesNothing(t *testing.T) {
 				t.Errorf("got greeting %q, want the old %q", got, want)
 			}
 			var b []byte
-			eventually(t, func() bool { // it is greeted first
+			servertest.Eventually(t, func() bool { // it is greeted first
 				b, _ = os.ReadFile(filepath.Join(r.dir, "records.log"))
 				return strings.Contains(string(b), " open from "+conn.LocalAddr().String())
 			}, func() { t.Errorf("got %q in the old file, want the client", b) })
@@ -228,14 +117,14 @@ func TestReloadWithAFaultChangesNothing(t *testing.T) {
 	}
 }
 
-// TestReloadLowersMinFreeForThoseWhoWait holds that a min_free which is too much can be corrected while clients wait for it, and that
-// a reload which does not is refused, and changes nothing.
+// TestReloadLowersMinFreeForThoseWhoWait holds that a min_free which is too much can be corrected
+// while clients wait for it, and that a reload which does not is refused, and changes nothing.
 func TestReloadLowersMinFreeForThoseWhoWait(t *testing.T) {
 	const tooMuch = 1 << 60
-	r := runReloadable(t, func(c *config.Config) { c.Record.MinFree, c.DrainTimeout = tooMuch, time.Second })
+	r := run(t, func(c *config.Config) { c.Record.MinFree, c.DrainTimeout = tooMuch, time.Second })
 	conn := r.dial()
 	fmt.Fprint(conn, "waiting\n")
-	eventually(t, func() bool { return strings.Contains(r.log.String(), "records cannot be written, clients wait") },
+	servertest.Eventually(t, func() bool { return strings.Contains(r.log.String(), "records cannot be written, clients wait") },
 		func() { t.Fatalf("nobody waits for room:\n%s", r.log) })
 	r.reload(func(c *config.Config) error { c.Record.MinFree = tooMuch - 1; return nil })
 	if want := "records cannot be written: make room"; !strings.Contains(r.log.String(), want) {
@@ -246,14 +135,14 @@ func TestReloadLowersMinFreeForThoseWhoWait(t *testing.T) {
 		t.Errorf("the log lacks %s:\n%s", want, r.log)
 	}
 	var b []byte
-	eventually(t, func() bool {
+	servertest.Eventually(t, func() bool {
 		b, _ = os.ReadFile(filepath.Join(r.dir, "records.log"))
 		return strings.Contains(string(b), "from "+conn.LocalAddr().String()+": waiting\n")
 	}, func() { t.Errorf("got %q recorded, want what waited", b) })
 }
 
 func TestReloadNamesWhatNeedsARestart(t *testing.T) {
-	r := runReloadable(t)
+	r := run(t)
 	before := r.cfg
 	r.reload(func(c *config.Config) error {
 		c.Listeners[0].Address = []string{"127.0.0.1:1"}
@@ -273,7 +162,7 @@ func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 
 // TestListenersWithoutClientsTakeNoSlot holds that one slot serves any of several listeners.
 func TestListenersWithoutClientsTakeNoSlot(t *testing.T) {
-	r := runReloadable(t, func(c *config.Config) {
+	r := run(t, func(c *config.Config) {
 		c.Limits.Clients = 1
 		for i := range 5 {
 			l := c.Listeners[0]
@@ -293,9 +182,10 @@ func TestListenersWithoutClientsTakeNoSlot(t *testing.T) {
 	}
 }
 
-// TestReloadKeepsTellingWhatWaitsForARestart holds that changes are told against what is in force, not against the last file.
+// TestReloadKeepsTellingWhatWaitsForARestart holds that changes are told against what is in force,
+// not against the last file.
 func TestReloadKeepsTellingWhatWaitsForARestart(t *testing.T) {
-	r := runReloadable(t)
+	r := run(t)
 	before := r.cfg
 	for range 2 {
 		r.reload(func(c *config.Config) error { c.Listeners[0].Address = []string{"127.0.0.1:1"}; return nil })
@@ -310,10 +200,11 @@ func TestReloadKeepsTellingWhatWaitsForARestart(t *testing.T) {
 	}
 }
 
-// TestReloadUnderLoad holds that no reload loses, doubles or disturbs a message, and that each file has one format.
+// TestReloadUnderLoad holds that no reload loses, doubles or disturbs a message, and that each file
+// has one format.
 func TestReloadUnderLoad(t *testing.T) {
 	const clients, messages, reloads = 40, 200, 12
-	r := runReloadable(t)
+	r := run(t)
 	var talking sync.WaitGroup
 	for i := range clients {
 		c := r.dial()
@@ -382,77 +273,113 @@ func message(t *testing.T, line []byte) string {
 	return data
 }
 
-// TestReopenLetsGoOfFilesThatWereMoved holds what logrotate relies on: once it is done, nothing goes into the old files.
+// TestReopenLetsGoOfFilesThatWereMoved holds what logrotate relies on: once it is done, nothing
+// goes into the old files.
 func TestReopenLetsGoOfFilesThatWereMoved(t *testing.T) {
 	var logPath string
-	r := runReloadable(t, func(cfg *config.Config) {
+	r := run(t, func(cfg *config.Config) {
 		logPath = filepath.Join(filepath.Dir(cfg.Record.File), "tcpmux.log")
 		cfg.Log.File = logPath
 	})
 	path := r.cfg.Record.File
-	eventually(t, func() bool { return strings.Contains(readFile(logPath), "msg=ready ") }, func() { t.Error("not ready") })
-	c := dial(t, r.cfg.Listeners[0].Address[0], nil)
-	c.say("before\n")
-	eventually(t, func() bool { return strings.Contains(readFile(path), ": before\n") }, func() { t.Error("not recorded") })
+	servertest.Eventually(t, func() bool { return strings.Contains(readFile(logPath), "msg=ready ") }, func() { t.Error("not ready") })
+	c := servertest.Dial(t, r.cfg.Listeners[0].Address[0], nil)
+	c.Say("before\n")
+	servertest.Eventually(t, func() bool { return strings.Contains(readFile(path), ": before\n") }, func() { t.Error("not recorded") })
 	for _, p := range []string{path, logPath} {
 		if err := os.Rename(p, p+".1"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r.reopens <- struct{}{}
-	eventually(t, func() bool { return strings.Contains(readFile(logPath), "files reopened") }, func() { t.Errorf("log: got %q", readFile(logPath)) })
+	servertest.Eventually(t, func() bool { return strings.Contains(readFile(logPath), "files reopened") }, func() { t.Errorf("log: got %q", readFile(logPath)) })
 	old := readFile(path + ".1")
-	c.say("after\n")
-	eventually(t, func() bool { return strings.Contains(readFile(path), ": after\n") }, func() { t.Error("not recorded in the new file") })
+	c.Say("after\n")
+	servertest.Eventually(t, func() bool { return strings.Contains(readFile(path), ": after\n") }, func() { t.Error("not recorded in the new file") })
 	if got := readFile(path + ".1"); got != old || !strings.Contains(got, ": before\n") {
 		t.Errorf("got %q in the old file, want %q still", got, old)
 	}
 }
 
-func readFile(path string) string {
-	b, _ := os.ReadFile(path) // none is an empty one
-	return string(b)
+// TestAReloadChangesWhoSurvives holds that a new survive_after is in force at once, for clients that
+// are connected already too.
+func TestAReloadChangesWhoSurvives(t *testing.T) {
+	m := newManager(t)
+	r := run(t, func(cfg *config.Config) { cfg.SurviveAfter = time.Hour })
+	greeting(t, r.dial())
+	if m.keepsClients() {
+		t.Fatal("survive_after = 1h: the client is kept, want it kept in an hour")
+	}
+	r.reload(func(cfg *config.Config) error { cfg.SurviveAfter = 0; return nil })
+	servertest.Eventually(t, m.keepsClients, func() { t.Error("survive_after = 0s: the client is not kept, want it kept at once") })
 }
 
-// TestAReloadChangesWhoSurvives: survive_after holds from then on, for who is there already too.
-func TestAReloadChangesWhoSurvives(t *testing.T) {
-	cfg := defaults(func(cfg *config.Config) {
-		cfg.Record.File = filepath.Join(t.TempDir(), "records.log")
-		cfg.SurviveAfter = time.Hour
-	})
-	d := &daemon{cfg: cfg, fail: func(err error) { t.Error(err) }}
-	if err := d.open(nil, new(safeBuffer)); err != nil {
-		t.Fatal(err)
-	}
-	r, err := ring.New(cfg.SurviveAfter)
+// manager is a service manager that stores descriptors.
+type manager struct {
+	t    *testing.T
+	conn *net.UnixConn
+
+	mu     sync.Mutex
+	stored []systemd.Socket
+}
+
+// newManager is the service manager of the daemons in a test.
+func newManager(t *testing.T) *manager {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.srv.survival = &survival{ring: r, keep: true}
-	d.start(d.lns[0])
-	defer func() {
-		_ = d.srv.Shutdown(over())
-		d.serving.Wait()
-		r.Close()
-		if err := d.close(); err != nil {
-			t.Error(err)
-		}
+	m := &manager{t: t, conn: conn}
+	t.Setenv("NOTIFY_SOCKET", name)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		m.receive()
 	}()
-	dial(t, d.lns[0].addr.String(), nil).hear(cfg.Listeners[0].Banner.Raw)
-	survives := func() bool {
-		if err := r.Tend(time.Now()); err != nil {
-			t.Fatal(err)
+	t.Cleanup(func() {
+		_ = conn.Close()
+		<-ended
+		closeSockets(m.stored)
+	})
+	return m
+}
+
+// receive stores what it is given until the connection is closed. What is not to be stored it closes,
+// as that is how sd_notify_barrier(3) is answered.
+func (m *manager) receive() {
+	text, oob := make([]byte, 4096), make([]byte, 4096)
+	for {
+		n, oobn, _, _, err := m.conn.ReadMsgUnix(text, oob)
+		if err != nil {
+			return
 		}
-		return r.Living() == 1
+		_, name, store := strings.Cut(string(text[:n]), "FDSTORE=1\nFDNAME=")
+		name, _, _ = strings.Cut(name, "\n")
+		msgs, _ := unix.ParseSocketControlMessage(oob[:oobn]) // none on an error
+		for _, msg := range msgs {
+			fds, _ := unix.ParseUnixRights(&msg) // none for another kind of message
+			for _, fd := range fds {
+				m.keep(store, systemd.Socket{Name: name, File: os.NewFile(uintptr(fd), name)})
+			}
+		}
 	}
-	if survives() {
-		t.Fatal("survive_after = 1h: the client is kept, want it kept in an hour")
+}
+
+func (m *manager) keep(store bool, s systemd.Socket) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if store {
+		m.stored = append(m.stored, s)
+	} else {
+		_ = s.File.Close()
 	}
-	cfg.SurviveAfter = 0
-	if err := d.apply(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
-	if !survives() {
-		t.Error("survive_after = 0s: the client is not kept, want it kept at once")
-	}
+}
+
+// keepsClients reports whether connections of clients are among what is stored.
+func (m *manager) keepsClients() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return handover.ClientsWait(m.stored)
 }

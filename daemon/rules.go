@@ -1,38 +1,37 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
 	"slices"
-	"strings"
 	"syscall"
 
 	"tcpmux/config"
 	"tcpmux/daemon/admission"
 )
 
-// rulesFile is a file of rules that is looked at now and then. One goroutine uses it.
+// rulesFile is a file of rules and what was last read from it. It is not safe for concurrent use.
 type rulesFile struct {
 	path   string
 	seen   fileState
-	rules  config.Rules // those that hold
-	faulty bool         // the file says something else, which cannot be followed
+	rules  config.Rules // in force
+	faulty bool         // the file has changed since and cannot be used
 }
 
-// fileState is by what a file that was replaced or changed is told from what it was.
+// fileState identifies one version of a file: replacing or changing the file changes it.
 type fileState struct {
 	dev, ino         uint64
 	size             int64
 	changed, written syscall.Timespec
 }
 
-// rulesFiles are those in use, by their path.
+// rulesFiles are the files in use, by path.
 type rulesFiles map[string]*rulesFile
 
-// openRules reads the files that listeners name. One that is faulty is an error: nobody starts on rules other than those.
+// openRules reads the files that the listeners name. A faulty file is an error: nothing is served
+// with rules other than the configured ones.
 func openRules(cfg []config.Listener) (rulesFiles, error) {
 	files := make(rulesFiles)
 	for _, c := range cfg {
@@ -43,7 +42,7 @@ func openRules(cfg []config.Listener) (rulesFiles, error) {
 	return files, nil
 }
 
-// add reads a file, unless it was read already; "" names none.
+// add reads the file at path, unless that was done before. An empty path names no file.
 func (files rulesFiles) add(path string) error {
 	if path == "" || files[path] != nil {
 		return nil
@@ -56,9 +55,9 @@ func (files rulesFiles) add(path string) error {
 	return nil
 }
 
-// refresh reads the file if it is another than before, and says whether other rules hold now. On an error those that held hold on;
-// the same error is not returned again.
-func (f *rulesFile) refresh() (other bool, err error) {
+// refresh reads the file if it has changed, and reports whether other rules are in force now.
+// After an error the previous rules stay in force; the same error is returned only once.
+func (f *rulesFile) refresh() (changed bool, err error) {
 	now, err := stateOf(f.path)
 	if now == f.seen && (err == nil || f.faulty) {
 		return false, nil
@@ -72,7 +71,7 @@ func (f *rulesFile) refresh() (other bool, err error) {
 	return true, nil
 }
 
-// stateOf looks at a file; it is zero for one that is not there.
+// stateOf returns the state of the file at path; the zero value if the file does not exist.
 func stateOf(path string) (fileState, error) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(path, &st); err != nil {
@@ -81,32 +80,31 @@ func stateOf(path string) (fileState, error) {
 	return fileState{uint64(st.Dev), st.Ino, st.Size, st.Ctim, st.Mtim}, nil
 }
 
-// of is what a listener of that policy lets in by address: nobody while its file could not be read.
+// of returns the rules of a policy. They admit nobody if the file of the policy was never read.
 func (files rulesFiles) of(p config.Policy) *admission.Rules {
 	f := files[p.Rules]
 	switch {
 	case p.Rules == "":
 		return admission.NewRules(p.Allow, p.Deny)
 	case f == nil:
-		return admission.NewRules(nil, everybody)
+		return admission.NewRules(nil, everyAddress)
 	}
 	return admission.NewRules(slices.Concat(p.Allow, f.rules.Allow), slices.Concat(p.Deny, f.rules.Deny))
 }
 
-// everybody are all addresses.
-var everybody = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+var everyAddress = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 
-// keep adds those of old that lns still use: listeners that are no longer configured do until a restart.
-func (files rulesFiles) keep(old rulesFiles, lns []*listener) {
-	for _, ln := range lns {
-		path := ln.settings.Load().Limits.Rules
-		if files[path] == nil && old[path] != nil {
-			files[path] = old[path]
+// keep adds those of the old files that a policy in use still names: a listener that is configured
+// no longer uses its file until a restart.
+func (files rulesFiles) keep(old rulesFiles, inUse []config.Policy) {
+	for _, p := range inUse {
+		if files[p.Rules] == nil && old[p.Rules] != nil {
+			files[p.Rules] = old[p.Rules]
 		}
 	}
 }
 
-// faulty says whether one of the files says what cannot be followed.
+// faulty reports whether a file has changed and cannot be used.
 func (files rulesFiles) faulty() bool {
 	for _, f := range files {
 		if f.faulty {
@@ -116,30 +114,18 @@ func (files rulesFiles) faulty() bool {
 	return false
 }
 
-// refresh takes over what has changed in the files, and tells of it.
-func (files rulesFiles) refresh(lns []*listener, log *slog.Logger) {
-	for _, f := range files {
+// refresh reads the files that have changed, and logs that. It returns the paths of those that
+// have other rules now.
+func (files rulesFiles) refresh(log *slog.Logger) (changed []string) {
+	for path, f := range files {
 		other, err := f.refresh()
 		switch {
 		case err != nil:
-			tellFaults(log, f.path, err)
+			logFaults(log, "rules not taken over, those before hold", err, "file", path)
 		case other:
-			log.Info("rules taken over", "file", f.path, "allow", len(f.rules.Allow), "deny", len(f.rules.Deny))
-			for _, ln := range lns {
-				if p := ln.settings.Load().Limits.Policy; p.Rules == f.path {
-					ln.door.rules.Store(files.of(p))
-				}
-			}
+			log.Info("rules taken over", "file", path, "allow", len(f.rules.Allow), "deny", len(f.rules.Deny))
+			changed = append(changed, path)
 		}
 	}
-}
-
-func tellFaults(log *slog.Logger, path string, err error) {
-	if faults, ok := errors.AsType[config.Faults](err); ok && len(faults) > 0 {
-		for line := range strings.Lines(faults.Error()) {
-			log.Error("rules not taken over, those before hold", "file", path, "err", strings.TrimSuffix(line, "\n"))
-		}
-		return
-	}
-	log.Error("rules not taken over, those before hold", "file", path, "err", err)
+	return changed
 }

@@ -1,12 +1,17 @@
 package daemon
 
 import (
+	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"tcpmux/config"
+	"tcpmux/daemon/admission"
+	"tcpmux/daemon/servertest"
 )
 
 // replace makes text what a file says, in one step.
@@ -24,18 +29,18 @@ func replace(t *testing.T, path, text string) {
 func TestRulesAreFollowedWithoutAReload(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rules")
 	replace(t, path, "allow 127.0.0.0/8")
-	r := runReloadable(t, func(cfg *config.Config) {
+	r := run(t, func(cfg *config.Config) {
 		cfg.Listeners[0].Banner, cfg.Listeners[0].Limits.Refusal = config.Text("hello\n"), config.Text("no\n")
 		cfg.Listeners[0].Limits.Rules = path
 	})
 	awaitGreeting := func(want string) {
 		t.Helper()
 		got := ""
-		eventually(t, func() bool { got = greeting(t, r.dial()); return got == want }, func() { t.Errorf("got %q, want %q", got, want) })
+		servertest.Eventually(t, func() bool { got = greeting(t, r.dial()); return got == want }, func() { t.Errorf("got %q, want %q", got, want) })
 	}
 	awaitLog := func(want string) {
 		t.Helper()
-		eventually(t, func() bool { return strings.Contains(r.log.String(), want) }, func() { t.Errorf("log: got %s, want %q", r.log, want) })
+		servertest.Eventually(t, func() bool { return strings.Contains(r.log.String(), want) }, func() { t.Errorf("log: got %s, want %q", r.log, want) })
 	}
 	awaitGreeting("hello\n")
 	replace(t, path, "deny 127.0.0.0/8\n")
@@ -64,20 +69,29 @@ func TestRulesAreFollowedWithoutAReload(t *testing.T) {
 func TestRulesAndConfigurationHoldTogether(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rules")
 	replace(t, path, "allow 127.0.0.0/8 # all but one of them\ndeny 127.0.0.3")
-	d := newDesk(t, func(cfg *config.Config) {
+	f := servertest.New(t, func(cfg *config.Config) {
 		cfg.Listeners[0].Limits.Rules = path
-		cfg.Listeners[0].Limits.Deny = parsePrefixes("127.0.0.2/32")
-	}).open()
-	d.from("127.0.0.1").hear(d.banner)
-	d.from("127.0.0.2").refused("")
-	d.from("127.0.0.3").refused("")
+		cfg.Listeners[0].Limits.Deny = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
+	})
+	files, err := openRules(f.Config.Listeners)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Binding().SetRules(files.of(f.Config.Listeners[0].Limits.Policy))
+	f.Open()
+	f.From("127.0.0.1").Hear(f.Banner)
+	f.From("127.0.0.2").Refused("")
+	f.From("127.0.0.3").Refused("")
 }
 
 func TestNobodyStartsOnFaultyRules(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rules")
 	replace(t, path, "deny all")
-	cfg := defaults(func(cfg *config.Config) { cfg.Listeners[0].Limits.Rules = path })
-	if err := Run(t.Context(), func() (config.Config, error) { return cfg, nil }, Wishes{}, &page{}); err == nil || !strings.Contains(err.Error(), path+`:1: deny "all"`) {
+	cfg := servertest.Config(func(cfg *config.Config) {
+		cfg.Listeners[0].Limits.Rules, cfg.Record.File = path, filepath.Join(t.TempDir(), "records.log")
+	})
+	err := Run(t.Context(), loaded(cfg), Requests{}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), path+`:1: deny "all"`) {
 		t.Errorf("got %v, want the fault of the rules", err)
 	}
 }
@@ -97,12 +111,28 @@ func TestRulesThatAreMissingAreToldOnce(t *testing.T) {
 	}
 }
 
-// TestRulesAreKeptForThoseWhoUseThem: a listener that a reload has left out serves on, one that has other rules needs the old no more.
+// TestRulesAreKeptForThoseWhoUseThem: a listener that a reload has left out serves on, one that has
+// other rules needs the old no more.
 func TestRulesAreKeptForThoseWhoUseThem(t *testing.T) {
-	ln := newListener(config.Listener{Name: "left out", Limits: config.ListenerLimits{Policy: config.Policy{Rules: "used"}}}, nil, false)
 	files := rulesFiles{"new": {path: "new"}}
-	files.keep(rulesFiles{"used": {path: "used"}, "unused": {path: "unused"}}, []*listener{ln})
+	old := rulesFiles{"used": {path: "used"}, "unused": {path: "unused"}}
+	files.keep(old, []config.Policy{{Rules: "used"}, {Rules: "new"}, {}})
 	if len(files) != 2 || files["new"] == nil || files["used"] == nil {
 		t.Errorf("got %v, want new and used", files)
+	}
+}
+
+// TestRulesThatCouldNotBeReadLetNobodyIn, not even a client that a proxy speaks for: the connection
+// may be one of the previous process.
+func TestRulesThatCouldNotBeReadLetNobodyIn(t *testing.T) {
+	policy := config.Policy{Rules: "/not/there"}
+	for _, address := range []string{"127.0.0.1", "::1"} {
+		gate := admission.Gate{
+			Rules:   make(rulesFiles).of(policy),
+			Sources: [2]*admission.Sources{new(admission.Sources), new(admission.Sources)},
+		}
+		if _, verdict := gate.Enter(netip.MustParseAddr(address), time.Now()); verdict == admission.Admitted {
+			t.Errorf("%s: got it let in, want it refused", address)
+		}
 	}
 }

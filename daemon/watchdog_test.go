@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"log/slog"
 	"net"
 	"path/filepath"
 	"strings"
@@ -10,16 +9,19 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/config"
+	"tcpmux/daemon/servertest"
 )
 
-// watched is a desk whose watchdog is fed, and what the service manager hears.
+// watched is a server whose watchdog is fed, and what the service manager hears.
 type watched struct {
-	*desk
+	*servertest.Fixture
 	manager *net.UnixConn
 }
 
-// watch feeds the watchdog of d, which barks after 60 ms.
-func watch(t *testing.T, d *desk) *watched {
+// watch feeds the watchdog of a server. The watchdog waits for 60 ms.
+func watch(t *testing.T, f *servertest.Fixture) *watched {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
@@ -30,22 +32,22 @@ func watch(t *testing.T, d *desk) *watched {
 	t.Setenv("NOTIFY_SOCKET", name)
 	t.Setenv("WATCHDOG_USEC", "60000")
 	ctx, stop := context.WithCancel(t.Context())
-	fed := make(chan struct{})
-	log := slog.New(slog.NewTextHandler(d.log, nil))
+	ended := make(chan struct{})
 	go func() {
-		defer close(fed)
-		(&daemon{log: &logger{Logger: log}, sink: d.sink, srv: d.srv}).feedWatchdog(ctx)
+		defer close(ended)
+		d := &daemon{srv: f.Server, records: &recordFile{sink: f.Sink}}
+		(&notifier{log: f.Logger}).feedWatchdog(ctx, d.alive)
 	}()
 	t.Cleanup(func() {
 		stop()
-		<-fed
+		<-ended
 	})
-	return &watched{d, manager}
+	return &watched{f, manager}
 }
 
-// fed counts how often the watchdog is fed within the time.
+// fed returns how often the watchdog is fed within the time.
 func (w *watched) fed(within time.Duration) (n int) {
-	w.t.Helper()
+	w.T.Helper()
 	buf := make([]byte, 4096)
 	for _ = w.manager.SetReadDeadline(time.Now().Add(within)); ; {
 		size, err := w.manager.Read(buf)
@@ -56,35 +58,35 @@ func (w *watched) fed(within time.Duration) (n int) {
 	}
 }
 
-// awaitFed waits until the watchdog has been fed so often.
+// awaitFed waits until the watchdog has been fed that many times.
 func (w *watched) awaitFed(times int) {
-	w.t.Helper()
+	w.T.Helper()
 	buf := make([]byte, 4096)
-	for _ = w.manager.SetReadDeadline(time.Now().Add(patience)); times > 0; times-- {
+	for _ = w.manager.SetReadDeadline(time.Now().Add(servertest.Patience)); times > 0; times-- {
 		if _, err := w.manager.Read(buf); err != nil {
-			w.t.Fatalf("the watchdog starves: %v", err)
+			w.T.Fatalf("the watchdog starves: %v", err)
 		}
 	}
 }
 
-// starves holds that nothing comes any more; what was proved just before may still be on its way.
+// starves holds that nothing comes any more. What was proved just before may still be on its way.
 func (w *watched) starves() {
-	w.t.Helper()
+	w.T.Helper()
 	if n := w.fed(300 * time.Millisecond); n > 1 {
-		w.t.Errorf("the watchdog was fed %d times, want it to starve", n)
+		w.T.Errorf("the watchdog was fed %d times, want it to starve", n)
 	}
 }
 
 func TestTheWatchdogIsFedWhileNothingHappens(t *testing.T) {
-	watch(t, newDesk(t, nil).open()).awaitFed(5)
+	watch(t, servertest.New(t, nil).Open()).awaitFed(5)
 }
 
 func TestTheWatchdogIsFedUnderLoad(t *testing.T) {
-	d := newDesk(t, nil).open()
+	f := servertest.New(t, nil).Open()
 	stop := make(chan struct{})
 	defer close(stop)
 	for range 4 {
-		c := d.greeted()
+		c := f.Greeted()
 		go func() {
 			for {
 				select {
@@ -98,58 +100,52 @@ func TestTheWatchdogIsFedUnderLoad(t *testing.T) {
 			}
 		}()
 	}
-	watch(t, d).awaitFed(5)
+	watch(t, f).awaitFed(5)
 }
 
 func TestTheWatchdogIsFedWhileTheSinkFails(t *testing.T) {
-	d := newDesk(t, nil).open()
-	d.greeted().say("x\n")
-	d.out.fail(errDisk)
-	eventually(t, func() bool {
-		d.greeted()
-		return d.sink.Failing()
+	f := servertest.New(t, nil).Open()
+	f.Greeted().Say("x\n")
+	f.Out.Fail(servertest.ErrDisk)
+	servertest.Eventually(t, func() bool {
+		f.Greeted()
+		return f.Sink.Failing()
 	}, func() { t.Error("the sink does not fail") })
-	watch(t, d).awaitFed(5)
-	d.out.fail(nil)
+	watch(t, f).awaitFed(5)
+	f.Out.Fail(nil)
 }
 
 func TestTheWatchdogIsFedWhileThereIsNoPlace(t *testing.T) {
-	d := newDesk(t, nil)
-	d.srv.slots.resize(1)
-	d.open().greeted()
-	watch(t, d).awaitFed(5)
+	f := servertest.New(t, func(cfg *config.Config) { cfg.Limits.Clients = 1 })
+	f.Open().Greeted()
+	watch(t, f).awaitFed(5)
 }
 
 func TestTheWatchdogIsFedWhileAcceptFails(t *testing.T) {
-	var f failing
-	errno := unix.EMFILE
-	f.fault.Store(&errno)
-	d := newDesk(t, nil)
-	d.accept = f.accept
-	watch(t, d.open()).awaitFed(5)
+	var a servertest.FailingAccept
+	a.Fail(unix.EMFILE)
+	watch(t, servertest.New(t, nil, servertest.Accept(a.Accept)).Open()).awaitFed(5)
 }
 
 func TestAWedgedSinkStarvesTheWatchdog(t *testing.T) {
-	d := newDesk(t, nil).open()
-	w := watch(t, d)
+	f := servertest.New(t, nil).Open()
+	w := watch(t, f)
 	w.awaitFed(1)
-	resume := d.out.hang()
+	resume := f.Out.Hang()
 	defer resume()
-	writes := d.out.begun()
-	d.greeted()
-	eventually(t, func() bool { return d.out.begun() > writes }, func() { t.Error("got no write, want one that hangs") })
+	writes := f.Out.Begun()
+	f.Greeted()
+	servertest.Eventually(t, func() bool { return f.Out.Begun() > writes }, func() { t.Error("got no write, want one that hangs") })
 	w.starves()
 	resume()
 	w.awaitFed(3)
 }
 
 func TestAWedgedAcceptLoopStarvesTheWatchdog(t *testing.T) {
-	h := newHooked()
-	d := newDesk(t, nil)
-	d.accept = h.accept
-	w := watch(t, d.open())
-	<-h.held
+	a := servertest.NewHangingAccept()
+	w := watch(t, servertest.New(t, nil, servertest.Accept(a.Accept)).Open())
+	<-a.Hangs
 	w.starves()
-	close(h.release)
+	a.Release()
 	w.awaitFed(3)
 }

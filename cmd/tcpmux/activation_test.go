@@ -179,7 +179,8 @@ func TestSystemdSocketActivate(t *testing.T) {
 	}
 }
 
-// lacks ends a test for want of what this machine does not have: in CI by a failure, as nothing may pass there in silence.
+// lacks ends a test for want of what this machine does not have: in CI by a failure, as nothing may
+// pass there in silence.
 func lacks(t *testing.T, what, how string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {

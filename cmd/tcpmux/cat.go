@@ -16,7 +16,7 @@ import (
 	"tcpmux/cmd/tcpmux/records"
 )
 
-// catFlags are what cat is asked for.
+// catFlags are the flags of cat.
 type catFlags struct {
 	records.Selection
 	backups              bool
@@ -27,26 +27,34 @@ func catCommand(stdin, stdout, stderr *os.File) *cobra.Command {
 	var f catFlags
 	cmd := &cobra.Command{
 		Use:   "cat FILE...",
-		Short: "Give back the bytes that clients sent",
-		Long: fmt.Sprintf(`cat reads record files, compressed ones too, and writes what clients sent to standard output: that of one client (--remote or
---session), of one listener (--listener), of some time (--since, --until), or all of it in the order in which it was recorded.
+		Short: "Print the bytes that clients sent",
+		Long: fmt.Sprintf(`cat reads record files, compressed ones too, and writes what clients sent to
+standard output: that of one client (--remote or --session), of one listener
+(--listener), of a period of time (--since, --until), or everything, in the order
+in which it was recorded.
 
-From JSON records come the exact bytes of each client's stream, line ends and other framing included. What was recorded again
-after a crash is given once. From text records comes what they hold: each whole message with a newline behind it, whatever
-its end was; what came without an end stands without a newline; a message in pieces is joined.
+From JSON records it restores the exact bytes of each client's stream, including
+line ends and other framing. Messages that were recorded again after a crash are
+written once. Text records hold less: each whole message is written with a
+newline after it, whatever its end was; a message without an end is written
+without a newline; and a message that was recorded in pieces is joined.
 
-At a terminal the bytes are shown in a form that can do nothing to it, as connect shows them: control characters and bytes that
-are no UTF-8 are written \xNN or \uNNNN, a backslash \\. In a pipe or a file they are as they were sent.
+At a terminal the bytes are shown in a form that cannot harm it, as connect shows
+them: control characters and bytes that are not UTF-8 are written \xNN or \uNNNN,
+and a backslash \\. In a pipe or a file they are as they were sent.
 
-What is no record is passed over and told on standard error, as are bytes that are missing, and no more than the first %d of a
-file; verify tells more. Files are read in the order that verify reads them; - is standard input.
+Lines that are not records, and bytes that are missing, are reported on standard
+error, at most the first %d of each file; verify reports more. Files are read in
+the order in which verify reads them; - is standard input.
 
-Where nothing is selected nothing is written, and the exit status is 0 all the same; standard error says so if it is a terminal.
+If nothing is selected, nothing is written, and the exit status is 0 all the
+same; standard error says so if it is a terminal.
 
-Exit status: 0 done, 1 when something was passed over or is missing or a file cannot be read, 64 usage, 130 after Ctrl-C.`, records.MostFaults),
+Exit status: 0 when done, 1 when a line was skipped, bytes are missing, or a file
+cannot be read, 64 for a usage error, 130 after Ctrl-C.`, records.MostFaults),
 		Example: `  tcpmux cat --remote 192.0.2.7:40312 records.log > stream
   tcpmux cat --backups --listener scanners /var/log/tcpmux/records.log | wc -l
-  tcpmux cat --remote 192.0.2.7 --since 1h records.log    # the last hour's of all its connections
+  tcpmux cat --remote 192.0.2.7 --since 1h records.log    # its connections in the last hour
   ssh desk cat /var/log/tcpmux/records.log | tcpmux cat -`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := someFiles(cmd, args); err != nil {
@@ -62,16 +70,16 @@ Exit status: 0 done, 1 when something was passed over or is missing or a file ca
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.remote, "remote", "", "of the client at this `ADDRESS:PORT`, or of all at this ADDRESS")
-	flags.StringVar(&f.Session, "session", "", "of the session of this `NAME` (JSON records)")
-	flags.StringVar(&f.Listener, "listener", "", "of the clients of the listener of this `NAME` (JSON records)")
-	flags.StringVar(&f.since, "since", "", "recorded at this `TIME` or later: RFC 3339 as in records, without Z or an offset UTC, a date, or how long ago (90m)")
-	flags.StringVar(&f.until, "until", "", "recorded before this `TIME`")
+	flags.StringVar(&f.remote, "remote", "", "print only the client at `ADDRESS:PORT`, or all clients at ADDRESS")
+	flags.StringVar(&f.Session, "session", "", "print only the session `NAME` (JSON records)")
+	flags.StringVar(&f.Listener, "listener", "", "print only the clients of the listener `NAME` (JSON records)")
+	flags.StringVar(&f.since, "since", "", "print only what was recorded at `TIME` or later: RFC 3339 as in records, in UTC without an offset, a date, or how long ago (90m)")
+	flags.StringVar(&f.until, "until", "", "print only what was recorded before `TIME`")
 	backupsFlag(cmd, &f.backups)
 	return cmd
 }
 
-// parse reads the flags that have a form.
+// parse reads the flags that have a notation.
 func (f *catFlags) parse(now time.Time) (err error) {
 	if f.remote != "" {
 		if f.Remote, err = records.ParseRemote(f.remote); err != nil {
@@ -87,7 +95,7 @@ func (f *catFlags) parse(now time.Time) (err error) {
 	return nil
 }
 
-// parseTime reads a time, or how long before now it was. "" is the zero time.
+// parseTime reads a time, or how long before now it was. An empty string is the zero time.
 func parseTime(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
@@ -115,10 +123,10 @@ func (f *catFlags) cat(ctx context.Context, files *records.Files, stdout, stderr
 		err = flushed
 	}
 	if err == nil && n == 0 && f.Selection != (records.Selection{}) && term.IsTerminal(int(stderr.Fd())) {
-		fmt.Fprintln(stderr, "tcpmux: cat: nothing that clients sent is selected by these flags")
+		fmt.Fprintln(stderr, "tcpmux: cat: these flags select nothing that clients sent")
 	}
 	if errors.Is(err, records.ErrFaults) {
-		return fmt.Errorf("cat: %w; \"tcpmux verify\" tells more", err)
+		return fmt.Errorf("cat: %w; \"tcpmux verify\" reports more", err)
 	}
 	return cli.OutputError(err)
 }

@@ -16,25 +16,32 @@ func checkCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "check [--config FILE | FILE | -]",
-		Short: "Tell every fault of a configuration at once",
+		Short: "Report every error in a configuration at once",
 		Long: `check reads a configuration as the daemon would.
 
-Every fault is told on standard error, one a line, with its file, line, key and value and what is allowed; the exit status
-is then 78. Of more than 100 the others are counted. The file - is standard input. A file without a fault is printed as it will be in effect, with every default filled in, unless --quiet is given.
+It reports every error on standard error, one per line, with the file, line, key
+and value, and what is allowed; the exit status is then 78. It lists at most 100
+errors and counts the rest. The file - is standard input. A file without errors
+is printed as it will take effect, with every default filled in, unless --quiet
+is given.
 
-A program that a listener runs (exec) and its user (exec_user) must be there; a script without its interpreter is warned of. Whether that user may execute it is found out by the
-daemon when it starts or reloads: it may be allowed less than you.
+The program that a listener runs (exec) and its user (exec_user) must exist; a
+missing interpreter of a script is a warning. Whether that user may execute the
+program is checked by the daemon when it starts or reloads, because it may be
+allowed less than you.
 
-Warnings are about what is allowed and most likely a mistake, such as a record file in a directory that there is not, or a key
-that has no effect beside the others; they change nothing about the exit status. A relative file is looked for below
-$LOGS_DIRECTORY or the working directory, as by the daemon: under systemd that is /var/log/tcpmux.`,
+Warnings are about what is allowed but is probably a mistake, such as a record
+file in a directory that does not exist, or a key that has no effect together
+with the others. They do not change the exit status. A relative file name is
+looked up below $LOGS_DIRECTORY or the working directory, as the daemon does:
+under systemd that is /var/log/tcpmux.`,
 		Example: `  tcpmux check                              # /etc/tcpmux.toml
   tcpmux check new.toml && sudo install -m 0644 new.toml /etc/tcpmux.toml
   tcpmux check new.toml > effective.toml    # with every default filled in
   ssh host cat /etc/tcpmux.toml | tcpmux check -q -`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 && cmd.Flags().Changed("config") {
-				return fmt.Errorf("argument %q beside --config, want one file", args[0])
+				return fmt.Errorf("argument %q and --config, want one file", args[0])
 			}
 			return cli.AtMost(1)(cmd, args)
 		},
@@ -54,21 +61,31 @@ $LOGS_DIRECTORY or the working directory, as by the daemon: under systemd that i
 		},
 	}
 	configFlag(cmd, &path)
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing but faults and warnings")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print only errors and warnings")
 	return cmd
 }
 
-// loadOrRead is load, and reads standard input where path is "-".
+// checkArgs are the arguments with which a program checks the configuration at path.
+func checkArgs(path string, asked bool) []string {
+	args := []string{"check", "--quiet"}
+	if asked {
+		args = append(args, "--config", path)
+	}
+	return args
+}
+
+// loadOrRead is load, and reads standard input if path is "-".
 func loadOrRead(stdin io.Reader, path string, asked bool, stderr io.Writer) (config.Config, error) {
 	if path != "-" {
 		return load(path, asked, stderr)
 	}
 	cfg, err := config.Read(stdin, "<stdin>")
-	tellWarnings(cfg, stderr)
+	printWarnings(cfg, stderr)
 	return cfg, err
 }
 
-// check prints cfg, the configuration at path, as it would be in effect; a nil stdout wants nothing but warnings.
+// check prints warnings about cfg, the configuration at path, and cfg as it would take effect. A
+// nil stdout gets no configuration.
 func check(cfg config.Config, path string, stdout, stderr io.Writer) error {
 	for _, w := range append(fileWarnings(cfg), unitWarnings(cfg)...) {
 		fmt.Fprintf(stderr, "warning: %s\n", w)

@@ -8,16 +8,18 @@ import (
 	"tcpmux/cmd/internal/cli"
 )
 
-// command is the tree of commands.
+// command returns the tree of commands.
 func command(stdin, stdout, stderr *os.File) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tcpmux [--version]",
 		Short: "The TCP front desk of a machine",
-		Long: `tcpmux greets every TCP client, serves each by itself and writes down who sent what.
+		Long: `tcpmux greets every TCP client, serves each one separately and writes down who
+sent what.
 
-Exit status: 0 done, 1 ran and failed, 64 usage, 78 configuration.`,
+Exit status: 0 when done, 1 when it ran and failed, 64 for a usage error, 78 for
+an error in the configuration.`,
 		Example: `  tcpmux run --config /etc/tcpmux.toml   # the daemon
-  tcpmux check                           # is the configuration right?
+  tcpmux check                           # is the configuration correct?
   tcpmux connect                         # talk to the daemon of this machine`,
 		Args: cli.KnownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

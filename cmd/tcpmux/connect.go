@@ -21,16 +21,20 @@ func connectCommand(stdin, stdout *os.File) *cobra.Command {
 		Short: "Talk to a server, by hand or in a pipe",
 		Long: `connect talks to a TCP server, by default the one at ` + cli.DefaultAddress + `.
 
-At a terminal it shows what the server says as it comes, in a form that can do nothing to the terminal: control characters
-and bytes that are no UTF-8 are written \xNN or \uNNNN, a backslash \\. Lines can be edited and are sent with a newline; the
-arrow keys bring back earlier ones. Tab is sent as a tab and looks like a space while the line is typed. Ctrl-D on an empty
-line ends the input and waits for the rest, Ctrl-C quits.
+At a terminal it shows what the server says as it arrives, in a form that cannot
+harm the terminal: control characters and bytes that are not UTF-8 are written
+\xNN or \uNNNN, and a backslash \\. Lines can be edited and are sent with a
+newline; the arrow keys bring back earlier ones. Tab is sent as a tab and looks
+like a space while the line is typed. Ctrl-D on an empty line ends the input and
+waits for the rest, Ctrl-C quits.
 
-In a pipe it copies standard input to the server and what the server says to standard output, byte for byte, and adds
-nothing. The end of the input is passed on, and what the server still says is waited for. If standard output is a terminal,
-what the server says is escaped there as above, wherever the input comes from.
+In a pipe it copies standard input to the server, and what the server says to
+standard output, byte for byte. It passes on the end of the input and then waits
+for what the server still says. If standard output is a terminal, what the server
+says is escaped as above, wherever the input comes from.
 
-Exit status: 0 when the talk ended in order, 1 when it could not connect or the connection broke, 130 after Ctrl-C.`,
+Exit status: 0 when the connection ended normally, 1 when it could not connect or
+the connection broke, 130 after Ctrl-C.`,
 		Example: `  tcpmux connect                            # this machine's daemon
   tcpmux connect device.example.org:7000
   tcpmux connect ::1 12345
@@ -49,20 +53,20 @@ Exit status: 0 when the talk ended in order, 1 when it could not connect or the 
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	o.Timeout = 10 * time.Second
-	cmd.Flags().Var((*timeout)(&o.Timeout), "timeout", "how long connecting may take; 0s: as long as the kernel tries")
+	cmd.Flags().Var((*timeout)(&o.Timeout), "timeout", "how long connecting may take; 0s: until the kernel gives up")
 	return cmd
 }
 
-// timeout is a flag's duration, whose error tells how one is written.
+// timeout is the duration of a flag, with an error that shows how one is written.
 type timeout time.Duration
 
-// String is the duration as help shows it: 10s.
+// String returns the duration as help shows it: 10s.
 func (t *timeout) String() string { return time.Duration(*t).String() }
 
-// Type is what help calls the value.
+// Type returns what help calls the value.
 func (t *timeout) Type() string { return "duration" }
 
-// Set takes a duration with its unit.
+// Set reads a duration with its unit.
 func (t *timeout) Set(s string) error {
 	d, err := time.ParseDuration(s)
 	if err != nil {
@@ -72,9 +76,9 @@ func (t *timeout) Set(s string) error {
 	return nil
 }
 
-// connect talks until the talk or the process is to end.
+// connect talks to the server until the connection or the process ends.
 func connect(ctx context.Context, o client.Options) error {
-	patient := func(syscall.Signal) {} // the first one ends the talk at once
+	patient := func(syscall.Signal) {} // the first one ends it at once
 	ctx, stop := cli.UntilSignal(ctx, cli.Ended, patient, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	err := client.Run(ctx, o)

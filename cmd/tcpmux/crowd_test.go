@@ -21,11 +21,12 @@ type crowd struct {
 	lasting                   time.Duration
 }
 
-// crowdVariable, set to anything, has the test be of the size that the daemon is made for: a minute of 11,004 clients.
+// crowdVariable, set to anything, has the test be of the size that the daemon is made for: a minute
+// of 11,004 clients.
 const crowdVariable = "TCPMUX_TEST_CROWD"
 
-// TestNobodyStarvesBesideAFlood: those who say a line now and then see it recorded within a second, though some send as fast as
-// they can, and the daemon's memory stays bounded.
+// TestNobodyStarvesBesideAFlood: those who say a line now and then see it recorded within a second,
+// though some send as fast as they can, and the daemon's memory stays bounded.
 func TestNobodyStarvesBesideAFlood(t *testing.T) {
 	size := crowd{idle: 300, trickling: 100, flooding: 4, lasting: 2 * time.Second}
 	if os.Getenv(crowdVariable) != "" {
@@ -42,7 +43,8 @@ func TestNobodyStarvesBesideAFlood(t *testing.T) {
 	t.Errorf("the slowest line took %v and the daemon %d MiB, want less than %v and %d MiB", worst, most>>20, bound, memory>>20)
 }
 
-// gather has the crowd come, and returns how long the slowest line took to be recorded and how much memory the daemon had.
+// gather has the crowd come, and returns how long the slowest line took to be recorded and how much
+// memory the daemon had.
 func (c crowd) gather(t *testing.T) (slowest time.Duration, memory int) {
 	dir := t.TempDir()
 	d, address := daemonOf(t, settings(t, dir, "127.0.0.1:0", "banner = \"\"\nack = \"{offset}\\n\"\nlimits.clients = 20000", "max_backups = 2\ncompress = false"))

@@ -20,14 +20,16 @@ import (
 	"tcpmux/cmd/internal/clitest"
 )
 
-// settings writes a configuration: address, then top-level lines, then lines of [record], with a record file in dir.
+// settings writes a configuration: address, then top-level lines, then lines of [record], with a
+// record file in dir.
 func settings(t *testing.T, dir, address, top, record string) (path string) {
 	t.Helper()
 	text := fmt.Sprintf("address = %q\n%s\n[record]\nfile = %q\n%s\n", address, top, filepath.Join(dir, "records.log"), record)
 	return write(t, "tcpmux.toml", text)
 }
 
-// daemonOf starts the daemon with a configuration, and env on top of the environment. It returns when it is ready.
+// daemonOf starts the daemon with a configuration, and env on top of the environment. It returns
+// when it is ready.
 func daemonOf(t *testing.T, config string, env ...string) (d *dialogue, address string) {
 	t.Helper()
 	cmd := program(t, "run", "--config", config)
@@ -82,8 +84,9 @@ func eventually(t *testing.T, holds func() bool, tell func()) {
 	}
 }
 
-// patientLooks is how often something that must come is looked for, two milliseconds apart. A machine that is too busy for the test is
-// too busy to look, so no time is counted: a test that fails does so soon on one that is not.
+// patientLooks is how often something that must come is looked for, two milliseconds apart. A
+// machine that is too busy for the test is too busy to look, so no time is counted: a test that
+// fails does so soon on one that is not.
 const patientLooks = 5000
 
 // recorded waits until the record file in dir holds text.
@@ -96,8 +99,8 @@ func recorded(t *testing.T, dir, text string) {
 	}, func() { t.Errorf("records: got %q, want %q in them", got, text) })
 }
 
-// chatter is many clients that each send numbered messages until they are stopped or closed. Every twentieth cannot be
-// stopped.
+// chatter is many clients that each send numbered messages until they are stopped or closed. Every
+// twentieth cannot be stopped.
 type chatter struct {
 	sent    []atomic.Int64 // messages that each client has finished sending
 	talking sync.WaitGroup
@@ -162,8 +165,8 @@ func (c *chatter) soFar() (counts []int64) {
 // eventRE is a record that is not a whole message.
 var eventRE = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z (?:from \S+ \[[a-z]+\]: .*|from \S+: after the crash|open from \S+|close from \S+: [a-z]+, \d+ records, \d+ bytes)$`)
 
-// counted reads the record files in dir, which must be whole lines, and returns how many messages of each client are there,
-// which must be the first ones, each once and in order.
+// counted reads the record files in dir, which must be whole lines, and returns how many messages
+// of each client are there, which must be the first ones, each once and in order.
 func counted(t *testing.T, dir string, clients int) []int64 {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "records-*.log"))
@@ -227,7 +230,8 @@ func TestSIGTERMKeepsWhatWasSentBefore(t *testing.T) {
 	}
 }
 
-// TestSIGTERMWithoutTimeRecordsWhatHasArrived is the same with drain_timeout 0 and clients that wait.
+// TestSIGTERMWithoutTimeRecordsWhatHasArrived is the same with drain_timeout 0 and clients that
+// wait.
 func TestSIGTERMWithoutTimeRecordsWhatHasArrived(t *testing.T) {
 	const clients, messages = 50, 100
 	dir := t.TempDir()
@@ -338,7 +342,8 @@ func TestTooFewDescriptorsKeepClientsWaiting(t *testing.T) {
 	}
 }
 
-// TestAReloadChangesNoCapacity though each client costs several descriptors: as many are let in afterwards as before.
+// TestAReloadChangesNoCapacity though each client costs several descriptors: as many are let in
+// afterwards as before.
 func TestAReloadChangesNoCapacity(t *testing.T) {
 	dir := t.TempDir()
 	config := settings(t, dir, "127.0.0.1:0", "model = \"process\"\nlimits.clients = 40", "")
@@ -365,7 +370,8 @@ func TestAReloadChangesNoCapacity(t *testing.T) {
 	}
 }
 
-// cpuTime is how long a process has been at work (proc(5), /proc/PID/stat): a clock tick is a hundredth of a second.
+// cpuTime is how long a process has been at work (proc(5), /proc/PID/stat): a clock tick is a
+// hundredth of a second.
 func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

@@ -9,8 +9,9 @@ import (
 	"tcpmux/daemon"
 )
 
-// explain is cli.Hooks.Explain: it prints a line per fault of a configuration, as editors and people look for FILE:LINE:, and
-// returns the exit status that says so, unless that would make systemd drop the clients that wait.
+// explain is cli.Hooks.Explain. It prints the errors in a configuration one per line, because
+// editors and people look for FILE:LINE:. The exit status says that the configuration is at fault,
+// unless systemd would then drop clients that wait.
 func explain(err error) (text string, status int, known bool) {
 	if !errors.Is(err, config.ErrInvalid) {
 		return "", 0, false

@@ -10,13 +10,14 @@ import (
 	"tcpmux/daemon"
 )
 
-// fileWarnings are what stands in the way of the files that cfg names, a line each. It looks at their names alone: nothing is
-// opened, and what may not be looked at is passed over, as whoever checks need not be whom the daemon runs as.
+// fileWarnings returns a line for each obstacle to the files that cfg names. It only looks at
+// names: it opens nothing, and ignores what it has no permission to see, because the user who
+// checks need not be the daemon's.
 func fileWarnings(cfg config.Config) (warnings []string) {
 	files := []struct{ key, path string }{{"record.file", cfg.Record.File}, {"log.file", cfg.Log.File}}
 	for _, f := range files {
-		if trouble := fileTrouble(f.path); trouble != "" {
-			warnings = append(warnings, fmt.Sprintf("%s is %q: %s", f.key, f.path, trouble))
+		if obstacle := fileObstacle(f.path); obstacle != "" {
+			warnings = append(warnings, fmt.Sprintf("%s is %q: %s", f.key, f.path, obstacle))
 		}
 	}
 	if cfg.Log.File != "" && daemonPath(cfg.Log.File) == daemonPath(cfg.Record.File) {
@@ -25,20 +26,21 @@ func fileWarnings(cfg config.Config) (warnings []string) {
 	return warnings
 }
 
-// daemonPath is the absolute path at which the daemon opens a file; "" if the working directory is gone.
+// daemonPath returns the absolute path at which the daemon opens a file; "" if the working
+// directory is gone.
 func daemonPath(path string) string {
 	path, _ = filepath.Abs(daemon.FilePath(path)) // without a working directory there is nothing to compare with or look for
 	return path
 }
 
-// fileTrouble says why the daemon could not open the file at path, "" if nothing is known against it.
-func fileTrouble(path string) string {
+// fileObstacle returns why the daemon could not open the file at path; "" if no reason is known.
+func fileObstacle(path string) string {
 	at := daemonPath(path)
 	if path == "" || at == "" {
 		return ""
 	}
 	if info, err := os.Lstat(at); err == nil {
-		return kindTrouble(info.Mode())
+		return kindObstacle(info.Mode())
 	}
 	dir := filepath.Dir(at)
 	info, err := os.Lstat(dir)
@@ -51,7 +53,7 @@ func fileTrouble(path string) string {
 	return ""
 }
 
-func kindTrouble(m fs.FileMode) string {
+func kindObstacle(m fs.FileMode) string {
 	switch {
 	case m.IsRegular():
 		return ""

@@ -19,7 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hosts are two network namespaces with a link between them. The server's end has 10.99.0.1, the clients' 10.99.0.2 and 10.99.0.3.
+// hosts are two network namespaces with a link between them. The server's end has 10.99.0.1, the
+// clients' 10.99.0.2 and 10.99.0.3.
 type hosts struct{ server, clients string }
 
 func twoHosts(t *testing.T) hosts {
@@ -47,7 +48,8 @@ func twoHosts(t *testing.T) hosts {
 	return h
 }
 
-// enter puts the calling goroutine, and the sockets that it makes from now on, on a host; its thread ends with it.
+// enter puts the calling goroutine, and the sockets that it makes from now on, on a host; its
+// thread ends with it.
 func enter(ns string) error {
 	runtime.LockOSThread()
 	there, err := os.Open("/run/netns/" + ns)
@@ -82,8 +84,8 @@ func TestAFloodOfConnectsHurtsOnlyItsSource(t *testing.T) {
 	}
 }
 
-// floodAndGreet has one source connect as fast as it can while another's clients come one after another, and returns how long these
-// waited for their greeting, at the 99th percentile.
+// floodAndGreet has one source connect as fast as it can while another's clients come one after
+// another, and returns how long these waited for their greeting, at the 99th percentile.
 func (h hosts) floodAndGreet(t *testing.T) time.Duration {
 	var flooding atomic.Bool
 	flooding.Store(true)

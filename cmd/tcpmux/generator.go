@@ -13,15 +13,16 @@ import (
 	"tcpmux/config"
 )
 
-// generatorName is what this program is called where systemd looks for generators.
+// generatorName is the name of this program where systemd looks for generators.
 const generatorName = "tcpmux-generator"
 
-// generate is the program under its other name: systemd runs it at boot and at every daemon-reload, with three directories for
-// units (systemd.generator(7)), of which the first is used. It returns the exit status.
+// generate is the program under that name. systemd runs it at boot and at every daemon-reload, with
+// three directories for units (systemd.generator(7)), of which it uses the first. It returns the
+// exit status.
 func generate(args []string, stderr io.Writer) int {
 	flags := flag.NewFlagSet(generatorName, flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	path := flags.String("config", config.DefaultPath, "the configuration `FILE`; one that is not there asks for nothing")
+	path := flags.String("config", config.DefaultPath, "the configuration `FILE`; a missing one generates nothing")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -35,22 +36,23 @@ func generate(args []string, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	told := true
+	logged := true
 	for line := range strings.Lines(err.Error()) {
-		told = tell(stderr, strings.TrimSuffix(line, "\n")) && told
+		logged = logError(stderr, strings.TrimSuffix(line, "\n")) && logged
 	}
 	if errors.Is(err, config.ErrInvalid) {
-		told = tell(stderr, "nothing is taken from "+*path+": tcpmux.socket listens where the package has it, 127.0.0.1:12345") && told
-		if !told {
-			_ = generator.TellLater(*path, flags.Arg(0)) // nobody hears of its failing either
+		logged = logError(stderr, "nothing is taken from "+*path+": tcpmux.socket listens where the package has it, 127.0.0.1:12345") && logged
+		if !logged {
+			_ = generator.TellLater(*path, flags.Arg(0)) // nobody would see its error either
 		}
 	}
 	return cli.StatusFailed
 }
 
-// tell says what went wrong to the journal when systemd is the caller, else to standard error. $SYSTEMD_SCOPE is systemd 251's.
-// It returns false when nobody heard it: what systemd's generators write to standard error is lost.
-func tell(stderr io.Writer, line string) bool {
+// logError writes what went wrong to the journal if systemd is the caller ($SYSTEMD_SCOPE, since
+// systemd 251), else to standard error. It reports whether that can be seen: what generators write
+// to standard error is lost when systemd runs them.
+func logError(stderr io.Writer, line string) bool {
 	started := os.Getenv("SYSTEMD_SCOPE") != ""
 	if started && generator.Tell(generator.Error, line) == nil {
 		return true

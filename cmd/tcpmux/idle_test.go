@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// TestAnIdleClientCostsLittle though it has spoken: its goroutine's stack is as small as one can be, and it holds no buffer.
+// TestAnIdleClientCostsLittle though it has spoken: its goroutine's stack is as small as one can
+// be, and it holds no buffer.
 func TestAnIdleClientCostsLittle(t *testing.T) {
 	const clients, most = 4000, 5500 // bytes; measured are some 4500, and 2 KiB more when stacks grow
 	dir := t.TempDir()

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keeper is a service manager that keeps the listening socket, and what daemon after daemon has stored for the next
-// (sd_notify(3), FDSTORE=1), as systemd does with FileDescriptorStoreMax=.
+// keeper is a service manager that keeps the listening socket, and what daemon after daemon has
+// stored for the next (sd_notify(3), FDSTORE=1), as systemd does with FileDescriptorStoreMax=.
 type keeper struct {
 	*manager
 	address string
@@ -89,7 +89,8 @@ func received(oob []byte) (files []*os.File) {
 	return files
 }
 
-// keep adds files under a name; without files it lets go of what it has under the name, "" being every name.
+// keep adds files under a name; without files it lets go of what it has under the name, "" being
+// every name.
 func (k *keeper) keep(name string, files []*os.File) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

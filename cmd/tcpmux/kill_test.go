@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// TestSIGKILLCostsNothingThatWasAcknowledged kills the daemon at any moment under load, again and again on one record file.
+// TestSIGKILLCostsNothingThatWasAcknowledged kills the daemon at any moment under load, again and
+// again on one record file.
 func TestSIGKILLCostsNothingThatWasAcknowledged(t *testing.T) {
 	kills := 100
 	if testing.Short() {
@@ -107,8 +108,8 @@ func (c *acknowledgedClient) talk(t *testing.T, address, name string) {
 	}
 }
 
-// TestSIGKILLLosesNothingOfLongMessages, whoever serves the clients that are in the middle of them, however often the daemon is killed
-// meanwhile, and however soon the next one comes.
+// TestSIGKILLLosesNothingOfLongMessages, whoever serves the clients that are in the middle of them,
+// however often the daemon is killed meanwhile, and however soon the next one comes.
 func TestSIGKILLLosesNothingOfLongMessages(t *testing.T) {
 	const clients, kills = 8, 8
 	for _, model := range []string{"goroutine", "thread", "process"} {
@@ -227,7 +228,8 @@ func (l *longTalk) sent() (n int64) {
 	return n
 }
 
-// TestAProcessDiesWithItsDaemon, even one that stands still: it holds a connection that is the next daemon's.
+// TestAProcessDiesWithItsDaemon, even one that stands still: it holds a connection that is the next
+// daemon's.
 func TestAProcessDiesWithItsDaemon(t *testing.T) {
 	dir := t.TempDir()
 	d, address := daemonOf(t, settings(t, dir, "127.0.0.1:0", `model = "process"`, ""))
@@ -274,7 +276,8 @@ func dead(pid int) bool {
 	return len(fields) == 0 || fields[0] == "Z"
 }
 
-// stat returns what the kernel tells of a process, from its state on (proc(5), /proc/PID/stat); nothing when there is none.
+// stat returns what the kernel tells of a process, from its state on (proc(5), /proc/PID/stat);
+// nothing when there is none.
 func stat(pid int) []string {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -21,8 +21,9 @@ import (
 	"tcpmux/cmd/internal/clitest"
 )
 
-// TestKillsLoseAndDoubleNothing kills the daemon again and again at random moments under clients with random messages: in each model and
-// in each framing, as text too, with files so small that batches are cut over them, and little memory for the beginnings of messages.
+// TestKillsLoseAndDoubleNothing kills the daemon again and again at random moments under clients
+// with random messages: in each model and in each framing, as text too, with files so small that
+// batches are cut over them, and little memory for the beginnings of messages.
 func TestKillsLoseAndDoubleNothing(t *testing.T) {
 	framings := []string{"line", "nul", "chunk", "octet-counted", "length-prefixed"}
 	for i, model := range []string{"goroutine", "thread", "process"} {
@@ -129,7 +130,8 @@ memory = "1MiB"
 		[]string{"1s", "always", "none"}[k.rnd.IntN(3)], k.rnd.IntN(2) == 0, size))
 }
 
-// talk sends messages in pieces until it is to stop, and waits until the daemon has taken all of them.
+// talk sends messages in pieces until it is to stop, and waits until the daemon has taken all of
+// them.
 func (k *killing) talk(t *testing.T, conn *net.TCPConn, rnd *rand.Rand, sent *bytes.Buffer) {
 	for n := 0; ; n++ {
 		select {

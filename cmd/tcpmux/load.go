@@ -14,19 +14,23 @@ import (
 // configFlag adds --config to cmd.
 func configFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVar(path, "config", config.DefaultPath, "the configuration `FILE`; without the default one the built-in defaults hold")
-	_ = cmd.MarkFlagFilename("config", "toml") // it fails only for a flag that there is not
+	_ = cmd.MarkFlagFilename("config", "toml") // it fails only for a flag that does not exist
 }
 
-// load reads the configuration at path and tells its warnings. The file may be missing unless somebody asked for it: then
-// the built-in defaults are returned, which have no Path.
+// load reads the configuration at path, and prints its warnings. Unless the user asked for the
+// file, it may be missing: then load returns the built-in defaults, which have no Path.
 func load(path string, asked bool, stderr io.Writer) (config.Config, error) {
 	return loadBy(config.Load, path, asked, stderr)
 }
 
-// loadToStart is load for a daemon that starts: programs and rules that are not there keep it from serving their listeners, which it
-// finds out itself, and no others.
+// loadToStart is load for a daemon that starts. Missing programs and rules are no error: the daemon
+// itself finds out which listeners they keep from being served.
 func loadToStart(path string, asked bool, stderr io.Writer) (config.Config, error) {
-	return loadBy(config.LoadEarly, path, asked, stderr)
+	cfg, err := loadBy(config.LoadEarly, path, asked, stderr)
+	if err == nil && cfg.Path == "" {
+		fmt.Fprintf(stderr, "%s: there is no such file; the built-in defaults hold\n", path)
+	}
+	return cfg, err
 }
 
 func loadBy(read func(path string) (config.Config, error), path string, asked bool, stderr io.Writer) (config.Config, error) {
@@ -34,11 +38,11 @@ func loadBy(read func(path string) (config.Config, error), path string, asked bo
 	if !asked && errors.Is(err, fs.ErrNotExist) {
 		cfg, err = config.Default(), nil
 	}
-	tellWarnings(cfg, stderr)
+	printWarnings(cfg, stderr)
 	return cfg, err
 }
 
-func tellWarnings(cfg config.Config, stderr io.Writer) {
+func printWarnings(cfg config.Config, stderr io.Writer) {
 	for _, w := range cfg.Warnings {
 		fmt.Fprintf(stderr, "warning: %s\n", w)
 	}

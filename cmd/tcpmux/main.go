@@ -1,7 +1,8 @@
 // Command tcpmux is the TCP front desk of a machine: see "tcpmux help".
 //
-// Its exit status: 0 done, 1 ran and failed, 64 usage, 78 configuration, 128 and the signal's number when a signal or Ctrl-C
-// ended the client. What a program might read goes to standard output, what went wrong to standard error.
+// Its exit status is 0 when done, 1 when it ran and failed, 64 for a usage error, 78 for an error
+// in the configuration, and 128 plus the signal's number when a signal or Ctrl-C ended the client.
+// What another program might read goes to standard output, and what went wrong to standard error.
 package main
 
 import (
@@ -14,25 +15,28 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpmux/cmd/internal/cli"
-	"tcpmux/daemon"
+	"tcpmux/daemon/handover"
+	"tcpmux/daemon/program"
 	"tcpmux/daemon/signals"
 	"tcpmux/daemon/systemd"
+	"tcpmux/daemon/worker"
 )
 
+// The daemon starts its own executable under other names, for processes with a narrower task.
 func main() {
-	if os.Args[0] == daemon.StarterName {
+	switch os.Args[0] {
+	case program.StarterName:
 		signals.Deliver()
-		os.Exit(daemon.Start(os.Args))
-	}
-	if os.Args[0] == trialName {
+		os.Exit(program.Start(os.Args))
+	case handover.TrialName:
 		signals.Deliver()
-		os.Exit(becomeTrial(os.Args))
+		os.Exit(handover.BecomeTrial(os.Args))
 	}
-	// A reader that goes away is an error of the write, told or not by whoever wrote, and never the end of a daemon. Not Ignore:
-	// the programs that we start would inherit that.
+	// A reader that goes away is an error of the write, and never the end of a daemon. SIGPIPE is
+	// not ignored: programs that this process starts would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	if os.Args[0] == daemon.ChildName {
-		os.Exit(daemon.Child(os.Args))
+	if os.Args[0] == worker.ProcessName {
+		os.Exit(worker.Main(os.Args))
 	}
 	if filepath.Base(os.Args[0]) == generatorName {
 		signals.Deliver()
@@ -44,12 +48,12 @@ func main() {
 // run is the program without the process around it. It returns the exit status.
 func run(ctx context.Context, args []string, stdin, stdout, stderr *os.File) int {
 	start := func(cmd *cobra.Command) {
-		if cmd.Name() != "run" { // it has to ask for its signals first
+		if cmd.Name() != "run" { // which asks for its signals first
 			signals.Deliver()
 		}
 	}
 	status := cli.Execute(ctx, command(stdin, stdout, stderr), args, stderr, cli.Hooks{Start: start, Explain: explain})
-	if status == cli.StatusUsage && systemd.Waiting() { // systemd would drop the clients after this one
+	if status == cli.StatusUsage && systemd.Waiting() { // after a usage error, systemd would drop the clients
 		return cli.StatusFailed
 	}
 	return status

@@ -115,7 +115,8 @@ func TestReadyMeansThatOneCanConnectAndIsRecorded(t *testing.T) {
 	}
 }
 
-// TestTooFewDescriptorsToOutliveAreTold where as many clients are let in as could not outlive the daemon, and nowhere else.
+// TestTooFewDescriptorsToOutliveAreTold where as many clients are let in as could not outlive the
+// daemon, and nowhere else.
 func TestTooFewDescriptorsToOutliveAreTold(t *testing.T) {
 	for _, c := range []struct {
 		name, top string

@@ -8,27 +8,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// As process 1, of a container, we are given every process whose parent has ended, and nobody else waits for it. What we have started
-// ourselves must be left alone: whoever has started it asks how it ended. The kernel keeps the two apart by thread. A process is the
-// child of the thread that has started it, and an orphan is given to the first thread (wait(2), __WNOTHREAD). So the first thread
-// starts nothing, and waits for all that it has. What another thread has started is given to the first one too when that thread ends,
-// so whoever starts a process keeps the thread for as long as that runs.
+// Process 1, of a container, becomes the parent of every process whose parent has ended, and nobody
+// else waits for such an orphan. It must not wait for processes that it has started itself: the
+// code that has started one asks how it ended. The kernel distinguishes the two by thread: a
+// process is a child of the thread that has started it, and an orphan becomes a child of the first
+// thread (wait(2), __WNOTHREAD). So the first thread starts nothing, and waits for all children
+// that it has. When another thread ends, its children go to the first one too; code that starts a
+// process therefore keeps the thread while the process runs.
 
-// isInit says whether that is for us to do.
+// isInit reports whether this is process 1.
 var isInit = os.Getpid() == 1
 
 func init() {
 	if isInit {
-		runtime.LockOSThread() // has main run on the first thread, and nothing else there
+		runtime.LockOSThread() // main runs on the first thread, and nothing else does
 	}
 }
 
-// minding returns what f does. Where we are process 1, orphans are waited for meanwhile. Only main calls it.
+// minding calls f and returns its result. Meanwhile, process 1 waits for orphans. Only main calls
+// it.
 func minding(f func() int) int {
 	if !isInit {
 		return f()
 	}
-	ended := make(chan os.Signal, 1) // one is as good as many: all that have ended are waited for
+	ended := make(chan os.Signal, 1) // one signal is enough: all orphans that have ended are waited for
 	signal.Notify(ended, unix.SIGCHLD)
 	status := make(chan int, 1)
 	go func() { status <- f() }()
@@ -42,7 +45,7 @@ func minding(f func() int) int {
 	}
 }
 
-// reapOrphans waits for those that have ended.
+// reapOrphans waits for the orphans that have ended.
 func reapOrphans() {
 	for {
 		pid, err := unix.Wait4(-1, nil, unix.WNOHANG|unix.WNOTHREAD, nil)

@@ -34,7 +34,8 @@ func TestProcess1WaitsForOrphans(t *testing.T) {
 	d.stops(dir)
 }
 
-// leavesOrphans has programs leave processes behind, and waits until they are no more once they have ended.
+// leavesOrphans has programs leave processes behind, and waits until they are no more once they
+// have ended.
 func (d *dialogue) leavesOrphans(address string) {
 	d.t.Helper()
 	for range 3 {
@@ -63,7 +64,8 @@ func sleeps(pid int) bool {
 	return err == nil && strings.HasPrefix(string(words), "sleep\x00")
 }
 
-// TestProcess1KnowsHowItsProgramsEnd, however many orphans end at the same time, and though threads end that have served clients.
+// TestProcess1KnowsHowItsProgramsEnd, however many orphans end at the same time, and though threads
+// end that have served clients.
 func TestProcess1KnowsHowItsProgramsEnd(t *testing.T) {
 	const visitors, visits = 4, 15
 	d, threads, dir := asInit(t, `model = "thread"`, `[[listener]]

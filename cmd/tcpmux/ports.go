@@ -11,7 +11,7 @@ import (
 	"tcpmux/cmd/tcpmux/ports"
 )
 
-// portsCommand is for tcpmux-ports.service, and no command for people.
+// portsCommand is for tcpmux-ports.service and not for people.
 func portsCommand(stderr io.Writer) *cobra.Command {
 	return &cobra.Command{
 		Use:    "ports",

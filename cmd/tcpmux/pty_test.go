@@ -176,8 +176,8 @@ func TestTerminalNothingHostileComesThrough(t *testing.T) {
 	x.Ends(0)
 }
 
-// TestOutputAtATerminalIsEscapedWhateverTheInput: standard output decides, so "echo hello | tcpmux connect HOST" is as safe as
-// typing.
+// TestOutputAtATerminalIsEscapedWhateverTheInput: standard output decides, so "echo hello | tcpmux
+// connect HOST" is as safe as typing.
 func TestOutputAtATerminalIsEscapedWhateverTheInput(t *testing.T) {
 	address := clitest.Listen(t, func(conn *net.TCPConn) {
 		for _, part := range []string{"\x1b]0;owned\x07\x9b31m\xc2", "\x85\u202e\xe2\x80", "\n\xc3"} {

@@ -25,7 +25,8 @@ func (d *dialogue) listen() {
 	}
 }
 
-// TestSignalsInAnUpgradeLoseNobody: reloads, reopenings and further upgrades asked for all the while.
+// TestSignalsInAnUpgradeLoseNobody: reloads, reopenings and further upgrades asked for all the
+// while.
 func TestSignalsInAnUpgradeLoseNobody(t *testing.T) {
 	signals := []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2}
 	for seed, model := range []string{"goroutine", "thread", "process"} {
@@ -47,7 +48,8 @@ func TestSignalsInAnUpgradeLoseNobody(t *testing.T) {
 	}
 }
 
-// TestAStopAtARandomMomentOfAnUpgradeIsObeyed: clients are let finish, and all that they said is recorded once.
+// TestAStopAtARandomMomentOfAnUpgradeIsObeyed: clients are let finish, and all that they said is
+// recorded once.
 func TestAStopAtARandomMomentOfAnUpgradeIsObeyed(t *testing.T) {
 	for seed := range 8 {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"tcpmux/cmd/tcpmux/records"
 )
 
-// someFiles is the check of the arguments of commands that read record files.
+// someFiles checks the arguments of commands that read record files.
 func someFiles(_ *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return errors.New("no FILE, want one or more")
@@ -19,12 +19,12 @@ func someFiles(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// backupsFlag has --backups set what readRecords is told.
+// backupsFlag adds --backups to cmd.
 func backupsFlag(cmd *cobra.Command, backups *bool) {
-	cmd.Flags().BoolVarP(backups, "backups", "b", false, "also read the files that each was rotated to")
+	cmd.Flags().BoolVarP(backups, "backups", "b", false, "also read the files that each file was rotated to")
 }
 
-// readRecords opens record files for read, whose context ends with the first signal.
+// readRecords opens record files and calls read, with a context that the first signal cancels.
 func readRecords(ctx context.Context, names []string, backups bool, stdin *os.File, read func(context.Context, *records.Files) error) error {
 	ctx, stop := cli.UntilInterrupted(ctx)
 	defer stop()

@@ -16,17 +16,18 @@ import (
 	"tcpmux/daemon"
 )
 
-// reloadCommand is for the unit's ExecReload=, and no command for people: it knows the daemon from $MAINPID and $RUNTIME_DIRECTORY.
+// reloadCommand is for ExecReload= of the unit and not for people: it finds the daemon by $MAINPID
+// and $RUNTIME_DIRECTORY.
 func reloadCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "reload",
-		Short:  "Have the daemon reload its configuration, and fail if it does not (tcpmux.service)",
+		Short:  "Make the daemon reload its configuration, and fail if it does not (tcpmux.service)",
 		Hidden: true,
 		Args:   cli.AtMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			pid, err := strconv.Atoi(os.Getenv("MAINPID"))
 			if err != nil || pid <= 0 {
-				return fmt.Errorf("MAINPID is %q: it is for systemd to call: systemctl reload tcpmux", os.Getenv("MAINPID"))
+				return fmt.Errorf("MAINPID is %q: this command is for systemd, use systemctl reload tcpmux", os.Getenv("MAINPID"))
 			}
 			return reload(cmd.Context(), pid, os.Getenv("RUNTIME_DIRECTORY"))
 		},
@@ -34,13 +35,14 @@ func reloadCommand() *cobra.Command {
 	}
 }
 
-// reload has a daemon reload, and returns nil once it has, or why it has not. The service manager's own timeout bounds it.
+// reload makes a daemon reload, and returns nil once it has, or why it has not. The timeout of the
+// service manager bounds it.
 func reload(ctx context.Context, pid int, dir string) error {
 	before, err := daemon.ReadReloads(dir)
 	if err := os.NewSyscallError("kill", syscall.Kill(pid, syscall.SIGHUP)); err != nil {
 		return err
 	}
-	if errors.Is(err, fs.ErrNotExist) { // the daemon is of a version that does not answer
+	if errors.Is(err, fs.ErrNotExist) { // an older version, which does not answer
 		return nil
 	}
 	for err == nil {
@@ -48,7 +50,7 @@ func reload(ctx context.Context, pid int, dir string) error {
 		now, err = daemon.ReadReloads(dir)
 		switch {
 		case err != nil:
-		case now.Start != before.Start || now.Ended > before.Begun: // one that has started meanwhile has read the file
+		case now.Start != before.Start || now.Ended > before.Begun: // a daemon that has started since has read the file
 			return notReloaded(now.Faults)
 		case syscall.Kill(pid, 0) != nil:
 			return errors.New("configuration not reloaded: the daemon has ended")
@@ -62,7 +64,7 @@ func reload(ctx context.Context, pid int, dir string) error {
 	return fmt.Errorf("configuration not reloaded: the daemon's answer cannot be read: %w", err)
 }
 
-// notReloaded is the error of a reload with faults; nil where there are none.
+// notReloaded returns the error of a reload with faults; nil if there are none.
 func notReloaded(faults []string) error {
 	switch len(faults) {
 	case 0:

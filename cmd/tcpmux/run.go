@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"tcpmux/cmd/internal/cli"
 	"tcpmux/config"
 	"tcpmux/daemon"
+	"tcpmux/daemon/handover"
 	"tcpmux/daemon/signals"
 	"tcpmux/daemon/systemd"
 )
@@ -22,31 +22,50 @@ func runCommand(stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [--config FILE]",
 		Short: "Serve: greet clients and write down what they send",
-		Long: `run is the daemon. It stays in the foreground, takes its sockets from systemd or binds its own, and logs to standard error.
+		Long: `run is the daemon. It stays in the foreground, takes its sockets from systemd or
+opens its own, and logs to standard error.
 
-SIGTERM and SIGINT drain: no new clients are let in, what has arrived is recorded, and clients get drain_timeout to finish;
-programs that serve clients (exec) too, and then SIGTERM and 3 seconds later SIGKILL. Under systemd SIGINT, which the unit has it
-send at a restart, leaves clients to the next process instead (survive), where systemd stores them for it. Programs, which
-cannot go on, get drain_timeout then too, and everybody else is served until they have finished. A second signal ends it at once,
-with status 1; the same one again within 100 ms is still the first. SIGHUP reads the configuration anew, under live clients; one with a fault changes nothing. SIGUSR1 has it let go of
-record and log files that were moved away, and make them anew, as logrotate(8) needs.
+SIGTERM and SIGINT drain: no new clients are accepted, everything that has
+arrived is recorded, and clients get drain_timeout to finish. So do programs
+that serve clients (exec); after that they get SIGTERM, and SIGKILL 3 seconds
+later. A second signal ends the daemon at once, with status 1. The same signal
+again within 100 ms counts as the first one.
 
-A signal that comes while it starts, or while another program takes its place, is obeyed once it can be.
+Under systemd, SIGINT, which the unit has it send at a restart, leaves clients to
+the next process instead (survive), if systemd stores them for it. Programs
+cannot go on in the next process: they get drain_timeout first, and all other
+clients are served until the programs have finished.
 
-SIGUSR2 is for those who run it without systemd: the program that is now installed takes the place of this one, as the same
-process, and goes on with listeners and clients (survive). It has to take the configuration first ("tcpmux check", within 10
-seconds). Then it is tried: it serves all clients for a second as a process of its own, and leaves them again, as at any restart.
-One that does not take the configuration, ends, or is not ready within 10 seconds is not taken: this one goes on with all clients,
-and the log says why ("not upgraded"). Mend it and send SIGUSR2 again.
+SIGHUP reloads the configuration under live clients. A configuration with an
+error changes nothing. SIGUSR1 makes the daemon close record and log files that
+were moved away, and open new ones, as logrotate(8) needs.
 
-A listener that cannot be served, as its address is in use, systemd passed in no socket for it, or its program or rules are not
-there, keeps no other from being served. It is logged, shown by "systemctl status" and tried again; new clients wait for it.
+A signal that arrives while the daemon starts, or while another program takes
+its place, takes effect as soon as possible.
 
-Clients of the process before (survive) keep the settings that they began with. While there are any, a configuration with a fault
-does not keep it from serving: it goes on with the one that was in force, and shows the fault.
+SIGUSR2 upgrades a daemon that runs without systemd: the program that is now
+installed takes its place, as the same process, and goes on with listeners and
+clients (survive). First, that program has to accept the configuration ("tcpmux
+check", within 10 seconds). Then it is tried: as a separate process, it serves
+all clients for a second and leaves them again, as at any restart. A program
+that does not accept the configuration, ends, or is not ready within 10 seconds
+does not take over: the old one goes on with all clients, and its log says why
+("not upgraded"). Fix the problem and send SIGUSR2 again.
 
-Exit status: 0 when drained, 1 when it could not serve, 78 when the configuration is not right: "tcpmux check" tells more. That
-is 1 too while clients of the process before wait, for the sake of units that are not started again after 78.`,
+A listener that cannot be served keeps no other from being served: its address
+is in use, systemd passed in no socket for it, or its program or rules do not
+exist. The problem is logged and shown by "systemctl status", and the daemon
+tries again. New clients wait meanwhile.
+
+Clients of the previous process (survive) keep the settings that they began
+with. While there are any, an error in the configuration does not keep the
+daemon from serving: it uses the configuration that was last in force, and shows
+the error.
+
+Exit status: 0 when drained, 1 when it could not serve, 78 when the
+configuration has an error, which "tcpmux check" explains. While clients of the
+previous process wait, the status is 1 instead of 78, because systemd does not
+start a unit again after 78.`,
 		Example: `  tcpmux run                              # as in /etc/tcpmux.toml
   tcpmux run --config ./tcpmux.toml       # records go where [record] file says
   systemctl start tcpmux.socket           # what the package does instead`,
@@ -60,7 +79,8 @@ is 1 too while clients of the process before wait, for the sake of units that ar
 	return cmd
 }
 
-// serve is the daemon from its configuration to the end of its drain.
+// serve runs the daemon until a signal ends it. path is the configuration file; asked is false if
+// it is the default, and may not exist.
 func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error {
 	impatient := func(s syscall.Signal) {
 		fmt.Fprintf(stderr, "tcpmux: second signal (%v): not drained\n", s)
@@ -68,37 +88,27 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 	}
 	ctx, stop := cli.UntilSignal(ctx, drainOrRestart, impatient, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	again := func() (config.Config, error) { return load(path, asked, io.Discard) }
-	program, err := os.Executable() // before it is replaced
-	if err != nil {
+	reload := func() (config.Config, error) { return load(path, asked, io.Discard) }
+	upgrade := handover.Program{}
+	var err error
+	if upgrade.Path, err = os.Executable(); err != nil { // before the file is replaced
 		return err
 	}
-	wishes, unhook := onSignals(again, func() (config.Config, error) {
-		if err := rehearse(program, path, asked); err != nil {
+	upgrade.Check = func() (config.Config, error) {
+		if err := handover.Rehearse(upgrade.Path, checkArgs(path, asked)...); err != nil {
 			return config.Config{}, err
 		}
-		return again()
-	})
-	defer unhook()
-	signals.Deliver()
-	err = daemon.Run(ctx, func() (config.Config, error) {
-		cfg, err := loadToStart(path, asked, stderr)
-		if err == nil && cfg.Path == "" {
-			fmt.Fprintf(stderr, "%s: there is no such file; the built-in defaults hold\n", path)
-		}
-		return cfg, err
-	}, wishes, stderr)
-	for {
-		b, ok := errors.AsType[*daemon.Bequest](err)
-		if !ok {
-			return err
-		}
-		err = b.Resume(ctx, succeed(ctx, program, b), wishes, stderr)
+		return reload()
 	}
+	requests, end := onSignals(reload, upgrade)
+	defer end()
+	signals.Deliver()
+	return daemon.Run(ctx, func() (config.Config, error) { return loadToStart(path, asked, stderr) }, requests, stderr)
 }
 
-// drainOrRestart returns the cause with which a signal ends the daemon. The unit has systemd send SIGINT in place of SIGTERM when
-// another process follows (RestartKillSignal=). At a terminal SIGINT is no more than Ctrl-C.
+// drainOrRestart returns the cause with which a signal ends the daemon. The unit has systemd send
+// SIGINT in place of SIGTERM when another process follows (RestartKillSignal=). At a terminal,
+// SIGINT is only Ctrl-C.
 func drainOrRestart(s cli.SignalError) error {
 	if s.Signal == syscall.SIGINT && systemd.Notified() {
 		return fmt.Errorf("%w: %w", daemon.ErrRestart, s)

@@ -6,28 +6,31 @@ import (
 	"syscall"
 
 	"tcpmux/daemon"
+	"tcpmux/daemon/handover"
 )
 
-// onSignals turns each SIGHUP into a reload, each SIGUSR1 into a reopening and each SIGUSR2 into an upgrade, until end is called.
-func onSignals(reload daemon.Reload, upgrade daemon.Upgrade) (wishes daemon.Wishes, end func()) {
+// onSignals makes a reload of each SIGHUP, a reopening of each SIGUSR1, and an upgrade of each
+// SIGUSR2, until end is called.
+func onSignals(reload daemon.Reload, upgrade handover.Program) (requests daemon.Requests, end func()) {
 	stopped := make(chan struct{})
-	return daemon.Wishes{
+	return daemon.Requests{
 		Reload:  onSignal(syscall.SIGHUP, reload, stopped),
 		Reopen:  onSignal(syscall.SIGUSR1, struct{}{}, stopped),
 		Upgrade: onSignal(syscall.SIGUSR2, upgrade, stopped),
 	}, func() { close(stopped) }
 }
 
-// onSignal returns a channel that has the wish for each signal of the kind. Those that come while one is under way are one.
-func onSignal[W any](kind os.Signal, wish W, stopped <-chan struct{}) <-chan W {
-	signals, wishes := make(chan os.Signal, 1), make(chan W)
+// onSignal returns a channel that carries the request for each signal of a kind. Signals that come
+// while one waits are one.
+func onSignal[R any](kind os.Signal, request R, stopped <-chan struct{}) <-chan R {
+	signals, requests := make(chan os.Signal, 1), make(chan R)
 	signal.Notify(signals, kind)
-	go pass(signals, wishes, wish, stopped)
-	return wishes
+	go forward(signals, requests, request, stopped)
+	return requests
 }
 
-// pass sends the wish on for each signal.
-func pass[W any](signals chan os.Signal, to chan<- W, wish W, stopped <-chan struct{}) {
+// forward sends the request for each signal.
+func forward[R any](signals chan os.Signal, to chan<- R, request R, stopped <-chan struct{}) {
 	defer signal.Stop(signals)
 	for {
 		select {
@@ -36,7 +39,7 @@ func pass[W any](signals chan os.Signal, to chan<- W, wish W, stopped <-chan str
 			return
 		}
 		select {
-		case to <- wish:
+		case to <- request:
 		case <-stopped:
 			return
 		}

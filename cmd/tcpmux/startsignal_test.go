@@ -16,8 +16,8 @@ import (
 // ownSignals are those that ask the daemon for something.
 var ownSignals = []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2}
 
-// startUntil starts the daemon and has it stopped when its first thread has entered or left so many system calls; at 0 it has not done
-// anything. It returns false when the start is over before.
+// startUntil starts the daemon and has it stopped when its first thread has entered or left so many
+// system calls; at 0 it has not done anything. It returns false when the start is over before.
 func startUntil(t *testing.T, config string, stops int) (d *dialogue, stopped bool) {
 	t.Helper()
 	cmd := program(t, "run", "--config", config)
@@ -37,7 +37,8 @@ func startUntil(t *testing.T, config string, stops int) (d *dialogue, stopped bo
 	}
 }
 
-// awaitStop waits until a tracer's child is stopped, by which signal; it returns false when the daemon is ready before.
+// awaitStop waits until a tracer's child is stopped, by which signal; it returns false when the
+// daemon is ready before.
 func (d *dialogue) awaitStop() (s syscall.Signal, stopped bool) {
 	d.t.Helper()
 	for late := time.Now().Add(patience); ; time.Sleep(100 * time.Microsecond) {
@@ -63,7 +64,8 @@ func (d *dialogue) awaitStop() (s syscall.Signal, stopped bool) {
 	}
 }
 
-// unwatched has the daemon go on without a tracer. It may be gone: its other threads are not stopped.
+// unwatched has the daemon go on without a tracer. It may be gone: its other threads are not
+// stopped.
 func (d *dialogue) unwatched() {
 	d.t.Helper()
 	if err := syscall.PtraceDetach(d.cmd.Process.Pid); err != nil && err != syscall.ESRCH {
@@ -85,7 +87,8 @@ func (d *dialogue) obeyed(s syscall.Signal) {
 	}
 }
 
-// obeysFrom sends the signal to a daemon that starts, at every so many stops from the given one on, each time to another daemon.
+// obeysFrom sends the signal to a daemon that starts, at every so many stops from the given one on,
+// each time to another daemon.
 func obeysFrom(t *testing.T, s syscall.Signal, from, step int) {
 	t.Helper()
 	runtime.LockOSThread() // a tracer is a thread
@@ -121,11 +124,13 @@ func TestNoSignalEndsTheStart(t *testing.T) {
 	}
 }
 
-// TestNoSignalEndsTheNextProgram, wherever in its start a signal comes: it has the signals as signals.Exec leaves them.
+// TestNoSignalEndsTheNextProgram, wherever in its start a signal comes: it has the signals as
+// signals.Exec leaves them.
 func TestNoSignalEndsTheNextProgram(t *testing.T) {
 	const inside = "TCPMUX_TEST_INSIDE"
 	if os.Getenv(inside) == "" {
-		// A Go program cannot take signal.Ignore back, and what later tests start would inherit it: a process of its own does it.
+		// A Go program cannot take signal.Ignore back, and what later tests start would inherit it:
+		// a process of its own does it.
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNoSignalEndsTheNextProgram$")
 		cmd.Env = append(os.Environ(), inside+"=1")
 		if out, err := cmd.CombinedOutput(); err != nil {

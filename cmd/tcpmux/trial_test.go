@@ -45,7 +45,8 @@ func staffed(t *testing.T, clients int, top string, env ...string) *desk {
 	return k
 }
 
-// talk says numbered lines until all is over, and wants to hear nothing but the end of what it has ended itself.
+// talk says numbered lines until all is over, and wants to hear nothing but the end of what it has
+// ended itself.
 func (k *desk) talk(conn *net.TCPConn, i int) {
 	for k.goesOn() {
 		if _, err := fmt.Fprintf(conn, "client %d line %d\n", i, k.said[i].Load()); err != nil {
@@ -70,7 +71,8 @@ func (k *desk) goesOn() bool {
 	}
 }
 
-// candidate installs a shell script in place of the program; it passes every check, and REAL is a good program.
+// candidate installs a shell script in place of the program; it passes every check, and REAL is a
+// good program.
 func (k *desk) candidate(script string) {
 	k.t.Helper()
 	script = fmt.Sprintf("#!/bin/sh\nREAL=%q\n[ \"$1\" = check ] && exec \"$REAL\" \"$@\"\necho $$ >%q\n%s\n", built, k.pidFile(), script)
@@ -114,7 +116,8 @@ func (k *desk) trial() (pid int) {
 	return pid
 }
 
-// serves waits until each client has a line recorded that it has yet to say, by the daemon that is known by its process.
+// serves waits until each client has a line recorded that it has yet to say, by the daemon that is
+// known by its process.
 func (k *desk) serves() {
 	k.t.Helper()
 	for i := range k.said {
@@ -149,7 +152,8 @@ func (k *desk) whole() {
 	}
 }
 
-// TestAnUpgradeUnderLoadKeepsAll: clients that talk notice nothing, whoever started the daemon and whatever it ignores since.
+// TestAnUpgradeUnderLoadKeepsAll: clients that talk notice nothing, whoever started the daemon and
+// whatever it ignores since.
 func TestAnUpgradeUnderLoadKeepsAll(t *testing.T) {
 	for _, model := range []string{"goroutine", "thread", "process"} {
 		t.Run(model, func(t *testing.T) {
@@ -170,7 +174,8 @@ s.connect("\0" + os.environ["NOTIFY_SOCKET"][1:])
 s.send(b"READY=1")
 `
 
-// TestAProgramThatFailsItsTrialChangesNothing: clients lose no line, and the next upgrade finds the program that is there by then.
+// TestAProgramThatFailsItsTrialChangesNothing: clients lose no line, and the next upgrade finds the
+// program that is there by then.
 func TestAProgramThatFailsItsTrialChangesNothing(t *testing.T) {
 	for _, c := range []struct{ name, script, want string }{
 		{"it exits", "exit 3", "exit 3"},
@@ -197,7 +202,8 @@ func TestAProgramThatFailsItsTrialChangesNothing(t *testing.T) {
 	}
 }
 
-// TestAProgramThatDiesInItsTrialLosesNobody, nor a line, in every model, though it had the clients by then.
+// TestAProgramThatDiesInItsTrialLosesNobody, nor a line, in every model, though it had the clients
+// by then.
 func TestAProgramThatDiesInItsTrialLosesNobody(t *testing.T) {
 	for _, model := range []string{"goroutine", "thread", "process"} {
 		t.Run(model, func(t *testing.T) {
@@ -275,7 +281,8 @@ func alive(pid int) bool {
 	return err == nil && !strings.HasPrefix(state, "Z")
 }
 
-// TestAnUpgradeInTheBackground, of a daemon that its shell has ignore SIGINT: by that a trial is told to leave.
+// TestAnUpgradeInTheBackground, of a daemon that its shell has ignore SIGINT: by that a trial is
+// told to leave.
 func TestAnUpgradeInTheBackground(t *testing.T) {
 	k := &desk{t: t, dir: t.TempDir(), path: installed(t), over: make(chan struct{})}
 	config := settings(t, k.dir, "127.0.0.1:0", "", "format = \"json\"")
@@ -284,7 +291,8 @@ func TestAnUpgradeInTheBackground(t *testing.T) {
 	k.closes()
 }
 
-// TestAServiceManagerTakesAnUpgradeForAReload, and the watchdog for one that is alive, as long as a trial may last.
+// TestAServiceManagerTakesAnUpgradeForAReload, and the watchdog for one that is alive, as long as a
+// trial may last.
 func TestAServiceManagerTakesAnUpgradeForAReload(t *testing.T) {
 	m := newManager(t)
 	k := staffed(t, 1, "", m.env()...)

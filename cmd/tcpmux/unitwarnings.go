@@ -9,10 +9,11 @@ import (
 // packagedFiles is LimitNOFILE= of the packaged unit.
 const packagedFiles = 65536
 
-// unitWarnings are what the packaged unit has too little of for cfg. The daemon itself tells of the limits that it runs under.
+// unitWarnings returns a line for each limit of the packaged unit that is too low for cfg. The
+// daemon itself logs warnings about the limits under which it runs.
 func unitWarnings(cfg config.Config) (warnings []string) {
 	if need := config.SurvivalFiles(cfg.Limits.Clients); cfg.Survive && need > packagedFiles {
-		warnings = append(warnings, fmt.Sprintf("limits.clients is %d: that so many outlive a restart (survive) takes LimitNOFILE=%d in the unit, which has %d as packaged",
+		warnings = append(warnings, fmt.Sprintf("limits.clients is %d: for that many clients to outlive a restart (survive), the unit needs LimitNOFILE=%d; the packaged one has %d",
 			cfg.Limits.Clients, need, packagedFiles))
 	}
 	return warnings

@@ -11,7 +11,7 @@ import (
 func TestCheckWarnsOfWhatTheUnitLacks(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"as many as outlive a restart", "limits.clients = 31768", ""},
-		{"more", "limits.clients = 31769", "warning: limits.clients is 31769: that so many outlive a restart (survive) takes LimitNOFILE=65538 in the unit, which has 65536 as packaged\n"},
+		{"more", "limits.clients = 31769", "warning: limits.clients is 31769: for that many clients to outlive a restart (survive), the unit needs LimitNOFILE=65538; the packaged one has 65536\n"},
 		{"nobody does", "limits.clients = 40000\nsurvive = false", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

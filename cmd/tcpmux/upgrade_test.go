@@ -58,7 +58,8 @@ func (d *dialogue) upgradesWell() {
 	}
 }
 
-// TestAnUpgradeWithoutSystemdKeepsClients, in every model: connections, half a line, session and offsets, and the port.
+// TestAnUpgradeWithoutSystemdKeepsClients, in every model: connections, half a line, session and
+// offsets, and the port.
 func TestAnUpgradeWithoutSystemdKeepsClients(t *testing.T) {
 	for _, model := range []string{"goroutine", "thread", "process"} {
 		t.Run(model, func(t *testing.T) {

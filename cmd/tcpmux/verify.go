@@ -15,7 +15,7 @@ import (
 	"tcpmux/cmd/tcpmux/records"
 )
 
-// verifyFlags are what verify is asked for.
+// verifyFlags are the flags of verify.
 type verifyFlags struct {
 	backups, json, verbose bool
 }
@@ -25,28 +25,39 @@ func verifyCommand(stdin, stdout, stderr *os.File) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE...",
 		Short: "Prove that record files are whole",
-		Long: fmt.Sprintf(`verify reads record files, compressed ones too, and tells every fault on a line of its own: FILE:LINE: what.
+		Long: fmt.Sprintf(`verify reads record files, compressed ones too, and reports every fault on a line
+of its own: FILE:LINE: what.
 
-Each line must be a record in just the form that the daemon writes. Of each session in JSON records, message must follow on
-message without gap or overlap from its opening to its close, whose totals must agree. A torn last line, as a crash or a full
-disk leaves it, is told from a hole of NUL bytes and from bytes that are missing in the middle.
+Each line must be a record in exactly the form that the daemon writes. In JSON
+records, the messages of each session must follow each other without gap or
+overlap from its opening to its close, and the totals in the close must agree. A
+torn last line, as a crash or a full disk leaves it, is distinguished from a hole
+of NUL bytes and from bytes that are missing in the middle.
 
-What a crash leaves in order is no fault, nor is what goes on: messages that were recorded again, if they say the same; a session
-that goes on behind its close, because the daemon was killed during it; a session without a close, which is still open or was so
-when the daemon was killed; a session that began in an earlier file which is not given. They are counted, and told one by one with
---verbose.
+What a crash leaves in order is not a fault, nor is what is still going on:
+messages that were recorded again with the same content; a session that goes on
+after its close, because the daemon was killed while it wrote that; a session
+without a close, which is still open or was open when the daemon was killed; and
+a session that began in an earlier file which is not given. These are counted,
+and listed with --verbose.
 
-Only the named files are read, or with --backups also those that they were rotated to. Rotated files are read in the order of
-the times in their names and before the one that they come from. A file that the daemon writes to may be verified at any time.
-- is standard input, such as what unpacks a file; what can be read only once is kept in $TMPDIR for a second reading.
+Only the named files are read, and with --backups also the files that they were
+rotated to. Rotated files are read in the order of the times in their names,
+before the file that they come from. A file that the daemon is writing may be
+verified at any time. The file - is standard input, such as the output of a
+program that unpacks a file. Input that can be read only once is kept in $TMPDIR
+for a second reading.
 
-Of each file the first %d faults are told, and how many there are in all. With --json these are in findings; faults is the
-true number, of all files and of each.
+For each file, the first %d faults are reported, and the number of all. With
+--json, findings has those faults, and faults is the true number, in total and
+for each file.
 
-Text records can prove less: that each line is a record, and that between the events of an address there are as many records
-as its close tells, and about as many bytes. This is said at the end, and is no fault.
+Text records can prove less: that each line is a record, and that between the
+events of an address there are as many records as its close says, and about as
+many bytes. The last line says so; it is not a fault.
 
-Exit status: 0 when there is no fault, 1 when there is one or a file cannot be read, 64 usage, 130 after Ctrl-C.`, records.MostFaults),
+Exit status: 0 without faults, 1 when there is one or a file cannot be read, 64
+for a usage error, 130 after Ctrl-C.`, records.MostFaults),
 		Example: `  tcpmux verify --backups /var/log/tcpmux/records.log
   tcpmux verify records-2026-11-*.log.gz
   tcpmux verify --json records.log | jq .proven
@@ -59,8 +70,8 @@ Exit status: 0 when there is no fault, 1 when there is one or a file cannot be r
 		},
 	}
 	backupsFlag(cmd, &f.backups)
-	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object: the faults and the summary")
-	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "also tell what may look like a fault and is none")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object with the faults and the summary")
+	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "also report what looks like a fault but is not")
 	return cmd
 }
 
@@ -93,7 +104,7 @@ func (f *verifyFlags) verify(ctx context.Context, files *records.Files, stdout, 
 	return nil
 }
 
-// endingWriter ends the reading once nobody takes what it has found.
+// endingWriter stops reading once its output cannot be written.
 type endingWriter struct {
 	io.Writer
 	end context.CancelCauseFunc
@@ -108,8 +119,8 @@ func (w endingWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// bar has progress shown on stderr if it is a terminal, until wipe is called, which may be done twice. What is to be told
-// meanwhile goes to out.
+// bar shows progress on stderr, if that is a terminal, until wipe is called. wipe may be called
+// again. Meanwhile the report goes to out.
 func (f *verifyFlags) bar(p *progress.Progress, files *records.Files, stdout, stderr *os.File) (out io.Writer, wipe func()) {
 	columns, ok := cli.Columns(stderr)
 	if !ok {
@@ -129,7 +140,7 @@ func (f *verifyFlags) bar(p *progress.Progress, files *records.Files, stdout, st
 
 func megabytes(perSecond float64) string { return fmt.Sprintf("%.0f MB/s", perSecond/1e6) }
 
-// verifyReport is how findings are printed. An error of writing is that of end.
+// verifyReport prints findings. end returns the first error of writing.
 type verifyReport interface {
 	fault(records.Finding)
 	note(records.Finding)
@@ -176,7 +187,7 @@ func (r *linesReport) end(s records.Summary) error {
 	return r.err
 }
 
-// verdict is the last line.
+// verdict returns the last line.
 func verdict(s records.Summary) string {
 	switch {
 	case !s.Whole:
@@ -186,9 +197,9 @@ func verdict(s records.Summary) string {
 	case s.Proven:
 		return "whole: every byte of every session is there, from its opening to its close"
 	case s.Unproven > 0:
-		return fmt.Sprintf("no fault, and no proof: so many sessions are open at once that %d of them were lost sight of", s.Unproven)
+		return fmt.Sprintf("no fault, and no proof: too many sessions were open at once to follow %d of them", s.Unproven)
 	}
-	return "no fault, and no proof: text records do not tell where in the stream they were"
+	return "no fault, and no proof: text records do not say where in the stream they were"
 }
 
 func count(n int64, what string) string {
@@ -198,7 +209,7 @@ func count(n int64, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// jsonReport prints one object, its faults as they are found.
+// jsonReport prints one object, and its faults while they are found.
 type jsonReport struct {
 	out    *bufio.Writer
 	faults int
@@ -210,21 +221,21 @@ func (r *jsonReport) fault(f records.Finding) {
 		sep = ","
 	}
 	r.faults++
-	b, _ := json.Marshal(f)               // it holds nothing that cannot be
-	_, _ = r.out.WriteString(sep + "\n ") // Flush tells
-	_, _ = r.out.Write(b)                 // Flush tells
+	b, _ := json.Marshal(f)               // it has only types that cannot fail
+	_, _ = r.out.WriteString(sep + "\n ") // Flush returns the error
+	_, _ = r.out.Write(b)                 // Flush returns the error
 }
 
 func (r *jsonReport) note(records.Finding) {}
 
 func (r *jsonReport) end(s records.Summary) error {
 	if r.faults == 0 {
-		_, _ = r.out.WriteString(`{"findings":[`) // Flush tells
+		_, _ = r.out.WriteString(`{"findings":[`) // Flush returns the error
 	}
 	b, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(r.out, "],\n%s\n", b[1:]) // Flush tells
+	_, _ = fmt.Fprintf(r.out, "],\n%s\n", b[1:]) // Flush returns the error
 	return r.out.Flush()
 }

@@ -144,8 +144,8 @@ func TestCatOfNothingSaysSo(t *testing.T) {
 	}
 }
 
-// TestWhatClientsSentIsGivenBack to the byte, over rotations and compression, of random clients of a real daemon; and the files
-// are proven whole, also while it runs.
+// TestWhatClientsSentIsGivenBack to the byte, over rotations and compression, of random clients of
+// a real daemon; and the files are proven whole, also while it runs.
 func TestWhatClientsSentIsGivenBack(t *testing.T) {
 	const clients, size = 12, 60 << 10
 	for _, model := range []string{"goroutine", "thread", "process"} {

@@ -9,12 +9,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"tcpmux/config"
-	"tcpmux/daemon/admission"
+	"tcpmux/daemon/listen"
+	"tcpmux/daemon/server"
+	"tcpmux/daemon/servertest"
 )
 
 // second adds a listener beside the main one.
@@ -29,38 +30,23 @@ func second(address string, change func(*config.Listener)) func(*config.Config) 
 	}
 }
 
-// awaitLog returns when the log has a line with all of it.
-func (r *reloadable) awaitLog(parts ...string) {
-	r.t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		for line := range strings.Lines(r.log.String()) {
-			if holdsAll(line, parts) {
-				return
-			}
-		}
-		if time.Now().After(end) {
-			r.t.Fatalf("log: got no line with %q in %v: %s", parts, patience, r.log)
-		}
-	}
-}
-
-// heard is what is said on an address until the end of the line; a client that has to wait is let in later.
+// heard returns the first bytes of the second listener's banner at an address, once a client is
+// served there.
 func heard(t *testing.T, address string) string {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			defer conn.Close()
-			_ = conn.SetDeadline(end)
-			line := make([]byte, len("second\n"))
-			if _, err = io.ReadFull(conn, line); err == nil {
-				return string(line)
-			}
+	text := make([]byte, len("second\n"))
+	var err error
+	servertest.Eventually(t, func() bool {
+		var conn net.Conn
+		if conn, err = net.Dial("tcp", address); err != nil {
+			return false
 		}
-		if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(servertest.Patience))
+		_, err = io.ReadFull(conn, text)
+		return err == nil
+	}, func() { t.Error(err) })
+	return string(text)
 }
 
 // TestABusyPortKeepsNoOtherFromBeingServed and is served once it is free.
@@ -71,7 +57,7 @@ func TestABusyPortKeepsNoOtherFromBeingServed(t *testing.T) {
 	}
 	defer taken.Close()
 	address := taken.Addr().String()
-	r := runReloadable(t, second(address, nil))
+	r := run(t, second(address, nil))
 	if got, want := greeting(t, r.dial()), r.cfg.Listeners[0].Banner.Raw; got != want {
 		t.Errorf("the other port says %q, want %q", got, want)
 	}
@@ -82,7 +68,8 @@ func TestABusyPortKeepsNoOtherFromBeingServed(t *testing.T) {
 	}
 }
 
-// TestAListenerThatLacksSomethingHasItsClientsWait for a program that can be started, or rules that can be followed.
+// TestAListenerThatLacksSomethingHasItsClientsWait for a program that can be started, or rules that
+// can be followed.
 func TestAListenerThatLacksSomethingHasItsClientsWait(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -95,7 +82,7 @@ func TestAListenerThatLacksSomethingHasItsClientsWait(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			address, path := freeAddress(t), filepath.Join(t.TempDir(), "lacks")
-			r := runReloadable(t, second(address, func(l *config.Listener) { c.change(l, path) }))
+			r := run(t, second(address, func(l *config.Listener) { c.change(l, path) }))
 			if got, want := greeting(t, r.dial()), r.cfg.Listeners[0].Banner.Raw; got != want {
 				t.Errorf("the other port says %q, want %q", got, want)
 			}
@@ -118,27 +105,20 @@ func TestAListenerThatLacksSomethingHasItsClientsWait(t *testing.T) {
 	}
 }
 
-// freeAddress is an address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+// TestWhoeverCanServeNobodyEnds with all reasons.
+func TestWhoeverCanServeNobodyEnds(t *testing.T) {
+	taken, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
-// TestWhoeverCanServeNobodyEnds with all reasons.
-func TestWhoeverCanServeNobodyEnds(t *testing.T) {
-	taken := bound(t, "tcp", "127.0.0.1:0")
+	defer taken.Close()
 	for _, c := range []struct {
 		name    string
 		change  func(*config.Config)
 		invalid bool
 		want    []string
 	}{
-		{"a busy port", func(c *config.Config) { c.Listeners[0].Address = []string{nameOf(t, taken)} }, false, []string{"address already in use"}},
+		{"a busy port", func(c *config.Config) { c.Listeners[0].Address = []string{taken.Addr().String()} }, false, []string{"address already in use"}},
 		{"no program, twice", func(c *config.Config) {
 			c.Listeners[0].Exec = []string{"/not/there"}
 			second(freeAddress(t), func(l *config.Listener) { l.Exec = []string{"/nor/this"} })(c)
@@ -149,47 +129,27 @@ func TestWhoeverCanServeNobodyEnds(t *testing.T) {
 			cfg.Listeners[0].Address = []string{freeAddress(t)}
 			cfg.Record.File = filepath.Join(t.TempDir(), "records.log")
 			c.change(&cfg)
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
 			defer cancel()
-			err := Run(ctx, func() (config.Config, error) { return cfg, nil }, Wishes{}, io.Discard)
-			if err == nil || !holdsAll(err.Error(), c.want) || errors.Is(err, config.ErrInvalid) != c.invalid {
+			err := Run(ctx, loaded(cfg), Requests{}, io.Discard)
+			if err == nil || !servertest.HoldsAll(err.Error(), c.want) || errors.Is(err, config.ErrInvalid) != c.invalid {
 				t.Errorf("got %v, want %q in it, an invalid configuration: %v", err, c.want, c.invalid)
 			}
 		})
 	}
 }
 
-// nameOf is the address of a socket.
-func nameOf(t *testing.T, f *os.File) string {
-	t.Helper()
-	ln, err := net.FileListener(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 // TestTheStatusLineHasWhatIsNotServed in one line, however much it is.
 func TestTheStatusLineHasWhatIsNotServed(t *testing.T) {
-	d := &daemon{}
+	ps := &ports{}
 	for i := range 3 {
-		ln := unbound(wants([]string{fmt.Sprint("no", i)})[0], fmt.Sprint("127.0.0.1:", i+1), false)
-		ln.unserved = &unserved{err: errors.New("it is busy")}
-		d.lns = append(d.lns, ln)
+		ln := &listen.Listener{Name: fmt.Sprint("no", i), Addr: netip.MustParseAddrPort(fmt.Sprint("127.0.0.1:", i+1))}
+		ps.all = append(ps.all, &port{
+			Binding:  &server.Binding{Listener: ln},
+			unserved: &unserved{err: errors.New("it is busy")},
+		})
 	}
-	if got, want := d.faults(), `; listener "no0" (127.0.0.1:1) is not served: it is busy, and 2 more`; got != want {
+	if got, want := ps.status(), `; listener "no0" (127.0.0.1:1) is not served: it is busy, and 2 more`; got != want {
 		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-// TestRulesThatCouldNotBeReadLetNobodyIn whom a proxy speaks for: its connection may be one of the process before.
-func TestRulesThatCouldNotBeReadLetNobodyIn(t *testing.T) {
-	policy := config.Policy{Rules: "/not/there"}
-	for _, address := range []string{"127.0.0.1", "::1"} {
-		gate := admission.Gate{Rules: make(rulesFiles).of(policy), Sources: [2]*admission.Sources{new(admission.Sources), new(admission.Sources)}}
-		if _, verdict := gate.Enter(netip.MustParseAddr(address), time.Now()); verdict == admission.Admitted {
-			t.Errorf("%s: got it let in, want it refused", address)
-		}
 	}
 }

@@ -7,10 +7,12 @@ import (
 	"testing"
 
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/servertest"
 )
 
-// TestTroublesAreToldInLogAndStatus holds that each kind is told when it begins and when it ends, and shown between.
-func TestTroublesAreToldInLogAndStatus(t *testing.T) {
+// TestConditionsAreInLogAndStatus holds that each kind is told when it begins and when it ends,
+// and shown between.
+func TestConditionsAreInLogAndStatus(t *testing.T) {
 	for _, c := range []struct {
 		what        record.Trouble
 		level       string
@@ -22,13 +24,13 @@ func TestTroublesAreToldInLogAndStatus(t *testing.T) {
 		{record.TornLine, "WARN", "record file did not end with a whole line", ""},
 	} {
 		t.Run(c.begins, func(t *testing.T) {
-			log := &page{}
-			all := &troubles{log: slog.New(slog.NewTextHandler(log, nil))}
+			log := &servertest.FakeFile{}
+			all := &conditions{log: slog.New(slog.NewTextHandler(log, nil))}
 			all.note(c.what, errors.New("why not"))
 			if got := all.String(); got != c.now {
 				t.Errorf("status: got %q, want %q", got, c.now)
 			}
-			if line := log.line(c.begins); !holdsAll(line, []string{"level=" + c.level, `err="why not"`}) {
+			if line := log.Line(c.begins); !servertest.HoldsAll(line, []string{"level=" + c.level, `err="why not"`}) {
 				t.Errorf("log: got %q, want it at level %s with its cause", line, c.level)
 			}
 			if c.now == "" {

@@ -1,0 +1,193 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/config"
+	"tcpmux/daemon/logging"
+	"tcpmux/daemon/record"
+	"tcpmux/daemon/server"
+	"tcpmux/daemon/session"
+)
+
+const (
+	// sinkGrace is how long a record file that fails may still hold up sessions whose time to
+	// finish is over.
+	sinkGrace = 5 * time.Second
+	// recordPause is how long a reload waits for sessions to hand over what they have encoded.
+	// Only a sink that makes no progress takes this long.
+	recordPause = 5 * time.Second
+)
+
+// recordFile is where records end: the file, and the sink in front of it.
+type recordFile struct {
+	*record.File
+	sink       *record.Sink
+	conditions *conditions
+}
+
+// openRecordFile opens the record file of cfg. The caller closes it.
+func openRecordFile(cfg config.Config, log *slog.Logger) (*recordFile, error) {
+	r := &recordFile{conditions: &conditions{log: log}}
+	opt, err := recordOptions(cfg, r.conditions)
+	if err != nil {
+		return nil, err
+	}
+	if r.File, err = record.OpenFile(opt); err != nil {
+		return nil, withFileHint(err)
+	}
+	var since time.Time
+	r.sink = record.NewSink(r.File, func(err error) {
+		if err != nil {
+			since = time.Now()
+			log.Error("records cannot be written, clients wait", "err", withFileHint(err))
+			return
+		}
+		log.Warn("records are written again", "duration", time.Since(since).Round(time.Millisecond))
+	})
+	return r, nil
+}
+
+// encoderOf returns what makes encoders of records in the format of cfg, which is a valid one.
+func encoderOf(cfg config.Config) func() session.Encoder {
+	format, _ := record.ParseFormat(cfg.Record.Format) // the file was opened with it
+	return func() session.Encoder { return record.NewEncoder(format) }
+}
+
+// reopen changes the record file to that of cfg, and makes a file that was moved or deleted anew in
+// any case. Meanwhile no session is between encoding a record and handing it over, so that a file
+// has records of one format only. After an error nothing has changed.
+func (r *recordFile) reopen(ctx context.Context, cfg config.Config, srv *server.Server) (err error) {
+	opt, err := recordOptions(cfg, r.conditions)
+	if err != nil {
+		return err
+	}
+	// Clients that wait for space must not keep a reload from making it available.
+	undo := r.LowerMinFree(opt.MinFree)
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, recordPause)
+	defer cancel()
+	resume := srv.Pause(ctx)
+	if resume == nil {
+		return errBusy
+	}
+	defer resume()
+	if err := r.sink.Flush(ctx); err != nil {
+		return errBusy
+	}
+	if err := r.Reopen(opt); err != nil {
+		return withFileHint(err)
+	}
+	srv.SetEncoder(encoderOf(cfg))
+	return nil
+}
+
+// errBusy is why a reload does not wait for a sink without a limit.
+var errBusy = errors.New("records cannot be written: make room or mend the disk, and reload again")
+
+// giveUp closes a sink that fails or makes no progress once ctx is done, because sessions could not
+// end otherwise. Each session counts what the sink did not take. A sink that is merely slow has the
+// time it needs. giveUp returns when ended is closed.
+func (r *recordFile) giveUp(ctx context.Context, ended <-chan struct{}) {
+	select {
+	case <-ended:
+		return
+	case <-ctx.Done():
+	}
+	tick := time.NewTicker(sinkGrace)
+	defer tick.Stop()
+	for tries := r.sink.Tries(); ; {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+		}
+		now := r.sink.Tries()
+		if r.sink.Failing() || now == tries {
+			r.sink.Close()
+			return
+		}
+		tries = now
+	}
+}
+
+// close closes the sink and the file. No session may be left.
+func (r *recordFile) close() error {
+	r.sink.Close()
+	return r.File.Close()
+}
+
+// FilePath returns the path at which the daemon has a file that the configuration names. A relative
+// path is below $LOGS_DIRECTORY (systemd.exec(5)), or else below the working directory. The path is
+// cleaned lexically (filepath.Clean).
+func FilePath(path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	dir, _, _ := strings.Cut(os.Getenv("LOGS_DIRECTORY"), ":")
+	return filepath.Join(dir, path)
+}
+
+// recordOptions returns the options of the record file, which reports to c.
+func recordOptions(cfg config.Config, c *conditions) (opt record.FileOptions, err error) {
+	opt = fileOptions(cfg, cfg.Record.File)
+	opt.Sync, opt.MinFree = cfg.Record.Sync, cfg.Record.MinFree
+	opt.Trouble = c.note
+	opt.Format, err = record.ParseFormat(cfg.Record.Format)
+	return opt, err
+}
+
+// logOptions returns the options of the daemon's own log.
+func logOptions(cfg config.Config) logging.Options {
+	opt := logging.Options{Level: cfg.Log.Level}
+	if cfg.Log.File != "" {
+		opt.File = fileOptions(cfg, cfg.Log.File)
+	}
+	return opt
+}
+
+// fileOptions returns the options of a rotating file that the kernel writes to disk when it likes.
+func fileOptions(cfg config.Config, path string) record.FileOptions {
+	return record.FileOptions{
+		Path:       FilePath(path),
+		Mode:       fs.FileMode(cfg.Record.Mode),
+		MaxSize:    cfg.Record.MaxSize,
+		MaxBackups: cfg.Record.MaxBackups,
+		MaxAge:     cfg.Record.MaxAge,
+		Compress:   cfg.Record.Compress,
+		Sync:       record.SyncNever,
+	}
+}
+
+// withFileHint adds the next step to an error of the record file.
+func withFileHint(err error) error { return fmt.Errorf("%w%s", err, fileHint(err)) }
+
+func fileHint(err error) string {
+	if _, ok := errors.AsType[*record.LockError](err); ok {
+		return "" // it has its own
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return " (its directory is not there: make it; one that was removed under the packaged unit" +
+			" comes back by systemctl restart tcpmux)"
+	case errors.Is(err, fs.ErrPermission):
+		return " (the daemon's user must be able to write the directory, or set file under [record])"
+	case errors.Is(err, unix.EROFS):
+		return " (the unit lets the daemon write only its own directory: systemctl edit tcpmux.service, ReadWritePaths=)"
+	}
+	return ""
+}
