@@ -1,5 +1,7 @@
-// Package admission decides who may come in. It promises that a decision takes microseconds and waits for nothing, and that what it
-// remembers of sources is bounded however many there are. It has never heard of a socket: plain values go in, a verdict comes out.
+// Package admission decides which clients are admitted: by their address, by the time of day, and
+// by how many clients a source has and how fast they come. A decision takes microseconds and waits
+// for nothing. The memory for sources is bounded, however many sources there are. Values go in and
+// a verdict comes out; no sockets are involved.
 package admission
 
 import (
@@ -7,44 +9,48 @@ import (
 	"time"
 )
 
-// Verdict is what was decided on a client, and why.
+// Verdict is the decision about a client, with its reason.
 type Verdict uint8
 
 const (
-	// Admitted lets the client in.
+	// Admitted means that the client is served.
 	Admitted Verdict = iota
-	// Denied is for an address that the rules do not let in.
+	// Denied means that the rules deny the address.
 	Denied
-	// Untimely is for who comes outside the hours.
+	// Untimely means that no clients are admitted at this hour.
 	Untimely
-	// Crowded is for a source that has as many clients as it may.
+	// Crowded means that the source has as many clients as it may have.
 	Crowded
-	// Hasty is for a source whose clients come faster than they may.
+	// Hasty means that the clients of the source come faster than they may.
 	Hasty
-	// Exhausted is for who comes when there is no descriptor left; no gate says so.
+	// Exhausted means that no descriptor is free. A Gate never returns it.
 	Exhausted
-	// Unproxied is for who comes by itself where only proxies may; no gate says so.
+	// Unproxied means that only proxies may connect. A Gate never returns it.
 	Unproxied
-	// Verdicts is how many there are.
+	// Verdicts is the number of verdicts.
 	Verdicts = iota
 )
 
-// String is the word that logs show: "admitted", "denied", "hours", "source", "rate", "descriptors" or "proxy".
+// String returns the word for logs: "admitted", "denied", "hours", "source", "rate", "descriptors"
+// or "proxy".
 func (v Verdict) String() string {
 	return [...]string{"admitted", "denied", "hours", "source", "rate", "descriptors", "proxy"}[v]
 }
 
-// Gate is what a client has to pass; all of it must let it in. Safe for concurrent use while its fields do not change.
+// Gate is a set of conditions. A client is admitted if it meets all of them. The zero value admits
+// every client. A Gate is safe for concurrent use while its fields do not change.
 type Gate struct {
-	// Rules are about addresses; nil lets everybody in.
+	// Rules are the rules for addresses; nil admits all.
 	Rules *Rules
-	// Hours are when they come in.
+	// Hours are when clients are admitted; none means always.
 	Hours Hours
-	// Sources are about what a source takes: each counts for itself. A client counts in all of them or in none.
+	// Sources limit what each source takes. A client counts in both or in neither. nil limits
+	// nothing.
 	Sources [2]*Sources
 }
 
-// Enter decides on a client from addr that comes now. One that is admitted counts until its pass is given back.
+// Enter decides about a client from addr that connects now. An admitted client counts until its
+// pass is released.
 func (g Gate) Enter(addr netip.Addr, now time.Time) (p Pass, v Verdict) {
 	addr = addr.Unmap()
 	if !g.Rules.Admit(addr) {
@@ -62,7 +68,7 @@ func (g Gate) Enter(addr netip.Addr, now time.Time) (p Pass, v Verdict) {
 	return p, Admitted
 }
 
-// Return counts a client from addr that was let in before, by another gate, whatever this one says.
+// Return counts a client from addr that another gate has admitted before, whatever the limits are.
 func (g Gate) Return(addr netip.Addr) (p Pass) {
 	for i, s := range g.Sources {
 		p[i] = s.count(addr.Unmap())
@@ -70,16 +76,16 @@ func (g Gate) Return(addr netip.Addr) (p Pass) {
 	return p
 }
 
-// Pass is an admitted client's. The zero value is one of nobody.
+// Pass is what an admitted client takes. The zero value takes nothing.
 type Pass [2]place
 
-// place is one client of one source.
+// place is one client of a source.
 type place struct {
 	in  *Sources
 	key source
 }
 
-// Release says that the client has left. It is called once.
+// Release ends the client's count. Call it once.
 func (p Pass) Release() {
 	for _, at := range p {
 		if at.in != nil {

@@ -53,7 +53,7 @@ func TestNoAddressIsNobody(t *testing.T) {
 	}
 }
 
-// gate is one of a listener and a daemon with limits.
+// gate is the gate of a listener and a daemon that both have limits.
 func gate(listener, daemon Limits) Gate {
 	g := Gate{Sources: [2]*Sources{{}, {}}}
 	g.Sources[0].Configure(listener)
@@ -100,8 +100,8 @@ func TestClientsOfASourceAreCounted(t *testing.T) {
 	}
 }
 
-// TestWhoIsRefusedCountsNowhere: neither with the listener nor with the daemon.
-func TestWhoIsRefusedCountsNowhere(t *testing.T) {
+// TestRefusedClientsDoNotCount, neither at the listener nor at the daemon.
+func TestRefusedClientsDoNotCount(t *testing.T) {
 	now := time.Now()
 	g := gate(Limits{Clients: 5, IPv4: 32, IPv6: 64}, Limits{Clients: 2, IPv4: 32, IPv6: 64})
 	for range 2 {
@@ -141,7 +141,7 @@ func TestReconfiguringKeepsTheCounts(t *testing.T) {
 	limits.IPv4 = 8
 	p = g.enter(t, "192.0.2.2", now, Admitted)
 	g.Sources[1].Configure(limits)
-	p.Release() // of the source that it came as
+	p.Release() // the source by which it was counted
 	if n := len(g.Sources[1].clients); n != 0 {
 		t.Errorf("sources remembered: got %d, want none", n)
 	}
@@ -159,7 +159,7 @@ func TestRate(t *testing.T) {
 		now = now.Add(rate.Per/time.Duration(rate.Count) + 1)
 		g.enter(t, visitor, now, Admitted)
 		g.enter(t, visitor, now, Hasty)
-		now = now.Add(100 * rate.Per) // what was not used does not add up
+		now = now.Add(100 * rate.Per) // what was not used does not accumulate
 		for range rate.Count {
 			g.enter(t, visitor, now, Admitted)
 		}
@@ -167,7 +167,7 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// random makes source addresses that no two seeds share, cheaply.
+// random returns source addresses that no two seeds share, cheaply.
 func random(n uint64) netip.Addr {
 	n *= 0x9e3779b97f4a7c15
 	n ^= n >> 29
@@ -178,8 +178,8 @@ func random(n uint64) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// TestAFloodOfRandomSources: ten million (fewer under the race detector) of them leave memory as it is, a decision costs less than a microsecond, and a source
-// that has been too fast is remembered all the while.
+// TestAFloodOfRandomSources: ten million sources, or fewer under the race detector, need no more
+// memory, a decision takes less than a microsecond, and a source that was too fast is remembered.
 func TestAFloodOfRandomSources(t *testing.T) {
 	const sources, chunk = 10_000_000 / slowness, 10_000_000 / slowness / 100
 	g, now := gate(Limits{}, Limits{Clients: 10, Rate: Rate{100, time.Minute}, IPv4: 32, IPv6: 64}), time.Now()

@@ -2,18 +2,19 @@ package admission
 
 import "time"
 
-// Hours are when clients are let in; none is always.
+// Hours are when clients are admitted. No windows mean always.
 type Hours []Window
 
-// Window is a time of the week.
+// Window is a part of certain days of the week.
 type Window struct {
-	// Days are those on which it begins, Monday first.
+	// Days are the days on which the window begins, Monday first.
 	Days [7]bool
-	// From is its first minute of the day, To the one behind its last. One that ends before it begins ends on the day after.
+	// From is the first minute of the day in the window, To the first minute after it. A window
+	// whose To is not after its From ends on the next day.
 	From, To int
 }
 
-// Open says whether clients are let in at a moment, by the clock of its location.
+// Open reports whether clients are admitted at a time, by the clock of that time's location.
 func (h Hours) Open(now time.Time) bool {
 	if len(h) == 0 {
 		return true

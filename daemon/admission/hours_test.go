@@ -31,7 +31,7 @@ func TestHours(t *testing.T) {
 	}
 }
 
-// weekday is a moment of some week, such as "Mon 08:00".
+// weekday returns a time of some week, such as "Mon 08:00".
 func weekday(t *testing.T, text string) time.Time {
 	t.Helper()
 	for day := 1; day <= 7; day++ {

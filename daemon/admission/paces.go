@@ -6,24 +6,26 @@ import (
 )
 
 const (
-	// paceSets and paceWays bound what is remembered of how fast sources come: 131,072 sources in 2 MiB.
+	// paceSets and paceWays bound the table of paces: 131,072 sources in 2 MiB.
 	paceSets = 1 << 14
 	paceWays = 8
 )
 
-// paces remember how fast sources come: a token bucket each, as the moment when it will be full again (the generic cell rate
-// algorithm of ATM, ITU-T I.371). A bucket that is full need not be remembered, so age makes room by itself. When more sources
-// than there is room for are not full, the one that is nearest to it is forgotten: a flood of random addresses makes the limit
-// milder for those who have hardly come, and for nobody else.
+// paces remember how fast the clients of each source come. Each source has a token bucket, stored
+// as the time at which it will be full again (the generic cell rate algorithm of ATM, ITU-T I.371).
+// A full bucket need not be stored, so time makes room. If there is no room, the bucket that is
+// nearest to full is forgotten: a flood of random addresses relaxes the limit only for sources that
+// have hardly connected.
 type paces struct {
 	sets    [][paceWays]pace // nil until one is needed
-	seed    maphash.Seed     // so that nobody can aim at a set
+	seed    maphash.Seed     // keeps clients from choosing their set
 	since   time.Time
 	between time.Duration // between two clients at the full rate
 	burst   time.Duration // how far ahead of that a source may be
 }
 
-// pace is one source: its hash, which is its name, and when its bucket is full, counted from since; all zero: none.
+// pace is the bucket of one source. The hash identifies the source. full is when the bucket is
+// full, counted from paces.since. The zero value is no source.
 type pace struct {
 	hash uint64
 	full time.Duration
@@ -34,10 +36,16 @@ func newPaces(r Rate) paces {
 		return paces{}
 	}
 	step := r.Per / time.Duration(r.Count)
-	return paces{sets: make([][paceWays]pace, paceSets), seed: maphash.MakeSeed(), since: time.Now(), between: step, burst: r.Per - step}
+	return paces{
+		sets:    make([][paceWays]pace, paceSets),
+		seed:    maphash.MakeSeed(),
+		since:   time.Now(),
+		between: step,
+		burst:   r.Per - step,
+	}
 }
 
-// step says whether a client of a source may come now, and if so takes it into account.
+// step reports whether a client of a source may come now, and counts it if so.
 func (p *paces) step(key source, now time.Time) bool {
 	at := now.Sub(p.since)
 	hash := maphash.Bytes(p.seed, key[:])

@@ -5,15 +5,16 @@ import (
 	"slices"
 )
 
-// Rules say by address who may come in: the longest prefix that holds an address decides. Whom none holds may come in when none
-// allows anybody. They are not changed once made. nil lets everybody in.
+// Rules decide by address: the longest prefix that contains an address decides. An address that no
+// prefix contains is allowed if there are no prefixes to allow. Rules do not change once they are
+// made. nil allows every address.
 type Rules struct {
 	allows    map[netip.Prefix]bool
-	bits      [2][]int // the lengths that prefixes of IPv4 and IPv6 have, the longest first
+	bits      [2][]int // the lengths of prefixes, for IPv4 and IPv6, the longest first
 	otherwise bool
 }
 
-// NewRules makes rules of masked prefixes; one that is in both is denied.
+// NewRules returns rules from masked prefixes. A prefix that is in both lists is denied.
 func NewRules(allow, deny []netip.Prefix) *Rules {
 	if len(allow)+len(deny) == 0 {
 		return nil
@@ -36,7 +37,7 @@ func (r *Rules) add(p netip.Prefix, allow bool) {
 	}
 }
 
-// Admit says whether a client from addr may come in. IPv4 within IPv6 must have been unwrapped.
+// Admit reports whether clients from addr are admitted. addr must not be IPv4-mapped.
 func (r *Rules) Admit(addr netip.Addr) bool {
 	if r == nil {
 		return true
@@ -44,7 +45,7 @@ func (r *Rules) Admit(addr netip.Addr) bool {
 	for _, bits := range r.bits[family(addr)] {
 		p, err := addr.Prefix(bits)
 		if err != nil {
-			return false // no address at all
+			return false // addr is the zero value
 		}
 		if allow, named := r.allows[p]; named {
 			return allow

@@ -2,5 +2,5 @@
 
 package admission
 
-// slowness is by what the race detector makes a decision slower.
+// slowness is the factor by which the race detector slows a decision down.
 const slowness = 1

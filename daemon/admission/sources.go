@@ -6,34 +6,36 @@ import (
 	"time"
 )
 
-// Limits bound what one source takes. The zero value bounds nothing.
+// Limits bound what one source may take. The zero value limits nothing.
 type Limits struct {
-	// Clients is how many a source may have at once; 0: no limit.
+	// Clients is how many clients a source may have at once; 0 means no limit.
 	Clients int
-	// Rate is how fast new ones may come.
+	// Rate is how fast new clients may come.
 	Rate Rate
-	// IPv4 and IPv6 are how many bits of an address name its source, 1 to 32 and 1 to 128.
+	// IPv4 and IPv6 are how many bits of an address identify its source: 1 to 32 and 1 to 128.
 	IPv4, IPv6 int
 }
 
-// Rate lets Count come at once, and from then on as many in each Per. A Count of 0 is no limit.
+// Rate allows Count clients at once, and Count more in each Per from then on. A Count of 0 means no
+// limit.
 type Rate struct {
 	Count int
 	Per   time.Duration
 }
 
-// Sources count what each source takes. Safe for concurrent use. nil, and one that was never configured, bounds nothing.
+// Sources count what each source takes. Until Configure is called they limit nothing, as nil does.
+// Sources are safe for concurrent use.
 type Sources struct {
 	mu      sync.Mutex
 	limits  Limits
-	clients map[source]int // those that have some, so it is no longer than there are clients
+	clients map[source]int // only sources that have clients
 	paces   paces
 }
 
-// source is the prefix that names one: its address, and how long it is.
+// source is the prefix that identifies a source: its address, and its length.
 type source [17]byte
 
-// Configure makes l what holds from now on. Clients that came while their number was not limited are not counted.
+// Configure replaces the limits. Clients that came while their number was not limited do not count.
 func (s *Sources) Configure(l Limits) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,7 +48,8 @@ func (s *Sources) Configure(l Limits) {
 	s.limits = l
 }
 
-// enter decides on a client from addr. The place is one to leave only when its number is limited.
+// enter decides about a client from addr. The place is zero while the number of clients is not
+// limited.
 func (s *Sources) enter(addr netip.Addr, now time.Time) (at place, v Verdict) {
 	if s == nil {
 		return at, Admitted
@@ -70,7 +73,7 @@ func (s *Sources) enter(addr netip.Addr, now time.Time) (at place, v Verdict) {
 	return place{s, key}, Admitted
 }
 
-// count takes a place for a client from addr, whatever the limits.
+// count takes a place for a client from addr, whatever the limits are.
 func (s *Sources) count(addr netip.Addr) (at place) {
 	if s == nil {
 		return at
@@ -93,21 +96,22 @@ func (s *Sources) leave(key source) {
 	}
 }
 
-// sourceOf is the source of a client. The zone of a link-local address is left out: its bits name it well enough.
+// sourceOf returns the source of a client. The zone of a link-local address is ignored: the bits
+// identify it well enough.
 func (s *Sources) sourceOf(addr netip.Addr) (key source) {
 	bits := s.limits.IPv6
 	if addr.Is4() {
 		bits = s.limits.IPv4
 	}
 	prefix, err := addr.Prefix(bits)
-	if err != nil { // no address: all such are one source
+	if err != nil { // addr is the zero value: all such clients are one source
 		return key
 	}
 	masked := prefix.Addr().As16()
 	copy(key[:], masked[:])
 	key[16] = byte(bits)
 	if addr.Is4() {
-		key[16] |= 0x80 // no longer prefix of IPv6 is mistaken for it
+		key[16] |= 0x80 // so that no prefix of IPv6 equals it
 	}
 	return key
 }
