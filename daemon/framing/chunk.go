@@ -1,13 +1,13 @@
 package framing
 
-// chunk takes all that it is given for a message.
+// chunk takes all bytes that it is given for one message.
 type chunk struct {
 	max int
 	// cutting is true between the first and the last piece.
 	cutting bool
 }
 
-// Next takes all of b, in pieces where it is longer than max.
+// Next takes all of b, in pieces if it is longer than max.
 func (c *chunk) Next(b []byte) Message {
 	m := remainder(b, 0, c.max, Whole)
 	more := m.Flag == Piece
@@ -18,14 +18,14 @@ func (c *chunk) Next(b []byte) Message {
 	return m
 }
 
-// Part is not called in earnest, as Next leaves nothing.
+// Part implements Framer. It is never needed, because Next leaves nothing.
 func (c *chunk) Part(b []byte) Message { return part(b, 0, c.max) }
 
-// Memory implements Framer: nothing goes on over two reads.
+// Memory implements Framer: no message is continued by the next read.
 func (c *chunk) Memory() int64 { return 0 }
 
-// Recall has nothing to go on from.
+// Recall implements Framer. It does nothing.
 func (c *chunk) Recall(int64) {}
 
-// Rest has nothing to do: Next keeps nothing.
+// Rest implements Framer. It is never needed, because Next leaves nothing.
 func (c *chunk) Rest(b []byte, why Flag) Message { return remainder(b, 0, c.max, why) }

@@ -2,25 +2,25 @@ package framing
 
 import "bytes"
 
-// delimited cuts at a byte that is not part of the message.
+// delimited cuts messages at an end byte, which is not part of the message.
 type delimited struct {
 	max int
 	end byte
-	// cr has a CR before the end be part of it.
+	// cr makes a CR before the end byte part of the end.
 	cr bool
-	// nul has a NUL byte end a message too.
+	// nul makes a NUL byte an end byte too.
 	nul bool
 	// cutting is true between the first and the last piece of a message that is longer than max.
 	cutting bool
-	// seen is how many bytes of the message under way are known not to be the end: those of a long message that comes in small
-	// pieces are looked at once.
+	// seen is how many bytes of the current message were searched for the end. So the bytes of a
+	// long message that comes in small pieces are searched once.
 	seen int
 }
 
-// Next takes what is before the next end byte, or max bytes where that is farther.
+// Next takes all bytes before the next end byte, or max bytes if those are fewer.
 func (d *delimited) Next(b []byte) Message {
 	window := b[:min(len(b), d.max+2)] // the longest message and CRLF
-	seen := min(d.seen, len(window))   // who has waited for more may have to do with less
+	seen := min(d.seen, len(window))   // the caller may give fewer bytes than before
 	if i := d.index(window[seen:]); i >= 0 {
 		i += seen
 		if n := d.trim(b, i); n <= d.max {
@@ -35,16 +35,16 @@ func (d *delimited) Next(b []byte) Message {
 	return Message{Raw: b[:d.max], Flag: Piece}
 }
 
-// Rest takes what has no end byte.
+// Rest takes bytes that have no end byte.
 func (d *delimited) Rest(b []byte, why Flag) Message { return remainder(b, 0, d.max, why) }
 
-// Part takes any bytes: what ends the message stands behind them.
+// Part takes any bytes: the end of the message comes after them.
 func (d *delimited) Part(b []byte) Message {
 	d.cutting, d.seen = d.cutting || len(b) > 0, 0
 	return part(b, 0, d.max)
 }
 
-// Memory implements Framer: it is 1 between the first and the last piece of a message.
+// Memory implements Framer: 1 between the first and the last piece of a message.
 func (d *delimited) Memory() int64 {
 	if d.cutting {
 		return 1
@@ -52,10 +52,10 @@ func (d *delimited) Memory() int64 {
 	return 0
 }
 
-// Recall tells whether the next piece is the first of its message.
+// Recall implements Framer.
 func (d *delimited) Recall(m int64) { d.cutting = m == 1 }
 
-// last ends the message under way and returns the flag of its last piece.
+// last ends the current message and returns the flag of its last piece.
 func (d *delimited) last() Flag {
 	if d.cutting {
 		d.cutting = false
@@ -64,10 +64,10 @@ func (d *delimited) last() Flag {
 	return Whole
 }
 
-// stride is how far is looked for one end byte before it is looked for the other.
+// stride is how many bytes are searched for one end byte before they are searched for the other.
 const stride = 256
 
-// index returns where the first end byte in b stands, -1 where there is none.
+// index returns the index of the first end byte in b, or -1.
 func (d *delimited) index(b []byte) int {
 	if !d.nul {
 		return bytes.IndexByte(b, d.end)
@@ -88,7 +88,7 @@ func (d *delimited) index(b []byte) int {
 	return -1
 }
 
-// trim returns where the message ends whose end byte stands at i.
+// trim returns the length of the message whose end byte is at i.
 func (d *delimited) trim(b []byte, i int) int {
 	if d.cr && i > 0 && b[i] == d.end && b[i-1] == '\r' {
 		return i - 1

@@ -1,5 +1,6 @@
-// Package framing cuts a client's bytes into messages. It is pure: it keeps no bytes, never blocks and has never heard of a
-// socket, so that the same bytes give the same messages however they were segmented on the way; only Chunk is about segments.
+// Package framing cuts a client's bytes into messages. It keeps no bytes, never blocks and uses no
+// sockets. The same bytes give the same messages, however they were segmented on the way; only
+// Chunk depends on segments.
 package framing
 
 import (
@@ -7,83 +8,90 @@ import (
 	"slices"
 )
 
-// Flag says in what way a message is not whole.
+// Flag tells in what way a message is not whole.
 type Flag uint8
 
 const (
 	// Whole marks a message that came with its end.
 	Whole Flag = iota
-	// EOF marks the last bytes of a client that closed before the end of its message.
+	// EOF marks the last bytes of a client that closed the connection within a message.
 	EOF
-	// Piece marks a piece, and not the last, of a message that is longer than the limit.
+	// Piece marks a piece, but not the last, of a message that is longer than the limit.
 	Piece
 	// Cut marks the last piece of such a message.
 	Cut
-	// Timeout marks bytes whose end had not come when the daemon closed the connection.
+	// Timeout marks an unfinished message of a connection that the daemon closed.
 	Timeout
-	// Malformed marks bytes that are no message: the client does not keep to the framing, and nothing tells where its next
-	// message would begin.
+	// Malformed marks bytes that are no message: the client violates the framing, and the beginning
+	// of its next message is unknown.
 	Malformed
-	// Between marks bytes that are no message: those that stand between messages, where no message follows, or is known of yet.
+	// Between marks bytes between messages that no message follows, or none yet.
 	Between
 )
 
 var flags = [...]string{"", "eof", "cut", "cut", "timeout", "malformed", "between"}
 
-// String returns the word that records show in brackets; "" for Whole.
+// String returns the word that records have in brackets; "" for Whole.
 func (f Flag) String() string { return flags[f] }
 
-// Message is what Next and Rest cut off a stream: a message, or a piece of one that is longer than the limit. It is small enough for
-// the compiler to keep in registers, which takes no more than four words.
+// Message is what a Framer cuts off a stream: a message, or a piece of a message that is longer
+// than the limit. It has no more than four words, so that the compiler keeps it in registers.
 type Message struct {
-	// Raw is what stands in the stream: what the framing puts before the data, the data, the terminator. They alias the bytes that
-	// were given.
+	// Raw is the part of the stream: framing before the data, the data, and the terminator. It
+	// aliases the bytes that the Framer was given.
 	Raw []byte
-	// HeadLen is how many bytes stand before the data, those between it and the message before among them; 0 for framings that
-	// put nothing there, and for all pieces but the first.
+	// HeadLen is how many bytes precede the data, including bytes between this message and the
+	// previous one. It is 0 for framings that put nothing there, and for all pieces but the first.
 	HeadLen uint8
-	// EndLen is how many bytes the terminator is; 0 where none came, or the framing has none, and for all pieces but the last.
+	// EndLen is the length of the terminator. It is 0 if none came, if the framing has none, and
+	// for all pieces but the last.
 	EndLen uint8
-	Flag   Flag
+	// Flag tells whether the message is whole.
+	Flag Flag
 }
 
-// Len is how many bytes of the stream the message takes, framing included.
+// Len returns how many bytes of the stream the message takes, including framing.
 func (m Message) Len() int { return len(m.Raw) }
 
-// Data is what the client says.
+// Data returns the content of the message.
 func (m Message) Data() []byte { return m.Raw[m.HeadLen : len(m.Raw)-int(m.EndLen)] }
 
-// Framer cuts one client's stream. It serves one goroutine at a time and allocates nothing.
+// Framer cuts the stream of one client. It is for one goroutine at a time, and allocates nothing.
 type Framer interface {
-	// Next returns the first message in b. Its length is 0 when b does not hold enough to tell: call again with the same bytes
-	// and more behind them. So are kept at most one message of the limit's length and what frames it. The flag is then Between
-	// when b is not empty and no message has begun in it. Once a message is Malformed, so is all that follows it.
+	// Next returns the first message in b. Its length is 0 if b does not contain enough of it: call
+	// Next again with the same bytes and more after them. The caller has to keep at most one
+	// message of the maximum length and its framing. If the length is 0, the flag is Between if b
+	// is not empty and no message begins in it. After a Malformed message, all further messages are
+	// Malformed.
 	Next(b []byte) Message
-	// Rest returns what Next left in b when no more will come, the last of it flagged with why. Call it until the length is 0,
-	// and Next no more.
+	// Rest returns the bytes that Next left in b at the end of the stream. The last message has the
+	// flag why. Call it until the length is 0, and do not call Next afterwards.
 	Rest(b []byte, why Flag) Message
-	// Part cuts off all of b, which Next has left, as pieces of a message whose end is still to be found, by Next or another framer.
-	// Call it until the length is 0, and then Memory. b may lack the end of what Next has left, but not what frames the message.
+	// Part cuts off all of b, which Next has left, as pieces of a message whose end is still to
+	// come. This framer or another one continues with what follows. Call Part until the length is
+	// 0, and then Memory. b may lack the last bytes that Next has left, but not the framing of the
+	// message.
 	Part(b []byte) Message
-	// Memory is what a framer has to know beside the bytes that Next has left, for another to go on where this one is.
+	// Memory returns what another framer needs to continue from here, in addition to the bytes that
+	// Next has left.
 	Memory() int64
-	// Recall has a new framer of the same Spec go on where another was when its Memory was m. Of an m that none has had, what
-	// becomes of the message under way is undefined.
+	// Recall makes a new framer of the same Spec continue where another framer had Memory m. If m
+	// is no such value, the treatment of the current message is undefined.
 	Recall(m int64)
 }
 
-// Kind is a way to tell where a message ends.
+// Kind is a way to find the end of a message.
 type Kind uint8
 
 const (
-	// Line ends a message by LF or CRLF.
+	// Line ends a message with LF or CRLF.
 	Line Kind = iota
-	// NUL ends a message by a NUL byte.
+	// NUL ends a message with a NUL byte.
 	NUL
-	// Chunk takes for a message what one read gives: Next wants all that was read, and keeps nothing of it.
+	// Chunk makes a message of each read. Next takes all bytes of the read.
 	Chunk
-	// OctetCounted puts the length before a message, in decimal digits and a space; a message that begins otherwise is ended by
-	// LF, CRLF or NUL (RFC 6587, 3.4.1 and 3.4.2).
+	// OctetCounted puts the length before a message, as decimal digits and a space. A message that
+	// begins otherwise ends with LF, CRLF or NUL (RFC 6587, sections 3.4.1 and 3.4.2).
 	OctetCounted
 	// LengthPrefixed puts the length before a message, as a binary number.
 	LengthPrefixed
@@ -94,7 +102,7 @@ var kinds = [...]string{"line", "nul", "chunk", "octet-counted", "length-prefixe
 // String returns the kind's name in the configuration.
 func (k Kind) String() string { return kinds[k] }
 
-// ParseKind returns the kind of that name.
+// ParseKind returns the kind with the given name.
 func ParseKind(name string) (Kind, error) {
 	if i := slices.Index(kinds[:], name); i >= 0 {
 		return Kind(i), nil
@@ -102,14 +110,15 @@ func ParseKind(name string) (Kind, error) {
 	return 0, fmt.Errorf("framing %q: want one of %q", name, kinds)
 }
 
-// Spec says how a client's bytes become messages.
+// Spec describes how a client's bytes become messages.
 type Spec struct {
 	Kind Kind
-	// Max is the longest message in bytes, framing not counted, 1 or more; a longer one is cut into pieces of Max bytes.
+	// Max is the length of the longest message in bytes, without framing. It is at least 1. A
+	// longer message is cut into pieces of Max bytes.
 	Max int
-	// LengthSize is how many bytes LengthPrefixed has before a message: 1, 2 or 4.
+	// LengthSize is the size of the length of LengthPrefixed: 1, 2 or 4 bytes.
 	LengthSize int
-	// LittleEndian is the order of these bytes; false: network order.
+	// LittleEndian is the byte order of that length; false means network order.
 	LittleEndian bool
 }
 
@@ -121,14 +130,15 @@ func (s Spec) New() Framer {
 	case Chunk:
 		return &chunk{max: s.Max}
 	case OctetCounted:
-		return &octetCounted{counted: counted{max: s.Max}, line: delimited{max: s.Max, end: '\n', cr: true, nul: true}}
+		line := delimited{max: s.Max, end: '\n', cr: true, nul: true}
+		return &octetCounted{counted: counted{max: s.Max}, line: line}
 	case LengthPrefixed:
 		return &lengthPrefixed{counted: counted{max: s.Max}, size: s.LengthSize, little: s.LittleEndian}
 	}
 	return &delimited{max: s.Max, end: '\n', cr: true}
 }
 
-// part returns what is cut off b, head bytes of framing included, as a piece that more will follow.
+// part cuts a piece off b that others will follow. b begins with head bytes of framing.
 func part(b []byte, head, max int) Message {
 	if len(b) == 0 {
 		return Message{}
@@ -136,7 +146,8 @@ func part(b []byte, head, max int) Message {
 	return Message{Raw: b[:min(len(b), head+max)], HeadLen: uint8(head), Flag: Piece}
 }
 
-// remainder returns what is left when no more will come: head bytes of framing, and data that goes in pieces if it must.
+// remainder cuts the last bytes of a stream, or a piece of them. b begins with head bytes of
+// framing.
 func remainder(b []byte, head, max int, why Flag) Message {
 	if len(b)-head > max {
 		return Message{Raw: b[:head+max], HeadLen: uint8(head), Flag: Piece}

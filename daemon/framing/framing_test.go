@@ -15,7 +15,7 @@ import (
 
 func init() { fuzzing.FixRapid() }
 
-// cut is one message as a test sees it.
+// cut is a message for comparisons.
 type cut struct {
 	head, data, end string
 	flag            Flag
@@ -26,10 +26,11 @@ func (c cut) String() string {
 	return fmt.Sprintf("%q %q %q[%s, %v]", c.head, c.data, c.end, c.flag, c.more)
 }
 
-// maxHead is the longest that may be kept beside a message: what frames it, or its last byte before one that tells.
+// maxHead is how many bytes may be kept in addition to a message: its framing.
 const maxHead = maxBetween + maxDigits + 1
 
-// frame feeds stream in segments of the given sizes (then in one), as a session does, and returns all messages.
+// frame feeds stream in segments of the given sizes (then in one), as a session does, and returns
+// all messages.
 func frame(t rapid.TB, s Spec, stream []byte, sizes []byte, why Flag) (out []cut) {
 	t.Helper()
 	var (
@@ -60,7 +61,7 @@ func frame(t rapid.TB, s Spec, stream []byte, sizes []byte, why Flag) (out []cut
 	return out
 }
 
-// segment returns how long the next segment of rest is, and the sizes of those behind it.
+// segment returns the length of the next segment of rest, and the sizes of the segments after it.
 func segment(rest, sizes []byte) (int, []byte) {
 	if len(sizes) == 0 {
 		return len(rest), nil
@@ -68,7 +69,7 @@ func segment(rest, sizes []byte) (int, []byte) {
 	return min(len(rest), int(sizes[0])+1), sizes[1:]
 }
 
-// seen is a message as a test sees it. Its parts must stand at the start of held, in order.
+// seen converts a message for comparisons. Its parts must be at the start of held, in order.
 func seen(t rapid.TB, m Message, held []byte) cut {
 	t.Helper()
 	if !bytes.HasPrefix(held, m.Raw) {
@@ -179,7 +180,7 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// joined makes one of the malformed pieces at the end: where they are cut depends on when they came.
+// joined joins the malformed pieces at the end: where they are cut depends on when they came.
 func joined(all []cut) []cut {
 	for i, c := range all {
 		if c.flag == Malformed {
@@ -227,7 +228,7 @@ func TestKindsHaveTheNamesOfTheConfiguration(t *testing.T) {
 	}
 }
 
-// TestNoMessageHasBegunBetweenTwo: who waits for the next is told so, and not once a byte of that has come.
+// TestNoMessageHasBegunBetweenTwo: Next says so until the first byte of the next message has come.
 func TestNoMessageHasBegunBetweenTwo(t *testing.T) {
 	for stream, want := range map[string]Flag{"": Whole, "\n": Between, "\r\n\x00  ": Between, "\n1": Whole, " x": Whole, "<": Whole, "1 ": Whole} {
 		if m := (Spec{Kind: OctetCounted, Max: 4}).New().Next([]byte(stream)); m.Len() > 0 || m.Flag != want {
@@ -236,7 +237,7 @@ func TestNoMessageHasBegunBetweenTwo(t *testing.T) {
 	}
 }
 
-// TestLongMessageIsLookedAtOnce holds that a message which comes byte by byte costs its length, not its square.
+// TestLongMessageIsLookedAtOnce: the cost of a message that comes byte by byte is linear.
 func TestLongMessageIsLookedAtOnce(t *testing.T) {
 	d := delimited{max: 1 << 20, end: '\n'}
 	b := bytes.Repeat([]byte("x"), 1<<16)
@@ -247,7 +248,7 @@ func TestLongMessageIsLookedAtOnce(t *testing.T) {
 	}
 }
 
-// specs are every framing, and a whole message of n bytes in each.
+// specs are all framings, with a whole message of n bytes in each.
 var specs = []struct {
 	name string
 	spec Spec
@@ -280,7 +281,7 @@ func TestNextAllocatesNothing(t *testing.T) {
 	}
 }
 
-// drain takes all messages of a stream.
+// drain cuts all messages of a stream.
 func drain(f Framer, stream []byte) {
 	for m := f.Next(stream); m.Len() > 0; m = f.Next(stream) {
 		stream = stream[m.Len():]
@@ -305,7 +306,8 @@ func BenchmarkNext(b *testing.B) {
 	}
 }
 
-// TestAFramerThatIsShownLessThanBefore, as when a bound on the session has been lowered meanwhile, takes that for all there is.
+// TestAFramerThatIsShownLessThanBefore takes that for all bytes: a session shows fewer bytes when a
+// limit was lowered.
 func TestAFramerThatIsShownLessThanBefore(t *testing.T) {
 	for _, kind := range []Kind{Line, NUL, OctetCounted} {
 		f := Spec{Kind: kind, Max: 100}.New()

@@ -14,7 +14,7 @@ import (
 	"tcpmux/internal/fuzzing"
 )
 
-// model cuts the whole stream at once, by the words of the manual rather than by the framers' steps.
+// model cuts the whole stream at once, as the manual describes it, unlike the framers.
 func model(s Spec, stream []byte, sizes []byte, why Flag) (out []cut) {
 	for len(stream) > 0 {
 		n, message := 0, []cut(nil)
@@ -36,7 +36,7 @@ func model(s Spec, stream []byte, sizes []byte, why Flag) (out []cut) {
 	return out
 }
 
-// pieces is a message in pieces of max bytes; flag is that of the message as a whole.
+// pieces cuts a message into pieces of max bytes. flag is that of the whole message.
 func pieces(max int, head, data, end []byte, flag Flag) (out []cut) {
 	out = []cut{{head: string(head)}}
 	for chunk := range slices.Chunk(data, max) {
@@ -87,7 +87,7 @@ var (
 
 func modelOctets(max int, stream []byte, why Flag) (int, []cut) {
 	gap := gapForm.Find(stream)
-	lines := bytes.TrimRight(gap, " ") // what of it stands before a line
+	lines := bytes.TrimRight(gap, " ") // the part before a line
 	if len(gap) >= maxBetween {
 		gap = gap[:maxBetween]
 		if lines = bytes.TrimRight(gap, " "); len(lines) > 0 {
@@ -114,7 +114,7 @@ func modelOctets(max int, stream []byte, why Flag) (int, []cut) {
 	return modelOctetLine(max, lines, stream, why)
 }
 
-// modelOctetLine is a line behind its head.
+// modelOctetLine is a line after its head.
 func modelOctetLine(max int, head, stream []byte, why Flag) (int, []cut) {
 	data := stream[len(head):]
 	end := bytes.IndexAny(data, "\n\x00")
@@ -144,7 +144,7 @@ func modelPrefixed(s Spec, stream []byte, why Flag) (int, []cut) {
 	return modelCounted(s.Max, head, stream, int64(binary.BigEndian.Uint64(eight[:])), why)
 }
 
-// modelCounted is a message of n bytes behind its head.
+// modelCounted is a message of n bytes after its head.
 func modelCounted(max int, head, stream []byte, n int64, why Flag) (int, []cut) {
 	data := stream[len(head):]
 	if n > int64(len(data)) {
@@ -153,7 +153,8 @@ func modelCounted(max int, head, stream []byte, n int64, why Flag) (int, []cut) 
 	return len(head) + int(n), pieces(max, head, data[:n], nil, Whole)
 }
 
-// check holds that the stream in these segments gives the messages of the model, and that no byte is lost.
+// check checks that the stream in these segments gives the messages of the model, and that no byte
+// is lost.
 func check(t rapid.TB, s Spec, stream, sizes []byte, why Flag) {
 	t.Helper()
 	want := model(s, stream, sizes, why)
@@ -162,7 +163,8 @@ func check(t rapid.TB, s Spec, stream, sizes []byte, why Flag) {
 	}
 }
 
-// TestRandomSegmentsOfEveryFraming gives the model's messages: of whole ones, of long ones, of some that break off, and of noise.
+// TestRandomSegmentsOfEveryFraming: whole messages, long messages, truncated messages and noise
+// give the messages of the model.
 func TestRandomSegmentsOfEveryFraming(t *testing.T) {
 	seen := map[Flag]int{Whole: 0, EOF: 0, Cut: 0, Timeout: 0, Malformed: 0, Between: 0}
 	for _, s := range specs {
@@ -194,14 +196,15 @@ func TestRandomSegmentsOfEveryFraming(t *testing.T) {
 	}
 }
 
-// octetTokens are what an octet-counted stream may be made of: frames, what stands between them, lines, and what is nearly one of
-// these.
+// octetTokens are parts of octet-counted streams: frames, bytes between frames, lines, and
+// malformed variants of these.
 var octetTokens = []string{
 	"1 a", "4 <1>b", "2 \n\n", "3 \x00 1", "9 <1>a\nlong", "\n", "\r\n", "\x00", " ", "        ", "\r", "<1>c\n", "<1>d\r\n", "<1>e\x00", "f\n", "\tg\n", "  h\n",
 	"12 monkeys\n", "0 ", "01 ", "1\t", "123456789", "12", "<", "\xc3\xa9", "a", "\x02",
 }
 
-// TestRandomOctetCountedStreams gives the model's messages, in any segments and with pieces cut off at any time.
+// TestRandomOctetCountedStreams: random streams give the messages of the model, in any segments,
+// and with pieces cut off at any time.
 func TestRandomOctetCountedStreams(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tokens := octetTokens
@@ -219,7 +222,7 @@ func TestRandomOctetCountedStreams(t *testing.T) {
 	})
 }
 
-// The fuzz targets hold the same for any stream at all.
+// The fuzz targets check the same for any stream.
 
 func fuzz(tf *testing.F, kind Kind, seeds ...string) {
 	f := fuzzing.Fixed(tf)

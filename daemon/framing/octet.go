@@ -1,24 +1,25 @@
 package framing
 
 const (
-	// maxDigits bounds the length that octet counting puts before a message: a gigabyte, far more than anybody sends.
+	// maxDigits bounds the length before a message: a gigabyte, far more than any client sends.
 	maxDigits = 9
-	// maxBetween bounds what may wait for a message that it is the head of.
+	// maxBetween bounds how many bytes between messages wait for the next message.
 	maxBetween = 32
 )
 
-// octetCounted is the framing of syslog over TCP (RFC 6587), as senders use it. What begins with a digit from 1 to 9, and has no
-// more than digits before a space, is `LEN SP MSG`. All else is a line, which LF, CRLF or NUL ends. Line ends, NUL and spaces may
-// stand between messages.
+// octetCounted is the framing of syslog over TCP (RFC 6587), as senders use it. A message that
+// begins with a digit from 1 to 9, and has only digits before a space, is `LEN SP MSG`. Every other
+// message is a line that ends with LF, CRLF or NUL. Line ends, NUL and spaces may occur between
+// messages.
 type octetCounted struct {
 	counted
 	line delimited
-	// lost is true once the client does not keep to the framing.
+	// lost is true once the client has violated the framing.
 	lost bool
 }
 
-// Next tells by the first byte that stands not between messages whether a count follows or a line. What begins with a control
-// character is neither, and Malformed with all behind it.
+// Next recognizes a count or a line by the first byte that is not between messages. A control
+// character begins neither: from there on everything is Malformed.
 func (o *octetCounted) Next(b []byte) Message {
 	switch {
 	case o.lost:
@@ -41,7 +42,7 @@ func (o *octetCounted) Next(b []byte) Message {
 	switch {
 	case head > 0:
 		return o.cut(b, start+head, n)
-	case n == 0: // the count has not come whole
+	case n == 0: // the count is not complete
 		return Message{}
 	case isControl(b[start]):
 		o.lost = true
@@ -52,7 +53,8 @@ func (o *octetCounted) Next(b []byte) Message {
 	return behind(b, start, m)
 }
 
-// Rest takes a count for framing only when it has come whole, and what stands behind the last message for no message.
+// Rest takes a count for framing only if it is complete. Bytes after the last message are no
+// message.
 func (o *octetCounted) Rest(b []byte, why Flag) Message {
 	if o.left > 0 || o.line.cutting || len(b) == 0 {
 		return remainder(b, 0, o.max, why)
@@ -61,16 +63,16 @@ func (o *octetCounted) Rest(b []byte, why Flag) Message {
 	if !begun {
 		return alone(b[:start])
 	}
-	head, _ := octetCount(b[start:]) // 0 when it is not whole: then it is data, nobody knows what it would have been
+	head, _ := octetCount(b[start:]) // 0: not complete. Then it is data, as it may be the start of a line
 	if head == 0 {
 		start = lineStart(b, start)
 	}
 	m := remainder(b, start+head, o.max, why)
-	o.line.cutting = m.Flag == Piece // what is left is no message of its own
+	o.line.cutting = m.Flag == Piece // the next bytes belong to the same message
 	return m
 }
 
-// Part goes by how the message has begun: as a line, or with a count.
+// Part cuts by the beginning of the message: a line, or a count.
 func (o *octetCounted) Part(b []byte) Message {
 	switch {
 	case len(b) == 0 || o.lost:
@@ -91,7 +93,8 @@ func (o *octetCounted) Part(b []byte) Message {
 	return behind(b, start, o.line.Part(b[start:]))
 }
 
-// Memory implements Framer: it is how much is left of a message, below 0 in the middle of a line.
+// Memory implements Framer: the number of bytes that are left of a message; -1 in the middle of a
+// line.
 func (o *octetCounted) Memory() int64 {
 	if o.line.cutting {
 		return -1
@@ -99,7 +102,7 @@ func (o *octetCounted) Memory() int64 {
 	return o.left
 }
 
-// Recall tells what is left of a message, or that it is a line.
+// Recall implements Framer.
 func (o *octetCounted) Recall(m int64) {
 	o.counted.Recall(m)
 	o.line.cutting = m < 0
@@ -111,7 +114,7 @@ func (o *octetCounted) malformed(b []byte, head int) Message {
 	return m
 }
 
-// behind puts the first head bytes of b before a message that was cut off behind them.
+// behind puts the first head bytes of b before message m, which follows them.
 func behind(b []byte, head int, m Message) Message {
 	if m.Len() > 0 {
 		m.Raw, m.HeadLen = b[:head+m.Len()], uint8(head)
@@ -119,11 +122,11 @@ func behind(b []byte, head int, m Message) Message {
 	return m
 }
 
-// alone is gap, which stands between messages, without the message that it is the head of.
+// alone returns bytes between messages that no message follows.
 func alone(gap []byte) Message { return Message{Raw: gap, HeadLen: uint8(len(gap)), Flag: Between} }
 
-// empty makes a message that says nothing of gap, which stands between messages and is too long to wait for the next: of all that
-// is before a line's first spaces.
+// empty returns a message without data that takes gap, the bytes between messages, if it is too
+// long to wait for the next message. Spaces at the end are not taken if they may begin a line.
 func empty(gap []byte) Message {
 	if n := lineStart(gap, len(gap)); n > 0 {
 		gap = gap[:n]
@@ -131,8 +134,8 @@ func empty(gap []byte) Message {
 	return Message{Raw: gap, HeadLen: uint8(len(gap) - 1), EndLen: 1}
 }
 
-// between returns how many of the first bytes of b, maxBetween at most, may stand between messages, and whether something else
-// follows.
+// between returns how many of the first bytes of b, but at most maxBetween, are between messages,
+// and whether other bytes follow.
 func between(b []byte) (n int, begun bool) {
 	window := b[:min(len(b), maxBetween)]
 	for i, c := range window {
@@ -145,8 +148,9 @@ func between(b []byte) (n int, begun bool) {
 	return len(window), false
 }
 
-// lineStart returns where a line begins of which the first byte that is no space stands at start. Spaces before it are part of
-// it, as where a line goes on with the one before, but not where it begins as a message of its own.
+// lineStart returns where a line begins whose first byte other than a space is at start. Spaces
+// before it are part of the line, because indented lines continue the previous one; but not if the
+// line begins with '<', as a syslog message does.
 func lineStart(b []byte, start int) int {
 	if start < len(b) && b[start] == '<' {
 		return start
@@ -157,11 +161,13 @@ func lineStart(b []byte, start int) int {
 	return start
 }
 
-// isControl reports whether no text begins with c. A tab is what many continue a text with.
+// isControl reports whether no text begins with c. A tab is allowed: it often begins a
+// continuation.
 func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
 
-// octetCount reads `NONZERO-DIGIT *DIGIT SP` and returns how long it is and what it says. head is 0 when it has not come whole
-// yet; n is -1 when b, which is not empty, does not begin with one.
+// octetCount reads `NONZERO-DIGIT *DIGIT SP` and returns its length and its value. head is 0 if it
+// is not complete; then n is -1 if b, which is not empty, does not begin with a count, and 0
+// otherwise.
 func octetCount(b []byte) (head int, n int64) {
 	var count int64
 	for i, c := range b {

@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// frameInPieces is frame, and has what Next left cut off as a piece now and then.
+// frameInPieces is frame that sometimes cuts off what Next left as a piece.
 func frameInPieces(t rapid.TB, s Spec, stream, sizes []byte, now func() bool) (out []cut) {
 	t.Helper()
 	f, held := s.New(), []byte(nil)
@@ -35,7 +35,7 @@ func frameInPieces(t rapid.TB, s Spec, stream, sizes []byte, now func() bool) (o
 	return out
 }
 
-// whole puts the pieces of each message together.
+// whole joins the pieces of each message.
 func whole(all []cut) (out []cut) {
 	under := false
 	for _, c := range all {
@@ -52,7 +52,7 @@ func whole(all []cut) (out []cut) {
 	return out
 }
 
-// TestPiecesAreTheMessage, whenever they are cut off.
+// TestPiecesAreTheMessage: pieces together are the message, whenever they are cut off.
 func TestPiecesAreTheMessage(t *testing.T) {
 	for _, s := range specs {
 		t.Run(s.name, func(t *testing.T) {

@@ -2,14 +2,14 @@ package framing
 
 import "encoding/binary"
 
-// lengthPrefixed has a binary number before each message.
+// lengthPrefixed cuts messages that follow their length, a binary number.
 type lengthPrefixed struct {
 	counted
 	size   int
 	little bool
 }
 
-// Next reads the length, and takes as much behind it.
+// Next reads the length, and takes that many bytes after it.
 func (l *lengthPrefixed) Next(b []byte) Message {
 	switch {
 	case l.left > 0:
@@ -20,15 +20,15 @@ func (l *lengthPrefixed) Next(b []byte) Message {
 	return l.cut(b, l.size, l.length(b))
 }
 
-// Rest takes a length for framing only when it has come whole.
+// Rest takes a length for framing only if it is complete.
 func (l *lengthPrefixed) Rest(b []byte, why Flag) Message {
-	if l.left > 0 || len(b) < l.size { // a length that is not whole is data: nobody knows what it would have been
+	if l.left > 0 || len(b) < l.size { // an incomplete length is data
 		return remainder(b, 0, l.max, why)
 	}
 	return remainder(b, l.size, l.max, why)
 }
 
-// Part implements Framer. A length that is not whole stays: it is not long.
+// Part implements Framer.
 func (l *lengthPrefixed) Part(b []byte) Message {
 	switch {
 	case l.left > 0:
