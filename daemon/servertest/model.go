@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"testing"
 
+	"tcpmux/config"
 	"tcpmux/daemon/program"
 	"tcpmux/daemon/worker"
 )
@@ -45,3 +46,6 @@ func EveryModel(t *testing.T, skip string) {
 		})
 	}
 }
+
+// ByProcess has the clients of the first listener served by processes.
+func ByProcess(c *config.Config) { c.Listeners[0].Model = "process" }

@@ -1,4 +1,4 @@
-package daemon
+package server_test
 
 import (
 	"fmt"
@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/config"
+	"tcpmux/daemon/servertest"
 )
 
 // hosts are two network namespaces with a link between them: the server's end of it is 10.99.0.1, the clients' 10.99.0.2.
@@ -27,7 +28,7 @@ var hostsMade atomic.Int64
 func twoHosts(t *testing.T) *hosts {
 	t.Helper()
 	if _, err := exec.LookPath("ip"); err != nil || os.Getuid() != 0 {
-		lacks(t, "network namespaces", "run as root, with iproute2")
+		servertest.Lacks(t, "network namespaces", "run as root, with iproute2")
 	}
 	name := fmt.Sprintf("tcpmux-%d-%d", os.Getpid(), hostsMade.Add(1))
 	h := &hosts{t: t, server: name + "s", clients: name + "c", serverIP: "10.99.0.1", client: "10.99.0.2"}
@@ -49,12 +50,12 @@ func twoHosts(t *testing.T) *hosts {
 func (h *hosts) ip(args string) {
 	h.t.Helper()
 	if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
-		lacks(h.t, fmt.Sprintf("ip %s: %v: %s", args, err, out), "allow network namespaces")
+		servertest.Lacks(h.t, fmt.Sprintf("ip %s: %v: %s", args, err, out), "allow network namespaces")
 	}
 }
 
-// on runs f on one of the hosts: sockets that it makes belong there.
-func (h *hosts) on(name string, f func()) {
+// on calls do on one of the hosts: sockets that it makes belong there.
+func (h *hosts) on(name string, do func()) {
 	h.t.Helper()
 	runtime.LockOSThread()
 	here, err := os.Open("/proc/thread-self/ns/net")
@@ -70,7 +71,7 @@ func (h *hosts) on(name string, f func()) {
 	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
 		h.t.Fatal(err)
 	}
-	f()
+	do()
 	if err := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); err != nil {
 		h.t.Fatal(err) // the thread ends with the goroutine
 	}
@@ -81,46 +82,46 @@ func (h *hosts) on(name string, f func()) {
 func TestAVanishedClientIsLost(t *testing.T) {
 	t.Parallel()
 	h := twoHosts(t)
-	var d *desk
+	var f *servertest.Fixture
 	h.on(h.server, func() {
-		d = newDesk(t, func(cfg *config.Config) {
+		f = servertest.New(t, func(cfg *config.Config) {
 			cfg.Listeners[0].Address = []string{h.serverIP + ":0"}
 			cfg.Listeners[0].LostTimeout = 10 * time.Second
 		})
 	})
-	d.open()
-	var silent, half *client
-	h.on(h.clients, func() { silent, half = d.greeted(), d.greeted() })
-	half.say("one\nhalf")
-	d.records(": one\n")
+	f.Open()
+	var silent, half *servertest.Client
+	h.on(h.clients, func() { silent, half = f.Greeted(), f.Greeted() })
+	half.Say("one\nhalf")
+	f.AwaitRecords(": one\n")
 	began := time.Now()
 	h.ip("-n " + h.clients + " link set eth0 down")
-	d.records(
-		silent.addr()+": lost, 0 records, 0 bytes\n",
-		half.addr()+" [eof]: half\n", half.addr()+": lost, 2 records, 8 bytes\n")
+	f.AwaitRecords(
+		silent.Addr()+": lost, 0 records, 0 bytes\n",
+		half.Addr()+" [eof]: half\n", half.Addr()+": lost, 2 records, 8 bytes\n")
 	t.Logf("lost after %v", time.Since(began))
-	d.awaitClients(0)
+	f.AwaitClients(0)
 }
 
 // TestNothingStaysInCloseWait: who has closed is closed.
 func TestNothingStaysInCloseWait(t *testing.T) {
-	d := newDesk(t, nil).open()
-	for i, said := range []string{"", "one\n", "half", strings.Repeat("x", 3*moveSize)} {
-		c := d.greeted()
-		c.say(said)
+	f := servertest.New(t, nil).Open()
+	for i, said := range []string{"", "one\n", "half", strings.Repeat("x", 48<<10)} {
+		c := f.Greeted()
+		c.Say(said)
 		_ = c.CloseWrite()
-		if rest := c.hearEnd(); rest != "" {
+		if rest := c.HearEnd(); rest != "" {
 			t.Errorf("client %d heard %q, want nothing", i, rest)
 		}
 	}
-	d.awaitClients(0)
+	f.AwaitClients(0)
 	table, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(table)) {
 		fields := strings.Fields(line)
-		if strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", d.ln.addr.Port())) && fields[3] == "08" {
+		if strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", f.Addr().Port())) && fields[3] == "08" {
 			t.Errorf("got %q, want no socket of ours in CLOSE_WAIT", line)
 		}
 	}
