@@ -54,7 +54,7 @@ func (s *recordedService) record(p *process, pipe *os.File) (session.Reason, err
 	go func() {
 		how := s.wait(p)
 		relay.End()
-		s.session.Conn.Wake() // the session ends with its program
+		s.recorder.Changed()
 		ended <- how
 	}()
 	why, err := s.recorder.Record()

@@ -166,6 +166,7 @@ func TestProgramThatStartsTooLateIsStopped(t *testing.T) {
 				Source: record.Source{Listener: "tcpmux", Session: "1", Remote: c.Addr()}, Opened: time.Now(),
 			})
 			s.Enter(session.Over)
+			defer time.AfterFunc(servertest.Patience, func() { _ = c.Close() }).Stop() // then the program ends
 			s.Run()
 			c.HearEnd()
 			awaitClose(f, c, "drain")
