@@ -13,8 +13,8 @@ import (
 	"tcpmux/daemon/record"
 )
 
-// loggedLines returns the lines that a stderrLog logs of a program that writes text and ends, and how
-// many it says that it has left out.
+// loggedLines returns the lines that a stderrLog logs of a program which writes text and ends, and
+// how many it says that it has left out.
 func loggedLines(t *testing.T, text string, all *logging.LineLimit) (lines []string, skipped int64) {
 	t.Helper()
 	var out bytes.Buffer
