@@ -13,8 +13,9 @@ import (
 	"tcpmux/daemon/state"
 )
 
-// How many processes in a row may end while they are busy with the same bytes of a client: by a panic over them, or in any
-// way. A kill from outside is not the client's fault, and finds a session busy that has a long message.
+// How many processes in a row may end while they are busy with the same bytes of a client: by a
+// panic over them, or in any way. A kill from outside is not the client's fault, and finds a
+// session busy that has a long message.
 const (
 	maxPanics  = 3
 	maxCrashes = 12
@@ -34,8 +35,8 @@ func (h *Handover) adopt(bindings []*server.Binding) error {
 	})
 }
 
-// resume has the server go on with a connection of the process before. The descriptor is the session's from now on, or closed
-// when nothing is left to go on with: then it returns nil.
+// resume has the server go on with a connection of the previous process. The descriptor is the
+// session's from now on, or closed when nothing is left to go on with: then it returns nil.
 func (h *Handover) resume(bindings []*server.Binding, fd int, cookie uint64) (*connection, error) {
 	slot := h.state.Find(cookie)
 	k, err := h.kernel(fd)
@@ -65,8 +66,8 @@ func (h *Handover) resume(bindings []*server.Binding, fd int, cookie uint64) (*c
 	return c, nil
 }
 
-// passProxyHeader reports whether the session is past its PROXY header, or has none. The header is then none of the bytes that
-// the client has sent, and its source is the proxy's client.
+// passProxyHeader reports whether the session is past its PROXY header, or has none. The header
+// is then none of the bytes that the client has sent, and its source is the proxy's client.
 func passProxyHeader(r *server.Resumed, k *kernelState, slot *state.Slot) bool {
 	client, size := slot.Client()
 	if size == 0 || k.consumed < int64(size) {
@@ -80,7 +81,7 @@ func passProxyHeader(r *server.Resumed, k *kernelState, slot *state.Slot) bool {
 	return true
 }
 
-// restore has a session begin where that of the process before was.
+// restore has a session begin where that of the previous process was.
 func restore(c *session.Config, k kernelState, slot *state.Slot) {
 	tally, written := slot.Tally(), slot.Written()
 	c.Resume = &session.Resume{
@@ -98,7 +99,7 @@ func restore(c *session.Config, k kernelState, slot *state.Slot) {
 	if k.reset && tally.Offset == k.consumed-1 {
 		c.Resume.Offset = tally.Offset // what was counted last is the end of the stream, not a byte
 	}
-	if at := slot.Opened(); !at.IsZero() { // from here on by the monotonic clock, as all that is timed
+	if at := slot.Opened(); !at.IsZero() { // from here on by the monotonic clock
 		c.Opened = time.Now().Add(-max(time.Since(at), 0))
 	}
 	if written.Offset > tally.Offset {
@@ -107,16 +108,18 @@ func restore(c *session.Config, k kernelState, slot *state.Slot) {
 	if moved, base := slot.Shelf(c.Resume.Offset); moved != nil {
 		c.Resume.Offset, c.Resume.Moved = base, moved
 	}
-	if tally.Framing != 0 { // else no message is under way, whatever an older version has left there
+	if tally.Framing != 0 { // else no message is under way, whatever an older version has left
 		c.Resume.Pieces = tally.Pieces
 	}
 	if crashLoop(slot) {
 		c.Resume.Suspect = true
-		c.Resume.Offset = max(c.Resume.Offset, c.Resume.Written) // it is closed as having come to what is recorded
+		// It is closed as having come to what is recorded.
+		c.Resume.Offset = max(c.Resume.Offset, c.Resume.Written)
 	}
 }
 
-// crashLoop counts the end of the process before, and reports whether process after process has died over the connection.
+// crashLoop counts the end of the previous process, and reports whether process after process has
+// died over the connection.
 func crashLoop(slot *state.Slot) bool {
 	times, panics := slot.Crashed()
 	return times >= maxCrashes || panics >= maxPanics

@@ -12,8 +12,8 @@ import (
 	"tcpmux/daemon/systemd"
 )
 
-// TrialName is the argv[0] of a process that is about to become a program which is tried: a process that is started under it
-// calls BecomeTrial and nothing else.
+// TrialName is the argv[0] of a process that is about to become a program which is tried: a
+// process that is started under it calls BecomeTrial and nothing else.
 const TrialName = "tcpmux: trial"
 
 // Exit statuses of such a process when it cannot become the program.
@@ -22,9 +22,9 @@ const (
 	exitUsage  = 64 // EX_USAGE of sysexits.h
 )
 
-// BecomeTrial becomes the program of args: TrialName, the process that has started us, the program, and its arguments from
-// argv[0] on. It says what only the process itself knows: which process the descriptors are for. It returns only when it cannot,
-// with the exit status.
+// BecomeTrial becomes the program of args: TrialName, the process that has started us, the
+// program, and its arguments from argv[0] on. It says what only the process itself knows: which
+// process the descriptors are for. It returns only when it cannot, with the exit status.
 func BecomeTrial(args []string) int {
 	if len(args) < 4 {
 		return exitUsage

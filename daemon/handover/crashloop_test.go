@@ -14,6 +14,7 @@ import (
 	"tcpmux/daemon/state"
 )
 
+// TestSuspectsAreClosed: daemon after daemon has died over the same bytes.
 func TestSuspectsAreClosed(t *testing.T) {
 	d, st, conn := halfway(t, nil)
 	for range handover.MaxCrashes {
@@ -26,6 +27,8 @@ func TestSuspectsAreClosed(t *testing.T) {
 	d.AwaitClients(0)
 }
 
+// TestASuspectIsClosedAsHavingComeToWhatIsRecorded, though the daemon died before it could count
+// that.
 func TestASuspectIsClosedAsHavingComeToWhatIsRecorded(t *testing.T) {
 	d, st := unjournaled(t, nil)
 	conn := d.sendHalf()
@@ -130,8 +133,9 @@ func (w watchedEncoder) Message(dst []byte, m *record.Message) []byte {
 	return w.Encoder.Message(dst, m)
 }
 
-// TestOnlyWorkOnItsBytesMakesASuspect: a process that ends while a client waits for the sink, at whatever place, has not died over
-// the client's bytes; one that ends while they are encoded may have.
+// TestOnlyWorkOnItsBytesMakesASuspect: a process that ends while a client waits for the sink, at
+// whatever place, has not died over the client's bytes; one that ends while they are encoded may
+// have.
 func TestOnlyWorkOnItsBytesMakesASuspect(t *testing.T) {
 	var d *daemon
 	var innocent, blamed, waits, encoded atomic.Int64

@@ -34,7 +34,7 @@ type store struct {
 	stored    []systemd.Socket
 	journaled bool          // there is a journal
 	fault     error         // of the next daemon's disk
-	silence   time.Duration // how much longer than they were the next daemon believes that clients were silent
+	silence   time.Duration // is added to what the next daemon takes for the silence of clients
 }
 
 // surviving returns a daemon that does not let clients in yet, and what is stored of it.
@@ -44,14 +44,16 @@ func surviving(t *testing.T, change func(*config.Config), options ...servertest.
 	return s.start(change, options...), s
 }
 
-// unjournaled is surviving without a journal: all that sessions are marked with counts as written.
+// unjournaled is surviving without a journal: all that sessions are marked with counts as
+// written.
 func unjournaled(t *testing.T, change func(*config.Config)) (*daemon, *store) {
 	t.Helper()
 	s := &store{t: t}
 	return s.start(change), s
 }
 
-// next returns the next daemon, which goes on with the clients of the one before and lets others in.
+// next returns the next daemon, which goes on with the clients of the one before and lets others
+// in.
 func (s *store) next(change func(*config.Config)) *daemon {
 	s.t.Helper()
 	d := s.start(change)
@@ -135,7 +137,8 @@ func (d *daemon) leave() {
 	}
 }
 
-// stuck has a daemon, whose records cannot be written, leave its clients once it has taken records from them.
+// stuck has a daemon, whose records cannot be written, leave its clients once it has taken
+// records from them.
 func (d *daemon) stuck(say func()) {
 	d.T.Helper()
 	d.Out.Fail(servertest.ErrDisk)
@@ -156,14 +159,16 @@ func (d *daemon) stuck(say func()) {
 	}
 }
 
-// halfway returns a daemon with a client that has sent a line, which is recorded, and half of the next.
+// halfway returns a daemon with a client that has sent a line, which is recorded, and half of the
+// next.
 func halfway(t *testing.T, change func(*config.Config)) (*daemon, *store, *servertest.Client) {
 	t.Helper()
 	d, s := surviving(t, change)
 	return d, s, d.sendHalf()
 }
 
-// sendHalf lets clients in, and returns one that has sent a line, which is recorded, and half of the next.
+// sendHalf lets clients in, and returns one that has sent a line, which is recorded, and half of
+// the next.
 func (d *daemon) sendHalf() *servertest.Client {
 	d.T.Helper()
 	d.Open()
@@ -182,7 +187,8 @@ func (d *daemon) session() *session.Session {
 	return all[len(all)-1]
 }
 
-// kernelHolds waits until the socket of the daemon's only client has n bytes that were not taken from it.
+// kernelHolds waits until the socket of the daemon's only client has n bytes that were not taken
+// from it.
 func (d *daemon) kernelHolds(n int) {
 	d.T.Helper()
 	got := -1
@@ -192,7 +198,8 @@ func (d *daemon) kernelHolds(n int) {
 	}, func() { d.T.Errorf("bytes in the socket: got %d, want %d", got, n) })
 }
 
-// sessions are those of a daemon, the one that began last is the last. They are known once they can be served.
+// sessions are those of a daemon, the one that began last is the last. They are known once they
+// can be served.
 type sessions struct {
 	mu    sync.Mutex
 	known []*session.Session

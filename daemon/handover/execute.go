@@ -16,11 +16,12 @@ import (
 	"tcpmux/daemon/systemd"
 )
 
-// rehearsalTimeout bounds how long a program may take to show that it starts and takes the configuration.
+// rehearsalTimeout bounds how long a program may take to show that it starts and takes the
+// configuration.
 const rehearsalTimeout = 10 * time.Second
 
-// Rehearse runs a program with arguments by which it checks the configuration. It returns nil when the program has ended with
-// status 0 within 10 seconds, and else what it has said.
+// Rehearse runs a program with arguments by which it checks the configuration. It returns nil
+// when the program has ended with status 0 within 10 seconds, and else what it has said.
 func Rehearse(program string, args ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), rehearsalTimeout)
 	defer cancel()
@@ -38,8 +39,9 @@ func Rehearse(program string, args ...string) error {
 	return nil
 }
 
-// Execute has the program take our place, as the same process (execve(2)), once it has shown in a trial that it can. It returns
-// only when the program could not, and says why: then we go on, with Sockets. When ctx is done that is its cause.
+// Execute has the program take our place, as the same process (execve(2)), once it has shown in a
+// trial that it can. It returns only when the program could not, and says why: then we go on,
+// with Sockets. When ctx is done that is its cause.
 func (t *Takeover) Execute(ctx context.Context) error {
 	came := notifyUntilExec()
 	defer signal.Stop(came)

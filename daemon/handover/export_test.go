@@ -11,7 +11,8 @@ const (
 	MaxPanics  = maxPanics
 )
 
-// OpenUnjournaled is Open, but the sink keeps no journal, and whatever a session was marked with counts as written.
+// OpenUnjournaled is Open, but the sink keeps no journal, and whatever a session was marked with
+// counts as written.
 func OpenUnjournaled(opt Options) *Handover {
 	h := newHandover(opt)
 	if kept, err := h.open(); err != nil || !kept {

@@ -1,12 +1,14 @@
-// Package handover lets clients outlive the process that serves them: across a restart, a crash, and an upgrade by another
-// program. It promises that the next process goes on with each connection that was kept at the offset that its records have
-// reached, that no record of it is written twice, and that whatever fails here costs this promise and nothing else: clients
-// are served all the same.
+// Package handover lets clients outlive the process that serves them: across a restart, a crash,
+// and an upgrade by another program. It promises that the next process goes on with each
+// connection that was kept at the offset that its records have reached, that no record of it is
+// written twice, and that whatever fails here costs this promise and nothing else: clients are
+// served all the same.
 //
-// Three things are kept for the next process, by the service manager's descriptor store or by the program that is replaced:
-// the connections in a ring (package ring), what the kernel does not know of them in a file in memory (package state), and
-// the records that are taken and not written yet in a journal (package record). The settings that sessions began with are a
-// fourth (SettingsStore).
+// Three things are kept for the next process, by the service manager's descriptor store or by the
+// program that is replaced: the connections in a ring (package ring), what the kernel does not
+// know of them in a file in memory (package state), and the records that are taken and not
+// written yet in a journal (package record). The settings that sessions began with are a fourth
+// (SettingsStore).
 package handover
 
 import (
@@ -29,14 +31,15 @@ import (
 // storeTimeout bounds the wait for the service manager's answer whether it stores descriptors.
 const storeTimeout = 10 * time.Second
 
-// Handover keeps the clients of a server for the next process. A nil *Handover keeps nothing, and all of its methods may be
-// called. PutSettings, Adopt, Takeover, SetAge, ReportCapacity and Close are for one goroutine; the others may be called from any.
+// Handover keeps the clients of a server for the next process. A nil *Handover keeps nothing, and
+// all of its methods may be called. PutSettings, Adopt, Takeover, SetAge, ReportCapacity and
+// Close are for one goroutine; the others may be called from any.
 type Handover struct {
 	opt      Options
 	ring     *ring.Ring
 	state    *state.File     // nil: only what the kernel knows is kept
 	journal  *record.Journal // nil: there is no state, or no journal could be had
-	stored   bool            // the service manager holds them too; false: they are for an upgrade in our own place
+	stored   bool            // the service manager holds them too; false: they are for an upgrade
 	verified atomic.Bool     // the service manager does store what it is given
 	kernel   func(fd int) (kernelState, error)
 	origins  map[uint32]*origin
@@ -45,13 +48,14 @@ type Handover struct {
 
 // Options are what a Handover works with. All fields are required.
 type Options struct {
-	// Stored are the descriptors that the process before has left. They stay the caller's, who may close them once Open has
-	// returned.
+	// Stored are the descriptors that the previous process has left. They stay the caller's, who
+	// may close them once Open has returned.
 	Stored []systemd.Socket
-	// Settings has the settings that sessions began with. It stays the caller's, and has to stay open until Close.
+	// Settings has the settings that sessions began with. It stays the caller's, and has to stay
+	// open until Close.
 	Settings *SettingsStore
-	// Config is the configuration in force. With Survive false the clients of the process before are served to their end,
-	// and no others are kept.
+	// Config is the configuration in force. With Survive false the clients of the previous
+	// process are served to their end, and no others are kept.
 	Config config.Config
 	// Server serves the clients. Open makes the Handover its Keeper.
 	Server *server.Server
@@ -62,9 +66,10 @@ type Options struct {
 	Log        *slog.Logger
 }
 
-// Open opens what the process before has left, or makes it anew and has the service manager store it. It returns nil when
-// there is nothing to go on with and nothing is to be kept. It does not fail: what cannot be had is logged. After it,
-// PutSettings gives the numbers by which the server's settings are known, and Adopt goes on with the clients.
+// Open opens what the previous process has left, or makes it anew and has the service manager
+// store it. It returns nil when there is nothing to go on with and nothing is to be kept. It does
+// not fail: what cannot be had is logged. After it, PutSettings gives the numbers by which the
+// server's settings are known, and Adopt goes on with the clients.
 func Open(opt Options) *Handover {
 	h := newHandover(opt)
 	kept, err := h.open()
@@ -112,8 +117,9 @@ func (h *Handover) open() (kept bool, err error) {
 	return true, nil
 }
 
-// Adopt goes on with the clients of the process before, each at the binding that it came through, and keeps the ring in order
-// from then on. The bindings have their settings by now. Call it once.
+// Adopt goes on with the clients of the previous process, each at the binding that it came
+// through, and keeps the ring in order from then on. The bindings have their settings by now.
+// Call it once.
 func (h *Handover) Adopt(bindings []*server.Binding) {
 	if h == nil {
 		return
@@ -145,8 +151,9 @@ func (h *Handover) verifyStore() {
 	h.verified.Store(true)
 }
 
-// PutSettings keeps cfg, the configuration in force from now on, for the next process, together with those that clients which
-// are still served began with. It returns the number of each listener's settings, by the listener's name; nil when no settings are kept.
+// PutSettings keeps cfg, the configuration in force from now on, for the next process, together
+// with those that clients which are still served began with. It returns the number of each
+// listener's settings, by the listener's name; nil when no settings are kept.
 func (h *Handover) PutSettings(cfg config.Config) map[string]uint32 {
 	if h == nil || !h.opt.Config.Survive || h.state == nil {
 		return nil
@@ -161,8 +168,8 @@ func (h *Handover) PutSettings(cfg config.Config) map[string]uint32 {
 // Survives reports whether clients outlive the process, whatever ends it.
 func (h *Handover) Survives() bool { return h != nil && h.opt.Config.Survive && h.verified.Load() }
 
-// Status returns what the service manager's status line has to say about clients that are not kept, behind a semicolon; ""
-// when all are.
+// Status returns what the service manager's status line has to say about clients that are not
+// kept, behind a semicolon; "" when all are.
 func (h *Handover) Status() string {
 	if h == nil || !h.opt.Config.Survive {
 		return ""
@@ -180,8 +187,9 @@ func (h *Handover) SetAge(age time.Duration) {
 	}
 }
 
-// ReportCapacity logs a warning when fewer clients can outlive the process than the server serves at once; wanted is
-// limits.clients, which the server may fall short of. Status tells of clients that are not kept.
+// ReportCapacity logs a warning when fewer clients can outlive the process than the server serves
+// at once; wanted is limits.clients, which the server may fall short of. Status tells of clients
+// that are not kept.
 func (h *Handover) ReportCapacity(wanted int) {
 	if h == nil || !h.opt.Config.Survive || !h.stored {
 		return
@@ -192,7 +200,8 @@ func (h *Handover) ReportCapacity(wanted int) {
 	}
 }
 
-// descriptorLimit returns how many descriptors the process may have (getrlimit(2), RLIMIT_NOFILE); 0 when that is not known.
+// descriptorLimit returns how many descriptors the process may have (getrlimit(2),
+// RLIMIT_NOFILE); 0 when that is not known.
 func descriptorLimit() int {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
@@ -201,8 +210,8 @@ func descriptorLimit() int {
 	return int(min(limit.Cur, 1<<30))
 }
 
-// Close lets go of everything, which stays while the service manager or a Takeover holds it. Call it after the server's
-// sessions have ended and the sink was closed.
+// Close lets go of everything, which stays while the service manager or a Takeover holds it. Call
+// it after the server's sessions have ended and the sink was closed.
 func (h *Handover) Close() (err error) {
 	if h == nil {
 		return nil

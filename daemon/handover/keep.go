@@ -17,11 +17,12 @@ type connection struct {
 // Survives reports whether the next process could go on with the connection.
 func (c *connection) Survives() bool { return c.ring.Enlisted(&c.entry) }
 
-// Retire takes the connection out of the ring. It reports whether the ring may hold a duplicate for a while, so that the peer
-// would not learn of a close.
+// Retire takes the connection out of the ring. It reports whether the ring may hold a duplicate
+// for a while, so that the peer would not learn of a close.
 func (c *connection) Retire() (held bool) { return c.ring.Retire(&c.entry) }
 
-// Keep implements server.Keeper: it keeps an accepted connection, once that is old enough. It returns nils when none is kept.
+// Keep implements server.Keeper: it keeps an accepted connection, once that is old enough. It
+// returns nils when none is kept.
 func (h *Handover) Keep(fd int, cookie uint64, opened time.Time, origin uint32) (*state.Slot, session.Keep) {
 	if h == nil || !h.opt.Config.Survive {
 		return nil, nil
@@ -33,7 +34,8 @@ func (h *Handover) Keep(fd int, cookie uint64, opened time.Time, origin uint32) 
 	return slot, c
 }
 
-// EnlistAll implements server.Keeper: it keeps all connections, however young. With an error some are not kept.
+// EnlistAll implements server.Keeper: it keeps all connections, however young. With an error some
+// are not kept.
 func (h *Handover) EnlistAll() error {
 	if h == nil {
 		return nil
@@ -49,7 +51,8 @@ func (h *Handover) Seal() error {
 	return h.ring.Seal()
 }
 
-// maintainInterval is the time between two rounds of maintenance of a ring that keeps connections of an age.
+// maintainInterval is the time between two rounds of maintenance of a ring that keeps connections
+// of an age.
 func maintainInterval(age time.Duration) time.Duration {
 	return min(max(age/4, 20*time.Millisecond), time.Second)
 }
@@ -69,7 +72,8 @@ func (h *Handover) maintain(age time.Duration) {
 	}
 }
 
-// roomReporter returns a function that logs when connections find no room in the ring, and when they do again.
+// roomReporter returns a function that logs when connections find no room in the ring, and when
+// they do again.
 func (h *Handover) roomReporter() func(error) {
 	failing := false
 	return func(err error) {

@@ -25,8 +25,8 @@ type kernelState struct {
 	reset         bool      // it was broken off
 }
 
-// skip takes from the socket what it still holds of the stream before an offset: the process before has recorded so far, and
-// died before it could take it.
+// skip takes from the socket what it still holds of the stream before an offset: the process
+// before has recorded so far, and died before it could take it.
 func (k *kernelState) skip(fd int, offset int64) {
 	n := offset - k.consumed
 	if n <= 0 || n > int64(k.unread) { // the latter only where the state is damaged
@@ -47,7 +47,8 @@ const (
 	tcpClosing     = 11
 )
 
-// readKernelState asks the kernel about a connection (tcp(7), TCP_INFO), and has the socket readable by its first byte again.
+// readKernelState asks the kernel about a connection (tcp(7), TCP_INFO), and has the socket
+// readable by its first byte again.
 func readKernelState(fd int) (k kernelState, err error) {
 	if err = k.readTCPInfo(fd); err != nil {
 		return k, err
@@ -62,11 +63,12 @@ func readKernelState(fd int) (k kernelState, err error) {
 		return k, os.NewSyscallError("getsockname", err)
 	}
 	k.local = sockaddr.From(name)
-	// A session waits for as many bytes as the process before did.
+	// A session waits for as many bytes as the previous process did.
 	return k, os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1))
 }
 
-// readTCPInfo reads how far the stream has come. Bytes may arrive meanwhile: it asks until none have.
+// readTCPInfo reads how far the stream has come. Bytes may arrive meanwhile: it asks until none
+// have.
 func (k *kernelState) readTCPInfo(fd int) error {
 	var info, again *unix.TCPInfo
 	var err error
@@ -94,7 +96,8 @@ func (k *kernelState) readTCPInfo(fd int) error {
 	return nil
 }
 
-// peerName returns the peer's address, also once the connection is broken off, when getpeername(2) has forgotten it.
+// peerName returns the peer's address, also once the connection is broken off, when
+// getpeername(2) has forgotten it.
 func peerName(fd int) (netip.AddrPort, error) {
 	var in4 unix.RawSockaddrInet4
 	if err := getPeerName(fd, unsafe.Pointer(&in4), unix.SizeofSockaddrInet4); err != nil {

@@ -9,6 +9,8 @@ import (
 	"tcpmux/daemon/servertest"
 )
 
+// TestWhoWasSilentBeforeIsSilentStill: silence counts from the last byte, whoever was there to
+// hear it.
 func TestWhoWasSilentBeforeIsSilentStill(t *testing.T) {
 	d, st := surviving(t, nil)
 	d.Open()
@@ -22,6 +24,8 @@ func TestWhoWasSilentBeforeIsSilentStill(t *testing.T) {
 	}
 }
 
+// TestASilenceThatWasTooLongIsOver when the next daemon comes, though the client has left half a
+// line for it to look at.
 func TestASilenceThatWasTooLongIsOver(t *testing.T) {
 	d, st, silent := halfway(t, nil)
 	st.silence = time.Hour
@@ -34,6 +38,8 @@ func TestASilenceThatWasTooLongIsOver(t *testing.T) {
 	next.AwaitRecords(other.Addr() + ": here\n")
 }
 
+// TestAgeGoesOnWhileNobodyRuns: how long a session may last is counted from when it began,
+// whoever served it then.
 func TestAgeGoesOnWhileNobodyRuns(t *testing.T) {
 	d, st, conn := halfway(t, nil)
 	d.session().Slot.Open(time.Now().Add(-time.Hour))
@@ -68,6 +74,7 @@ func TestASessionsAgeIsNoMatterOfTheClock(t *testing.T) {
 	}
 }
 
+// TestTheTimeOfAMessageGoesOnWhileNobodyRuns: it is counted from what came of it last before.
 func TestTheTimeOfAMessageGoesOnWhileNobodyRuns(t *testing.T) {
 	d, st, conn := halfway(t, nil)
 	st.silence = time.Hour
@@ -81,6 +88,7 @@ func TestTheTimeOfAMessageGoesOnWhileNobodyRuns(t *testing.T) {
 	next.AwaitRecords(other.Addr() + ": half a line\n")
 }
 
+// TestBytesCountOnWithTheNextDaemon: a session may send no more for having had two daemons.
 func TestBytesCountOnWithTheNextDaemon(t *testing.T) {
 	change := bounding(func(p *config.Policy) { p.MaxSessionBytes = int64(len("one\nhalf a line\n")) })
 	d, st, conn := halfway(t, change)
@@ -90,6 +98,7 @@ func TestBytesCountOnWithTheNextDaemon(t *testing.T) {
 	next.AwaitRecords(": half a line\n", "close from "+conn.Addr()+": volume, 2 records, 16 bytes\n")
 }
 
+// TestPlacesAreTakenOnWithTheNextDaemon: who was there counts, and gives the place back.
 func TestPlacesAreTakenOnWithTheNextDaemon(t *testing.T) {
 	change := func(c *config.Config) { c.Limits.Clients = 1 }
 	d, st := surviving(t, change)
@@ -107,24 +116,7 @@ func TestPlacesAreTakenOnWithTheNextDaemon(t *testing.T) {
 	waiting.Hear(next.Banner)
 }
 
-// TestAListenersOwnPlacesAreTakenOnWithTheNextDaemon: who was there counts at the listener, and gives the place back.
-func TestAListenersOwnPlacesAreTakenOnWithTheNextDaemon(t *testing.T) {
-	change := func(c *config.Config) { c.Listeners[0].Limits.Clients = 1 }
-	d, st := surviving(t, change)
-	d.Open()
-	conn := d.Greeted()
-	d.leave()
-	next := st.next(change)
-	waiting := next.Client()
-	next.Log.Await(t, "as many clients as the listener's limits.clients allows")
-	if n := next.Server.Clients(); n != 1 {
-		t.Errorf("clients: got %d, want 1", n)
-	}
-	_ = conn.CloseWrite()
-	conn.HearEnd()
-	waiting.Hear(next.Banner)
-}
-
+// TestSourcesCountOnWithTheNextDaemon, whose limit was reached under the one before.
 func TestSourcesCountOnWithTheNextDaemon(t *testing.T) {
 	change := func(c *config.Config) { c.Limits.ClientsPerSource = 1 }
 	d, st := surviving(t, change)

@@ -14,6 +14,7 @@ import (
 // moveSize is how much of a message waits in its socket; a longer beginning is moved.
 const moveSize = 16 << 10
 
+// TestALongMessageGoesOnWithTheNextDaemon, though its beginning is out of the kernel.
 func TestALongMessageGoesOnWithTheNextDaemon(t *testing.T) {
 	d, st := surviving(t, asJSON)
 	d.Open()
@@ -32,6 +33,8 @@ func TestALongMessageGoesOnWithTheNextDaemon(t *testing.T) {
 	d.AwaitRecords(`"offset":4,"data":"`+strings.Repeat(long, 3)+`end"`, `"offset":`+next+`,"data":"next"`)
 }
 
+// TestWhatACrashWouldLoseIsKept, before it can come: what is out of the kernel and not recorded,
+// and what the framing has to know.
 func TestWhatACrashWouldLoseIsKept(t *testing.T) {
 	long := strings.Repeat("x", moveSize+1)
 	const head = "\x00\x01\x00\x00" // of 64 KiB
@@ -75,6 +78,8 @@ func TestWhatACrashWouldLoseIsKept(t *testing.T) {
 	}
 }
 
+// TestALongMessageIsInPiecesWhenItsDaemonLeaves: what is out of the kernel, and on no shelf,
+// would be lost otherwise.
 func TestALongMessageIsInPiecesWhenItsDaemonLeaves(t *testing.T) {
 	_, st := surviving(t, nil)
 	st.lose(systemd.StateName, systemd.JournalName)

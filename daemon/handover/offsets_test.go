@@ -12,6 +12,7 @@ import (
 	"tcpmux/daemon/state"
 )
 
+// TestWhatADaemonHasTakenTheNextWrites, once, as text too: its session goes on behind it.
 func TestWhatADaemonHasTakenTheNextWrites(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -53,12 +54,15 @@ func TestWhatADaemonHasTakenTheNextWrites(t *testing.T) {
 	}
 }
 
+// TestWhatTheDaemonBeforeHasRecordedIsCountedByTheNext too, with what the framing has to know
+// there: it may die as well.
 func TestWhatTheDaemonBeforeHasRecordedIsCountedByTheNext(t *testing.T) {
 	d, st := unjournaled(t, asJSON)
 	conn := d.sendHalf()
 	s := d.session()
 	d.leave()
-	s.Slot.Mark(state.Written{Offset: int64(len("one\nha")), Records: 2, Opened: true}, 1) // a piece, as memory was short
+	// A piece, as memory was short.
+	s.Slot.Mark(state.Written{Offset: int64(len("one\nha")), Records: 2, Opened: true}, 1)
 	next := st.next(asJSON)
 	slot, want := next.session().Slot, state.Tally{Offset: int64(len("one\nha")), Records: 2, Framing: 1}
 	servertest.Eventually(t, func() bool { return slot.Tally() == want }, func() { t.Errorf("tally: got %+v, want %+v", slot.Tally(), want) })
@@ -68,7 +72,8 @@ func TestWhatTheDaemonBeforeHasRecordedIsCountedByTheNext(t *testing.T) {
 	last.AwaitRecords(`"offset":6,"data":"lf","end":"\u000a","flag":"cut"}`)
 }
 
-// TestASessionIsMarkedBeforeItsRecordsAreWritten with all that the next daemon has to know of them.
+// TestASessionIsMarkedBeforeItsRecordsAreWritten with all that the next daemon has to know of
+// them.
 func TestASessionIsMarkedBeforeItsRecordsAreWritten(t *testing.T) {
 	var d *daemon
 	var mu sync.Mutex
@@ -103,6 +108,8 @@ func TestASessionIsMarkedBeforeItsRecordsAreWritten(t *testing.T) {
 	}
 }
 
+// TestNothingIsRecordedTwice: the first daemon has written one message and dies before it has
+// taken anything from the socket.
 func TestNothingIsRecordedTwice(t *testing.T) {
 	d, st := unjournaled(t, asJSON)
 	d.Open()
@@ -120,12 +127,14 @@ func TestNothingIsRecordedTwice(t *testing.T) {
 	}
 }
 
+// TestWhatIsRecordedIsTaken though the daemon was killed before it had taken it from its socket:
+// nothing is recorded twice, as text neither.
 func TestWhatIsRecordedIsTaken(t *testing.T) {
 	d, st, conn := halfway(t, nil)
 	s := d.session()
 	d.leave()
 	conn.Say(" a line\nnext\nlast\n")
-	s.Slot.Count(state.Tally{Offset: int64(len("one\nhalf a line\n")), Records: 2}) // as if it had been recorded
+	s.Slot.Count(state.Tally{Offset: 16, Records: 2}) // as if half a line had been recorded
 	next := st.next(nil)
 	_ = conn.CloseWrite()
 	got := next.AwaitRecords(": next\n", ": last\n", ": eof, 4 records, 26 bytes\n")
@@ -134,6 +143,8 @@ func TestWhatIsRecordedIsTaken(t *testing.T) {
 	}
 }
 
+// TestWhatIsRecordedEndsWhereItDid: a daemon dies when its records reach up to an offset, which
+// nobody but the file knows. What comes behind is recorded, and nothing before it again.
 func TestWhatIsRecordedEndsWhereItDid(t *testing.T) {
 	long := strings.Repeat("x", moveSize+1)
 	for _, c := range []struct {
@@ -178,6 +189,8 @@ func TestWhatIsRecordedEndsWhereItDid(t *testing.T) {
 	}
 }
 
+// TestAMessageIsAcknowledgedByItsBeginning, also when another daemon has recorded its first
+// pieces, and however that one ended.
 func TestAMessageIsAcknowledgedByItsBeginning(t *testing.T) {
 	long := strings.Repeat("x", 10)
 	for _, c := range []struct{ framing, first, pieces, end string }{

@@ -7,15 +7,15 @@ import (
 	"tcpmux/daemon/state"
 )
 
-// origin is what a session of the process before goes on with.
+// origin is what a session of the previous process goes on with.
 type origin struct {
 	binding  *server.Binding // it came through this one; nil while it is not known
 	settings *server.Settings
 	events   bool // its opening and closing are records
 }
 
-// originOf returns the binding of a connection and the settings that it goes on with: those that it began with. Where these are
-// not known, they are what the listener at its address has now.
+// originOf returns the binding of a connection and the settings that it goes on with: those that
+// it began with. Where these are not known, they are what the listener at its address has now.
 func (h *Handover) originOf(slot *state.Slot, bindings []*server.Binding, local netip.AddrPort) origin {
 	o := h.beganWith(slot.Origin())
 	if o == nil {
@@ -54,8 +54,8 @@ func (h *Handover) beganWith(number uint32) *origin {
 	return h.origins[number]
 }
 
-// bindingAt returns the binding that a connection came through: the one at its address, else one at its port, else, as its own is
-// no longer there, the first.
+// bindingAt returns the binding that a connection came through: the one at its address, else one
+// at its port, else, as its own is no longer there, the first.
 func bindingAt(bindings []*server.Binding, local netip.AddrPort) *server.Binding {
 	best, score := bindings[0], 0
 	for _, b := range bindings {

@@ -7,7 +7,8 @@ import (
 	"tcpmux/config"
 )
 
-// TestASessionKeepsWhatItBeganWith in the next daemon, whose configuration has another name, framing, banner and events.
+// TestASessionKeepsWhatItBeganWith in the next daemon, whose configuration has another name,
+// framing, banner and events.
 func TestASessionKeepsWhatItBeganWith(t *testing.T) {
 	first := func(c *config.Config) {
 		asJSON(c)

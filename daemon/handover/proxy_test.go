@@ -18,7 +18,8 @@ func behindProxy(cfg *config.Config) {
 	cfg.Listeners[0].Banner = config.Text("hello {client}\r\n")
 }
 
-// TestAProxysClientOutlivesTheProcess: the next one knows which client the header named, and that the header is not data.
+// TestAProxysClientOutlivesTheProcess: the next one knows which client the header named, and that
+// the header is not data.
 func TestAProxysClientOutlivesTheProcess(t *testing.T) {
 	const banner = "hello 192.0.2.1:1234\r\n"
 	for _, c := range []struct {

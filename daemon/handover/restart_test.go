@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpmux/config"
 	"tcpmux/daemon/handover"
 	"tcpmux/daemon/servertest"
 	"tcpmux/daemon/session"
@@ -40,6 +41,8 @@ func TestClientsGoOnWithTheNextDaemon(t *testing.T) {
 	next.AwaitClients(0)
 }
 
+// TestWhatHappensWhileNobodyRunsIsRecorded, with the client's address, which the kernel has
+// forgotten by then.
 func TestWhatHappensWhileNobodyRunsIsRecorded(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -66,6 +69,7 @@ func TestWhatHappensWhileNobodyRunsIsRecorded(t *testing.T) {
 	}
 }
 
+// TestWithoutStateConnectionsGoOn: a damaged file costs what only it knows.
 func TestWithoutStateConnectionsGoOn(t *testing.T) {
 	d, st, conn := halfway(t, asJSON)
 	d.leave()
@@ -76,6 +80,7 @@ func TestWithoutStateConnectionsGoOn(t *testing.T) {
 	next.AwaitRecords(`"offset":4,"data":"half a line"`, `"records":1,"bytes":16`)
 }
 
+// TestTheEndOfASessionIsHeardAtOnce although its connection still lies in the ring.
 func TestTheEndOfASessionIsHeardAtOnce(t *testing.T) {
 	d, st := surviving(t, nil)
 	d.Open()
@@ -122,7 +127,8 @@ func (k watchedKeep) Retire() bool {
 	return k.Keep.Retire()
 }
 
-// TestASessionIsOverForTheNextDaemonFirst: when its peer is told of the end, a daemon that comes then goes on with it no more.
+// TestASessionIsOverForTheNextDaemonFirst: when its peer is told of the end, a daemon that comes
+// then goes on with it no more.
 func TestASessionIsOverForTheNextDaemonFirst(t *testing.T) {
 	d, _ := surviving(t, nil)
 	closed := make(chan bool, 1)
@@ -136,6 +142,8 @@ func TestASessionIsOverForTheNextDaemonFirst(t *testing.T) {
 	}
 }
 
+// TestNobodyGoesOnWithASessionThatIsOver: a daemon was killed when the end was recorded and the
+// peer not told yet.
 func TestNobodyGoesOnWithASessionThatIsOver(t *testing.T) {
 	d, st, conn := halfway(t, nil)
 	s := d.session()
@@ -170,6 +178,25 @@ func (s *store) fillRing() {
 	}
 }
 
+// TestTheStatusCountsClientsWithoutRoom, as they would end with the daemon.
+func TestTheStatusCountsClientsWithoutRoom(t *testing.T) {
+	d, st := surviving(t, func(c *config.Config) { c.SurviveAfter = 0 })
+	d.Open()
+	st.fillRing()
+	d.Greeted()
+	d.AwaitClients(1)
+	if got := d.handover.Status(); got != "" {
+		t.Errorf("before anybody has looked for room: got %q, want nothing", got)
+	}
+	if err := d.handover.EnlistAll(); err == nil {
+		t.Fatal("got room in a full ring, want none")
+	}
+	if got, want := d.handover.Status(), "; 1 of them would end with the daemon"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestWhoFindsNoRoomIsDrained, and the others are served on meanwhile.
 func TestWhoFindsNoRoomIsDrained(t *testing.T) {
 	d, st := surviving(t, nil)
 	d.Open()

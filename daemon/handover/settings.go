@@ -15,16 +15,18 @@ import (
 	"tcpmux/daemon/systemd"
 )
 
-// SettingsStore has the settings that sessions began with: a session keeps its listener's name and its settings in the next
-// process too, also when the configuration has them no longer, as after a reload. From it a daemon whose configuration has a
-// fault goes on while clients wait. It is for one goroutine.
+// SettingsStore has the settings that sessions began with: a session keeps its listener's name
+// and its settings in the next process too, also when the configuration has them no longer, as
+// after a reload. From it a daemon whose configuration has a fault goes on while clients wait. It
+// is for one goroutine.
 type SettingsStore struct {
 	saved state.Settings
 	file  *os.File // has what is saved; nil: none does
 }
 
-// OpenSettings reads the settings that the process before has left among the stored descriptors, which stay the caller's. The
-// store is usable in any case: with an error it lacks what could not be read.
+// OpenSettings reads the settings that the previous process has left among the stored
+// descriptors, which stay the caller's. The store is usable in any case: with an error it lacks
+// what could not be read.
 func OpenSettings(stored []systemd.Socket) (s *SettingsStore, err error) {
 	s = new(SettingsStore)
 	for _, d := range stored {
@@ -64,8 +66,8 @@ func (s *SettingsStore) Last() (config.Config, error) {
 	return config.Parse(t.Path, []byte(t.Text))
 }
 
-// newText returns cfg as it is kept. The numbers of its listeners follow from it, so that two processes with the same
-// configuration agree on them.
+// newText returns cfg as it is kept. The numbers of its listeners follow from it, so that two
+// processes with the same configuration agree on them.
 func newText(cfg config.Config) (t state.Text, err error) {
 	var b bytes.Buffer
 	if err := cfg.WriteTOML(&b); err != nil {
@@ -80,8 +82,9 @@ func newText(cfg config.Config) (t state.Text, err error) {
 	return t, nil
 }
 
-// put makes cfg the last configuration, and keeps those that connections in used began with. It returns the numbers of its
-// listeners' settings. The service manager is given the new file before it forgets the old one.
+// put makes cfg the last configuration, and keeps those that connections in used began with. It
+// returns the numbers of its listeners' settings. The service manager is given the new file
+// before it forgets the old one.
 func (s *SettingsStore) put(cfg config.Config, used map[uint32]bool) (map[string]uint32, error) {
 	next, err := newText(cfg)
 	if err != nil {
@@ -120,8 +123,8 @@ func (s *SettingsStore) replace(saved state.Settings) error {
 	return err
 }
 
-// began returns the listener that sessions of a number began with, and whether their opening and closing are records; false
-// when it is not known.
+// began returns the listener that sessions of a number began with, and whether their opening and
+// closing are records; false when it is not known.
 func (s *SettingsStore) began(number uint32) (l config.Listener, events, known bool) {
 	t, name, found := s.saved.Begun(number)
 	if number == 0 || !found {

@@ -14,15 +14,15 @@ import (
 	"tcpmux/daemon/systemd"
 )
 
-// ClientsWait reports whether the stored descriptors hold connections of the process before.
+// ClientsWait reports whether the stored descriptors hold connections of the previous process.
 func ClientsWait(stored []systemd.Socket) bool {
 	for _, f := range pick(stored, systemd.RingName) {
 		raw, err := f.SyscallConn()
 		if err != nil {
 			continue
 		}
-		n := 0
-		_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) }) // 0 on an error
+		n := 0 // also on an error
+		_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) })
 		if n > 0 {
 			return true
 		}
@@ -74,7 +74,7 @@ func unstore(name string) error {
 	return nil
 }
 
-// openRing opens the ring that the process before has left.
+// openRing opens the ring that the previous process has left.
 func openRing(ends []*os.File, age time.Duration) (*ring.Ring, error) {
 	a, err := duplicate(ends[0])
 	if err != nil {
@@ -101,7 +101,8 @@ func newStoredRing(age time.Duration) (*ring.Ring, error) {
 	return r, nil
 }
 
-// openPrivate makes what clients need to outlive an upgrade, where no service manager stores anything.
+// openPrivate makes what clients need to outlive an upgrade, where no service manager stores
+// anything.
 func (h *Handover) openPrivate() error {
 	r, err := ring.New(h.opt.Config.SurviveAfter)
 	if err != nil {
@@ -116,12 +117,13 @@ func (h *Handover) openPrivate() error {
 	return nil
 }
 
-// newState makes a file with room for the clients, and for those that have ended and are not forgotten yet.
+// newState makes a file with room for the clients, and for those that have ended and are not
+// forgotten yet.
 func (h *Handover) newState() (*state.File, error) {
 	return state.New(2*h.opt.Config.Limits.Clients + 1000)
 }
 
-// openState opens the file that the process before has left, or makes one and has it stored.
+// openState opens the file that the previous process has left, or makes one and has it stored.
 func (h *Handover) openState() (*state.File, error) {
 	files := pick(h.opt.Stored, systemd.StateName)
 	if len(files) == 1 {
@@ -150,8 +152,9 @@ func (h *Handover) openState() (*state.File, error) {
 	return f, nil
 }
 
-// keepJournal has the sink write what the process before has taken and not written, and keep what it takes from now on where
-// the next process finds it. For each connection the state then tells how far it is recorded.
+// keepJournal has the sink write what the previous process has taken and not written, and keep
+// what it takes from now on where the next process finds it. For each connection the state then
+// tells how far it is recorded.
 func (h *Handover) keepJournal() error {
 	if h.state == nil {
 		return nil // nothing would tell which messages those are
@@ -171,7 +174,8 @@ func (h *Handover) keepJournal() error {
 	return nil
 }
 
-// openJournal opens the journal that the process before has left, or makes one, and has it stored if the ring is.
+// openJournal opens the journal that the previous process has left, or makes one, and has it
+// stored if the ring is.
 func (h *Handover) openJournal() (*record.Journal, error) {
 	files := pick(h.opt.Stored, systemd.JournalName)
 	if len(files) == 1 {

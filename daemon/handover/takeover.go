@@ -17,21 +17,24 @@ import (
 type Program struct {
 	// Path is its file. It is started with our arguments.
 	Path string
-	// Check makes sure that the program starts and takes the configuration (Rehearse), and returns that.
+	// Check makes sure that the program starts and takes the configuration (Rehearse), and
+	// returns that.
 	Check func() (config.Config, error)
 }
 
-// Takeover holds all that another program needs to go on with our listeners and clients, and so do we if it cannot. Between
-// the end of our server and Execute clients are connected, and nobody serves them.
+// Takeover holds all that another program needs to go on with our listeners and clients, and so
+// do we if it cannot. Between the end of our server and Execute clients are connected, and nobody
+// serves them.
 type Takeover struct {
 	program Program
 	files   []systemd.Socket
 	next    config.Config // that the program will have
 }
 
-// Takeover prepares for a program that goes on as we do: with clients that survive, and with the listeners of current, the
-// configuration in force, at their addresses. The bindings are those of all listeners; those without a socket are left out. An error
-// says why the program cannot take our place. Then nothing has changed.
+// Takeover prepares for a program that goes on as we do: with clients that survive, and with the
+// listeners of current, the configuration in force, at their addresses. The bindings are those of
+// all listeners; those without a socket are left out. An error says why the program cannot take
+// our place. Then nothing has changed.
 func (h *Handover) Takeover(p Program, current config.Config, bindings []*server.Binding) (*Takeover, error) {
 	next, err := p.Check()
 	switch {
@@ -52,7 +55,8 @@ func (h *Handover) Takeover(p Program, current config.Config, bindings []*server
 	return t, nil
 }
 
-// sameListeners reports whether both configurations have the same listeners at the same addresses.
+// sameListeners reports whether both configurations have the same listeners at the same
+// addresses.
 func sameListeners(a, b config.Config) bool {
 	return slices.EqualFunc(a.Listeners, b.Listeners, func(a, b config.Listener) bool {
 		return a.Name == b.Name && slices.Equal(a.Address, b.Address)
@@ -111,8 +115,9 @@ func (t *Takeover) add(f *os.File, name string) error {
 	return nil
 }
 
-// Sockets returns duplicates of everything, as systemd.Sockets would return it to the program: the sockets of listeners apart
-// from what clients are kept in. With them we go on when Execute has failed. They are the caller's. It may be called again.
+// Sockets returns duplicates of everything, as systemd.Sockets would return it to the program:
+// the sockets of listeners apart from what clients are kept in. With them we go on when Execute
+// has failed. They are the caller's. It may be called again.
 func (t *Takeover) Sockets() (sockets, stored []systemd.Socket, err error) {
 	for _, s := range t.files {
 		file, err := duplicateFile(s.File, s.Name)

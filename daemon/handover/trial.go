@@ -16,18 +16,20 @@ import (
 )
 
 const (
-	// trialTimeout bounds how long a program that is tried may take until it serves, and, beyond drain_timeout, to leave its
-	// clients again.
+	// trialTimeout bounds how long a program that is tried may take until it serves, and, beyond
+	// drain_timeout, to leave its clients again.
 	trialTimeout = 10 * time.Second
-	// trialService is how long it then serves: so no client waits for two programs in a row, and a program that cannot stand
-	// what clients send is found out.
+	// trialService is how long it then serves: so no client waits for two programs in a row, and
+	// a program that cannot stand what clients send is found out.
 	trialService = time.Second
 )
 
-// try has the program show that it can take our place: as a process of its own, which goes on with all clients until it is
-// ready, and then leaves them again as at any restart. It is the ordinary daemon and we are its service manager, so that nothing
-// in it is only for trials. Whatever keeps it from serving here shows while we can still go back: after execve(2) nothing is left of
-// us. A program that fails is killed, and costs no more than a crash. When try returns, no process of the trial is left.
+// try has the program show that it can take our place: as a process of its own, which goes on
+// with all clients until it is ready, and then leaves them again as at any restart. It is the
+// ordinary daemon and we are its service manager, so that nothing in it is only for trials.
+// Whatever keeps it from serving here shows while we can still go back: after execve(2) nothing
+// is left of us. A program that fails is killed, and costs no more than a crash. When try
+// returns, no process of the trial is left.
 func (t *Takeover) try(ctx context.Context) error {
 	inbox, err := systemd.NewInbox()
 	if err != nil {
@@ -58,9 +60,11 @@ type trial struct {
 	ended   chan struct{} // closed when the process has ended; it is reaped by end
 }
 
-// startTrial starts a program with our arguments. It dies with the thread that calls this: two programs must not go on.
+// startTrial starts a program with our arguments. It dies with the thread that calls this: two
+// programs must not go on.
 func startTrial(program string, files []systemd.Socket, inbox *systemd.Inbox) (*trial, error) {
-	// The processes of its clients (model = "process") are ours to wait for when it has died before them.
+	// The processes of its clients (model = "process") are ours to wait for when it has died
+	// before them.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, os.NewSyscallError("prctl", err)
 	}
@@ -83,14 +87,16 @@ func startTrial(program string, files []systemd.Socket, inbox *systemd.Inbox) (*
 	return p, nil
 }
 
-// watch returns when the process has ended. That does not reap it, so its number, and that of its group, stays its own.
+// watch returns when the process has ended. That does not reap it, so its number, and that of its
+// group, stays its own.
 func (p *trial) watch() {
 	defer close(p.ended)
 	for unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}
 }
 
-// begins returns nil once the program is ready. After an error from this or the next methods nothing of it is left.
+// begins returns nil once the program is ready. After an error from this or the next methods
+// nothing of it is left.
 func (p *trial) begins(ctx context.Context, ready <-chan struct{}) error {
 	select {
 	case <-ready:
@@ -106,7 +112,8 @@ func (p *trial) begins(ctx context.Context, ready <-chan struct{}) error {
 	}
 }
 
-// serves lets it serve for trialService, or until ctx is done: then it has to leave its clients in order all the same.
+// serves lets it serve for trialService, or until ctx is done: then it has to leave its clients
+// in order all the same.
 func (p *trial) serves(ctx context.Context) error {
 	select {
 	case <-p.ended:
@@ -119,7 +126,7 @@ func (p *trial) serves(ctx context.Context) error {
 
 // leaves has it leave its clients to us, and end.
 func (p *trial) leaves(timeout time.Duration) error {
-	_ = unix.Kill(p.pid, unix.SIGINT) // another process follows; it fails when it has ended, and that shows
+	_ = unix.Kill(p.pid, unix.SIGINT) // as when another process follows; an error shows as its end
 	select {
 	case <-p.ended:
 	case <-time.After(timeout):
@@ -144,7 +151,7 @@ func (p *trial) end() (how string) {
 		switch {
 		case err == syscall.EINTR:
 		case err != nil: // ECHILD: all are gone
-			_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) // no process is left that it could matter to
+			_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) // it matters to no process any more
 			return how
 		case pid == p.pid && status.Signaled():
 			how = fmt.Sprintf("signal %d", status.Signal())
