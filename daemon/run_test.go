@@ -94,6 +94,12 @@ func (r *running) addresses() (all []string) {
 	return all
 }
 
+// address returns the address of the first listener, once that listens.
+func (r *running) address() string {
+	r.dial().Close()
+	return r.cfg.Listeners[0].Address[0]
+}
+
 // dial connects to the first listener, once that listens.
 func (r *running) dial() *net.TCPConn {
 	r.t.Helper()
@@ -112,6 +118,13 @@ func (r *running) awaitLog(parts ...string) {
 	r.t.Helper()
 	servertest.Eventually(r.t, func() bool { return r.log.Line(parts...) != "" },
 		func() { r.t.Errorf("log: got no line with %q: %s", parts, r.log) })
+}
+
+// awaitLogs returns when the log has n lines with a text.
+func (r *running) awaitLogs(n int, text string) {
+	r.t.Helper()
+	servertest.Eventually(r.t, func() bool { return strings.Count(r.log.String(), text) == n },
+		func() { r.t.Errorf("log: got %s, want %d lines with %q", r.log, n, text) })
 }
 
 // greeting reads the banner of a connection.

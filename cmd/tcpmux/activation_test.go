@@ -94,7 +94,7 @@ func TestAnInheritedSocketOutlivesTheDaemon(t *testing.T) {
 func TestSocketsForSomebodyElseAreNotOurs(t *testing.T) {
 	dir := t.TempDir()
 	file, _ := socket(t)
-	cmd := program(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "", ""))
+	cmd := tcpmux(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "", ""))
 	cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_PID=1")
 	cmd.ExtraFiles = []*os.File{file}
 	d := converse(t, cmd, cmd.StderrPipe)
@@ -130,9 +130,9 @@ func TestExitStatusOfTheDaemon(t *testing.T) {
 		{"a socket that matches nothing", activated(t, settings(t, dir, "127.0.0.1:1", "", ""), "x:y", first, second), 78, []string{`socket "x"`, `socket "y"`, `listener "tcpmux"`}},
 		{"a socket of another kind", activated(t, good, "datagrams", datagrams), 78, []string{`socket "datagrams"`, "want a TCP listener"}},
 		{"a file for a socket", activated(t, good, "null", devNull(t)), 78, []string{`socket "null"`, "want a TCP listener"}},
-		{"a bad configuration", program(t, "run", "--config", write(t, "bad.toml", "backlog = 0\n")), 78, []string{":1: backlog is 0"}},
-		{"an address in use", program(t, "run", "--config", settings(t, dir, at, "", "")), 1, []string{`listener "tcpmux" (` + at + `)`, "address already in use"}},
-		{"no place for records", program(t, "run", "--config", settings(t, "/proc/nosuch", "127.0.0.1:0", "", "")), 1, []string{`"/proc/nosuch/records.log"`}},
+		{"a bad configuration", tcpmux(t, "run", "--config", write(t, "bad.toml", "backlog = 0\n")), 78, []string{":1: backlog is 0"}},
+		{"an address in use", tcpmux(t, "run", "--config", settings(t, dir, at, "", "")), 1, []string{`listener "tcpmux" (` + at + `)`, "address already in use"}},
+		{"no place for records", tcpmux(t, "run", "--config", settings(t, "/proc/nosuch", "127.0.0.1:0", "", "")), 1, []string{`"/proc/nosuch/records.log"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, stdout, stderr := clitest.Outcome(t, c.cmd)

@@ -32,7 +32,7 @@ func settings(t *testing.T, dir, address, top, record string) (path string) {
 // when it is ready.
 func daemonOf(t *testing.T, config string, env ...string) (d *dialogue, address string) {
 	t.Helper()
-	cmd := program(t, "run", "--config", config)
+	cmd := tcpmux(t, "run", "--config", config)
 	cmd.Env = append(os.Environ(), env...)
 	return started(t, cmd)
 }
@@ -389,7 +389,7 @@ func TestClientBytesAreNeverInTheLogFile(t *testing.T) {
 	const hostile = "SECRET\x1b]0;owned\x07\n\r\nlevel=ERROR msg=forged\n\xff\x00SECRET"
 	dir, log := t.TempDir(), filepath.Join(t.TempDir(), "daemon.log")
 	config := settings(t, dir, "127.0.0.1:0", "", "[log]\nfile = "+strconv.Quote(log)+"\nlevel = \"debug\"")
-	cmd := program(t, "run", "--config", config)
+	cmd := tcpmux(t, "run", "--config", config)
 	d := converse(t, cmd, cmd.StderrPipe)
 	var text string
 	wait := func(want string) {

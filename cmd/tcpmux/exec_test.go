@@ -16,7 +16,7 @@ func TestProgramsInheritNothing(t *testing.T) {
 	script := `exec = ["/bin/sh", "-c", "ls /proc/$$/fd; env | cut -d= -f1 | sort; sed -n 's/^SigIgn:.//p' /proc/self/status"]`
 	for name, top := range map[string]string{"at once": script, "by the starter": script + "\nexec_memory = \"1GiB\""} {
 		t.Run(name, func(t *testing.T) {
-			cmd := program(t, "run", "--config", settings(t, t.TempDir(), "127.0.0.1:0", top, ""))
+			cmd := tcpmux(t, "run", "--config", settings(t, t.TempDir(), "127.0.0.1:0", top, ""))
 			cmd.Env = append(os.Environ(), "SECRET=1")
 			cmd.ExtraFiles = []*os.File{devNull(t), devNull(t)}
 			_, address := started(t, cmd)
@@ -37,7 +37,7 @@ func TestProgramsInheritNothing(t *testing.T) {
 
 func TestADaemonWhoseProgramCannotRunDoesNotStart(t *testing.T) {
 	path := settings(t, t.TempDir(), "127.0.0.1:0", `exec = ["/no/such/program"]`, "")
-	status, _, stderr := clitest.Outcome(t, program(t, "run", "--config", path))
+	status, _, stderr := clitest.Outcome(t, tcpmux(t, "run", "--config", path))
 	if status != cli.StatusConfig {
 		t.Errorf("status: got %d, want %d", status, cli.StatusConfig)
 	}

@@ -54,7 +54,7 @@ func TestFileWarnings(t *testing.T) {
 func TestCheckWarnsOfFiles(t *testing.T) {
 	path := write(t, "a.toml", "record.file = \"/proc/no/records.log\"\n")
 	for _, args := range [][]string{{"check", path}, {"check", "--quiet", path}} {
-		status, _, stderr := clitest.Outcome(t, program(t, args...))
+		status, _, stderr := clitest.Outcome(t, tcpmux(t, args...))
 		if want := "warning: record.file is \"/proc/no/records.log\": there is no directory \"/proc/no\"\n"; status != 0 || stderr != want {
 			t.Errorf("%q: got status %d and %q, want 0 and %q", args, status, stderr, want)
 		}

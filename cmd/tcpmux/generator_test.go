@@ -12,7 +12,7 @@ import (
 // asGenerator is the program under its other name.
 func asGenerator(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
-	cmd := program(t, args...)
+	cmd := tcpmux(t, args...)
 	cmd.Args[0] = "/usr/lib/systemd/system-generators/tcpmux-generator"
 	cmd.Env = []string{"PATH=/usr/bin:/bin"} // as systemd has it, but for $SYSTEMD_SCOPE: nothing of a test goes to the journal
 	return clitest.Outcome(t, cmd)

@@ -107,7 +107,7 @@ func reference(t *testing.T, name, port string) *dialogue {
 // connected starts the client in a pipe.
 func connected(t *testing.T, address string) *dialogue {
 	t.Helper()
-	cmd := program(t, "connect", address)
+	cmd := tcpmux(t, "connect", address)
 	return converse(t, cmd, cmd.StdoutPipe)
 }
 

@@ -87,7 +87,7 @@ func (k *killing) run(t *testing.T) {
 	close(k.stop)
 	talking.Wait()
 	d.stops(k.dir)
-	if status, out, errs := clitest.Outcome(t, program(t, "verify", "--backups", filepath.Join(k.dir, "records.log"))); status != 0 {
+	if status, out, errs := clitest.Outcome(t, tcpmux(t, "verify", "--backups", filepath.Join(k.dir, "records.log"))); status != 0 {
 		t.Errorf("verify: got status %d, want 0:\n%s%s", status, out, errs)
 	}
 	got := k.recorded(t)

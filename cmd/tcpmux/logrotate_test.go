@@ -61,7 +61,7 @@ func TestLogrotateByTheSample(t *testing.T) {
 	if len(names) != 3 || !strings.HasSuffix(names[0], ".log.gz") || !strings.HasSuffix(names[2], ".log") {
 		t.Errorf("got %q, want two that are compressed, and then the last that was rotated", names)
 	}
-	if status, stdout, stderr := clitest.Outcome(t, program(t, "cat", "--backups", records)); status != 0 || stdout != "day 0\nday 1\nday 2\n" {
+	if status, stdout, stderr := clitest.Outcome(t, tcpmux(t, "cat", "--backups", records)); status != 0 || stdout != "day 0\nday 1\nday 2\n" {
 		t.Errorf("tcpmux cat: got %d, %q, %q, want all days in their order", status, stdout, stderr)
 	}
 }

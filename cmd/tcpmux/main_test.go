@@ -37,8 +37,8 @@ func buildAndTest(m *testing.M) int {
 // patience is how long anything is waited for that must come; only a failing test waits that long.
 const patience = clitest.Patience
 
-// program starts the program, to be killed with the test. Its standard input is empty.
-func program(t *testing.T, args ...string) *exec.Cmd {
+// tcpmux starts the program, to be killed with the test. Its standard input is empty.
+func tcpmux(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	return clitest.Program(t, built, args...)
 }
@@ -95,7 +95,7 @@ func TestExitStatus(t *testing.T) {
 		{"refused", []string{"connect", nobody}, 1, "", `tcpmux: connect "` + nobody + `": connection refused; is the server running, and on this port?` + "\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			status, stdout, stderr := clitest.Outcome(t, program(t, c.args...))
+			status, stdout, stderr := clitest.Outcome(t, tcpmux(t, c.args...))
 			if status != c.status {
 				t.Errorf("status: got %d, want %d", status, c.status)
 			}
@@ -110,15 +110,15 @@ func TestExitStatus(t *testing.T) {
 
 func TestCheckTellsEveryFault(t *testing.T) {
 	bad := write(t, "bad.toml", "backlog = -1\nmodell = \"x\"\n")
-	_, _, stderr := clitest.Outcome(t, program(t, "check", bad))
+	_, _, stderr := clitest.Outcome(t, tcpmux(t, "check", bad))
 	if lines := strings.Split(strings.TrimSpace(stderr), "\n"); len(lines) != 2 || !strings.HasPrefix(lines[1], bad+":2: modell ") {
 		t.Errorf("got %q, want a line for each of 2 faults", stderr)
 	}
 }
 
 func TestCheckedConfigurationIsAConfiguration(t *testing.T) {
-	_, first, _ := clitest.Outcome(t, program(t, "check", write(t, "a.toml", "banner = \"\\u001b\"\n")))
-	status, second, _ := clitest.Outcome(t, program(t, "check", write(t, "b.toml", first)))
+	_, first, _ := clitest.Outcome(t, tcpmux(t, "check", write(t, "a.toml", "banner = \"\\u001b\"\n")))
+	status, second, _ := clitest.Outcome(t, tcpmux(t, "check", write(t, "b.toml", first)))
 	if status != 0 || first != second || first == "" {
 		t.Errorf("checking what check printed: got status %d and\n%s\nwant\n%s", status, second, first)
 	}
@@ -139,7 +139,7 @@ func TestCheckReadsStandardInput(t *testing.T) {
 		{"too long", strings.Repeat("#", 1<<20+1), []string{"-"}, 78, "", `read configuration "<stdin>": longer than 1MiB`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cmd := program(t, append([]string{"check"}, c.args...)...)
+			cmd := tcpmux(t, append([]string{"check"}, c.args...)...)
 			cmd.Stdin = strings.NewReader(c.stdin)
 			status, stdout, stderr := clitest.Outcome(t, cmd)
 			if status != c.status {
@@ -167,7 +167,7 @@ func TestDefaultsHoldWithoutTheDefaultFile(t *testing.T) {
 
 func TestHelpShowsExamples(t *testing.T) {
 	for _, args := range [][]string{{"help"}, {"--help"}, {"help", "run"}, {"run", "--help"}, {"help", "check"}, {"help", "connect"}, {"connect", "-h"}} {
-		status, stdout, stderr := clitest.Outcome(t, program(t, args...))
+		status, stdout, stderr := clitest.Outcome(t, tcpmux(t, args...))
 		if status != 0 || stderr != "" || !strings.Contains(stdout, "Examples:\n  tcpmux ") {
 			t.Errorf("%q: got status %d, %q and %q, want 0, examples, nothing", args, status, stdout, stderr)
 		}
@@ -187,7 +187,7 @@ func TestOutputGoneIsQuiet(t *testing.T) {
 	})
 	for _, args := range [][]string{{"check", write(t, "good.toml", "")}, {"connect", hello}} {
 		var stderr bytes.Buffer
-		cmd := program(t, args...)
+		cmd := tcpmux(t, args...)
 		cmd.Stdout, cmd.Stderr = w, &stderr
 		err := cmd.Run()
 		if got := cmd.ProcessState.ExitCode(); got != 1 || stderr.Len() > 0 {
@@ -202,7 +202,7 @@ func TestConnectInAPipe(t *testing.T) {
 		_, _ = conn.Write([]byte(hostile))
 		_, _ = io.Copy(conn, conn)
 	})
-	cmd := program(t, "connect", echo)
+	cmd := tcpmux(t, "connect", echo)
 	cmd.Stdin = strings.NewReader("a\x00\xffb")
 	status, stdout, stderr := clitest.Outcome(t, cmd)
 	if want := hostile + "a\x00\xffb"; status != 0 || stdout != want || stderr != "" {
@@ -229,7 +229,7 @@ func TestConnectInAPipeEnds(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			accepted := make(chan struct{})
-			cmd := program(t, "connect", clitest.Listen(t, func(conn *net.TCPConn) {
+			cmd := tcpmux(t, "connect", clitest.Listen(t, func(conn *net.TCPConn) {
 				close(accepted)
 				c.serve(conn)
 			}))

@@ -94,7 +94,7 @@ func TestReadyMeansThatOneCanConnectAndIsRecorded(t *testing.T) {
 	if n := m.count(""); n != 0 {
 		t.Errorf("told %d things before the start, want none", n)
 	}
-	cmd := program(t, "run", "--config", settings(t, dir, address, "", ""))
+	cmd := tcpmux(t, "run", "--config", settings(t, dir, address, "", ""))
 	cmd.Env = append(os.Environ(), m.env()...)
 	d := converse(t, cmd, cmd.StderrPipe)
 	m.hears("READY=1", 1)
@@ -145,7 +145,7 @@ func TestTooFewDescriptorsToOutliveAreTold(t *testing.T) {
 func TestNoReadinessWithoutARecordFile(t *testing.T) {
 	m := newManager(t)
 	dir := write(t, "file", "") // a directory below it cannot be made
-	cmd := program(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "", ""))
+	cmd := tcpmux(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "", ""))
 	cmd.Env = append(os.Environ(), m.env()...)
 	status, _, stderr := clitest.Outcome(t, cmd)
 	if status != 1 || !strings.Contains(stderr, "records.log") {
@@ -208,7 +208,7 @@ func TestTheJournalGetsPrioritiesAndNoTime(t *testing.T) {
 				}
 			}
 			dir := t.TempDir()
-			cmd := program(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "", ""))
+			cmd := tcpmux(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "", ""))
 			cmd.Env = append(os.Environ(), fmt.Sprintf("JOURNAL_STREAM=%d:%d", st.Dev, st.Ino))
 			d := converse(t, cmd, func() (io.ReadCloser, error) {
 				cmd.Stderr = ours

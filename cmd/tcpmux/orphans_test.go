@@ -15,7 +15,7 @@ import (
 func asInit(t *testing.T, top, more string) (d *dialogue, address, dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	cmd := program(t, "run", "--config", settings(t, dir, "127.0.0.1:0", top, more))
+	cmd := tcpmux(t, "run", "--config", settings(t, dir, "127.0.0.1:0", top, more))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	if os.Geteuid() != 0 {
 		lacks(t, "process namespaces", "run as root")

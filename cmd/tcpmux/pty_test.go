@@ -15,7 +15,7 @@ import (
 // atTerminal starts the program at a terminal of its own.
 func atTerminal(t *testing.T, args ...string) *clitest.Terminal {
 	t.Helper()
-	return clitest.Start(t, program(t, args...))
+	return clitest.Start(t, tcpmux(t, args...))
 }
 
 // peer is a server with one client, played by the test.
@@ -142,7 +142,7 @@ func TestTerminalOnOneSideOnlyIsAPipe(t *testing.T) {
 	address, connected := peer(t)
 	_, slave := clitest.OpenPTY(t)
 	var stdout bytes.Buffer
-	cmd := program(t, "connect", address)
+	cmd := tcpmux(t, "connect", address)
 	cmd.Stdin, cmd.Stdout = slave, &stdout
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -186,7 +186,7 @@ func TestOutputAtATerminalIsEscapedWhateverTheInput(t *testing.T) {
 		_ = conn.CloseWrite()
 		hold(conn)
 	})
-	cmd := program(t, "connect", address)
+	cmd := tcpmux(t, "connect", address)
 	cmd.Stdin = strings.NewReader("hello\n")
 	x := clitest.Start(t, cmd)
 	if got, want := x.See(`\xc3`), `\x1b]0;owned\x07\x9b31m\u0085\u202e\xe2\x80`+"\r\n"+`\xc3`; got != want {

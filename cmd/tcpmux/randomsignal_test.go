@@ -60,7 +60,7 @@ func TestAStopAtARandomMomentOfAnUpgradeIsObeyed(t *testing.T) {
 			if seed%2 == 0 { // near the end of the trial, and the beginning of the next program
 				k.d.hear("inherited=true")
 				k.d.hear("msg=ready ")
-				time.Sleep(trialService)
+				time.Sleep(time.Second) // it is tried for as long
 			}
 			time.Sleep(time.Duration(rnd.IntN(100)) * time.Millisecond)
 			k.signal(syscall.SIGTERM)

@@ -33,7 +33,7 @@ func TestReadmeNamesCommandsAndFlagsThatExist(t *testing.T) {
 		if command == "help" {
 			command = strings.Fields(c[2])[0]
 		}
-		status, help, stderr := clitest.Outcome(t, program(t, "help", command))
+		status, help, stderr := clitest.Outcome(t, tcpmux(t, "help", command))
 		if status != 0 {
 			t.Errorf("%q: got status %d and %q, want help", c[0], status, stderr)
 		}

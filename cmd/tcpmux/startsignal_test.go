@@ -20,7 +20,7 @@ var ownSignals = []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTER
 // system calls; at 0 it has not done anything. It returns false when the start is over before.
 func startUntil(t *testing.T, config string, stops int) (d *dialogue, stopped bool) {
 	t.Helper()
-	cmd := program(t, "run", "--config", config)
+	cmd := tcpmux(t, "run", "--config", config)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 	d = converse(t, cmd, cmd.StderrPipe)
 	for n := 0; ; n++ {

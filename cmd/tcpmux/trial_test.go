@@ -34,7 +34,7 @@ type desk struct {
 func staffed(t *testing.T, clients int, top string, env ...string) *desk {
 	t.Helper()
 	k := &desk{t: t, dir: t.TempDir(), path: installed(t), over: make(chan struct{}), said: make([]atomic.Int64, clients)}
-	cmd := program(t, "run", "--config", settings(t, k.dir, "127.0.0.1:0", top, "format = \"json\"\nmax_size = \"1GiB\""))
+	cmd := tcpmux(t, "run", "--config", settings(t, k.dir, "127.0.0.1:0", top, "format = \"json\"\nmax_size = \"1GiB\""))
 	cmd.Path, cmd.Env = k.path, append(os.Environ(), env...)
 	k.d, k.address = started(t, cmd)
 	for i := range clients {
@@ -144,7 +144,7 @@ func (k *desk) whole() {
 	for i := range k.said {
 		lines += k.said[i].Load()
 	}
-	_, got, _ := clitest.Outcome(k.t, program(k.t, "verify", "--json", filepath.Join(k.dir, "records.log")))
+	_, got, _ := clitest.Outcome(k.t, tcpmux(k.t, "verify", "--json", filepath.Join(k.dir, "records.log")))
 	for _, want := range []string{`"whole":true`, `"proven":true`, `"repeated":0,`, fmt.Sprintf(`"sessions":%d,`, len(k.said)), fmt.Sprintf(`"messages":%d,`, lines)} {
 		if !strings.Contains(got, want) {
 			k.t.Errorf("records: got %s, want %s in it", got, want)

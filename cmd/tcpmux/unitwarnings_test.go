@@ -16,7 +16,7 @@ func TestCheckWarnsOfWhatTheUnitLacks(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := write(t, "a.toml", "record.file = \"records.log\"\n"+c.text+"\n")
-			if status, _, stderr := clitest.Outcome(t, program(t, "check", "--quiet", path)); status != 0 || stderr != c.want {
+			if status, _, stderr := clitest.Outcome(t, tcpmux(t, "check", "--quiet", path)); status != 0 || stderr != c.want {
 				t.Errorf("got status %d and %q, want 0 and %q", status, stderr, c.want)
 			}
 		})

@@ -65,7 +65,7 @@ func TestAnUpgradeWithoutSystemdKeepsClients(t *testing.T) {
 		t.Run(model, func(t *testing.T) {
 			t.Parallel()
 			dir, path := t.TempDir(), installed(t)
-			cmd := program(t, "run", "--config", settings(t, dir, "127.0.0.1:0", `model = "`+model+`"`, `format = "json"`))
+			cmd := tcpmux(t, "run", "--config", settings(t, dir, "127.0.0.1:0", `model = "`+model+`"`, `format = "json"`))
 			cmd.Path = path
 			d, address := started(t, cmd)
 			conn := greeted(t, address)
@@ -100,7 +100,7 @@ func TestAnUpgradeWithoutSystemdKeepsClients(t *testing.T) {
 // TestWhoIsInTheBacklogWaitsForTheUpgrade, and is not turned away for want of a place.
 func TestWhoIsInTheBacklogWaitsForTheUpgrade(t *testing.T) {
 	dir, path := t.TempDir(), installed(t)
-	cmd := program(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "limits.clients = 1", ""))
+	cmd := tcpmux(t, "run", "--config", settings(t, dir, "127.0.0.1:0", "limits.clients = 1", ""))
 	cmd.Path = path
 	d, address := started(t, cmd)
 	first := greeted(t, address)
@@ -137,7 +137,7 @@ func TestAnUpgradeThatCannotBeChangesNothing(t *testing.T) {
 			t.Parallel()
 			dir, path := t.TempDir(), installed(t)
 			config := settings(t, dir, "127.0.0.1:0", "", "")
-			cmd := program(t, "run", "--config", config)
+			cmd := tcpmux(t, "run", "--config", config)
 			cmd.Path = path
 			d, address := started(t, cmd)
 			conn := greeted(t, address)

@@ -66,7 +66,7 @@ func TestVerifyAndCatOutcomes(t *testing.T) {
 		{"cat of no file", []string{"cat"}, 64, "", "no FILE, want one or more"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			status, stdout, stderr := clitest.Outcome(t, program(t, c.args...))
+			status, stdout, stderr := clitest.Outcome(t, tcpmux(t, c.args...))
 			if status != c.status {
 				t.Errorf("status: got %d, want %d", status, c.status)
 			}
@@ -91,7 +91,7 @@ type verifiedJSON struct {
 
 func TestVerifyJSON(t *testing.T) {
 	holed := write(t, "holed.log", recordOpen+recordMessage(0, "a")+recordMessage(7, "b")+"\x1b\n")
-	status, stdout, _ := clitest.Outcome(t, program(t, "verify", "--json", holed))
+	status, stdout, _ := clitest.Outcome(t, tcpmux(t, "verify", "--json", holed))
 	var got verifiedJSON
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatalf("%s: %v", stdout, err)
@@ -100,7 +100,7 @@ func TestVerifyJSON(t *testing.T) {
 		len(got.Files) != 1 || got.Files[0].Format != "json" {
 		t.Errorf("got status %d and %+v, want two faults, the first in line 3", status, got)
 	}
-	status, stdout, _ = clitest.Outcome(t, program(t, "verify", "--json", write(t, "whole.log", recordOpen)))
+	status, stdout, _ = clitest.Outcome(t, tcpmux(t, "verify", "--json", write(t, "whole.log", recordOpen)))
 	got = verifiedJSON{}
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || status != 0 || !got.Whole || !got.Proven || got.Findings == nil || len(got.Findings) > 0 {
 		t.Errorf("got status %d and %s (%v), want it proven", status, stdout, err)
@@ -121,14 +121,14 @@ func TestCatAtATerminalIsSafe(t *testing.T) {
 	x := atTerminal(t, "cat", file)
 	x.See(`\x1b]0;owned\x07\\` + "\r\n")
 	x.Ends(0)
-	if _, stdout, _ := clitest.Outcome(t, program(t, "cat", file)); stdout != "\x1b]0;owned\x07\\\n" {
+	if _, stdout, _ := clitest.Outcome(t, tcpmux(t, "cat", file)); stdout != "\x1b]0;owned\x07\\\n" {
 		t.Errorf("got %q, want the exact bytes", stdout)
 	}
 }
 
 // TestCatOfNothingSaysSo to whoever sits at a terminal, and to nobody else.
 func TestCatOfNothingSaysSo(t *testing.T) {
-	const said = "nothing that clients sent is selected by these flags"
+	const said = "these flags select nothing that clients sent"
 	file := write(t, "short.log", recordOpen+recordMessage(0, "a"))
 	x := atTerminal(t, "cat", "--remote", "198.51.100.1", file)
 	x.See("tcpmux: cat: " + said + "\r\n")
@@ -139,7 +139,7 @@ func TestCatOfNothingSaysSo(t *testing.T) {
 	if got := x.See("typed"); got != "typed" {
 		t.Errorf("without a flag: got %q, want nothing", got)
 	}
-	if status, stdout, stderr := clitest.Outcome(t, program(t, "cat", "--remote", "198.51.100.1", file)); status != 0 || stdout != "" || stderr != "" {
+	if status, stdout, stderr := clitest.Outcome(t, tcpmux(t, "cat", "--remote", "198.51.100.1", file)); status != 0 || stdout != "" || stderr != "" {
 		t.Errorf("got status %d, %q and %q, want 0 and nothing", status, stdout, stderr)
 	}
 }
@@ -168,7 +168,7 @@ func TestWhatClientsSentIsGivenBack(t *testing.T) {
 				t.Errorf("got %+v, want %d sessions and %d bytes in several files", got, clients, clients*size)
 			}
 			for remote, want := range sent {
-				if _, stdout, stderr := clitest.Outcome(t, program(t, "cat", "--backups", "--remote", remote, path)); !bytes.Equal([]byte(stdout), want) {
+				if _, stdout, stderr := clitest.Outcome(t, tcpmux(t, "cat", "--backups", "--remote", remote, path)); !bytes.Equal([]byte(stdout), want) {
 					t.Errorf("%s: got %d bytes (%q), want the %d that it sent", remote, len(stdout), stderr, len(want))
 				}
 			}
@@ -179,7 +179,7 @@ func TestWhatClientsSentIsGivenBack(t *testing.T) {
 // proven verifies the files of a record file, and fails when something is missing.
 func proven(t *testing.T, path string) (got verifiedJSON) {
 	t.Helper()
-	status, stdout, stderr := clitest.Outcome(t, program(t, "verify", "--json", "--backups", path))
+	status, stdout, stderr := clitest.Outcome(t, tcpmux(t, "verify", "--json", "--backups", path))
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || status != 0 || !got.Proven {
 		t.Errorf("verify: got status %d, %s, %s (%v), want it proven", status, stdout, stderr, err)
 	}
@@ -237,7 +237,7 @@ func TestToolsEndAtASignal(t *testing.T) {
 			if _, err := unix.FcntlInt(stdout.Fd(), unix.F_SETPIPE_SZ, size); err != nil {
 				t.Fatal(err)
 			}
-			cmd := program(t, c.args...)
+			cmd := tcpmux(t, c.args...)
 			cmd.Stdin, cmd.Stdout = stdin, stdout
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
@@ -262,7 +262,7 @@ func TestToolsEndAtASignal(t *testing.T) {
 func TestVerifyEndsWhenNobodyReads(t *testing.T) {
 	r, stdout := pipe(t)
 	stdin, typed := pipe(t)
-	cmd := program(t, "verify", "-")
+	cmd := tcpmux(t, "verify", "-")
 	cmd.Stdin, cmd.Stdout = stdin, stdout
 	if err := errors.Join(r.Close(), cmd.Start()); err != nil {
 		t.Fatal(err)
