@@ -112,7 +112,7 @@ func (r *request) define(cmd *cobra.Command) {
 // check is everything that can be known to be wrong without measuring.
 func (r *request) check(cmd *cobra.Command, args []string) (err error) {
 	if r.json && r.csv {
-		return errors.New("--json beside --csv, want one of them")
+		return errors.New("--json together with --csv, want one of them")
 	}
 	for _, name := range []string{"clients", "count", "duration", "size", "timeout"} { // 0 is the default only when nobody says so
 		if flag := cmd.Flags().Lookup(name); flag.Changed && (flag.Value.String() == "0" || flag.Value.String() == "0s") {
@@ -134,7 +134,7 @@ func (r *request) check(cmd *cobra.Command, args []string) (err error) {
 		return onOneLine(r.Options.Check())
 	}
 	if len(args) > 0 {
-		return fmt.Errorf("argument %q beside --compare, which starts its servers itself", args[0])
+		return fmt.Errorf("argument %q together with --compare, which starts its servers itself", args[0])
 	}
 	if r.plot != "" {
 		if _, err := bench.PlotFormat(r.plot); err != nil {
@@ -157,7 +157,7 @@ type measured interface {
 	WriteTable(io.Writer) error
 	WriteJSON(io.Writer) error
 	WriteCSV(io.Writer) error
-	Trouble() error
+	Err() error
 }
 
 func (r *request) measure(ctx context.Context, stdout, stderr *os.File) error {
@@ -176,7 +176,7 @@ func (r *request) measure(ctx context.Context, stdout, stderr *os.File) error {
 	if err := cli.Interruption(ctx); err != nil {
 		return err
 	}
-	return m.Trouble()
+	return m.Err()
 }
 
 // run measures, with a bar at the terminal.

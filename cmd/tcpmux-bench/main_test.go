@@ -75,10 +75,10 @@ func TestBenchExitStatus(t *testing.T) {
 		{"too many clients", []string{"--clients", "100001", "--count", "-1"}, 64, "", `--clients is 100001, want 1 to 100000; --count is -1, want 1 to 100000000; see`},
 		{"no clients", []string{"--clients", "0"}, 64, "", `--clients is 0, want more than that`},
 		{"no time", []string{"--duration", "0s"}, 64, "", `--duration is 0s, want more than that`},
-		{"two forms", []string{"--json", "--csv"}, 64, "", `--json beside --csv`},
+		{"two forms", []string{"--json", "--csv"}, 64, "", `--json together with --csv`},
 		{"a plot of one", []string{"--plot", "x.svg"}, 64, "", `--plot without --compare`},
 		{"a plot of no kind", []string{"--compare", "--plot", "x.jpg"}, 64, "", `--plot "x.jpg", want a name that ends in .svg or .png`},
-		{"compare with an address", []string{"--compare", server}, 64, "", `beside --compare`},
+		{"compare with an address", []string{"--compare", server}, 64, "", `together with --compare`},
 		{"too many runs", []string{"--compare", "--runs", "21"}, 64, "", `--runs is 21, want 1 to 20`},
 		{"no port", []string{"a"}, 64, "", `address "a": want HOST:PORT`},
 	} {

@@ -1,5 +1,5 @@
-// Package progress shows how far something has come, as a bar at a terminal. It promises that the bar never wraps, that it is
-// gone when it ends, and that whoever is told of progress is told cheaply.
+// Package progress shows the progress of a task as a bar at a terminal. It promises that the bar never
+// wraps, that it is erased at its end, and that reporting progress is cheap.
 package progress
 
 import (
@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// Progress is how far something has come. The zero value is ready, a nil one is told in vain. Safe for concurrent use.
+// Progress is the progress of a task. The zero value is ready to use, and a nil one shows nothing. It
+// is safe for concurrent use.
 type Progress struct {
 	done    atomic.Int64
 	drawing sync.Mutex // held while the bar is drawn, and while something else is written
@@ -21,11 +22,11 @@ type Progress struct {
 	title string // before each phase
 	name  string
 	total int64
-	rate  func(perSecond float64) string // nil: none is shown
+	rate  func(perSecond float64) string // nil: no rate is shown
 	since time.Time
 }
 
-// Title is shown before the phase.
+// Title sets the text that is shown before the phase.
 func (p *Progress) Title(s string) {
 	if p == nil {
 		return
@@ -35,7 +36,7 @@ func (p *Progress) Title(s string) {
 	p.title = s
 }
 
-// Phase begins to count anew, up to total. rate words how many a second there are; nil shows none.
+// Phase begins a phase: it counts from 0 to total. rate formats the rate, and nil shows none.
 func (p *Progress) Phase(name string, total int64, rate func(perSecond float64) string) {
 	if p == nil {
 		return
@@ -46,14 +47,14 @@ func (p *Progress) Phase(name string, total int64, rate func(perSecond float64) 
 	p.done.Store(0)
 }
 
-// Add counts n more.
+// Add adds n to the count of the phase.
 func (p *Progress) Add(n int64) {
 	if p != nil {
 		p.done.Add(n)
 	}
 }
 
-// Elapse counts milliseconds until ctx ends.
+// Elapse adds the milliseconds that pass until ctx ends, and returns then.
 func (p *Progress) Elapse(ctx context.Context) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -67,7 +68,8 @@ func (p *Progress) Elapse(ctx context.Context) {
 	}
 }
 
-// Bar draws progress on a terminal of so many columns, ten times a second, until stop is called, which wipes it away.
+// Bar draws the progress on the terminal w ten times a second, until stop is called, which erases it.
+// columns returns the current width of the terminal.
 func (p *Progress) Bar(w io.Writer, columns func() int, colour bool) (stop func()) {
 	stopped, gone := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -96,8 +98,8 @@ func (p *Progress) draw(w io.Writer, line string) {
 	fmt.Fprintf(w, "\r%s\x1b[K", line)
 }
 
-// Over is a writer to out for whole lines that come while a bar is drawn on the terminal bar: the row is wiped before them, and
-// the bar is drawn again below.
+// Over returns a writer that passes whole lines on to out while a bar is drawn on the terminal bar. It
+// erases the bar before them, and the bar is drawn again below.
 func (p *Progress) Over(out, bar io.Writer) io.Writer { return over{p, out, bar} }
 
 type over struct {
@@ -105,17 +107,17 @@ type over struct {
 	out, bar io.Writer
 }
 
-// Write wipes the bar and passes b on; its error is that of out.
+// Write erases the bar and writes b to out.
 func (o over) Write(b []byte) (int, error) {
 	o.p.drawing.Lock()
 	defer o.p.drawing.Unlock()
-	fmt.Fprint(o.bar, "\r\x1b[K") // what it fails to wipe the next drawing does
+	fmt.Fprint(o.bar, "\r\x1b[K") // the next drawing erases what this fails to
 	return o.out.Write(b)
 }
 
 const barWidth = 30
 
-// line is one drawing, at most columns-1 wide so that it never wraps.
+// line returns one drawing, at most columns-1 wide so that it never wraps.
 func (p *Progress) line(columns int, colour bool) string {
 	p.mu.Lock()
 	title, name, total, rate, since := p.title, p.name, p.total, p.rate, p.since

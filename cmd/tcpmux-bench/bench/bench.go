@@ -1,8 +1,9 @@
-// Package bench is the crowd of "tcpmux-bench": many clients at once against any TCP server that greets, or that does not. It
-// promises that a run ends, by count, by time or with its context; that what it measured until then is told, also when it was
-// cut short; and that it talks to this machine only unless it is told otherwise.
+// Package bench puts many clients on a TCP server at once and measures it, whether the server greets
+// or not. It promises that a run ends by count, by time or with its context; that it reports what it
+// measured until then, also if it was interrupted; and that it connects only to this machine unless
+// Options.AllowRemote is set.
 //
-// A client of the crowd is a goroutine or less: what is measured should be the server.
+// A client costs a goroutine at most, so that the server is what is measured.
 package bench
 
 import (
@@ -12,7 +13,7 @@ import (
 	"tcpmux/cmd/internal/progress"
 )
 
-// Why a run ended.
+// The reasons why a run ended.
 const (
 	EndedByCount     = "count"
 	EndedByDuration  = "duration"
@@ -24,25 +25,26 @@ type Result struct {
 	Workload string `json:"workload"`
 	Address  string `json:"address"`
 	Clients  int    `json:"clients"`
-	// Size is the bytes of a line with its end; 0 when the workload sends none.
+	// Size is the number of bytes of a line with its end; 0 if the workload sends none.
 	Size int `json:"size,omitempty"`
 	// Ended is why the run ended: EndedByCount, EndedByDuration or EndedByInterrupt.
 	Ended string `json:"ended"`
-	// Seconds is the time that was measured. Connecting is part of it only where visits or an idle crowd are measured.
+	// Seconds is the time that was measured. It includes connecting only for visits and for an idle
+	// crowd.
 	Seconds float64 `json:"seconds"`
 	// Unit names what was counted: visits, clients or lines.
 	Unit string `json:"unit"`
-	// Done is how many went well, Rate how many a second.
+	// Done is how many succeeded, and Rate how many a second.
 	Done int64   `json:"done"`
 	Rate float64 `json:"rate"`
-	// Bytes were sent.
+	// Bytes is the number of bytes that were sent.
 	Bytes   int64   `json:"bytes"`
 	Latency Latency `json:"latency"`
-	// Errors counts what went wrong by its kind; a client that fails counts once.
+	// Errors counts errors by kind. A client that fails counts once.
 	Errors map[Kind]int64 `json:"errors"`
 }
 
-// Failed is how many errors there were, of all kinds.
+// Failed returns the number of errors of all kinds.
 func (r Result) Failed() (n int64) {
 	for _, k := range r.Errors {
 		n += k
@@ -50,8 +52,9 @@ func (r Result) Failed() (n int64) {
 	return n
 }
 
-// Run measures the server at o.Address, which must have come through Options.Check. It ends early when ctx does. Its error is
-// one that kept it from measuring at all; what went wrong on the way is in the Result.
+// Run measures the server at o.Address. Options.Check must have accepted o. It ends early when ctx
+// does. It returns an error only if it could not measure at all; errors of clients are in the
+// Result. A nil p shows no progress.
 func Run(ctx context.Context, o Options, p *progress.Progress) (Result, error) {
 	address, err := target(ctx, o)
 	if err != nil {
@@ -61,7 +64,7 @@ func Run(ctx context.Context, o Options, p *progress.Progress) (Result, error) {
 		return Result{}, err
 	}
 	w := Workloads[o.Workload]
-	r := &run{Options: o, dialer: newDialer(address), latency: newRecorder(), errors: newTally(), progress: p}
+	r := &run{Options: o, dialer: newDialer(address), latency: newRecorder(), errors: newErrorCounts(), progress: p}
 	r.Address = address
 	ended := w.measure(ctx, r)
 	if ctx.Err() != nil {
@@ -82,7 +85,7 @@ func Run(ctx context.Context, o Options, p *progress.Progress) (Result, error) {
 		Rate:     perSecond(r.done.Load(), r.took),
 		Bytes:    r.bytes.Load(),
 		Latency:  r.latency.summary(w.latency),
-		Errors:   r.errors.counts(),
+		Errors:   r.errors.byKind,
 	}, nil
 }
 

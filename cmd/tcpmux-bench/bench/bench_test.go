@@ -17,20 +17,20 @@ import (
 	"tcpmux/cmd/internal/progress"
 )
 
-// desk is a server of known behaviour.
-type desk struct {
+// testServer is a server with known behaviour that counts what it receives.
+type testServer struct {
 	address              string
 	visits, lines, bytes atomic.Int64
 }
 
-// open serves every connection by serve, which "greets" when it is nil, until the test ends.
-func open(t *testing.T, serve func(d *desk, conn *net.TCPConn)) *desk {
+// open lets serve serve every connection until the test ends.
+func open(t *testing.T, serve func(d *testServer, conn *net.TCPConn)) *testServer {
 	t.Helper()
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{address: ln.Addr().String()}
+	d := &testServer{address: ln.Addr().String()}
 	over := make(chan struct{})
 	var serving sync.WaitGroup
 	t.Cleanup(func() {
@@ -55,12 +55,12 @@ func open(t *testing.T, serve func(d *desk, conn *net.TCPConn)) *desk {
 	return d
 }
 
-func greetAndCount(d *desk, conn *net.TCPConn) {
+func greetAndCount(d *testServer, conn *net.TCPConn) {
 	_, _ = io.WriteString(conn, "Welcome connect!\n")
 	count(d, conn)
 }
 
-func count(d *desk, conn *net.TCPConn) {
+func count(d *testServer, conn *net.TCPConn) {
 	r := bufio.NewReader(conn)
 	for {
 		line, err := r.ReadBytes('\n')
@@ -151,21 +151,21 @@ func TestLatencyIsOfWhatTheWorkloadSays(t *testing.T) {
 }
 
 func TestErrorsByKind(t *testing.T) {
-	say := func(text string) func(*desk, *net.TCPConn) {
-		return func(_ *desk, conn *net.TCPConn) { _, _ = io.WriteString(conn, text) }
+	say := func(text string) func(*testServer, *net.TCPConn) {
+		return func(_ *testServer, conn *net.TCPConn) { _, _ = io.WriteString(conn, text) }
 	}
-	reset := func(_ *desk, conn *net.TCPConn) { _ = conn.SetLinger(0) }
-	mute := func(_ *desk, conn *net.TCPConn) { _, _ = io.Copy(io.Discard, conn) }
+	reset := func(_ *testServer, conn *net.TCPConn) { _ = conn.SetLinger(0) }
+	mute := func(_ *testServer, conn *net.TCPConn) { _, _ = io.Copy(io.Discard, conn) }
 	const clients, neverClosed = 4, "never closed after us"
 	var crowd sync.WaitGroup // all of it, before the first is closed
 	crowd.Add(clients)
-	greetAndClose := func(_ *desk, conn *net.TCPConn) {
+	greetAndClose := func(_ *testServer, conn *net.TCPConn) {
 		_, _ = io.WriteString(conn, "hi\n")
 		crowd.Done()
 		crowd.Wait()
 	}
 	measuredAll := make(chan struct{})
-	greetAndNeverClose := func(_ *desk, conn *net.TCPConn) {
+	greetAndNeverClose := func(_ *testServer, conn *net.TCPConn) {
 		_, _ = io.WriteString(conn, "hi\n")
 		_, _ = io.Copy(io.Discard, conn)
 		_, _ = conn.Write(make([]byte, 1))
@@ -174,7 +174,7 @@ func TestErrorsByKind(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		workload string
-		serve    func(*desk, *net.TCPConn) // nil: nobody listens
+		serve    func(*testServer, *net.TCPConn) // nil: nobody listens
 		expect   string
 		kind     Kind
 	}{
@@ -191,7 +191,7 @@ func TestErrorsByKind(t *testing.T) {
 		{neverClosed, "lines", greetAndNeverClose, "", Timeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := &desk{address: nobody(t)}
+			d := &testServer{address: nobody(t)}
 			if c.serve != nil {
 				d = open(t, c.serve)
 			}
@@ -210,7 +210,7 @@ func TestErrorsByKind(t *testing.T) {
 	}
 }
 
-// nobody is an address where nobody listens.
+// nobody returns an address where nobody listens.
 func nobody(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -222,7 +222,7 @@ func nobody(t *testing.T) string {
 }
 
 func TestServerThatClosesEarlyFailsEachClientOnce(t *testing.T) {
-	d := open(t, func(_ *desk, conn *net.TCPConn) {
+	d := open(t, func(_ *testServer, conn *net.TCPConn) {
 		_, _ = io.WriteString(conn, "hi\n")
 		_, _ = io.ReadFull(conn, make([]byte, 100))
 	})
@@ -243,14 +243,14 @@ func TestTimeIsAnEnd(t *testing.T) {
 }
 
 func TestInterruptIsAnEnd(t *testing.T) {
-	mute := open(t, func(_ *desk, conn *net.TCPConn) { _, _ = io.Copy(io.Discard, conn) })
-	deaf := open(t, func(_ *desk, conn *net.TCPConn) {
+	mute := open(t, func(_ *testServer, conn *net.TCPConn) { _, _ = io.Copy(io.Discard, conn) })
+	deaf := open(t, func(_ *testServer, conn *net.TCPConn) {
 		_, _ = io.WriteString(conn, "hi\n")
 		<-t.Context().Done()
 	})
 	for _, c := range []struct {
 		workload string
-		d        *desk
+		d        *testServer
 	}{{"visits", mute}, {"idle", mute}, {"idle", deaf}, {"lines", mute}, {"lines", deaf}, {"volume", deaf}, {"trickle", deaf}} {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(50*time.Millisecond, cancel)
@@ -297,7 +297,7 @@ func TestThisMachine(t *testing.T) {
 
 func TestSourceAddressesAreSpread(t *testing.T) {
 	sources := make(chan netip.Addr, 10)
-	d := open(t, func(_ *desk, conn *net.TCPConn) {
+	d := open(t, func(_ *testServer, conn *net.TCPConn) {
 		sources <- conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
 	})
 	dialer := newDialer(d.address)
@@ -322,7 +322,7 @@ const sourcesLast = sources - 1
 func TestCheckTellsEverythingAtOnce(t *testing.T) {
 	o := Options{Workload: "lines", Clients: MaxClients + 1, Count: -1, Duration: 2 * MaxDuration, Size: 1, Rate: -1, Timeout: -1, Expect: "x"}
 	err := o.Check()
-	for _, want := range []string{"--clients is 100001, want 1 to 100000", "--count is -1", "--duration is 2h0m0s, want 1ms to 1h0m0s", "--size is 1, want 2 to 1048576", "--rate is -1", "--timeout is -1ns", "--expect beside"} {
+	for _, want := range []string{"--clients is 100001, want 1 to 100000", "--count is -1", "--duration is 2h0m0s, want 1ms to 1h0m0s", "--size is 1, want 2 to 1048576", "--rate is -1", "--timeout is -1ns", "--expect together"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
 		}

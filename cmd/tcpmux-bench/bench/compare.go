@@ -14,21 +14,23 @@ import (
 	"tcpmux/cmd/internal/progress"
 )
 
-// CompareOptions say what is compared: Options, but for the address, hold for every server.
+// CompareOptions select what is compared. The Options apply to every server, except Address, which is
+// ignored.
 type CompareOptions struct {
 	Options
-	// Program is the tcpmux that serves.
+	// Program is the path of tcpmux.
 	Program string
 	// Reference is the directory of the reference programs, which may be missing.
 	Reference string
-	// Runs is how often each server is measured, in turns; the medians are told. 1 to MaxRuns.
+	// Runs is how often each server is measured, 1 to MaxRuns. The servers take turns, and the medians
+	// are reported.
 	Runs int
 }
 
-// MaxRuns bounds a comparison.
+// MaxRuns is the largest CompareOptions.Runs.
 const MaxRuns = 20
 
-// Check is that of Options, and more.
+// Check fills in the defaults, and returns an error if an option is wrong.
 func (o *CompareOptions) Check() error {
 	if err := within("--runs", o.Runs, 1, MaxRuns); err != nil {
 		return err
@@ -44,17 +46,17 @@ type Comparison struct {
 	Unit     string  `json:"unit"`
 	Runs     int     `json:"runs"`
 	Servers  []Entry `json:"servers"`
-	// Skipped says who was not measured, and why.
+	// Skipped has a line for each server that was not measured, with the reason.
 	Skipped []string `json:"skipped"`
-	// Interrupted is set when the comparison ended early.
+	// Interrupted reports whether the comparison ended early.
 	Interrupted bool `json:"interrupted"`
 }
 
-// Entry is one server's medians. A ratio is to the first entry, more than 1 being more.
+// Entry has the medians of one server. Ratios are relative to the first entry.
 type Entry struct {
 	Server string `json:"server"`
 	Runs   int    `json:"runs"`
-	// Done is of all runs.
+	// Done is the sum over all runs.
 	Done      int64   `json:"done"`
 	Rate      float64 `json:"rate"`
 	RateRatio float64 `json:"rate_ratio"`
@@ -62,14 +64,15 @@ type Entry struct {
 	P50Ratio  float64 `json:"p50_ratio"`
 	P99       float64 `json:"p99_ms"`
 	P99Ratio  float64 `json:"p99_ratio"`
-	// CPU is processor time of the server for each unit, in microseconds, the server's own start and end included.
+	// CPU is the processor time of the server for each unit, in microseconds. It includes the start and
+	// the end of the server.
 	CPU      float64        `json:"cpu_us"`
 	CPURatio float64        `json:"cpu_ratio"`
 	Errors   map[Kind]int64 `json:"errors"`
 }
 
-// Compare measures all servers that there are, each on a port and in a directory of its own, one after the other so that
-// they do not disturb each other. It ends everything that it started.
+// Compare measures tcpmux with each model, and the reference programs that exist. Each runs alone, on
+// a port and in a directory of its own. Compare ends everything that it started.
 func Compare(ctx context.Context, o CompareOptions, p *progress.Progress) (Comparison, error) {
 	if err := o.checkDescriptors(); err != nil {
 		return Comparison{}, err
@@ -79,14 +82,14 @@ func Compare(ctx context.Context, o CompareOptions, p *progress.Progress) (Compa
 	if w.Size > 0 {
 		c.Size = o.Size
 	}
-	list, skipped := contestants(o.Program, o.Reference)
+	list, skipped := candidates(o.Program, o.Reference)
 	c.Skipped = skipped
-	list = slices.DeleteFunc(list, func(s contestant) bool {
-		unfit := s.oneByOne && o.Workload != "visits"
-		if unfit {
+	list = slices.DeleteFunc(list, func(s candidate) bool {
+		skip := s.oneByOne && o.Workload != "visits"
+		if skip {
 			c.Skipped = append(c.Skipped, s.name+": it serves one client at a time")
 		}
-		return unfit
+		return skip
 	})
 	trials := make(map[string][]trial, len(list))
 	for n := range o.Runs {
@@ -118,14 +121,14 @@ type trial struct {
 	cpu time.Duration
 }
 
-func measure(ctx context.Context, c contestant, o Options, p *progress.Progress) (trial, error) {
+func measure(ctx context.Context, c candidate, o Options, p *progress.Progress) (trial, error) {
 	s, err := c.start(ctx, o.Clients)
 	if err != nil {
 		return trial{}, err
 	}
 	o.Address = s.address
-	if c.nudged {
-		o.afterCrowd = s.nudge
+	if c.needsNext {
+		o.afterCrowd = s.connectNext
 	}
 	r, err := Run(ctx, o, p)
 	cpu, serr := s.stop()
@@ -175,8 +178,8 @@ func ratio(a, b float64) float64 {
 	return a / b
 }
 
-// Trouble is an error that tells what went wrong, or nil.
-func (c Comparison) Trouble() error {
+// Err returns an error about the first server with errors, or nil.
+func (c Comparison) Err() error {
 	for _, e := range c.Servers {
 		if len(e.Errors) > 0 {
 			return fmt.Errorf("bench: %s: %s", e.Server, errorList(e.Errors))
@@ -185,10 +188,10 @@ func (c Comparison) Trouble() error {
 	return nil
 }
 
-// WriteJSON writes c as one object on a line.
+// WriteJSON writes c as one JSON object on a line.
 func (c Comparison) WriteJSON(w io.Writer) error { return json.NewEncoder(w).Encode(c) }
 
-// WriteCSV writes c as a header and a row for each server.
+// WriteCSV writes c as comma-separated values: a header, and a row for each server.
 func (c Comparison) WriteCSV(w io.Writer) error {
 	var rows [][]string
 	for _, e := range c.Servers {
@@ -207,7 +210,7 @@ func (c Comparison) average() string {
 	return fmt.Sprintf("medians of %d runs", c.Runs)
 }
 
-// WriteTable writes c for people.
+// WriteTable writes c as a table to read.
 func (c Comparison) WriteTable(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s clients%s: %s, in brackets the ratio to the first\n", c.Workload, thousands(float64(c.Clients)), lineSize(c.Size), c.average())

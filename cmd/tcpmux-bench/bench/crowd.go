@@ -13,31 +13,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// crowd is clients that are all there at once.
+// crowd is a set of clients that are connected at the same time.
 type crowd struct {
 	*run
 	ctx     context.Context
 	members []*member // those that were greeted
-	awake   *wakeable
-	asleep  func() bool // ends the waking at the end of ctx
+	conns   *wakeable
+	unwatch func() bool // from now on the end of ctx wakes no connection
 }
 
-// member is one of a crowd.
+// member is one client of a crowd.
 type member struct {
 	conn   *net.TCPConn
 	left   int         // lines still to send
-	shut   atomic.Bool // we have ended our side
+	shut   atomic.Bool // the member has ended its side
 	failed atomic.Bool // its error has been counted
 }
 
-// connecting is how many connect at once: enough to keep a server busy, and well below the backlog of most.
+// connecting is how many clients connect at the same time: enough to keep a server busy, and fewer
+// than the backlog of most servers.
 const connecting = 256
 
-// gather connects everybody, at most rate a second. Who could not be connected or greeted is counted and left out.
+// gather connects all clients, at most rate a second. It counts those that could not be connected or
+// greeted, and leaves them out.
 func (r *run) gather(ctx context.Context, rate int) *crowd {
 	r.progress.Phase("connect", int64(r.Clients), aSecond)
-	c := &crowd{run: r, ctx: ctx, awake: newWakeable(r.Clients)}
-	c.asleep = context.AfterFunc(ctx, c.awake.wake)
+	c := &crowd{run: r, ctx: ctx, conns: newWakeable(r.Clients)}
+	c.unwatch = context.AfterFunc(ctx, c.conns.wake)
 	bounded, cancel := context.WithTimeout(ctx, r.Duration+r.Timeout)
 	defer cancel()
 	all := make([]*member, r.Clients)
@@ -51,12 +53,12 @@ func (r *run) gather(ctx context.Context, rate int) *crowd {
 				r.fail(ctx, NotReached)
 				continue
 			}
-			conn, err := r.greet(ctx, worker, due, func(conn net.Conn) { c.awake.set(i, conn) })
+			conn, err := r.greet(ctx, worker, due, func(conn net.Conn) { c.conns.set(i, conn) })
 			if err != nil {
-				c.awake.set(i, nil)
+				c.conns.set(i, nil)
 				r.fail(ctx, err)
 			} else {
-				_ = conn.SetReadDeadline(time.Time{}) // it fails when closed, and so does the read
+				_ = conn.SetReadDeadline(time.Time{}) // it only fails if closed, and so does the read
 				all[i] = &member{conn: conn.(*net.TCPConn), left: r.Count}
 			}
 			r.progress.Add(1)
@@ -74,15 +76,15 @@ func (r *run) gather(ctx context.Context, rate int) *crowd {
 	return c
 }
 
-// close closes everybody's connection.
+// close closes all connections.
 func (c *crowd) close() {
-	c.asleep()
+	c.unwatch()
 	for _, m := range c.members {
-		_ = m.conn.Close() // those that mattered have been read to their end
+		_ = m.conn.Close() // they have been read to their end, or have failed
 	}
 }
 
-// each calls f for every member, from as many goroutines as do good, and waits for all.
+// each calls f for every member, from a few goroutines for each processor, and waits for all calls.
 func (c *crowd) each(f func(worker int, m *member)) {
 	workers := min(4*runtime.GOMAXPROCS(0), len(c.members))
 	var all sync.WaitGroup
@@ -96,14 +98,14 @@ func (c *crowd) each(f func(worker int, m *member)) {
 	all.Wait()
 }
 
-// lost counts the member's error, once.
-func (c *crowd) lost(m *member, err error) {
+// failMember counts the first error of a member.
+func (c *crowd) failMember(m *member, err error) {
 	if c.ctx.Err() == nil && m.failed.CompareAndSwap(false, true) {
 		c.errors.add(kindOf(err))
 	}
 }
 
-// idle holds a crowd.
+// idle connects a crowd and keeps it connected for Duration.
 func idle(ctx context.Context, r *run) string {
 	start := time.Now()
 	c := r.gather(ctx, r.Rate)
@@ -117,14 +119,14 @@ func idle(ctx context.Context, r *run) string {
 	r.progress.Elapse(holding)
 	for _, m := range c.members {
 		if err := alive(m.conn); err != nil {
-			c.lost(m, err)
+			c.failMember(m, err)
 			r.done.Add(-1)
 		}
 	}
 	return EndedByDuration
 }
 
-// alive asks the kernel, without waiting, whether the server has closed.
+// alive returns an error if the server has closed the connection. It does not wait.
 func alive(conn *net.TCPConn) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -143,27 +145,28 @@ func alive(conn *net.TCPConn) error {
 	case n == 0:
 		return ClosedEarly
 	}
-	return nil // it has more to say
+	return nil // the server has sent more
 }
 
-// linesPerWrite is the volume workload's, as long as a block stays below maxBlock.
+// The volume workload sends linesPerWrite lines a write, or as many as maxBlock bytes hold.
 const (
 	linesPerWrite = 64
 	maxBlock      = 1 << 20
 )
 
-func lines(ctx context.Context, r *run) string { return talk(ctx, r, 1, false) }
+func lines(ctx context.Context, r *run) string { return sendLines(ctx, r, 1, false) }
 
 func volume(ctx context.Context, r *run) string {
-	return talk(ctx, r, max(1, min(linesPerWrite, maxBlock/r.Size)), false)
+	return sendLines(ctx, r, max(1, min(linesPerWrite, maxBlock/r.Size)), false)
 }
 
-func trickle(ctx context.Context, r *run) string { return talk(ctx, r, 1, true) }
+func trickle(ctx context.Context, r *run) string { return sendLines(ctx, r, 1, true) }
 
-// talk connects a crowd, has everybody send Count lines, and waits until the server has closed every connection, which it
-// does when it has read to our end: what is measured is lines that the server took, not lines that fit into buffers.
-func talk(ctx context.Context, r *run, perWrite int, rounds bool) string {
-	c := r.gather(ctx, 0)     // the rate is that of the lines,
+// sendLines connects a crowd, lets each member send Count lines, and waits until the server has closed
+// every connection. A server does so when it has read to the client's end, so lines count that the
+// server has read, not those that fit into buffers.
+func sendLines(ctx context.Context, r *run, perWrite int, rounds bool) string {
+	c := r.gather(ctx, 0)     // Rate is that of the lines,
 	r.latency = newRecorder() // and so is the latency
 	defer c.close()
 	if r.afterCrowd != nil {
@@ -174,9 +177,9 @@ func talk(ctx context.Context, r *run, perWrite int, rounds bool) string {
 	defer cancel()
 
 	start := time.Now()
-	var listeners sync.WaitGroup
+	var readers sync.WaitGroup
 	for _, m := range c.members {
-		listeners.Go(func() { c.listen(m) })
+		readers.Go(func() { c.read(m) })
 	}
 	s := &sender{crowd: c, sending: sending, pace: newPace(r.Rate), block: block(r.Size, perWrite), perWrite: perWrite}
 	if rounds {
@@ -184,7 +187,7 @@ func talk(ctx context.Context, r *run, perWrite int, rounds bool) string {
 	} else {
 		s.allAtOnce()
 	}
-	listeners.Wait()
+	readers.Wait()
 	r.took = time.Since(start)
 	for _, m := range c.members {
 		if m.left > 0 && sending.Err() != nil {
@@ -194,7 +197,7 @@ func talk(ctx context.Context, r *run, perWrite int, rounds bool) string {
 	return EndedByCount
 }
 
-// block is n lines of size bytes.
+// block returns n lines of size bytes.
 func block(size, n int) []byte {
 	b := make([]byte, 0, size*n)
 	for i := range n {
@@ -206,8 +209,8 @@ func block(size, n int) []byte {
 	return b
 }
 
-// listen reads what the server says, so that it is never kept waiting, until it closes.
-func (c *crowd) listen(m *member) {
+// read reads what the server sends until it closes, so that the server never waits for room.
+func (c *crowd) read(m *member) {
 	var buf [512]byte
 	for {
 		_, err := m.conn.Read(buf[:])
@@ -215,15 +218,15 @@ func (c *crowd) listen(m *member) {
 		case err == nil:
 			continue
 		case !errors.Is(err, io.EOF):
-			c.lost(m, err)
+			c.failMember(m, err)
 		case !m.shut.Load():
-			c.lost(m, ClosedEarly)
+			c.failMember(m, ClosedEarly)
 		}
 		return
 	}
 }
 
-// sender has a crowd send.
+// sender lets a crowd send.
 type sender struct {
 	*crowd
 	sending  context.Context
@@ -232,7 +235,7 @@ type sender struct {
 	perWrite int
 }
 
-// allAtOnce gives everybody a goroutine.
+// allAtOnce lets each member send from a goroutine of its own.
 func (s *sender) allAtOnce() {
 	var all sync.WaitGroup
 	for i, m := range s.members {
@@ -245,7 +248,7 @@ func (s *sender) allAtOnce() {
 	all.Wait()
 }
 
-// takeTurns goes through the crowd once a round.
+// takeTurns lets each member send once a round.
 func (s *sender) takeTurns() {
 	for range s.Count {
 		if s.sending.Err() != nil {
@@ -256,7 +259,7 @@ func (s *sender) takeTurns() {
 	s.each(func(_ int, m *member) { s.end(m) })
 }
 
-// write sends the member's next lines and says whether there is more to send.
+// write sends the next lines of a member, and reports whether it has more to send.
 func (s *sender) write(worker int, m *member) bool {
 	n := min(s.perWrite, m.left)
 	if n == 0 || m.failed.Load() || s.sending.Err() != nil {
@@ -266,8 +269,8 @@ func (s *sender) write(worker int, m *member) bool {
 	if s.sending.Err() != nil {
 		return false
 	}
-	_ = m.conn.SetWriteDeadline(time.Now().Add(s.Timeout)) // it fails when closed, and so does the write
-	if s.ctx.Err() != nil {                                // whoever wakes the writers may have been here just before
+	_ = m.conn.SetWriteDeadline(time.Now().Add(s.Timeout)) // it only fails if closed, and so does the write
+	if s.ctx.Err() != nil {                                // the deadline may have replaced that of wakeable.wake
 		return false
 	}
 	sent, err := m.conn.Write(s.block[:n*s.Size])
@@ -275,7 +278,7 @@ func (s *sender) write(worker int, m *member) bool {
 	s.done.Add(int64(sent / s.Size))
 	s.progress.Add(int64(sent / s.Size))
 	if err != nil {
-		s.lost(m, err)
+		s.failMember(m, err)
 		return false
 	}
 	s.latency.add(worker, time.Since(due))
@@ -283,18 +286,19 @@ func (s *sender) write(worker int, m *member) bool {
 	return m.left > 0
 }
 
-// end tells the server that there is no more, and gives it time to take what there was.
+// end ends the sending side of a member, and gives the server Timeout to read the rest. A member that
+// has failed is not read any further.
 func (s *sender) end(m *member) {
 	m.shut.Store(true)
 	if m.failed.Load() {
-		_ = m.conn.SetReadDeadline(past) // it fails when closed, and so does the read
+		_ = m.conn.SetReadDeadline(expired) // it only fails if closed, and so does the read
 		return
 	}
 	_ = m.conn.SetReadDeadline(time.Now().Add(s.Timeout)) // as above
 	if s.ctx.Err() != nil {
-		_ = m.conn.SetReadDeadline(past) // the run was interrupted just now
+		_ = m.conn.SetReadDeadline(expired) // as wakeable.wake did before
 	}
 	if err := m.conn.CloseWrite(); err != nil {
-		s.lost(m, err)
+		s.failMember(m, err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 // dialer connects to one server.
 type dialer struct {
 	address  string
-	loopback bool // 127.0.0.0/8: any address of it can be ours
+	loopback bool // in 127.0.0.0/8, where any address can be the source
 	dialed   atomic.Int64
 }
 
@@ -26,15 +26,16 @@ func newDialer(address string) *dialer {
 	return &dialer{address: address, loopback: err == nil && to.Addr().Is4() && to.Addr().IsLoopback()}
 }
 
-// Each source address serves so many connections before the next one does, and there are so many of them. A kernel offers
-// some 28,000 ports for each (ip_local_port_range), of which those of the last minute are still taken (TIME_WAIT).
+// On loopback, each of a number of source addresses is used for perSource connections before the next
+// one is. The kernel has some 28,000 ports for each address (ip_local_port_range), and keeps a used
+// port for a minute (TIME_WAIT).
 const (
 	perSource = 20_000
 	sources   = 200
 )
 
 func (d *dialer) dial(ctx context.Context, deadline time.Time) (net.Conn, error) {
-	// No keepalive: it would be three system calls for connections that are watched anyway.
+	// Keepalive would cost three system calls, and every connection is read anyway.
 	nd := net.Dialer{Deadline: deadline, KeepAlive: -1}
 	if d.loopback {
 		n := (d.dialed.Add(1) - 1) / perSource % sources
@@ -44,7 +45,8 @@ func (d *dialer) dial(ctx context.Context, deadline time.Time) (net.Conn, error)
 	return nd.DialContext(ctx, "tcp", d.address)
 }
 
-// portAtConnect leaves the choice of the port to connect(2), which knows the destination and so finds more that are free.
+// portAtConnect lets connect(2) choose the source port. Unlike bind(2) it knows the destination, and so
+// finds more free ports.
 func portAtConnect(_, _ string, raw syscall.RawConn) error {
 	var serr error
 	err := raw.Control(func(fd uintptr) {
@@ -53,10 +55,11 @@ func portAtConnect(_, _ string, raw syscall.RawConn) error {
 	return errors.Join(err, serr)
 }
 
-// ErrRemote is the error of a server on another machine.
+// ErrRemote reports a server on another machine while Options.AllowRemote is not set.
 var ErrRemote = errors.New("bench puts a load on this machine only; --allow-remote puts it on another, whose owner should know")
 
-// target is the one address that is measured: the host is looked up once, and refused unless all its addresses are here.
+// target returns the address to measure. It looks the host up once, and returns ErrRemote unless all of
+// its addresses are on this machine.
 func target(ctx context.Context, o Options) (string, error) {
 	host, port, err := net.SplitHostPort(o.Address)
 	if err != nil {

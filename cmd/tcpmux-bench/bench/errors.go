@@ -10,27 +10,27 @@ import (
 	"syscall"
 )
 
-// Kind is what went wrong, as a user would say it.
+// Kind is a kind of error, in the words of a user. It is an error itself.
 type Kind string
 
-// The kinds there are; whatever is none of these is told in the words of the kernel.
+// The kinds of errors. All others have the text of the kernel.
 const (
 	Refused       Kind = "refused"        // nobody listens
-	Reset         Kind = "reset"          // the server, or its kernel, broke the connection off
-	Timeout       Kind = "timeout"        // nothing came, or nothing was taken, for --timeout
-	NoGreeting    Kind = "no greeting"    // the server closed without a word
-	ShortGreeting Kind = "short greeting" // the server closed in the middle of what was expected
-	WrongGreeting Kind = "wrong greeting" // it said something else
+	Reset         Kind = "reset"          // the server, or its kernel, aborted the connection
+	Timeout       Kind = "timeout"        // nothing arrived, or nothing was accepted, for --timeout
+	NoGreeting    Kind = "no greeting"    // the server closed and sent nothing
+	ShortGreeting Kind = "short greeting" // the server closed before the end of what was expected
+	WrongGreeting Kind = "wrong greeting" // the server sent something else
 	ClosedEarly   Kind = "closed early"   // the server closed before the client did
-	NotReached    Kind = "not reached"    // the time was over before the client could connect
+	NotReached    Kind = "not reached"    // the run ended before the client could connect
 	NoPort        Kind = "no free port"   // this machine has no source port left
 	NoDescriptor  Kind = "no descriptor"  // this machine has no descriptor left
 )
 
-// Error makes a kind an error of its own.
+// Error returns the kind.
 func (k Kind) Error() string { return string(k) }
 
-// kindOf is the kind of any error of a client.
+// kindOf returns the kind of a client's error.
 func kindOf(err error) Kind {
 	var kind Kind
 	var errno syscall.Errno
@@ -58,19 +58,17 @@ func kindOf(err error) Kind {
 	return Kind(err.Error())
 }
 
-// tally counts errors by kind. It may be used from any goroutine.
-type tally struct {
-	mu sync.Mutex
-	n  map[Kind]int64
+// errorCounts counts errors by kind. add is safe for concurrent use; byKind may be read once no
+// goroutine adds any more.
+type errorCounts struct {
+	mu     sync.Mutex
+	byKind map[Kind]int64
 }
 
-func newTally() *tally { return &tally{n: map[Kind]int64{}} }
+func newErrorCounts() *errorCounts { return &errorCounts{byKind: map[Kind]int64{}} }
 
-func (t *tally) add(k Kind) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.n[k]++
+func (c *errorCounts) add(k Kind) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.byKind[k]++
 }
-
-// counts is the tally itself, for when all is over.
-func (t *tally) counts() map[Kind]int64 { return t.n }

@@ -7,9 +7,9 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Latency is how long something took, in milliseconds, exact to three digits.
+// Latency is the distribution of a duration in milliseconds, exact to three digits.
 type Latency struct {
-	// Of says what took that long.
+	// Of names what took that long.
 	Of    string  `json:"of"`
 	Count int64   `json:"count"`
 	Min   float64 `json:"min_ms"`
@@ -21,11 +21,12 @@ type Latency struct {
 	Max   float64 `json:"max_ms"`
 }
 
-// recorder takes latencies from many goroutines; it has several histograms so that they seldom wait for each other.
+// recorder records latencies. It is safe for concurrent use, and has several histograms so that
+// goroutines seldom wait for each other.
 type recorder [8]struct {
 	mu sync.Mutex
 	h  *hdrhistogram.Histogram
-	_  [48]byte // no cache line in common
+	_  [48]byte // so that no two share a cache line
 }
 
 func newRecorder() *recorder {

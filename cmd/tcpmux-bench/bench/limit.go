@@ -5,10 +5,11 @@ import (
 	"syscall"
 )
 
-// spare is what descriptors are needed for besides clients.
+// spare is the number of descriptors that are needed in addition to those of clients.
 const spare = 64
 
-// checkDescriptors raises the limit of descriptors as far as it goes and sees whether that is enough.
+// checkDescriptors raises the limit of descriptors as far as possible, and returns an error if that is
+// not enough.
 func (o Options) checkDescriptors() error {
 	limit, err := raiseDescriptors()
 	if err != nil {
@@ -28,14 +29,16 @@ func advice(need, limit uint64) string {
 	return fmt.Sprintf("use --clients %d, or %s", limit-spare, raise)
 }
 
-// raiseDescriptors raises the soft limit to the hard one, for us and the servers that we start, and returns it.
+// raiseDescriptors raises the soft limit to the hard one, for this process and the servers that it
+// starts, and returns it.
 func raiseDescriptors() (uint64, error) {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
 		return 0, fmt.Errorf("read the limit of descriptors: %w", err)
 	}
 	l.Cur = l.Max
-	// Go has raised ours by itself; only a call of syscall's own makes it pass on to programs that are started.
+	// Go has raised the limit of this process by itself, but restores it in programs that it starts
+	// unless package syscall has set it.
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
 		return 0, fmt.Errorf("raise the limit of descriptors to %d: %w", l.Max, err)
 	}

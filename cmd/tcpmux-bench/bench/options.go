@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What no run exceeds.
+// The largest values of Options.
 const (
 	MaxClients  = 100_000
 	MaxCount    = 100_000_000
@@ -18,38 +18,42 @@ const (
 	MaxTimeout  = 10 * time.Minute
 )
 
-// Options say what is measured. Those that are zero become the workload's defaults in Check.
+// Options select what is measured. Check replaces Clients, Count, Duration, Size and Timeout by the
+// defaults of the workload if they are zero.
 type Options struct {
 	// Address is the server's host:port.
 	Address string
 	// Workload is a key of Workloads.
 	Workload string
-	// Clients is how many there are at once.
+	// Clients is the number of clients at the same time.
 	Clients int
-	// Count is how many visits there are in all, lines each client sends, or rounds. It means nothing for an idle crowd.
+	// Count is the number of visits in all, of lines of each client, or of rounds. An idle crowd
+	// ignores it.
 	Count int
-	// Duration is when a run ends that has not reached Count; it is how long an idle crowd is held.
+	// Duration ends a run that has not reached Count. An idle crowd stays connected for it.
 	Duration time.Duration
-	// Size is the bytes of a line, its end included.
+	// Size is the number of bytes of a line with its end.
 	Size int
-	// Rate is how many visits or lines a second there are at most, over all clients; 0 is as many as the server takes.
+	// Rate is the largest number of visits or lines a second, over all clients; 0 means no limit.
 	Rate int
-	// Greeting says whether a client waits for the server to speak first.
+	// Greeting reports whether a client waits until the server has sent something.
 	Greeting bool
-	// Expect is how the greeting must begin; "" is content with any first byte.
+	// Expect is how the greeting must begin; with "" any first byte is a greeting.
 	Expect string
-	// Timeout is how long one client may wait for anything: connection and greeting, room to write, the end.
+	// Timeout is how long a client waits for each of these: its connection with the greeting, room to
+	// write, and the end.
 	Timeout time.Duration
-	// AllowRemote allows servers on other machines.
+	// AllowRemote reports whether the server may be on another machine.
 	AllowRemote bool
-	// afterCrowd is called when a crowd has connected, and what it returns when the crowd has gone.
+	// afterCrowd is called when a crowd has connected, and its result when the crowd has closed. It may
+	// be nil.
 	afterCrowd func() (end func())
 }
 
-// DefaultTimeout is that of a client.
+// DefaultTimeout is the default of Options.Timeout.
 const DefaultTimeout = 10 * time.Second
 
-// Check fills in the defaults and tells everything that is wrong with what is asked for.
+// Check fills in the defaults, and reports all options that are wrong.
 func (o *Options) Check() error {
 	w, ok := Workloads[o.Workload]
 	if !ok {
@@ -90,7 +94,7 @@ func within[T int | time.Duration](name string, value, low, high T) error {
 
 func (o *Options) checkExpect() error {
 	if o.Expect != "" && !o.Greeting {
-		return errors.New("--expect beside --greeting=false, want one of them")
+		return errors.New("--expect together with --greeting=false, want one of them")
 	}
 	if len(o.Expect) > maxGreeting {
 		return fmt.Errorf("--expect has %d bytes, want at most %d", len(o.Expect), maxGreeting)
@@ -98,7 +102,7 @@ func (o *Options) checkExpect() error {
 	return nil
 }
 
-// WorkloadNames are the keys of Workloads, in the order in which they are explained.
+// WorkloadNames returns the keys of Workloads in the order of the help.
 func WorkloadNames() []string {
 	names := make([]string, 0, len(Workloads))
 	for name := range Workloads {

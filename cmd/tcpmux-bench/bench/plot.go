@@ -8,10 +8,10 @@ import (
 	"github.com/go-analyze/charts"
 )
 
-// PlotFormats are the endings of files that Plot can draw.
+// PlotFormats are the suffixes of files that Plot can draw.
 var PlotFormats = []string{".svg", ".png"}
 
-// PlotFormat is the format of a file by its ending.
+// PlotFormat returns the format for Plot that the suffix of a path asks for.
 func PlotFormat(path string) (format string, err error) {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".svg":
@@ -22,7 +22,7 @@ func PlotFormat(path string) (format string, err error) {
 	return "", fmt.Errorf("--plot %q, want a name that ends in %s", path, strings.Join(PlotFormats, " or "))
 }
 
-// The plot's measures in pixels: two charts side by side.
+// The sizes of the plot in pixels. It has two charts, side by side.
 const (
 	plotWidth  = 1100
 	plotHeight = 420
@@ -30,7 +30,7 @@ const (
 	nameGap    = 16
 )
 
-// Plot draws c: to the left the rates, to the right the latencies. format is what PlotFormat returned.
+// Plot draws the rates, and the latencies to the right of them. format comes from PlotFormat.
 func (c Comparison) Plot(format string) ([]byte, error) {
 	p := charts.NewPainter(charts.PainterOptions{OutputFormat: format, Width: plotWidth, Height: plotHeight})
 	names, rates, p50s, p99s := c.plotted()
@@ -45,7 +45,7 @@ func (c Comparison) Plot(format string) ([]byte, error) {
 	return p.Bytes()
 }
 
-// plotted is each server's data; the last one first, for the axis grows upwards.
+// plotted returns the data of the servers, the last one first, because the axis grows upwards.
 func (c Comparison) plotted() (names []string, rates, p50s, p99s []float64) {
 	for i := len(c.Servers) - 1; i >= 0; i-- {
 		e := c.Servers[i]
@@ -54,7 +54,7 @@ func (c Comparison) plotted() (names []string, rates, p50s, p99s []float64) {
 	return names, rates, p50s, p99s
 }
 
-// chart is one of horizontal bars, each with its figure.
+// chart returns a chart of horizontal bars, each with its number.
 func chart(title string, names []string, values [][]float64, legend []string) charts.BarChartOption {
 	o := charts.NewBarChartOptionWithData(values)
 	o.Horizontal = true
@@ -63,7 +63,7 @@ func chart(title string, names []string, values [][]float64, legend []string) ch
 	o.Legend = charts.LegendOption{SeriesNames: legend, Show: charts.Ptr(len(legend) > 0), Offset: charts.OffsetRight}
 	o.CategoryAxis.Labels = names
 	o.CategoryAxis.LabelFontStyle.FontSize = labelSize
-	// A viewer that has not the font of the SVG may take a wider one: leave room between the names and the axis.
+	// A viewer without the font of the SVG may use a wider one, so leave room between names and axis.
 	o.CategoryAxis.LabelOffset = charts.OffsetInt{Left: -nameGap}
 	o.ValueFormatter = figure
 	o.ValueAxis = []charts.ValueAxisOption{{Min: charts.Ptr(0.0), LabelCount: 3, LabelFontStyle: charts.NewFontStyleWithSize(labelSize)}}
@@ -74,7 +74,7 @@ func chart(title string, names []string, values [][]float64, legend []string) ch
 	return o
 }
 
-// figure is a number with as many digits as can be told apart.
+// figure returns the short form of a number.
 func figure(f float64) string {
 	switch {
 	case f >= 100 || f == 0:

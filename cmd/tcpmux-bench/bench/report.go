@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// WriteJSON writes r as one object on a line.
+// WriteJSON writes r as one JSON object on a line.
 func (r Result) WriteJSON(w io.Writer) error { return json.NewEncoder(w).Encode(r) }
 
-// WriteCSV writes r as a header and a row.
+// WriteCSV writes r as comma-separated values: a header and a row.
 func (r Result) WriteCSV(w io.Writer) error {
 	return writeCSV(w, resultColumns, [][]string{r.row()})
 }
 
-// WriteTable writes r for people.
+// WriteTable writes r as a table to read.
 func (r Result) WriteTable(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s, %s clients%s%s\n", r.Workload, r.Address, thousands(float64(r.Clients)), lineSize(r.Size), r.ending())
@@ -46,7 +46,7 @@ func (r Result) ending() string {
 	switch {
 	case r.Ended == EndedByInterrupt:
 		return " (interrupted)"
-	case r.Ended == EndedByDuration && r.Unit != "clients": // an idle crowd knows no other end
+	case r.Ended == EndedByDuration && r.Unit != "clients": // an idle crowd always ends so
 		return " (until the time was over)"
 	}
 	return ""
@@ -66,7 +66,7 @@ func (r Result) volume() string {
 	return fmt.Sprintf(", %.1f MB/s", float64(r.Bytes)/r.Seconds/1e6)
 }
 
-// errorList is "none", or each kind with its count, the most frequent first.
+// errorList returns "none", or each kind with its count, the most frequent first.
 func errorList(errors map[Kind]int64) string {
 	if len(errors) == 0 {
 		return "none"
@@ -92,8 +92,8 @@ func byCount(errors map[Kind]int64) []Kind {
 	return kinds
 }
 
-// Trouble is an error that tells what went wrong in the run, or nil.
-func (r Result) Trouble() error {
+// Err returns an error about the clients that failed, or nil.
+func (r Result) Err() error {
 	n := r.Failed()
 	if n == 0 {
 		return nil
@@ -129,7 +129,7 @@ func writeCSV(w io.Writer, header []string, rows [][]string) error {
 
 func decimal(f float64) string { return strconv.FormatFloat(f, 'f', 6, 64) }
 
-// thousands is a whole number with commas.
+// thousands returns a whole number with commas.
 func thousands(f float64) string {
 	s := strconv.FormatFloat(f, 'f', 0, 64)
 	for i := len(s) - 3; i > 0; i -= 3 {
@@ -138,10 +138,10 @@ func thousands(f float64) string {
 	return s
 }
 
-// aSecond is so many a second, as the bar shows it.
+// aSecond returns a rate as the progress bar shows it.
 func aSecond(perSecond float64) string { return thousands(perSecond) + "/s" }
 
-// duration is milliseconds with a unit that suits them.
+// duration returns milliseconds with a suitable unit.
 func duration(ms float64) string {
 	switch {
 	case ms < 1:

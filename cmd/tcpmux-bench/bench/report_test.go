@@ -115,7 +115,7 @@ func TestCSVSchema(t *testing.T) {
 	}
 }
 
-func TestTroubleIsToldWithAHint(t *testing.T) {
+func TestErrHasAHint(t *testing.T) {
 	for _, c := range []struct {
 		r    Result
 		want string
@@ -125,7 +125,7 @@ func TestTroubleIsToldWithAHint(t *testing.T) {
 		{Result{Address: "a:1", Unit: "lines", Errors: map[Kind]int64{Timeout: 3}}, `bench "a:1": 3 clients failed: timeout 3; for a server that does not greet: --greeting=false`},
 		{Result{Address: "a:1", Unit: "lines", Done: 9, Errors: map[Kind]int64{Timeout: 3, Reset: 4}}, `bench "a:1": 7 clients failed: reset 4, timeout 3`},
 	} {
-		if err := c.r.Trouble(); (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
+		if err := c.r.Err(); (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
 			t.Errorf("got %v, want %q", err, c.want)
 		}
 	}

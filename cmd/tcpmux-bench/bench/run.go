@@ -12,25 +12,26 @@ import (
 	"tcpmux/cmd/internal/progress"
 )
 
-// run is one measurement under way.
+// run is a measurement in progress.
 type run struct {
 	Options
 	dialer   *dialer
 	latency  *recorder
-	errors   *tally
+	errors   *errorCounts
 	progress *progress.Progress
 
 	done, bytes atomic.Int64
 	took        time.Duration
 }
 
-// maxGreeting is how much of a greeting is looked at.
+// maxGreeting is the largest number of bytes of a greeting that are compared.
 const maxGreeting = 4096
 
-// past is a deadline that wakes whoever waits.
-var past = time.Unix(1, 0)
+// expired is a deadline that ends every wait at once.
+var expired = time.Unix(1, 0)
 
-// greet connects and takes the greeting. Its time counts from due. The connection is the caller's, nil with an error.
+// greet connects and reads the greeting, and records the latency since due. It calls keep with the
+// connection before it reads. The caller closes the connection, which is nil with an error.
 func (r *run) greet(ctx context.Context, worker int, due time.Time, keep func(net.Conn)) (net.Conn, error) {
 	deadline := time.Now().Add(r.Timeout)
 	conn, err := r.dialer.dial(ctx, deadline)
@@ -40,7 +41,7 @@ func (r *run) greet(ctx context.Context, worker int, due time.Time, keep func(ne
 	keep(conn)
 	if r.Greeting {
 		if err := r.takeGreeting(ctx, conn, deadline); err != nil {
-			_ = conn.Close() // what is wrong with it is known
+			_ = conn.Close() // the error of the greeting is returned
 			return nil, err
 		}
 	}
@@ -49,8 +50,8 @@ func (r *run) greet(ctx context.Context, worker int, due time.Time, keep func(ne
 }
 
 func (r *run) takeGreeting(ctx context.Context, conn net.Conn, deadline time.Time) error {
-	_ = conn.SetReadDeadline(deadline) // it fails when closed, and so does the read
-	if ctx.Err() != nil {              // whoever wakes the readers may have been here just before
+	_ = conn.SetReadDeadline(deadline) // it only fails if closed, and so does the read
+	if ctx.Err() != nil {              // the deadline may have replaced that of wakeable.wake
 		return ctx.Err()
 	}
 	buf := greetings.Get().(*[maxGreeting]byte)
@@ -76,7 +77,7 @@ func (r *run) takeGreeting(ctx context.Context, conn net.Conn, deadline time.Tim
 
 var greetings = sync.Pool{New: func() any { return new([maxGreeting]byte) }}
 
-// fail counts err, unless it is only the end of the run.
+// fail counts err, unless the end of the run caused it.
 func (r *run) fail(ctx context.Context, err error) {
 	if err == nil || ctx.Err() != nil {
 		return
@@ -84,7 +85,7 @@ func (r *run) fail(ctx context.Context, err error) {
 	r.errors.add(kindOf(err))
 }
 
-// pace spreads what is done over time when there is a Rate: it waits until the next n are due and returns when that was.
+// pace spreads visits or lines over time if there is a Rate. It is safe for concurrent use.
 type pace struct {
 	each  time.Duration
 	start time.Time
@@ -99,8 +100,9 @@ func newPace(rate int) *pace {
 	return p
 }
 
-// wait returns the time that latency counts from: when it was due, so that a server that makes the clients wait does not
-// make them measure less often.
+// wait waits until the next n are due, or ctx ends, and returns the time from which their latency
+// counts. That is when they were due: otherwise a server that delays its clients would be measured
+// less often while it is slow.
 func (p *pace) wait(ctx context.Context, n int) time.Time {
 	if p.each == 0 {
 		return time.Now()
@@ -115,8 +117,8 @@ func (p *pace) wait(ctx context.Context, n int) time.Time {
 	return due
 }
 
-// wakeable are connections that the end of a run wakes. A deadline cannot be set on one that has been closed, and it need not
-// be woken.
+// wakeable is a set of connections whose waits can be ended together. It is safe for concurrent use. A
+// connection in it may be closed.
 type wakeable struct {
 	mu    sync.Mutex
 	conns []net.Conn
@@ -125,29 +127,29 @@ type wakeable struct {
 
 func newWakeable(n int) *wakeable { return &wakeable{conns: make([]net.Conn, n)} }
 
-// set puts conn, which may be nil, in the place of another.
+// set replaces the connection at i by conn, which may be nil.
 func (w *wakeable) set(i int, conn net.Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.conns[i] = conn
 	if w.woken && conn != nil {
-		_ = conn.SetDeadline(past) // it fails when closed, and so do read and write
+		_ = conn.SetDeadline(expired) // it only fails if closed, and so do read and write
 	}
 }
 
-// wake makes every read and write that waits, or is to come, fail at once.
+// wake makes all reads and writes fail at once, those that wait and those that follow.
 func (w *wakeable) wake() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.woken = true
 	for _, conn := range w.conns {
 		if conn != nil {
-			_ = conn.SetDeadline(past) // as in set
+			_ = conn.SetDeadline(expired) // as in set
 		}
 	}
 }
 
-// endedBy is why a run whose sending was bounded by ctx is over.
+// endedBy returns why a run has ended whose sending ended with the context.
 func endedBy(sending context.Context) string {
 	if errors.Is(sending.Err(), context.DeadlineExceeded) {
 		return EndedByDuration

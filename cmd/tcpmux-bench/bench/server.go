@@ -19,23 +19,25 @@ import (
 	"tcpmux/config"
 )
 
-// contestant is a way of serving that is compared with others.
-type contestant struct {
+// candidate is a server to compare with others.
+type candidate struct {
 	name string
-	// command starts it on a free port of 127.0.0.1, in a directory of its own.
+	// command returns the command that serves on a port of 127.0.0.1. It may write files into dir,
+	// which is its working directory.
 	command func(port int, dir string, clients int) (*exec.Cmd, error)
-	// oneByOne: it serves one client at a time, so no crowd.
+	// oneByOne reports whether it serves one client at a time, so that it cannot serve a crowd.
 	oneByOne bool
-	// nudged: it lets go of a client only when the next one comes.
-	nudged bool
+	// needsNext reports whether it closes a connection only when the next client has connected.
+	needsNext bool
 }
 
-// contestants are the models that this program's configuration takes, and the reference programs that are in the directory.
-func contestants(program, reference string) (list []contestant, missing []string) {
+// candidates returns tcpmux with each model, and the reference programs in a directory. missing has a
+// line for each that cannot be measured.
+func candidates(program, reference string) (list []candidate, missing []string) {
 	for _, model := range models() {
-		list = append(list, contestant{name: "tcpmux " + model, command: tcpmux(program, model)})
+		list = append(list, candidate{name: "tcpmux " + model, command: tcpmux(program, model)})
 	}
-	for _, r := range []contestant{{name: "process", nudged: true}, {name: "thread"}, {name: "coroutine", oneByOne: true}} {
+	for _, r := range []candidate{{name: "process", needsNext: true}, {name: "thread"}, {name: "coroutine", oneByOne: true}} {
 		script := filepath.Join(reference, "server_"+r.name+".py")
 		command, err := python(script)
 		if err != nil {
@@ -48,7 +50,7 @@ func contestants(program, reference string) (list []contestant, missing []string
 	return list, missing
 }
 
-// models are those that the configuration takes.
+// models returns the models that the configuration accepts.
 func models() (list []string) {
 	for _, model := range []string{"goroutine", "thread", "process"} {
 		if configurationTakes(model) {
@@ -63,7 +65,7 @@ func configurationTakes(model string) bool {
 	if err != nil {
 		return false
 	}
-	defer os.RemoveAll(dir) // what stays is in the directory for temporary files
+	defer os.RemoveAll(dir) // what is left is in the directory for temporary files
 	path := filepath.Join(dir, "tcpmux.toml")
 	if err := os.WriteFile(path, fmt.Appendf(nil, "model = %q\n", model), 0o600); err != nil {
 		return false
@@ -81,7 +83,8 @@ func tcpmux(program, model string) func(int, string, int) (*exec.Cmd, error) {
 	}
 }
 
-// The reference programs listen with a backlog of 5, which is what a comparison would measure: their classes get everybody's.
+// asModule runs the class of a reference program with a larger backlog than its own: otherwise a
+// comparison would only measure its backlog of 5.
 const asModule = `import sys
 sys.path.insert(0, sys.argv[1])
 m = __import__(sys.argv[2])
@@ -106,46 +109,47 @@ func python(script string) (func(int, string, int) (*exec.Cmd, error), error) {
 	}, nil
 }
 
-// server is a contestant that runs.
+// server is a running candidate.
 type server struct {
 	address string
 	cmd     *exec.Cmd
 	dir     string
-	said    *os.File
+	output  *os.File
 }
 
-// patience is how long a server may take to listen, and to end.
+// patience is how long a server may take to listen, and how long to end.
 const patience = 10 * time.Second
 
-func (c contestant) start(ctx context.Context, clients int) (*server, error) {
+func (c candidate) start(ctx context.Context, clients int) (*server, error) {
 	dir, err := os.MkdirTemp("", "tcpmux-bench")
 	if err != nil {
 		return nil, err
 	}
 	s := &server{dir: dir}
 	if err := s.launch(ctx, c, clients); err != nil {
-		said := s.lastWords()
-		_, _ = s.stop() // why it did not start is what counts
-		return nil, fmt.Errorf("start %s: %w%s", c.name, err, said)
+		output := s.lastOutput()
+		_, _ = s.stop() // the error of the start is returned
+		return nil, fmt.Errorf("start %s: %w%s", c.name, err, output)
 	}
 	return s, nil
 }
 
-func (s *server) launch(ctx context.Context, c contestant, clients int) error {
+func (s *server) launch(ctx context.Context, c candidate, clients int) error {
 	port, err := freePort()
 	if err != nil {
 		return err
 	}
 	s.address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	if s.said, err = os.Create(filepath.Join(s.dir, "output")); err != nil {
+	if s.output, err = os.Create(filepath.Join(s.dir, "output")); err != nil {
 		return err
 	}
 	cmd, err := c.command(port, s.dir, clients)
 	if err != nil {
 		return err
 	}
-	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, s.said, s.said
-	// A group of its own, so that what it starts ends with it and Ctrl-C is ours alone; the kernel ends it should we be killed.
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, s.output, s.output
+	// In a process group of its own, what it starts can be ended with it, and Ctrl-C does not reach it.
+	// If this process is killed, the kernel kills the server.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Env = serverEnvironment()
 	if err := cmd.Start(); err != nil {
@@ -155,7 +159,7 @@ func (s *server) launch(ctx context.Context, c contestant, clients int) error {
 	return s.listens(ctx)
 }
 
-// serverEnvironment is ours without what systemd tells the process that it started.
+// serverEnvironment returns this process's environment without the variables of systemd.
 func serverEnvironment() (env []string) {
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
@@ -168,17 +172,18 @@ func serverEnvironment() (env []string) {
 	return env
 }
 
-// freePort is a port that was free just now: neither the configuration nor the reference programs tell which one they got.
+// freePort returns a port that is free at the moment. A server cannot choose one by itself, because the
+// reference programs do not report which one they use.
 func freePort() (int, error) {
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
 	}
-	defer ln.Close() // who cannot listen there then says so
+	defer ln.Close() // if the port is taken meanwhile, the server fails
 	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
-// listens waits until the server takes a client, or has ended.
+// listens waits until the server accepts a connection, and returns an error if it has ended.
 func (s *server) listens(ctx context.Context) error {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		conn, err := net.Dial("tcp4", s.address)
@@ -195,19 +200,20 @@ func (s *server) listens(ctx context.Context) error {
 	return fmt.Errorf("it does not listen on %s", s.address)
 }
 
-// ended leaves the process to be waited for, so that its number stays its own.
+// ended reports whether the server has ended. It does not reap the process, so that its PID is not
+// reused.
 func (s *server) ended() bool {
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_PID, s.cmd.Process.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
 	return err == nil && info.Signo == int32(unix.SIGCHLD)
 }
 
-// stop ends the server and all that it started, and returns the processor time that they took as far as the kernel knows:
-// that of children which the server has waited for.
+// stop ends the server and all that it started, and returns the processor time of the server and of
+// the children that it has waited for.
 func (s *server) stop() (cpu time.Duration, err error) {
-	defer os.RemoveAll(s.dir) // what stays is in the directory for temporary files
-	if s.said != nil {
-		defer s.said.Close() // nobody reads it any more
+	defer os.RemoveAll(s.dir) // what is left is in the directory for temporary files
+	if s.output != nil {
+		defer s.output.Close() // it has been read
 	}
 	if s.cmd == nil {
 		return 0, nil
@@ -216,20 +222,20 @@ func (s *server) stop() (cpu time.Duration, err error) {
 	for deadline := time.Now().Add(patience); !s.ended() && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
-	// Before anybody has waited for the server, so that the group's number is still its own.
+	// The server is not reaped yet, so the ID of its group is not reused.
 	if err := syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return 0, err
 	}
-	_ = s.cmd.Wait() // that it ended by our signal is no error
+	_ = s.cmd.Wait() // it ended by a signal of this process
 	return s.cmd.ProcessState.UserTime() + s.cmd.ProcessState.SystemTime(), nil
 }
 
-// lastWords is the end of what the server said, for an error.
-func (s *server) lastWords() string {
-	if s.said == nil {
+// lastOutput returns the last line that the server has printed, for an error.
+func (s *server) lastOutput() string {
+	if s.output == nil {
 		return ""
 	}
-	text, err := os.ReadFile(s.said.Name())
+	text, err := os.ReadFile(s.output.Name())
 	if err != nil {
 		return ""
 	}
@@ -240,14 +246,14 @@ func (s *server) lastWords() string {
 	if len(text) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(": it said %q", text)
+	return fmt.Sprintf(": it printed %q", text)
 }
 
-// nudge connects once more, for a server that lets go of a client only when the next one comes.
-func (s *server) nudge() (end func()) {
+// connectNext connects once more, for a server that needs the next client to close a connection.
+func (s *server) connectNext() (end func()) {
 	conn, err := net.Dial("tcp4", s.address)
 	if err != nil {
-		return func() {} // the run will tell
+		return func() {} // the run reports that the server does not close
 	}
-	return func() { _ = conn.Close() } // only its being there mattered
+	return func() { _ = conn.Close() } // nothing was sent
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// visits has each client come again until there were Count visits.
+// visits lets each client connect again and again, until all have made Count visits together.
 func visits(ctx context.Context, r *run) string {
 	r.progress.Phase("visits", int64(r.Count), aSecond)
 	sending, cancel := context.WithTimeout(ctx, r.Duration)

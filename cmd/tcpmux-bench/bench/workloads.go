@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// Workload is one way in which clients behave, with the defaults of a run.
+// Workload is a way in which clients behave, with the defaults of a run.
 type Workload struct {
-	// What it does, in a line.
+	// What describes it in a line.
 	What string
-	// Unit is what is counted.
+	// Unit names what is counted.
 	Unit string
 	// Clients, Count, Duration and Size are the defaults of the Options.
 	Clients, Count int
@@ -17,7 +17,7 @@ type Workload struct {
 	Size           int
 
 	order   int
-	latency string // what is measured
+	latency string // what Latency.Of is
 	measure func(ctx context.Context, r *run) (ended string)
 }
 
@@ -26,7 +26,7 @@ const (
 	lineWrite         = "write of a line, waiting for room included"
 )
 
-// Workloads are all there are.
+// Workloads has all workloads by name.
 var Workloads = map[string]Workload{
 	"visits": {
 		order: 1, What: "each client connects, is greeted, closes, and comes again",
