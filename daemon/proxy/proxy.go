@@ -1,6 +1,6 @@
-// Package proxy reads the header of the PROXY protocol, versions 1 and 2, by which a proxy says whom it speaks for
-// (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt). It is pure and takes bytes of a peer: it promises never to look
-// behind the header, and to refuse whatever is none.
+// Package proxy parses the header of the PROXY protocol, versions 1 and 2, in which a proxy names
+// the client of a connection (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt). It
+// never looks at bytes after the header, and rejects everything that is not a header.
 package proxy
 
 import (
@@ -13,39 +13,42 @@ import (
 	"strings"
 )
 
-// MaxSize is how long a header may be, in bytes. Proxies tell more than addresses, in values of a few KiB: the certificate of a
-// client, say (section 2.2.5).
+// MaxSize is the size in bytes that a header may have. Proxies send more than addresses, in values
+// of a few KiB, such as the certificate of a client (section 2.2.5).
 const MaxSize = 16 << 10
 
 const (
 	signature1 = "PROXY "
 	signature2 = "\r\n\r\n\x00\r\nQUIT\n"
-	maxSize1   = 107 // that of version 1, line end included (section 2.1)
-	minSize2   = 16  // that of version 2 without addresses
+	maxSize1   = 107 // of version 1, including the line end (section 2.1)
+	minSize2   = 16  // of version 2, without addresses
 )
 
 // The errors of Parse, in the sense of errors.Is.
 var (
-	// ErrAbsent reports that the bytes are something else than a header.
+	// ErrAbsent reports that the bytes are not a header.
 	ErrAbsent = errors.New("there is none, but other bytes")
-	// ErrTooLarge reports a header that is longer than MaxSize, or than one of version 1 may be.
+	// ErrTooLarge reports a header that is larger than MaxSize, or than version 1 allows.
 	ErrTooLarge = errors.New("it is too large")
-	// ErrUnix reports a header for a connection over a Unix socket, and ErrUDP one for datagrams: neither is what is served here.
+	// ErrUnix reports a header for a connection over a Unix socket, and ErrUDP one for datagrams.
+	// Neither can belong to the client of a TCP listener.
 	ErrUnix = errors.New("it is for a Unix socket, want one for TCP")
 	ErrUDP  = errors.New("it is for UDP, want one for TCP")
-	// ErrMalformed reports a header that does not keep to the protocol.
+	// ErrMalformed reports a header that violates the protocol.
 	ErrMalformed = errors.New("it is malformed")
 )
 
-// Header is what a header says.
+// Header is a parsed header.
 type Header struct {
-	// Size is how long it is, in bytes.
+	// Size is its size in bytes.
 	Size int
-	// Client is who the proxy speaks for; the zero value when it speaks for itself, as in a health check, or does not know.
+	// Client is the address of the client. It is the zero value if the proxy connects for itself,
+	// as for a health check, or does not know the client.
 	Client netip.AddrPort
 }
 
-// Parse reads the header at the start of b. Its Size is 0 when b is only the beginning of one: call again with more.
+// Parse parses the header at the start of b. The Size is 0 if b is only the beginning of a header:
+// call Parse again with more bytes.
 func Parse(b []byte) (Header, error) {
 	switch {
 	case hasPrefix(b, signature2):
@@ -56,13 +59,13 @@ func Parse(b []byte) (Header, error) {
 	return Header{}, ErrAbsent
 }
 
-// hasPrefix says whether b begins as text does, as far as it goes.
+// hasPrefix reports whether b begins with text, or is the beginning of text.
 func hasPrefix(b []byte, text string) bool {
 	n := min(len(b), len(text))
 	return string(b[:n]) == text[:n]
 }
 
-// parse1 reads version 1: a line of text.
+// parse1 parses version 1: a line of text.
 func parse1(b []byte) (h Header, err error) {
 	end := bytes.Index(b[:min(len(b), maxSize1)], []byte("\r\n"))
 	if end < 0 {
@@ -93,7 +96,7 @@ func parse1(b []byte) (h Header, err error) {
 	return h, nil
 }
 
-// address1 reads an address of version 1 and its port, which has no leading zeros.
+// address1 parses an address of version 1 and its port, which must not have leading zeros.
 func address1(family, host, port string) (addr netip.AddrPort, ok bool) {
 	a, err := netip.ParseAddr(host)
 	n, perr := strconv.ParseUint(port, 10, 16)
@@ -113,7 +116,7 @@ const (
 	unspecified      = 0x00
 )
 
-// parse2 reads version 2: binary. Of what follows the addresses nothing is looked at, as nothing depends on it.
+// parse2 parses version 2, which is binary. Values after the addresses are skipped.
 func parse2(b []byte) (h Header, err error) {
 	if len(b) < minSize2 {
 		return h, nil

@@ -15,8 +15,8 @@ const (
 		"\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\xdc\x04\x01\xbb"
 )
 
-// headers are those of the specification's examples, and what stands at its edges. A client of "" is none; one that begins with ! is
-// an error of Parse.
+// headers are the examples of the specification and edge cases. A client "" means none; a client
+// that begins with ! means an error of Parse.
 var headers = []struct{ name, header, client string }{
 	{"1, IPv4", "PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", "255.255.255.255:65535"},
 	{"1, IPv6", "PROXY TCP6 ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", "!"},
@@ -91,7 +91,7 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// TestHalfAHeaderIsNone yet, wherever it is broken off.
+// TestHalfAHeaderIsNone, wherever it ends.
 func TestHalfAHeaderIsNone(t *testing.T) {
 	for _, c := range headers {
 		if strings.HasPrefix(c.client, "!") {
@@ -105,7 +105,7 @@ func TestHalfAHeaderIsNone(t *testing.T) {
 	}
 }
 
-// FuzzParse holds that a header is the same however much has come behind it, and that none is found before it is whole.
+// FuzzParse: bytes after a header do not change it, and no header is found before it is complete.
 func FuzzParse(tf *testing.F) {
 	f := fuzzing.Fixed(tf)
 	for _, c := range headers {

@@ -10,32 +10,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Settings are configurations that connections began with, in a file in memory of its own. It is made anew whenever they change, and
-// is never changed itself, so that no moment can leave half of it.
+// Settings are the configurations that connections began with. They are stored in a file in memory
+// of their own. When they change, a new file replaces the file, which itself is never changed: so
+// there is no moment at which a process could leave half of it.
 type Settings struct {
-	// Serial counts up with each file.
+	// Serial increases with each file.
 	Serial int64
-	// Texts are the configurations, the one in force last.
+	// Texts are the configurations. The last one is in force.
 	Texts []Text
 }
 
 // Text is one configuration.
 type Text struct {
-	// Path is the file that it was read from.
+	// Path is the file that the configuration was read from.
 	Path string
-	// Text is what the file said, with all defaults, so that a later version does not bring others.
+	// Text is the content with all defaults, because another version may have other defaults.
 	Text string
-	// Origins are the numbers by which slots name its listeners (Slot.SetOrigin).
+	// Origins are the numbers by which slots refer to its listeners (Slot.SetOrigin).
 	Origins map[string]uint32
 }
 
-// MaxOrigin is the highest number that a slot can hold.
+// MaxOrigin is the highest origin that a slot can hold.
 const MaxOrigin = 1<<(32-originShift) - 1
 
-// maxSettings bounds what is read: far more than the configurations of a daemon that is reloaded all day.
+// maxSettings bounds what is read. It is far more than a daemon needs that is reloaded all day.
 const maxSettings = 64 << 20
 
-// Save writes the settings to a new file, and returns its descriptor.
+// Save writes the settings to a new file, and returns its descriptor, which the caller closes.
 func (s Settings) Save() (fd int, err error) {
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -46,7 +47,8 @@ func (s Settings) Save() (fd int, err error) {
 		return -1, os.NewSyscallError("memfd_create", err)
 	}
 	if err = writeAll(fd, text); err == nil {
-		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE|unix.F_SEAL_SEAL)
+		const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_SEAL
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
 		err = os.NewSyscallError("fcntl", err)
 	}
 	if err != nil {
@@ -66,7 +68,7 @@ func writeAll(fd int, text []byte) error {
 	return nil
 }
 
-// LoadSettings reads what Save has written. The file stays open.
+// LoadSettings reads settings that Save has written. It does not close the file.
 func LoadSettings(file io.ReaderAt) (s Settings, err error) {
 	text, err := io.ReadAll(io.NewSectionReader(file, 0, maxSettings))
 	if err == nil {
@@ -78,7 +80,7 @@ func LoadSettings(file io.ReaderAt) (s Settings, err error) {
 	return s, nil
 }
 
-// Begun returns the configuration that has a listener of that origin, and the listener's name.
+// Begun returns the configuration with the listener of an origin, and the listener's name.
 func (s Settings) Begun(origin uint32) (t Text, listener string, found bool) {
 	for _, t := range s.Texts {
 		for name, o := range t.Origins {

@@ -4,32 +4,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The beginning of a message that was taken from its socket before its end came lies on a shelf, in the file behind the slots: the
-// kernel would not give it again.
+// A session may take the beginning of a message from its socket before the end of the message has
+// come. The kernel does not return these bytes again, so each slot has a shelf for them, in the
+// file after the slots.
 
-// Tests look at the file whenever it is about to change.
+// Tests replace these, to look at the file whenever it is about to change.
 var pwrite, fallocate = unix.Pwrite, unix.Fallocate
 
-// Shelve keeps data, which begins at base in the client's stream and was or will be taken from the socket next, in place of what was
-// kept before. It is called before the bytes are taken, and after Count, when the session has come to base by what it has recorded. Of
-// what is too long nothing is kept.
+// Shelve keeps data, which begins at offset base of the client's stream, instead of what was kept
+// before. The session calls it before it takes the bytes from the socket, and after Count if it has
+// recorded everything up to base. If data is too long, nothing is kept.
 func (s *Slot) Shelve(base int64, data []byte) {
 	if s == nil {
 		return
 	}
-	if s.at.shelved.Load() == 0 && len(data) == 0 { // as nearly always
+	if s.at.shelved.Load() == 0 && len(data) == 0 { // the usual case
 		s.at.base.Store(base)
 		return
 	}
-	have := min(s.behind(base), len(data)) // a process that was killed may have kept more than it took
+	have := min(s.behind(base), len(data)) // a killed process may have kept more than it took
 	if s.goesBefore(base, len(data)) {
 		have = 0
 	}
 	s.Extend(base, have, data[have:])
 }
 
-// Extend is Shelve for data of which the first have bytes are kept already, by the calls before, perhaps with more behind them that a
-// process had not taken when it was killed: more is the rest of it. It reports whether all is kept.
+// Extend is Shelve for data whose first have bytes are kept already. more is the rest of the data.
+// The shelf may have other bytes after the first have, which a process had not taken yet when it
+// was killed. Extend reports whether all is kept.
 func (s *Slot) Extend(base int64, have int, more []byte) (kept bool) {
 	switch {
 	case s == nil || s.file.header().shelves == 0:
@@ -37,12 +39,13 @@ func (s *Slot) Extend(base int64, have int, more []byte) (kept bool) {
 	case s.extend(base, have, more):
 		return true
 	}
-	s.empty() // what is not kept is lost in a crash, and in no other way
+	s.empty() // the bytes are lost only if the process crashes
 	return false
 }
 
-// extend is Extend, but for what becomes of the shelf after a failure. A process may be killed at any point of it: what is kept of the
-// stream behind base, which may be out of the kernel already, stays kept all the time.
+// extend is Extend, but does not empty the shelf after a failure. The process may be killed at any
+// point: bytes from base on that are kept stay kept all the time, because the kernel may not have
+// them any more.
 func (s *Slot) extend(base int64, have int, more []byte) (kept bool) {
 	old, behind := s.at.base.Load(), s.behind(base)
 	switch before := base - old; {
@@ -64,12 +67,13 @@ func (s *Slot) extend(base int64, have int, more []byte) (kept bool) {
 	}
 }
 
-// goesBefore reports whether n bytes from base on find room at the beginning of the shelf before those that have to stay there.
+// goesBefore reports whether n bytes from base on fit in the beginning of the shelf, before the
+// bytes that have to stay there.
 func (s *Slot) goesBefore(base int64, n int) bool {
 	return n > 0 && int64(n) <= base-s.at.base.Load()
 }
 
-// put puts data at a place of the shelf, as the last of what is kept.
+// put writes data to the shelf. It becomes the end of what is kept.
 func (s *Slot) put(at int64, data []byte) (kept bool) {
 	end := at + int64(len(data))
 	if end > shelfSize || !s.write(data, at) {
@@ -79,7 +83,7 @@ func (s *Slot) put(at int64, data []byte) (kept bool) {
 	return true
 }
 
-// behind is how many bytes are kept from base on.
+// behind returns how many bytes are kept from base on.
 func (s *Slot) behind(base int64) int {
 	before := base - s.at.base.Load()
 	if before < 0 {
@@ -88,7 +92,7 @@ func (s *Slot) behind(base int64) int {
 	return int(max(s.at.shelved.Load()-before, 0))
 }
 
-// write puts data into the shelf, and says false when there is no memory.
+// write writes data to the shelf. It returns false if there is no memory.
 func (s *Slot) write(data []byte, at int64) bool {
 	for len(data) > 0 {
 		n, err := pwrite(s.file.fd, data, s.shelf()+at)
@@ -101,13 +105,14 @@ func (s *Slot) write(data []byte, at int64) bool {
 	return true
 }
 
-// Shelved says whether n bytes are kept from base on.
+// Shelved reports whether exactly n bytes are kept from base on.
 func (s *Slot) Shelved(base int64, n int) bool {
 	return s != nil && n > 0 && s.behind(base) == n
 }
 
-// Shelf returns what is kept of the stream before an offset, up to which it was taken from the socket, and where that begins: at the
-// base of the last Shelve, or further on, where Count has noted more by then. It is nil when it does not reach so far, or nothing is kept.
+// Shelf returns the bytes that are kept of the stream before offset taken, up to which the stream
+// was taken from the socket; and their offset, which is the base of the last Shelve, or the offset
+// of a later Count. It returns nil if the shelf does not reach that far, or is empty.
 func (s *Slot) Shelf(taken int64) (data []byte, base int64) {
 	if s == nil || s.file.header().shelves == 0 {
 		return nil, 0
@@ -128,21 +133,22 @@ func (s *Slot) Shelf(taken int64) (data []byte, base int64) {
 	return data, base
 }
 
-// shelf is where the slot's begins in the file.
+// shelf returns where the slot's shelf begins in the file.
 func (s *Slot) shelf() int64 { return int64(s.file.header().shelves) + int64(s.i)*shelfSize }
 
-// empty lets go of what is kept.
+// empty empties the shelf.
 func (s *Slot) empty() { s.keep(0) }
 
-// keep lets go of what is kept, but for the first n bytes.
+// keep shortens the shelf to its first n bytes.
 func (s *Slot) keep(n int64) {
 	end := min(s.at.shelved.Swap(n), shelfSize)
 	from, to := wholePages(n), wholePages(end)
 	if from >= to || s.file.header().shelves == 0 {
 		return
 	}
-	_ = fallocate(s.file.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.shelf()+from, to-from) // else the next long message uses it
+	const mode = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+	_ = fallocate(s.file.fd, mode, s.shelf()+from, to-from) // else the next long message uses the memory
 }
 
-// wholePages is how many bytes the pages have that hold n.
+// wholePages rounds n up to a multiple of the page size.
 func wholePages(n int64) int64 { return (n + pageSize - 1) / pageSize * pageSize }

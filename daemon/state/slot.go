@@ -8,65 +8,72 @@ import (
 	"unsafe"
 )
 
-// slot is how a Slot lies in the file. Its fields are read and written one by one, as a process may be killed between any two.
+// slot is a Slot in the file. The process may be killed between any two writes, so each field is
+// valid on its own.
 type slot struct {
-	cookie  atomic.Uint64 // 0: free
-	opened  atomic.Int64  // Unix nanoseconds; 0: not recorded as open yet
-	turn    atomic.Uint64 // which of tallies holds, by its parity
-	tallies [2]tally
-	flags   atomic.Uint32
-	crashes atomic.Uint32
-	client  [2]atomic.Uint64 // the address of whom a proxy speaks for, in network order
-	front   atomic.Uint64    // its port, the size of the proxy's header << 16, and the flags of front; 0: none has come
-	base    atomic.Int64     // where in the client's stream what is shelved begins
-	shelved atomic.Int64     // how many bytes that are
-	marked  atomic.Uint64    // the cookie of whose marks those are: before version 2 there were none, and nobody cleared them
-	marks   [2]mark
+	cookie     atomic.Uint64 // 0: free
+	opened     atomic.Int64  // Unix nanoseconds; 0: the opening is not recorded yet
+	generation atomic.Uint64 // its parity is the index of the valid tally
+	tallies    [2]tally
+	flags      atomic.Uint32
+	crashes    atomic.Uint32
+	// client is the address of the client that a PROXY header named, in network order.
+	client [2]atomic.Uint64
+	// proxyHeader is the port of that client, the size of the header << 16, and flags. 0: no header
+	// has come.
+	proxyHeader atomic.Uint64
+	base        atomic.Int64 // the offset in the client's stream at which the shelf begins
+	shelved     atomic.Int64 // how many bytes are on the shelf
+	// marked is the cookie of the connection of marks. Version 1 has no marks, and does not clear
+	// them.
+	marked atomic.Uint64
+	marks  [2]mark
 }
 
-// tally is what a session has come to.
+// tally is a Tally in the file.
 type tally struct{ offset, records, framing, pieces atomic.Int64 }
 
-// mark is what a session has come to once the records before a position of the journal are written.
+// mark is the Written that is valid once the records before a position of the journal are written.
 type mark struct {
 	offset, records atomic.Int64
-	at              atomic.Uint64 // the position << 2, and flags of marks; 0: there is no mark
+	at              atomic.Uint64 // the position << markShift, and flags; 0: there is no mark
 }
 
 // Flags of marks.
 const (
-	markOpened = 1 << iota // among the records is that of the session's opening
-	markClosed             // or of its end
+	markOpened = 1 << iota // the opening of the session is among the records
+	markClosed             // the end of the session is among the records
 	markShift  = iota
 )
 
 var _ [slotSize]byte = [unsafe.Sizeof(slot{})]byte{}
 
 const (
-	flagClosed = 1 << iota // its end is recorded
-	flagBusy               // its bytes are being made into records
-	flagPanic              // and that has brought the process down
-	panicUnit              // from this one on they count how many processes in a row, as far as there is room
+	flagClosed = 1 << iota // the end of the session is recorded
+	flagBusy               // bytes of the connection are being made into records
+	flagPanic              // that has crashed the process
+	panicUnit              // from this bit on: how many processes in a row it has crashed, saturating
 
-	originShift = 8 // above the flags is where its settings come from; 0: it is not known
+	originShift = 8 // above the flags: the origin of the settings; 0: unknown
 
 	panicMask = 1<<originShift - panicUnit
 )
 
-// Flags of front.
+// Flags of proxyHeader.
 const (
-	frontHasClient = 1 << (32 + iota) // there is an address
-	frontIsIPv4
+	proxyHasClient = 1 << (32 + iota) // client is an address
+	proxyIsIPv4
 )
 
-// Slot is what is kept of one connection. Its methods are called by one goroutine at a time. Those of a nil Slot do nothing.
+// Slot is the state of one connection. It is for one goroutine at a time. The methods of a nil Slot
+// do nothing and return zero values.
 type Slot struct {
 	file *File
 	at   *slot
 	i    int32
 }
 
-// Free gives the slot back.
+// Free frees the slot. It must not be used afterwards.
 func (s *Slot) Free() {
 	if s == nil {
 		return
@@ -77,11 +84,11 @@ func (s *Slot) Free() {
 	s.file.free = append(s.file.free, s.i)
 }
 
-// clear empties the slot, the cookie first, so that a half-emptied one is nobody's.
+// clear empties the slot. The cookie comes first, so that a half-empty slot is free.
 func (s *Slot) clear() {
 	s.at.cookie.Store(0)
 	s.at.opened.Store(0)
-	s.at.turn.Store(0)
+	s.at.generation.Store(0)
 	for i := range s.at.tallies {
 		t := &s.at.tallies[i]
 		t.offset.Store(0)
@@ -91,7 +98,7 @@ func (s *Slot) clear() {
 	}
 	s.at.flags.Store(0)
 	s.at.crashes.Store(0)
-	s.at.front.Store(0)
+	s.at.proxyHeader.Store(0)
 	for i := range s.at.client {
 		s.at.client[i].Store(0)
 	}
@@ -100,7 +107,7 @@ func (s *Slot) clear() {
 	s.unmark()
 }
 
-// unmark has the slot bear no marks but those of its present connection.
+// unmark removes all marks, and makes the slot ready for marks of its connection.
 func (s *Slot) unmark() {
 	for i := range s.at.marks {
 		s.at.marks[i].at.Store(0)
@@ -108,14 +115,17 @@ func (s *Slot) unmark() {
 	s.at.marked.Store(s.at.cookie.Load())
 }
 
-// Written is what a session has come to by the records that are written, or will be whatever becomes of the process: before which
-// offset of the client's stream, how many messages, and whether the session's opening and its end are among them.
+// Written is the progress of a session in records that are written, or will be written whatever
+// happens to the process. Offset is how far they cover the client's stream, Records is how many
+// messages they are, and Opened and Closed report whether the opening and the end of the session
+// are among them.
 type Written struct {
 	Offset, Records int64
 	Opened, Closed  bool
 }
 
-// Mark notes what a session has come to once all records before a position of the journal, beyond that of the call before, are written.
+// Mark notes the progress of a session once all records before a position of the journal are
+// written. The position must be beyond that of the previous call.
 func (s *Slot) Mark(w Written, position int64) {
 	if s == nil {
 		return
@@ -124,7 +134,7 @@ func (s *Slot) Mark(w Written, position int64) {
 	if last := s.at.marks[1].at.Load(); m.at.Load() > last {
 		m = &s.at.marks[1]
 	}
-	m.at.Store(0) // first: half of a mark is none
+	m.at.Store(0) // first, so that half a mark is no mark
 	m.offset.Store(w.Offset)
 	m.records.Store(w.Records)
 	at := uint64(position) << markShift
@@ -137,7 +147,7 @@ func (s *Slot) Mark(w Written, position int64) {
 	m.at.Store(at)
 }
 
-// Written is what the last Mark has noted that Settle lets stand; the zero value when there is none.
+// Written returns the last Mark that Settle has left; the zero value if there is no mark.
 func (s *Slot) Written() Written {
 	if s == nil {
 		return Written{}
@@ -153,7 +163,8 @@ func (s *Slot) Written() Written {
 	return Written{m.offset.Load(), m.records.Load(), at&markOpened != 0, at&markClosed != 0}
 }
 
-// settle forgets the marks whose records were not written up to a position, and notes what the others say.
+// settle removes the marks whose records are not all before position, and applies the remaining
+// mark.
 func (s *Slot) settle(position int64, now time.Time) {
 	if s.at.marked.Load() != s.at.cookie.Load() {
 		s.unmark()
@@ -173,51 +184,51 @@ func (s *Slot) settle(position int64, now time.Time) {
 	}
 }
 
-// SetClient notes whom the proxy before a connection speaks for, the zero value for nobody else, and how many bytes of its stream,
-// 1 to 65535, have said so.
+// SetClient notes the client that a PROXY header named, or the zero value if it named none, and the
+// size of the header in bytes, 1 to 65535.
 func (s *Slot) SetClient(client netip.AddrPort, size int) {
 	if s == nil {
 		return
 	}
-	front := uint64(client.Port()) | uint64(uint16(size))<<16
+	header := uint64(client.Port()) | uint64(uint16(size))<<16
 	if addr := client.Addr(); addr.IsValid() {
 		bytes := addr.As16()
 		s.at.client[0].Store(binary.BigEndian.Uint64(bytes[:8]))
 		s.at.client[1].Store(binary.BigEndian.Uint64(bytes[8:]))
-		if front |= frontHasClient; addr.Is4() {
-			front |= frontIsIPv4
+		if header |= proxyHasClient; addr.Is4() {
+			header |= proxyIsIPv4
 		}
 	}
-	s.at.front.Store(front)
+	s.at.proxyHeader.Store(header)
 }
 
-// Client is what SetClient noted; the size is 0 when nothing was.
+// Client returns what SetClient noted. The size is 0 if SetClient was not called.
 func (s *Slot) Client() (client netip.AddrPort, size int) {
 	if s == nil {
 		return client, 0
 	}
-	front := s.at.front.Load()
-	if front&frontHasClient != 0 {
+	header := s.at.proxyHeader.Load()
+	if header&proxyHasClient != 0 {
 		var bytes [16]byte
 		binary.BigEndian.PutUint64(bytes[:8], s.at.client[0].Load())
 		binary.BigEndian.PutUint64(bytes[8:], s.at.client[1].Load())
 		addr := netip.AddrFrom16(bytes)
-		if front&frontIsIPv4 != 0 {
+		if header&proxyIsIPv4 != 0 {
 			addr = addr.Unmap()
 		}
-		client = netip.AddrPortFrom(addr, uint16(front))
+		client = netip.AddrPortFrom(addr, uint16(header))
 	}
-	return client, int(front >> 16 & 0xffff)
+	return client, int(header >> 16 & 0xffff)
 }
 
-// Open notes that the opening of the connection is recorded, and when that was.
+// Open notes when the opening of the connection was recorded.
 func (s *Slot) Open(at time.Time) {
 	if s != nil {
 		s.at.opened.Store(at.UnixNano())
 	}
 }
 
-// Opened is when the opening was recorded; the zero time when it was not, or is not known.
+// Opened returns when the opening was recorded; the zero time if it was not, or if that is unknown.
 func (s *Slot) Opened() time.Time {
 	if s == nil || s.at.opened.Load() == 0 {
 		return time.Time{}
@@ -225,12 +236,21 @@ func (s *Slot) Opened() time.Time {
 	return time.Unix(0, s.at.opened.Load())
 }
 
-// Tally is what a session has come to: at which offset of the client's stream, in bytes, how many records, what its framing has to
-// know beside the bytes, and how many bytes before that offset are pieces of a message whose end is still to come, where those are
-// acknowledged.
-type Tally struct{ Offset, Records, Framing, Pieces int64 }
+// Tally is the progress of a session.
+type Tally struct {
+	// Offset is the offset of the client's stream, in bytes, up to which it is recorded.
+	Offset int64
+	// Records is the number of records.
+	Records int64
+	// Framing is what the framing has to know in addition to the bytes (framing.Framer.Memory).
+	Framing int64
+	// Pieces is how many bytes before Offset are pieces of a message whose end is still to come. It
+	// is 0 if messages are not acknowledged.
+	Pieces int64
+}
 
-// Count notes how far the session has come. Killed in the middle, it is at the one before.
+// Count notes the progress of the session. If the process is killed in the middle, the previous
+// progress remains.
 func (s *Slot) Count(t Tally) {
 	if s == nil {
 		return
@@ -239,25 +259,25 @@ func (s *Slot) Count(t Tally) {
 		s.at.crashes.Store(0)
 		s.at.flags.And(^uint32(panicMask))
 	}
-	turn := s.at.turn.Load() + 1
-	to := &s.at.tallies[turn&1]
+	generation := s.at.generation.Load() + 1
+	to := &s.at.tallies[generation&1]
 	to.offset.Store(t.Offset)
 	to.records.Store(t.Records)
 	to.framing.Store(t.Framing)
 	to.pieces.Store(t.Pieces)
-	s.at.turn.Store(turn)
+	s.at.generation.Store(generation)
 }
 
-// Tally is what Count noted last.
+// Tally returns what Count noted last.
 func (s *Slot) Tally() Tally {
 	if s == nil {
 		return Tally{}
 	}
-	from := &s.at.tallies[s.at.turn.Load()&1]
+	from := &s.at.tallies[s.at.generation.Load()&1]
 	return Tally{from.offset.Load(), from.records.Load(), from.framing.Load(), from.pieces.Load()}
 }
 
-// SetOrigin notes which settings the session began with, by a number of at most MaxOrigin that Settings explain.
+// SetOrigin notes which settings the session began with: a number of Settings, at most MaxOrigin.
 func (s *Slot) SetOrigin(origin uint32) {
 	if s == nil || s.Origin() == origin {
 		return
@@ -266,7 +286,7 @@ func (s *Slot) SetOrigin(origin uint32) {
 	s.at.flags.Or(origin << originShift)
 }
 
-// Origin is what SetOrigin noted; 0 when nothing was.
+// Origin returns what SetOrigin noted; 0 if it was not called.
 func (s *Slot) Origin() uint32 {
 	if s == nil {
 		return 0
@@ -277,7 +297,7 @@ func (s *Slot) Origin() uint32 {
 // SetClosed notes that the end of the session is recorded.
 func (s *Slot) SetClosed() { s.flag(flagClosed, true) }
 
-// Closed says whether the end of the session is recorded.
+// Closed reports whether the end of the session is recorded.
 func (s *Slot) Closed() bool { return s != nil && s.at.flags.Load()&flagClosed != 0 }
 
 // SetBusy notes whether bytes of the connection are being made into records.
@@ -293,11 +313,12 @@ func (s *Slot) flag(flag uint32, on bool) {
 	}
 }
 
-// SetPanic notes that making records of the connection's bytes brings the process down.
+// SetPanic notes that making records of the connection's bytes crashes the process.
 func (s *Slot) SetPanic() { s.flag(flagPanic, true) }
 
-// Crashed counts, once a process has left the connection, how many in a row have ended while they were busy with it, and Count has
-// not come any further meanwhile; and in how many of these SetPanic has said that it was the cause. The others may have been killed.
+// Crashed is called once a process has ended. It returns how many processes in a row have ended
+// while they were busy with the connection (SetBusy), without any progress (Count); and for how
+// many of them SetPanic was called. The others may have been killed.
 func (s *Slot) Crashed() (times, panics int) {
 	if s == nil || s.at.flags.Load()&flagBusy == 0 {
 		return 0, 0

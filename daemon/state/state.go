@@ -1,12 +1,14 @@
-// Package state keeps, in a file in memory that outlives the process, what the kernel does not know of a connection: how many
-// records it has become, since when it is served, whether it may have brought a process down. It promises that what one process
-// has written the next one reads, whichever of the two is newer and however the first one ended; and that a file which is damaged
-// costs these details and nothing else. It takes plain values and knows no socket but by its cookie.
+// Package state keeps what the kernel does not know about a connection: how much of it is recorded,
+// since when it has been served, whether it may have crashed a process. It is stored in a file in
+// memory that survives the process. The next process reads what a process has written, whichever of
+// them is newer and however the first one ended. If the file is damaged, only these details are
+// lost. The package uses no sockets: it knows a connection by the socket's cookie.
 //
-// The file is a header and slots of one size, one for each connection, found by the socket's cookie. Numbers are in the machine's
-// byte order, as the file does not leave it. Later versions may use more of the header and of a slot, never anything in it otherwise:
-// each version goes on with the file of any other. The file names the version that has used it last, so that a later one knows what
-// nobody has kept up to date; version 1 has left that name as it was.
+// The file is a header and slots of equal size, one for each connection. Numbers are in the byte
+// order of the machine, which the file does not leave. A later version may use more of the header
+// and of a slot, but does not change the meaning of a field, so each version can use the file of
+// any other. The file names the version that used it last, so that a later version knows which
+// fields are out of date; version 1 does not change that number.
 package state
 
 import (
@@ -22,35 +24,36 @@ import (
 
 const (
 	magic    = 0x0a5854_4d504354 // "TCPMTX\n"
-	version  = 2                 // has marks
+	version  = 2                 // since version 2 slots have marks
 	pageSize = 4096
 	slotSize = 192
 	// maxSlots bounds what is mapped.
 	maxSlots = 4_000_000
-	// shelfSize is how much may lie on a slot's shelf: the longest message there can be, and what one look shows. What is not used
-	// takes no memory.
+	// shelfSize is the size of a slot's shelf: that of the longest message, and of what one peek
+	// returns. What is not used takes no memory.
 	shelfSize = 17 << 20
 )
 
 // header is the first page of the file.
 type header struct {
 	magic, version, slotSize, slots uint64
-	used                            uint64 // slots from this one on have never been taken
-	shelves                         uint64 // where the shelf of the first slot begins in the file; 0: there are none
+	used                            uint64 // slots from this index on have never been taken
+	shelves                         uint64 // where the first shelf begins in the file; 0: no shelves
 }
 
-// File is such a file. A slot that was never taken costs no memory. Its methods may be called from any goroutine.
+// File is the file with the state of connections. A slot that was never taken needs no memory. The
+// methods may be called from any goroutine.
 type File struct {
 	fd    int
 	mem   []byte
 	slots []slot
 
 	mu   sync.Mutex
-	free []int32 // the one that was freed last comes last
-	left map[uint64]*Slot
+	free []int32          // the slot that was freed last is the last
+	left map[uint64]*Slot // of another process, until Find or Forget
 }
 
-// New makes a file for so many connections. Those beyond have no slot.
+// New makes a file with the given number of slots.
 func New(slots int) (*File, error) {
 	fd, err := unix.MemfdCreate("tcpmux-state", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
@@ -59,14 +62,16 @@ func New(slots int) (*File, error) {
 	size := (pageSize + slots*slotSize + pageSize - 1) / pageSize * pageSize
 	shelves := uint64(size)
 	err = unix.Ftruncate(fd, int64(size)+int64(slots)*shelfSize)
-	if errors.Is(err, unix.EFBIG) { // RLIMIT_FSIZE, or the 16 TiB of a kernel for 32 bits: we do without shelves
+	// With RLIMIT_FSIZE, or the 16 TiB limit of a 32-bit kernel, there is no room for shelves.
+	if errors.Is(err, unix.EFBIG) {
 		shelves, err = 0, unix.Ftruncate(fd, int64(size))
 	}
 	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("ftruncate", err), unix.Close(fd))
 	}
-	// A file that another holder of it could shorten would be a trap (mmap(2), SIGBUS).
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
+	// If another process that has the file could shorten it, access would crash (mmap(2), SIGBUS).
+	const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
 	}
 	f := &File{fd: fd}
@@ -77,8 +82,8 @@ func New(slots int) (*File, error) {
 	return f, nil
 }
 
-// Open takes over the file of another process; the descriptor is the File's from now on. What the file says of connections is had
-// by Find, and forgotten by Forget.
+// Open takes over the file of another process, and closes it after an error. From now on the File
+// owns the descriptor. Find returns the slots that the process left, and Forget frees the others.
 func Open(fd int) (*File, error) {
 	f := &File{fd: fd}
 	if err := f.open(); err != nil {
@@ -88,8 +93,8 @@ func Open(fd int) (*File, error) {
 	return f, nil
 }
 
-// Settle forgets the marks of connections whose records were not written up to a position of the journal, which is the next that
-// Mark can be given. It is called once, before Find.
+// Settle removes the marks of connections whose records are not all before a position of the
+// journal. Later calls of Mark are given positions from there on. Call Settle once, before Find.
 func (f *File) Settle(position int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -99,7 +104,7 @@ func (f *File) Settle(position int64) {
 	}
 }
 
-// errDamaged is that a file is none of ours, or cannot be trusted.
+// errDamaged reports that a file is not ours, or cannot be trusted.
 var errDamaged = errors.New("the file is damaged")
 
 func (f *File) open() error {
@@ -118,7 +123,7 @@ func (f *File) open() error {
 		return err
 	}
 	h := *f.header()
-	_ = unix.Munmap(f.mem) // all of it is mapped next
+	_ = unix.Munmap(f.mem) // the whole file is mapped next
 	size := pageSize + h.slots*slotSize
 	if h.magic != magic || h.slotSize != slotSize || h.slots > maxSlots || size > uint64(st.Size) || h.used > h.slots {
 		return errDamaged
@@ -136,7 +141,8 @@ func (f *File) open() error {
 	return nil
 }
 
-// used notes that this version uses the file. What a version without marks has left in their place is not looked at again.
+// used notes that this version uses the file. Marks in a file that a version without marks has used
+// are out of date, and are removed.
 func (f *File) used() {
 	h := f.header()
 	if h.version < 2 {
@@ -147,7 +153,7 @@ func (f *File) used() {
 	h.version = version
 }
 
-// mapped makes mem and slots the file's.
+// mapped maps the file, and sets mem and slots.
 func (f *File) mapped(size, slots int) error {
 	mem, err := unix.Mmap(f.fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
@@ -162,7 +168,8 @@ func (f *File) mapped(size, slots int) error {
 
 func (f *File) header() *header { return (*header)(unsafe.Pointer(&f.mem[0])) }
 
-// index finds the free slots and the taken ones. Of two slots with one cookie, which a kill cannot leave, neither is trusted.
+// index finds the free slots and those that are taken. Two slots with the same cookie, which no
+// killed process leaves, do not both count: the first one does.
 func (f *File) index() {
 	f.left = make(map[uint64]*Slot)
 	for i := range f.header().used {
@@ -181,10 +188,11 @@ func (f *File) index() {
 	}
 }
 
-// FD is the file's descriptor, for whoever is to keep it. It stays the File's.
+// FD returns the file's descriptor, so that another process can be given a duplicate. The File
+// still owns it.
 func (f *File) FD() int { return f.fd }
 
-// Take returns a slot for a connection; nil when there is none left.
+// Take returns a slot for a connection; nil if no slot is free.
 func (f *File) Take(cookie uint64) *Slot {
 	if f == nil {
 		return nil
@@ -207,7 +215,8 @@ func (f *File) Take(cookie uint64) *Slot {
 	return s
 }
 
-// Find returns what another process has left of a connection, once; nil when there is nothing.
+// Find returns the slot that another process left for a connection, once; nil if there is no such
+// slot.
 func (f *File) Find(cookie uint64) *Slot {
 	if f == nil {
 		return nil
@@ -219,7 +228,7 @@ func (f *File) Find(cookie uint64) *Slot {
 	return s
 }
 
-// Origins are the origins of all connections that have a slot.
+// Origins returns the origins of all connections that have a slot.
 func (f *File) Origins() map[uint32]bool {
 	all := make(map[uint32]bool)
 	f.mu.Lock()
@@ -232,7 +241,7 @@ func (f *File) Origins() map[uint32]bool {
 	return all
 }
 
-// Forget frees the slots that nobody has asked for: their connections are no more.
+// Forget frees the slots that Find has not returned: their connections no longer exist.
 func (f *File) Forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -243,7 +252,7 @@ func (f *File) Forget() {
 	f.left = nil
 }
 
-// Close lets go of the file, which stays while somebody else holds it. No slot may be used any longer.
+// Close closes the file. It survives while another process has it. No slot may be used afterwards.
 func (f *File) Close() error {
 	return errors.Join(unix.Munmap(f.mem), unix.Close(f.fd))
 }

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// next is the file as the next process opens it; the first has been killed.
+// next opens the file as the next process does, after the first was killed.
 func next(t *testing.T, f *File) *File {
 	t.Helper()
 	fd, err := unix.FcntlInt(uintptr(f.FD()), unix.F_DUPFD_CLOEXEC, 0)
@@ -75,13 +75,14 @@ func TestSlotsAreUsedAgain(t *testing.T) {
 	}
 	g := next(t, f)
 	g.Find(2)
-	g.Forget() // that of 3
+	g.Forget() // the slot of 3
 	if g.Take(4) == nil || g.Take(5) != nil {
 		t.Error("want one slot free, that of a connection which nobody asked for")
 	}
 }
 
-// TestSuspects are those whom process after process was busy with when it ended, without any progress.
+// TestSuspects: several processes have ended while they were busy with a connection, without
+// progress.
 func TestSuspects(t *testing.T) {
 	f := newFile(t, 2)
 	s := f.Take(1)
@@ -134,7 +135,7 @@ func TestADamagedFileIsRefused(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		damage func(f *File)
-		want   bool // that it opens
+		want   bool // whether the file can be opened
 	}{
 		{"none", func(*File) {}, true},
 		{"another file", func(f *File) { f.header().magic++ }, false},
@@ -167,7 +168,7 @@ func TestADamagedFileIsRefused(t *testing.T) {
 	}
 }
 
-// TestMarks: of what a session has come to that counts which is written.
+// TestMarks: only progress whose records are written counts.
 func TestMarks(t *testing.T) {
 	one := Written{Offset: 10, Records: 1}
 	two := Written{Offset: 20, Records: 2, Opened: true}
@@ -198,7 +199,7 @@ func TestMarks(t *testing.T) {
 			if c.change != nil {
 				c.change(f, s)
 			}
-			for range 2 { // that the second one is killed too changes nothing
+			for range 2 { // it changes nothing if the second process is killed too
 				f = next(t, f)
 				f.Settle(c.written)
 			}
@@ -224,7 +225,7 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// TestATwinIsNotTrusted: no kill leaves two slots of one connection.
+// TestATwinIsNotTrusted: no killed process leaves two slots for one connection.
 func TestATwinIsNotTrusted(t *testing.T) {
 	f := newFile(t, 3)
 	f.Take(1)
@@ -255,7 +256,7 @@ func TestClient(t *testing.T) {
 	defer f.Close()
 	s := f.Take(1)
 	for _, text := range []string{"192.0.2.1:65535", "[2001:db8::1]:0", "[::]:1", "0.0.0.0:0", ""} {
-		want, _ := netip.ParseAddrPort(text) // "" is nobody
+		want, _ := netip.ParseAddrPort(text) // "" is the zero value
 		s.SetClient(want, 65535)
 		if got, size := s.Client(); got != want || size != 65535 {
 			t.Errorf("%q: got %v and %d bytes, want it and 65535", text, got, size)
@@ -272,7 +273,7 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// TestTheShelf gives back what was taken from a socket, whenever the process was killed.
+// TestTheShelf: the shelf has what was taken from a socket, whenever the process was killed.
 func TestTheShelf(t *testing.T) {
 	f := newFile(t, 3)
 	f.Take(1)
@@ -299,8 +300,8 @@ func TestTheShelf(t *testing.T) {
 		t.Error("shelved: want 11 bytes from 100")
 	}
 	memory := f.fd
-	f.fd = -1                        // nothing can be written, so nothing is thrown away to be written again
-	s.Shelve(100, []byte("hello w")) // of a process that goes on where the one before was killed
+	f.fd = -1                        // nothing can be written, so nothing may be removed to be written again
+	s.Shelve(100, []byte("hello w")) // a process that continues where the previous one was killed
 	f.fd = memory
 	if got, _ := s.Shelf(107); string(got) != "hello w" {
 		t.Errorf("the next process, which has taken less: got %q, want %q", got, "hello w")
@@ -329,7 +330,8 @@ func TestTheShelf(t *testing.T) {
 	}
 }
 
-// TestAFileWithoutShelves holds that where files cannot be as large as the shelves want it, what fits in a slot is kept all the same.
+// TestAFileWithoutShelves: if files cannot be large enough for shelves, slots are kept
+// nevertheless.
 func TestAFileWithoutShelves(t *testing.T) {
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
@@ -357,7 +359,8 @@ func TestAFileWithoutShelves(t *testing.T) {
 	}
 }
 
-// TestAShelfIsExtended from where a process is, which may have taken less from the socket than the one before had kept.
+// TestAShelfIsExtended: a process may have taken less from the socket than the previous process
+// kept.
 func TestAShelfIsExtended(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -365,7 +368,7 @@ func TestAShelfIsExtended(t *testing.T) {
 		have int
 		more string
 		kept bool
-		want string // of what is kept
+		want string // what is kept
 	}{
 		{"behind all that is kept", 100, 6, " there", true, "hello  there"},
 		{"behind some of what is kept", 100, 3, "lo!", true, "hello!"},
@@ -392,13 +395,14 @@ func (s *Slot) crashed() int {
 	return times
 }
 
-// TestTheShelfOutlivesAKill at any point of a change: what is out of the kernel is kept all the time.
-func TestTheShelfOutlivesAKill(t *testing.T) {
+// TestTheShelfSurvivesAKill at any point of a change: bytes that the kernel no longer has are kept
+// all the time.
+func TestTheShelfSurvivesAKill(t *testing.T) {
 	stream := make([]byte, 60_000)
 	for i := range stream {
 		stream[i] = byte(rand.Uint32())
 	}
-	type step struct{ from, to int } // of the stream, that is to be kept
+	type step struct{ from, to int } // the part of the stream that is to be kept
 	for _, c := range []struct {
 		name  string
 		steps []step
@@ -433,7 +437,7 @@ func TestTheShelfOutlivesAKill(t *testing.T) {
 				}
 				pwrite = func(fd int, p []byte, at int64) (int, error) {
 					look()
-					n, err := unix.Pwrite(fd, p[:(len(p)+1)/2], at) // and in between
+					n, err := unix.Pwrite(fd, p[:(len(p)+1)/2], at) // and in the middle
 					look()
 					return n, err
 				}
