@@ -17,7 +17,8 @@ const (
 	acceptRetryMax = time.Second
 )
 
-// fullInterval is the shortest pause between two log lines that say that new clients wait for a place.
+// fullInterval is the shortest pause between two log lines that say that new clients wait for a
+// place.
 const fullInterval = time.Minute
 
 // longAgo is a deadline that has passed.
@@ -96,8 +97,8 @@ func (a *acceptor) interrupted() (end bool) {
 var errFull = errors.New("no place is free")
 
 // next waits for a connection. A place is taken before it is accepted, so that the surplus waits in
-// the kernel's backlog, and not before there is one, so that a listener without clients takes no place
-// from another.
+// the kernel's backlog, and not before there is one, so that a listener without clients takes no
+// place from another.
 func (a *acceptor) next() (fd int, peer syscall.Sockaddr, err error) {
 	rerr := a.raw.Read(func(lfd uintptr) bool {
 		if a.full = a.server.takePlace(a.binding); a.full != nil {
@@ -116,8 +117,8 @@ func (a *acceptor) next() (fd int, peer syscall.Sockaddr, err error) {
 	return fd, peer, err
 }
 
-// awaitPlace waits until a place may be free. That new clients wait is logged, though not each time:
-// at the limit it begins and ends often.
+// awaitPlace waits until a place may be free. That new clients wait is logged, though not each
+// time: at the limit it begins and ends often.
 func (a *acceptor) awaitPlace() {
 	if time.Since(a.reported) >= fullInterval {
 		a.reported = time.Now()
@@ -170,8 +171,8 @@ func (a *acceptor) recovered() {
 }
 
 // takeBacklog accepts the connections that wait in the backlog of a socket that is closed with this
-// process: they were made in good faith, and their clients may have sent something. Those of systemd's
-// socket wait for the next process.
+// process: they were made in good faith, and their clients may have sent something. Those of
+// systemd's socket wait for the next process.
 func (a *acceptor) takeBacklog() error {
 	s, b := a.server, a.binding
 	for !b.Listener.Inherited {
@@ -235,8 +236,9 @@ func (a *acceptor) ping(ctx context.Context) error {
 	}
 }
 
-// temporary reports whether an error of accept passes, or is one of a single connection (accept(2)),
-// so that the loop goes on. An error that is no errno is the poller's: the socket is closed.
+// temporary reports whether an error of accept passes, or is one of a single connection
+// (accept(2)), so that the loop goes on. An error that is no errno is the poller's: the socket is
+// closed.
 func temporary(err error) bool {
 	errno, ok := errors.AsType[unix.Errno](err)
 	switch errno {

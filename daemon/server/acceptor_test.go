@@ -50,8 +50,8 @@ func TestPassingErrorsOfAcceptDoNotEndTheLoop(t *testing.T) {
 	}
 }
 
-// mostTries returns how many times a loop tries within a time: 0, 5, 15, 35, 75... ms after the first
-// try. One that spins makes millions.
+// mostTries returns how many times a loop tries within a time: 0, 5, 15, 35, 75... ms after the
+// first try. One that spins makes millions.
 func mostTries(within time.Duration) int64 {
 	most := int64(2)
 	for pause, at := server.AcceptRetryMin, server.AcceptRetryMin; at <= within; at += pause {
@@ -123,7 +123,7 @@ func TestABrokenListenerHarmsNobodyWhoIsServed(t *testing.T) {
 	f := servertest.New(t, nil, servertest.Accept(accept.Accept)).Open()
 	c := f.Greeted()
 	accept.Fail(unix.EBADF)
-	if conn, err := net.Dial("tcp", f.Addr().String()); err == nil { // it wakes the loop, which may be faster with a reset
+	if conn, err := net.Dial("tcp", f.Addr().String()); err == nil { // it wakes the loop
 		defer conn.Close()
 	}
 	if err := f.Ended(); !errors.Is(err, unix.EBADF) {
@@ -155,8 +155,8 @@ func TestTheSurplusWaitsInTheBacklog(t *testing.T) {
 	f.AwaitRecords(second.Addr() + ": early\n")
 }
 
-// TestAHundredInOneInstantAreGreeted would see the SYN sent again after a second where the backlog is
-// too short. It is what the default configuration promises: a hundred processes under the race
+// TestAHundredInOneInstantAreGreeted would see the SYN sent again after a second where the backlog
+// is too short. It is what the default configuration promises: a hundred processes under the race
 // detector do not start in a second.
 func TestAHundredInOneInstantAreGreeted(t *testing.T) {
 	if servertest.Model() == "process" {

@@ -68,7 +68,8 @@ func (s *Server) refuse(b *Binding, fd int, v admission.Verdict, remote netip.Ad
 	_ = unix.Close(fd) // nothing that it says is wanted
 }
 
-// admitProxied decides on the client that a proxy speaks for. It is called on the session's goroutine.
+// admitProxied decides on the client that a proxy speaks for. It is called on the session's
+// goroutine.
 func (s *Server) admitProxied(ss *session.Session, addr netip.AddrPort) bool {
 	s.mu.Lock()
 	c := s.clients[ss]

@@ -77,7 +77,8 @@ func awaitRefused(t *testing.T, f *servertest.Fixture, n int64) {
 	})
 }
 
-// TestRefusalsAreReportedOnceAnInterval, however many there are, and those in between the next time.
+// TestRefusalsAreReportedOnceAnInterval, however many there are, and those in between the next
+// time.
 func TestRefusalsAreReportedOnceAnInterval(t *testing.T) {
 	f := servertest.New(t, limiting(func(_ *config.Limits, own *config.ListenerLimits) { own.Deny = []netip.Prefix{loopback} })).Open()
 	for i := range int64(50) {

@@ -11,9 +11,9 @@ import (
 	"tcpmux/daemon/session"
 )
 
-// Binding is a socket together with what its clients are served by: their settings, their bounds and
-// their places. The sockets of one listener share the places. Its methods may be called from any
-// goroutine.
+// Binding is a socket together with what its clients are served by: their settings, their bounds
+// and their places. The sockets of one listener share the places. Its methods may be called from
+// any goroutine.
 type Binding struct {
 	// Listener is the socket. A binding for clients that are left of a former listener has one that
 	// is a name and an address only.
@@ -21,7 +21,7 @@ type Binding struct {
 
 	occupancy *occupancy
 	settings  atomic.Pointer[Settings]
-	bounds    atomic.Pointer[session.Bounds] // those of all clients, also of clients with former settings
+	bounds    atomic.Pointer[session.Bounds] // also those of clients with former settings
 }
 
 // Settings are those of a listener's clients, with what decides on a connection before there is a
@@ -45,8 +45,8 @@ func (s *Server) Bind(ln *listen.Listener, c config.Listener) *Binding {
 	return b
 }
 
-// Configure changes the settings of clients to come, and the bounds of all, which look at them after
-// Refresh. The next process knows the settings by origin; 0 means that it does not.
+// Configure changes the settings of clients to come, and the bounds of all, which look at them
+// after Refresh. The next process knows the settings by origin; 0 means that it does not.
 func (s *Server) Configure(b *Binding, c config.Listener, origin uint32) {
 	b.settings.Store(s.NewSettings(c, origin))
 	b.bounds.Store(session.BoundsOf(c))

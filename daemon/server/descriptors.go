@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// sparedDescriptors are kept for what is not a client: a file that is rotated, a process that is
-	// started.
+	// sparedDescriptors are kept for what is not a client: a file that is rotated, a process that
+	// is started.
 	sparedDescriptors = 16
 	// shedAfter is how long there may be no descriptor for new clients before those that wait are
 	// refused.
@@ -41,15 +41,15 @@ func descriptorsOf(listeners []config.Listener) int {
 	return most
 }
 
-// affordable returns how many clients may be served at once: limits.clients, or as many as there are
-// descriptors for. It logs that they are fewer.
+// affordable returns how many clients may be served at once: limits.clients, or as many as there
+// are descriptors for. It logs that they are fewer.
 func (s *Server) affordable(cfg config.Config) int {
 	want, each, limit := cfg.Limits.Clients, descriptorsOf(cfg.Listeners), descriptorLimit()
 	if s.ownFDs == 0 {
 		s.ownFDs = openDescriptors()
 	}
 	if s.ownFDs == 0 || limit == 0 {
-		return want // it is not known: clients that come when none is left wait, and are then refused
+		return want // unknown: clients that come when none is left wait, and are then refused
 	}
 	ours := s.ownFDs + sparedDescriptors
 	most := max((limit-ours)/each, 1)
@@ -60,8 +60,8 @@ func (s *Server) affordable(cfg config.Config) int {
 	return min(want, most)
 }
 
-// descriptorLimit returns how many descriptors the process may have (getrlimit(2), RLIMIT_NOFILE); 0 if
-// that is not known.
+// descriptorLimit returns how many descriptors the process may have (getrlimit(2), RLIMIT_NOFILE);
+// 0 if that is not known.
 func descriptorLimit() int {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
@@ -79,8 +79,8 @@ func openDescriptors() int {
 	return len(open)
 }
 
-// spare is a descriptor that is given up when none is left, so that clients that wait can at least be
-// refused. The zero value has none. It is safe for concurrent use.
+// spare is a descriptor that is given up when none is left, so that clients that wait can at least
+// be refused. The zero value has none. It is safe for concurrent use.
 type spare struct {
 	mu   sync.Mutex
 	file *os.File
@@ -121,8 +121,8 @@ func (s *spare) lend(f func()) {
 // exhausted reports whether accept fails for want of a descriptor.
 func exhausted(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
 
-// shed refuses the clients that wait, after a while without a descriptor for them: so they learn that
-// they are not served.
+// shed refuses the clients that wait, after a while without a descriptor for them: so they learn
+// that they are not served.
 func (a *acceptor) shed() {
 	a.server.spare.lend(func() {
 		_ = a.raw.Control(a.refuseWaiting) // it fails when closed, and so does the next accept

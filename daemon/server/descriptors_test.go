@@ -16,7 +16,8 @@ import (
 	"tcpmux/daemon/servertest"
 )
 
-// TestWithoutDescriptorsThoseWhoWaitAreRefused after a while, by the one that was kept for that; later ones are served again.
+// TestWithoutDescriptorsThoseWhoWaitAreRefused after a while, by the one that was kept for that;
+// later ones are served again.
 func TestWithoutDescriptorsThoseWhoWaitAreRefused(t *testing.T) {
 	t.Parallel()
 	var none atomic.Bool
@@ -39,7 +40,7 @@ func TestWithoutDescriptorsThoseWhoWaitAreRefused(t *testing.T) {
 	f.Server.Report(0)
 	f.Log.Await(t, " descriptors=2 ")
 	none.Store(false)
-	servertest.Eventually(t, func() bool { // who comes while others are still refused is, too
+	servertest.Eventually(t, func() bool { // a client that comes while others are refused is refused, too
 		banner := make([]byte, len(f.Banner))
 		_, err := io.ReadFull(f.Client(), banner)
 		return err == nil && string(banner) == f.Banner
@@ -100,7 +101,8 @@ func TestDescriptorsAreCountedAgainstClients(t *testing.T) {
 	}
 }
 
-// TestClientsAreNoDescriptorsOfOurs, however many each takes: with clients or without, the capacity and the advice are the same.
+// TestClientsAreNoDescriptorsOfOurs, however many each takes: with clients or without, the capacity
+// and the advice are the same.
 func TestClientsAreNoDescriptorsOfOurs(t *testing.T) {
 	cfg := servertest.Config(servertest.ByProcess)
 	cfg.Limits.Clients = descriptorLimit(t) // which is too much: some are ours

@@ -9,8 +9,8 @@ const (
 // SparedDescriptors are kept for what is not a client.
 const SparedDescriptors = sparedDescriptors
 
-// HoldsSpare reports whether the spare descriptor is open. While it is lent only a call of accept may
-// ask.
+// HoldsSpare reports whether the spare descriptor is open. While it is lent only a call of accept
+// may ask.
 func (s *Server) HoldsSpare() bool { return s.spare.file != nil }
 
 // Shed refuses the clients that wait at b.

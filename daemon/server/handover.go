@@ -17,18 +17,18 @@ type Keeper interface {
 	// returns, which is nil when the connection is not kept. The next process knows its settings by
 	// origin.
 	Keep(fd int, cookie uint64, opened time.Time, origin uint32) (*state.Slot, session.Keep)
-	// EnlistAll has all connections survive from now on, also young ones. The error says why some do
-	// not.
+	// EnlistAll has all connections survive from now on, also young ones. The error says why some
+	// do not.
 	EnlistAll() error
 	// Seal is EnlistAll for the last time: what survives by then does, and no more is kept.
 	Seal() error
 }
 
-// Leave accepts no more clients, and has those that the keeper keeps go on with the next process: all
-// that they have sent and that is not recorded stays in their sockets. All others are drained as by
-// Shutdown, until ctx is done; after Settle there are no such clients. It returns nil when no client
-// had to be closed, also by Settle, else an error that says how many. A listener that this process has
-// bound is closed, with the connections in its backlog.
+// Leave accepts no more clients, and has those that the keeper keeps go on with the next process:
+// all that they have sent and that is not recorded stays in their sockets. All others are drained
+// as by Shutdown, until ctx is done; after Settle there are no such clients. It returns nil when no
+// client had to be closed, also by Settle, else an error that says how many. A listener that this
+// process has bound is closed, with the connections in its backlog.
 func (s *Server) Leave(ctx context.Context) error {
 	s.endLoops()
 	s.leave()
@@ -81,8 +81,8 @@ type Resumed struct {
 	Config session.Config
 }
 
-// Resume goes on with a connection of the previous process. It takes a place and counts, whatever the
-// limits are. After an error the descriptor is closed.
+// Resume goes on with a connection of the previous process. It takes a place and counts, whatever
+// the limits are. After an error the descriptor is closed.
 func (s *Server) Resume(r Resumed) error {
 	c, err := s.connect(r.Settings, r.FD, r.Config.Resume != nil)
 	if err != nil {
@@ -99,8 +99,9 @@ func (s *Server) Resume(r Resumed) error {
 	return nil
 }
 
-// Retired returns a binding for clients that are left of a listener which is configured no longer, and
-// had the address local. No more come through it. It is called by the goroutine that calls SetLimits.
+// Retired returns a binding for clients that are left of a listener which is configured no longer,
+// and had the address local. No more come through it. It is called by the goroutine that calls
+// SetLimits.
 func (s *Server) Retired(settings *Settings, local netip.AddrPort) *Binding {
 	b := &Binding{
 		Listener:  &listen.Listener{Name: settings.Name, Addr: local},
@@ -115,8 +116,8 @@ func (s *Server) Retired(settings *Settings, local netip.AddrPort) *Binding {
 	return b
 }
 
-// formerRules returns the rules of a listener that is configured no longer. Its rules file is not read
-// any more: if it had one, nobody is let in.
+// formerRules returns the rules of a listener that is configured no longer. Its rules file is not
+// read any more: if it had one, nobody is let in.
 func formerRules(settings *Settings) *admission.Rules {
 	p := settings.Limits.Policy
 	if p.Rules == "" {

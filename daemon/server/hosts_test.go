@@ -16,7 +16,8 @@ import (
 	"tcpmux/daemon/servertest"
 )
 
-// hosts are two network namespaces with a link between them: the server's end of it is 10.99.0.1, the clients' 10.99.0.2.
+// hosts are two network namespaces with a link between them: the server's end of it is 10.99.0.1,
+// the clients' 10.99.0.2.
 type hosts struct {
 	t                *testing.T
 	server, clients  string // their names
@@ -103,7 +104,7 @@ func TestAVanishedClientIsLost(t *testing.T) {
 	f.AwaitClients(0)
 }
 
-// TestNothingStaysInCloseWait: who has closed is closed.
+// TestNothingStaysInCloseWait: the server closes when its client has closed.
 func TestNothingStaysInCloseWait(t *testing.T) {
 	f := servertest.New(t, nil).Open()
 	for i, said := range []string{"", "one\n", "half", strings.Repeat("x", 48<<10)} {

@@ -19,8 +19,8 @@ func TestClientsLeaveNothingBehind(t *testing.T) {
 	})
 }
 
-// TestAnIdleClientHoldsNoBuffer: also after it has spoken, and in the middle of a message. There are
-// fewer buffers than clients here, and Pause takes them all.
+// TestAnIdleClientHoldsNoBuffer: also after it has spoken, and in the middle of a message. There
+// are fewer buffers than clients here, and Pause takes them all.
 func TestAnIdleClientHoldsNoBuffer(t *testing.T) {
 	const clients = 2 * 32 // twice what session.Buffers lends
 	f := servertest.New(t, nil).Open()

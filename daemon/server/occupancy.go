@@ -36,8 +36,8 @@ func sourceLimits(l config.PerSource, prefix config.SourcePrefix) admission.Limi
 	}
 }
 
-// SetLimits puts the limits of cfg in force, for all clients together and for those of bindings, which
-// have been configured. It is called by one goroutine at a time.
+// SetLimits puts the limits of cfg in force, for all clients together and for those of bindings,
+// which have been configured. It is called by one goroutine at a time.
 func (s *Server) SetLimits(cfg config.Config, bindings []*Binding) {
 	s.slots.resize(s.affordable(cfg))
 	s.spare.keep()

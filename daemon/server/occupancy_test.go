@@ -76,8 +76,8 @@ func TestAListenersSocketsShareItsPlaces(t *testing.T) {
 	servertest.Dial(t, other.Listener.Addr.String(), nil).Refused("")
 }
 
-// TestAListenersOwnPlacesAreTakenOnWithTheNextDaemon: a client of the previous process counts at the
-// listener, and gives the place back.
+// TestAListenersOwnPlacesAreTakenOnWithTheNextDaemon: a client of the previous process counts at
+// the listener, and gives the place back.
 func TestAListenersOwnPlacesAreTakenOnWithTheNextDaemon(t *testing.T) {
 	change := limiting(func(_ *config.Limits, own *config.ListenerLimits) { own.Clients = 1 })
 	f, k := keeping(t, change)

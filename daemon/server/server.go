@@ -1,7 +1,7 @@
 // Package server accepts clients and runs a session for each. It promises that a client is accepted
 // only when there is a place for it, that the surplus waits in the kernel's backlog, that a client
-// which was accepted is served to its end or handed to the next process, and that Shutdown and Leave
-// return when nothing of a client is left.
+// which was accepted is served to its end or handed to the next process, and that Shutdown and
+// Leave return when nothing of a client is left.
 package server
 
 import (
@@ -114,11 +114,12 @@ func (s *Server) Env() *session.Env { return &s.env }
 // SetKeeper has k keep clients for the next process. It is called before Serve and Resume.
 func (s *Server) SetKeeper(k Keeper) { s.keeper = k }
 
-// SetEvents changes whether the opening and the closing of sessions are recorded, for those to come.
+// SetEvents changes whether the opening and the closing of sessions are recorded, for those to
+// come.
 func (s *Server) SetEvents(on bool) { s.events.Store(on) }
 
-// Pause returns once no session is between encoding a record and handing it over, and keeps all there
-// until resume is called. It returns nil if ctx is done first.
+// Pause returns once no session is between encoding a record and handing it over, and keeps all
+// there until resume is called. It returns nil if ctx is done first.
 func (s *Server) Pause(ctx context.Context) (resume func()) { return s.env.Buffers.Pause(ctx) }
 
 // SetEncoder changes what encodes records. It is called between Pause and resume.
@@ -194,7 +195,8 @@ func (s *Server) Clients() int {
 	return len(s.clients)
 }
 
-// Places returns how many places are taken: by clients, and by accept loops that are letting one in.
+// Places returns how many places are taken: by clients, and by accept loops that are letting one
+// in.
 func (s *Server) Places() int { return s.slots.inUse() }
 
 // Records returns how many messages were written.

@@ -76,8 +76,8 @@ func (s *Server) expire() {
 	s.env.Ring()
 }
 
-// cutShortLocked ends a session whose time to finish is over. One that leaves is ended by that; only
-// what it still has to send is given up.
+// cutShortLocked ends a session whose time to finish is over. One that leaves is ended by that;
+// only what it still has to send is given up.
 func (s *Server) cutShortLocked(ss *session.Session) {
 	switch ss.Phase() {
 	case session.Over:

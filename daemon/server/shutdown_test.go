@@ -49,7 +49,8 @@ func TestHowSessionsEnd(t *testing.T) {
 	}
 }
 
-// TestAResetBeforeTheGreetingLosesNothing: who waits in the backlog may have said all and gone before we greet.
+// TestAResetBeforeTheGreetingLosesNothing: a client in the backlog may have said all and gone before
+// it is greeted.
 func TestAResetBeforeTheGreetingLosesNothing(t *testing.T) {
 	f := servertest.New(t, nil)
 	conn := f.Client() // the socket listens already, nobody accepts
@@ -161,7 +162,8 @@ func TestServeAfterShutdownIsOver(t *testing.T) {
 	}
 }
 
-// TestClientsComeWhileTheServerEnds looks for the one that slips between: each is either served to its end or turned away.
+// TestClientsComeWhileTheServerEnds looks for the one that slips between: each is either served to
+// its end or turned away.
 func TestClientsComeWhileTheServerEnds(t *testing.T) {
 	rounds := 20
 	if servertest.Model() == "process" {
@@ -189,7 +191,8 @@ func TestClientsComeWhileTheServerEnds(t *testing.T) {
 	}
 }
 
-// TestTheBacklogOfASocketOfOurOwnIsTakenIn: they have connected in good faith, and the socket ends with us.
+// TestTheBacklogOfASocketOfOurOwnIsTakenIn: its clients have connected in good faith, and the socket
+// ends with the process.
 func TestTheBacklogOfASocketOfOurOwnIsTakenIn(t *testing.T) {
 	accept := servertest.NewHangingAccept()
 	f := servertest.New(t, nil, servertest.Accept(accept.Accept)).Open()
@@ -283,7 +286,8 @@ func TestASinkThatIsClosedEndsItsSessions(t *testing.T) {
 	}
 }
 
-// TestShutdownLetsBannersOut holds that a client which was accepted is greeted, however close to the end it came.
+// TestShutdownLetsBannersOut holds that a client which was accepted is greeted, however close to
+// the end it came.
 func TestShutdownLetsBannersOut(t *testing.T) {
 	rounds := 20
 	if servertest.Model() == "process" {
@@ -317,7 +321,8 @@ func TestShutdownLetsBannersOut(t *testing.T) {
 	}
 }
 
-// TestShutdownEndsALoopThatIsAlsoPinged: a ping that comes in the same instant does not swallow the end.
+// TestShutdownEndsALoopThatIsAlsoPinged: a ping that comes in the same instant does not swallow the
+// end.
 func TestShutdownEndsALoopThatIsAlsoPinged(t *testing.T) {
 	for range 64 {
 		f := servertest.New(t, nil)

@@ -2,13 +2,13 @@ package server
 
 import "sync"
 
-// slots are places for clients. Their number may change while they are taken: those that are too many
-// are not given out again when their clients leave. It is safe for concurrent use.
+// slots are places for clients. Their number may change while they are taken: those that are too
+// many are not given out again when their clients leave. It is safe for concurrent use.
 type slots struct {
 	mu    sync.Mutex
 	taken int
 	limit int
-	freed chan struct{} // holds a token when a place may be free; who takes it tries, which leaves another
+	freed chan struct{} // holds a token when a place may be free
 }
 
 func newSlots(limit int) *slots {

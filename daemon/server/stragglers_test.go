@@ -128,8 +128,8 @@ func TestWhoOutlastsTheTimeToFinishIsEnded(t *testing.T) {
 	}
 }
 
-// TestASinkThatFailsHoldsNobodyBack who can go on with the next daemon, though a program waits to be
-// recorded to its end.
+// TestASinkThatFailsHoldsNobodyBack who can go on with the next daemon, though a program waits to
+// be recorded to its end.
 func TestASinkThatFailsHoldsNobodyBack(t *testing.T) {
 	t.Parallel() // it takes stragglerGrace
 	f, k := keeping(t, withProgram("echo here; exec sleep 1000"), servertest.StopGrace(50*time.Millisecond))

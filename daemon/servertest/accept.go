@@ -36,8 +36,8 @@ func (f *FailingAccept) Recover() { f.fault.Store(nil) }
 // Calls returns how many calls there were.
 func (f *FailingAccept) Calls() int64 { return f.calls.Load() }
 
-// HangingAccept is an accept4(2) whose first call hangs until Release, and then has accepted nothing.
-// Make one with NewHangingAccept.
+// HangingAccept is an accept4(2) whose first call hangs until Release, and then has accepted
+// nothing. Make one with NewHangingAccept.
 type HangingAccept struct {
 	// Hangs is closed by the first call.
 	Hangs   chan struct{}

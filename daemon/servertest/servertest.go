@@ -1,6 +1,6 @@
 // Package servertest runs a server inside a test: with listeners on free ports, clients of its own,
-// and a record file that fails or hangs on demand. It promises that nothing of a server is left when
-// its test has ended. External test packages use it:
+// and a record file that fails or hangs on demand. It promises that nothing of a server is left
+// when its test has ended. External test packages use it:
 //
 //	func TestMain(m *testing.M) { servertest.Main(m) }
 //
@@ -67,8 +67,8 @@ func Accept(accept func(fd int) (int, syscall.Sockaddr, error)) Option {
 	return func(o *server.Options) { o.Accept = accept }
 }
 
-// StopGrace has the server wait for d, not for seconds, between telling a program to end and killing
-// it.
+// StopGrace has the server wait for d, not for seconds, between telling a program to end and
+// killing it.
 func StopGrace(d time.Duration) Option {
 	return func(o *server.Options) { o.StopGrace = d }
 }
@@ -104,8 +104,8 @@ func New(t *testing.T, change func(*config.Config), options ...Option) *Fixture 
 	return f
 }
 
-// NewWithFile is New, but the server records in a file, as the daemon does: the configured one, below
-// a temporary directory unless its path is absolute.
+// NewWithFile is New, but the server records in a file, as the daemon does: the configured one,
+// below a temporary directory unless its path is absolute.
 func NewWithFile(t *testing.T, change func(*config.Config), options ...Option) *Fixture {
 	t.Helper()
 	f := newFixture(t, change)
@@ -227,8 +227,8 @@ func (f *Fixture) Finish() {
 	}
 }
 
-// Shutdown begins a Shutdown with ctx, whose result Result awaits, and returns once Serve accepts no
-// more.
+// Shutdown begins a Shutdown with ctx, whose result Result awaits, and returns once Serve accepts
+// no more.
 func (f *Fixture) Shutdown(ctx context.Context) (ended chan error) {
 	f.T.Helper()
 	ended = make(chan error, 1)

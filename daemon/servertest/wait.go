@@ -13,7 +13,8 @@ import (
 const Patience = 30 * time.Second
 
 // attempts is how often Eventually looks, a millisecond apart. A machine that is too busy for the
-// test is too busy to look, so no time is counted: a test that fails does so soon on one that is not.
+// test is too busy to look, so no time is counted: a test that fails does so soon on one that is
+// not.
 const attempts = 10_000
 
 // Eventually waits until holds returns true. If it never does, tell reports that and the test ends.
@@ -52,8 +53,8 @@ func HoldsAll(s string, texts []string) bool {
 	return !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(s, text) })
 }
 
-// Lacks ends a test that needs what this machine does not have; how says how to get it. Under CI the
-// test fails, as nothing may be skipped there unnoticed.
+// Lacks ends a test that needs what this machine does not have; how says how to get it. Under CI
+// the test fails, as nothing may be skipped there unnoticed.
 func Lacks(t *testing.T, what, how string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
