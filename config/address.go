@@ -112,7 +112,8 @@ func parseHost(host string) (hosts []netip.Addr, want string) {
 // checkAddresses reports addresses that cannot be bound together: one that is listed twice, or one
 // and the wildcard of its family.
 func (d *document) checkAddresses() {
-	owners := map[netip.AddrPort]bound{} // by address; by wildcard also the first of each family and port
+	// By address; the first of each family and port is also there by its wildcard.
+	owners := map[netip.AddrPort]bound{}
 	for _, b := range d.bound {
 		if b.addr.Port() == 0 {
 			continue

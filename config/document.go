@@ -26,7 +26,7 @@ type place struct {
 	doc  *document
 	path string
 	name string // as in a message: `listener "telnet": backlog`
-	line int    // for messages where nothing stands at path: that of the table which inherits the value
+	line int    // for messages if nothing stands at path: that of the table that inherits the value
 }
 
 // at returns the place of a key outside of [[listener]] tables.

@@ -80,7 +80,8 @@ func TestInheritedKeys(t *testing.T) {
 		switch {
 		case s.Inherited && s.Value != top[s.Path()]:
 			t.Errorf("%s: got %s, want that of the top, %s", s.Path(), s.Value, top[s.Path()])
-		case s.Inherited && s.Value == s.Default() && s.Name != "model": // no other model runs programs
+		// No other model runs programs.
+		case s.Inherited && s.Value == s.Default() && s.Name != "model":
 			t.Errorf("%s: got the default in the whole file, want another value", s.Path())
 		case !s.Inherited && !s.Required && s.Name != "record" && s.Value != s.Default():
 			t.Errorf("%s: got %s, want the default %s", s.Path(), s.Value, s.Default())

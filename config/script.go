@@ -50,7 +50,7 @@ func scriptProblem(head []byte) string {
 	case !script:
 		return "which is text that does not begin with #!: want a first line such as #!/bin/sh"
 	}
-	line, _, _ = bytes.Cut(line, []byte("\n")) // no error: the whole text where there is no line end
+	line, _, _ = bytes.Cut(line, []byte("\n")) // the whole text if it has no line end
 	words := strings.FieldsFunc(string(line), func(r rune) bool { return r == ' ' || r == '\t' })
 	if len(words) == 0 {
 		return "a script without an interpreter after #!"

@@ -35,7 +35,8 @@ func (d *document) syntax(err error, scan *scanner) *Fault {
 	if !errors.As(err, &pe) {
 		return &Fault{d.file, 0, "not TOML: " + oneLine(err.Error())}
 	}
-	line := max(pe.Position.Line, 1) // at the end of a file without a final newline the library can name line 0
+	// At the end of a file without a final newline the library can name line 0.
+	line := max(pe.Position.Line, 1)
 	where := ""
 	switch first := scan.first[line]; {
 	case strings.Contains(pe.Message, "table") && strings.Contains(pe.Message, "name") && scan.open > 0:

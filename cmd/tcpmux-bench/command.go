@@ -17,7 +17,7 @@ import (
 	"tcpmux/cmd/tcpmux-bench/bench"
 )
 
-// request is what the command line asks for.
+// request is the parsed command line.
 type request struct {
 	bench.CompareOptions
 	compare, json, csv bool
@@ -109,12 +109,13 @@ func (r *request) define(cmd *cobra.Command) {
 	}
 }
 
-// check is everything that can be known to be wrong without measuring.
+// check reports what is wrong with the command line.
 func (r *request) check(cmd *cobra.Command, args []string) (err error) {
 	if r.json && r.csv {
 		return errors.New("--json together with --csv, want one of them")
 	}
-	for _, name := range []string{"clients", "count", "duration", "size", "timeout"} { // 0 is the default only when nobody says so
+	// In Options 0 is the default, so it must not be given.
+	for _, name := range []string{"clients", "count", "duration", "size", "timeout"} {
 		if flag := cmd.Flags().Lookup(name); flag.Changed && (flag.Value.String() == "0" || flag.Value.String() == "0s") {
 			return fmt.Errorf("--%s is %s, want more than that", name, flag.Value)
 		}
@@ -152,7 +153,7 @@ func onOneLine(err error) error {
 	return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
-// measured is what both kinds of measurement have in common.
+// measured is the result of a run or a comparison.
 type measured interface {
 	WriteTable(io.Writer) error
 	WriteJSON(io.Writer) error
@@ -179,7 +180,7 @@ func (r *request) measure(ctx context.Context, stdout, stderr *os.File) error {
 	return m.Err()
 }
 
-// run measures, with a bar at the terminal.
+// run measures, and shows a progress bar if standard error is a terminal.
 func (r *request) run(ctx context.Context, stderr *os.File) (measured, error) {
 	var p progress.Progress
 	if columns, ok := cli.Columns(stderr); ok {

@@ -26,15 +26,15 @@ const patience = 20 * time.Second
 
 // passage is the files with code that runs for every message.
 type passage struct {
-	message []string // for one more message of a client that is connected, from the read to write(2)
+	message []string // for one more message of a connected client, from the read to write(2)
 	visit   []string // for one more client, from the accept to the close record, with one message
 }
 
 // measure builds the daemon with counters in all statements of the module (go build -cover), and
 // runs it three times with its default configuration: for one visit with one message, for one with
-// many more messages, and for many more visits. A file is on the way if at least one statement of it
-// has run more often than in the first run, by as much as there was more to do. So what runs at a
-// start, once a second or for some messages only does not count, and nothing depends on samples.
+// many more messages, and for many more visits. A file is on the way if at least one statement of
+// it has run more often than in the first run, by as much as there was more to do. So what runs at
+// a start, once a second or for some messages only does not count, and nothing depends on samples.
 func measure(ctx context.Context, root, module string) (p passage, err error) {
 	dir, err := os.MkdirTemp("", "figures")
 	if err != nil {

@@ -27,7 +27,7 @@ type tree struct {
 type source struct {
 	path  string // relative to the module, with slashes
 	pkg   string // the directory of path
-	test  bool   // of no use outside tests: a _test.go file, or a file of a package that helps tests
+	test  bool   // only tests use it: a _test.go file, or a file of a package that helps tests
 	lines int
 	text  []string // the lines without their ends
 	ast   *ast.File

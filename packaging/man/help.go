@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// help is what a command says of itself, cut into its parts.
+// help is the help of a command, cut into its parts.
 type help struct {
 	text     [][]string // paragraphs of lines
 	usage    []string
@@ -15,13 +15,14 @@ type help struct {
 	flags    []item
 }
 
-// item is a term and what it means.
+// item is a term of a list with its description.
 type item struct{ term, text string }
 
-// A line of a list: two blanks or more, the term, two blanks or more, the text.
+// itemForm is a line of a list: blanks, the term, two blanks or more, the text.
 var itemForm = regexp.MustCompile(`^ +(\S.*?)  +(\S.*)$`)
 
-// parseHelp reads the help that cobra prints: free text, then sections that each begin with a title at the margin.
+// parseHelp parses the help that cobra prints: free text, and then sections that begin with a title
+// at the margin.
 func parseHelp(s string) (help, error) {
 	var h help
 	section := ""

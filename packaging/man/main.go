@@ -1,6 +1,7 @@
-// Command man makes the manual pages of a program from its help: man PROGRAM DIR VERSION. It runs PROGRAM for its help and writes
-// NAME.1, and NAME-COMMAND.1 for each of its commands, into DIR, so that pages and help cannot differ. Text that has no place in the
-// help is in NAME.tail next to this file, in roff, and is appended as it is.
+// Command man makes the manual pages of a program from its help: man PROGRAM DIR VERSION. It runs
+// PROGRAM for its help, and writes NAME.1, and NAME-COMMAND.1 for each command, into DIR. So pages
+// and help cannot differ. Text that does not belong in the help is in NAME.1.tail next to this
+// file, in roff, and is appended to the page.
 //
 // The date of the pages is that of $SOURCE_DATE_EPOCH.
 package main
@@ -27,13 +28,13 @@ func main() {
 	}
 }
 
-// shorts are the lines of the NAME sections of the programs.
+// shorts has the line of the NAME section for each program.
 var shorts = map[string]string{
 	"tcpmux":       "TCP front desk that greets clients and records what they send",
 	"tcpmux-bench": "put many clients on a TCP server at once and measure it",
 }
 
-// pages writes all pages into dir, which it makes. The tails are in the directory tails.
+// pages writes all pages into dir, which it creates. tails is the directory of the tails.
 func pages(program, dir, version, tails string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -57,7 +58,7 @@ func pages(program, dir, version, tails string) error {
 	}
 	for _, c := range top.commands {
 		if c.term == "help" {
-			continue // the page of the program says what it does
+			continue // the page of the program describes it
 		}
 		h, err := helpOf(program, c.term)
 		if err != nil {
@@ -71,7 +72,7 @@ func pages(program, dir, version, tails string) error {
 	return nil
 }
 
-// helpOf runs the program for the help of a command.
+// helpOf runs the program to get the help of a command, or its own.
 func helpOf(program string, command ...string) (help, error) {
 	out, err := exec.Command(program, append(command, "--help")...).Output()
 	if err != nil {
@@ -80,7 +81,7 @@ func helpOf(program string, command ...string) (help, error) {
 	return parseHelp(string(out))
 }
 
-// epoch is the date of $SOURCE_DATE_EPOCH, else today.
+// epoch returns the date of $SOURCE_DATE_EPOCH, or today if it is not set.
 func epoch() (time.Time, error) {
 	s := os.Getenv("SOURCE_DATE_EPOCH")
 	if s == "" {
@@ -93,7 +94,7 @@ func epoch() (time.Time, error) {
 	return time.Unix(n, 0).UTC(), nil
 }
 
-// write writes the page, and its tail if it has one.
+// write writes the page, with its tail if it has one.
 func (p page) write(dir, tails string) error {
 	name := p.name + ".1"
 	tail, err := os.ReadFile(filepath.Join(tails, name+".tail"))

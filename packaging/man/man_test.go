@@ -27,7 +27,7 @@ func built(t *testing.T) (programs []string, dir string) {
 	return programs, dir
 }
 
-// unroff undoes what escape and the pages by hand do.
+// unroff undoes the escapes of escape and of the pages written by hand.
 var unroff = strings.NewReplacer(`\-`, "-", `\(aq`, "'", `\(ga`, "`", `\(ha`, "^", `\(ti`, "~", `\(dq`, `"`, `\e`, `\`, `\fB`, "", `\fP`, "", `\&`, "")
 
 func read(t *testing.T, path string) string {
@@ -59,7 +59,8 @@ func TestEveryCommandHasAPageWithItsOptions(t *testing.T) {
 	}
 }
 
-// hasItsOptions compares the page of a program's command with its help. The command "" is the program itself.
+// hasItsOptions compares the page of a program's command with its help. The command "" is the
+// program itself.
 func hasItsOptions(t *testing.T, program, command, dir string) {
 	t.Helper()
 	args, name := []string{"--help"}, filepath.Base(program)
@@ -128,8 +129,8 @@ func TestEscape(t *testing.T) {
 	}
 }
 
-// The pages are rendered as lintian does it; whatever man says is a fault.
-func TestPagesRenderInSilence(t *testing.T) {
+// TestPagesRenderWithoutWarnings renders the pages as lintian does.
+func TestPagesRenderWithoutWarnings(t *testing.T) {
 	if _, err := exec.LookPath("man"); err != nil {
 		lacks(t, err.Error(), "apt-get install man-db")
 	}
@@ -146,13 +147,15 @@ func TestPagesRenderInSilence(t *testing.T) {
 		if err := cmd.Run(); err != nil || said.Len() > 0 {
 			t.Errorf("%s: got %q (%v), want silence", path, said.String(), err)
 		}
-		if out, err := exec.Command("lexgrog", path).CombinedOutput(); err != nil { // as apropos(1) reads it
+		// lexgrog reads NAME as apropos(1) does.
+		if out, err := exec.Command("lexgrog", path).CombinedOutput(); err != nil {
 			t.Errorf("%s: got %q (%v), want a NAME section that says what it is", path, out, err)
 		}
 	}
 }
 
-// lacks ends a test for want of what this machine does not have: in CI by a failure, as nothing may pass there in silence.
+// lacks ends a test that needs something that is not installed. In CI it fails, because nothing may
+// be skipped there unnoticed.
 func lacks(t *testing.T, what, how string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {

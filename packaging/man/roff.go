@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// page is a manual page of section 1 in the making.
+// page is a manual page of section 1.
 type page struct {
 	name    string // tcpmux-run
 	short   string // the line of NAME
@@ -17,7 +17,7 @@ type page struct {
 	version string
 }
 
-// roff is the page in the macros of man(7).
+// roff returns the page in the macros of man(7).
 func (p page) roff() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".TH %s 1 %s \"tcpmux %s\" \"tcpmux manual\"\n", strings.ToUpper(p.name), p.date.Format(time.DateOnly), p.version)
@@ -42,7 +42,8 @@ func (p page) roff() string {
 
 const exitStatus = "Exit status: "
 
-// description is the free text but for the paragraph on the exit status, which has a section of its own.
+// description writes the free text, without the paragraph about the exit status, which has a
+// section of its own.
 func (p page) description(b *strings.Builder) {
 	first := true
 	for _, par := range p.help.text {
@@ -74,7 +75,7 @@ func (p page) exitStatus(b *strings.Builder) {
 	}
 }
 
-// lists are those of commands and options.
+// lists writes the lists of commands and options.
 func (p page) lists(b *strings.Builder) {
 	if len(p.help.commands) > 0 {
 		b.WriteString(".SH COMMANDS\n")
@@ -102,7 +103,7 @@ func verbatim(b *strings.Builder, lines []string) {
 	b.WriteString(".RE\n.fi\n")
 }
 
-// line writes a line of text that roff must not take for a request.
+// line writes a line of text, and protects it if roff would read it as a request.
 func line(b *strings.Builder, s string) {
 	if strings.HasPrefix(s, ".") || strings.HasPrefix(s, "'") {
 		s = `\&` + s
@@ -110,7 +111,8 @@ func line(b *strings.Builder, s string) {
 	b.WriteString(s + "\n")
 }
 
-// A plain minus is typeset as a hyphen, which nobody can paste into a shell; the others are made into quotes and accents.
+// roff turns a plain minus into a hyphen, which no shell understands, and quotes and accents into
+// their typographic forms.
 var escapes = strings.NewReplacer(`\`, `\e`, `-`, `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`)
 
 func escape(s string) string { return escapes.Replace(s) }

@@ -37,8 +37,8 @@ func entries(section string) map[string]string {
 	return summaries
 }
 
-// TestEveryKeyIsDescribed holds that each key has an entry in the section of its table, which begins
-// with the summary of its row, and that no other entry exists.
+// TestEveryKeyIsDescribed holds that each key has an entry in the section of its table, which
+// begins with the summary of its row, and that no other entry exists.
 func TestEveryKeyIsDescribed(t *testing.T) {
 	const top, listener = "Top level", "[[listener]]"
 	want := map[string]map[string]string{}
@@ -77,8 +77,8 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 	}
 }
 
-// TestInheritedKeysAreListed holds that the section about [[listener]] lists every key that may stand
-// there besides those it describes, and says where its value comes from.
+// TestInheritedKeysAreListed holds that the section about [[listener]] lists every key that may
+// stand there besides those it describes, and says where its value comes from.
 func TestInheritedKeysAreListed(t *testing.T) {
 	want := map[string][]string{}
 	for _, k := range config.Keys() {

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// TestASignalThatComesTwiceIsOne, at once, as timeout(1) sends it; later, or another, it is a second one.
+// TestASignalThatComesTwiceIsOne, at once, as timeout(1) sends it; later, or another, it is a
+// second one.
 func TestASignalThatComesTwiceIsOne(t *testing.T) {
 	type sent struct {
 		after  time.Duration

@@ -1,5 +1,5 @@
-// Package progress shows the progress of a task as a bar at a terminal. It promises that the bar never
-// wraps, that it is erased at its end, and that reporting progress is cheap.
+// Package progress shows the progress of a task as a bar at a terminal. It promises that the bar
+// never wraps, that it is erased at its end, and that reporting progress is cheap.
 package progress
 
 import (
@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Progress is the progress of a task. The zero value is ready to use, and a nil one shows nothing. It
-// is safe for concurrent use.
+// Progress is the progress of a task. The zero value is ready to use, and a nil one shows nothing.
+// It is safe for concurrent use.
 type Progress struct {
 	done    atomic.Int64
 	drawing sync.Mutex // held while the bar is drawn, and while something else is written
@@ -68,8 +68,8 @@ func (p *Progress) Elapse(ctx context.Context) {
 	}
 }
 
-// Bar draws the progress on the terminal w ten times a second, until stop is called, which erases it.
-// columns returns the current width of the terminal.
+// Bar draws the progress on the terminal w ten times a second, until stop is called, which erases
+// it. columns returns the current width of the terminal.
 func (p *Progress) Bar(w io.Writer, columns func() int, colour bool) (stop func()) {
 	stopped, gone := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -98,8 +98,8 @@ func (p *Progress) draw(w io.Writer, line string) {
 	fmt.Fprintf(w, "\r%s\x1b[K", line)
 }
 
-// Over returns a writer that passes whole lines on to out while a bar is drawn on the terminal bar. It
-// erases the bar before them, and the bar is drawn again below.
+// Over returns a writer that passes whole lines on to out while a bar is drawn on the terminal bar.
+// It erases the bar before them, and the bar is drawn again below.
 func (p *Progress) Over(out, bar io.Writer) io.Writer { return over{p, out, bar} }
 
 type over struct {

@@ -1,7 +1,7 @@
-// Package bench puts many clients on a TCP server at once and measures it, whether the server greets
-// or not. It promises that a run ends by count, by time or with its context; that it reports what it
-// measured until then, also if it was interrupted; and that it connects only to this machine unless
-// Options.AllowRemote is set.
+// Package bench puts many clients on a TCP server at once and measures it, whether the server
+// greets or not. It promises that a run ends by count, by time or with its context; that it reports
+// what it measured until then, also if it was interrupted; and that it connects only to this
+// machine unless Options.AllowRemote is set.
 //
 // A client costs a goroutine at most, so that the server is what is measured.
 package bench

@@ -14,16 +14,16 @@ import (
 	"tcpmux/cmd/internal/progress"
 )
 
-// CompareOptions select what is compared. The Options apply to every server, except Address, which is
-// ignored.
+// CompareOptions select what is compared. The Options apply to every server, except Address, which
+// is ignored.
 type CompareOptions struct {
 	Options
 	// Program is the path of tcpmux.
 	Program string
 	// Reference is the directory of the reference programs, which may be missing.
 	Reference string
-	// Runs is how often each server is measured, 1 to MaxRuns. The servers take turns, and the medians
-	// are reported.
+	// Runs is how often each server is measured, 1 to MaxRuns. The servers take turns, and the
+	// medians are reported.
 	Runs int
 }
 
@@ -64,15 +64,15 @@ type Entry struct {
 	P50Ratio  float64 `json:"p50_ratio"`
 	P99       float64 `json:"p99_ms"`
 	P99Ratio  float64 `json:"p99_ratio"`
-	// CPU is the processor time of the server for each unit, in microseconds. It includes the start and
-	// the end of the server.
+	// CPU is the processor time of the server for each unit, in microseconds. It includes the start
+	// and the end of the server.
 	CPU      float64        `json:"cpu_us"`
 	CPURatio float64        `json:"cpu_ratio"`
 	Errors   map[Kind]int64 `json:"errors"`
 }
 
-// Compare measures tcpmux with each model, and the reference programs that exist. Each runs alone, on
-// a port and in a directory of its own. Compare ends everything that it started.
+// Compare measures tcpmux with each model, and the reference programs that exist. Each runs alone,
+// on a port and in a directory of its own. Compare ends everything that it started.
 func Compare(ctx context.Context, o CompareOptions, p *progress.Progress) (Comparison, error) {
 	if err := o.checkDescriptors(); err != nil {
 		return Comparison{}, err

@@ -34,8 +34,8 @@ type member struct {
 // than the backlog of most servers.
 const connecting = 256
 
-// gather connects all clients, at most rate a second. It counts those that could not be connected or
-// greeted, and leaves them out.
+// gather connects all clients, at most rate a second. It counts those that could not be connected
+// or greeted, and leaves them out.
 func (r *run) gather(ctx context.Context, rate int) *crowd {
 	r.progress.Phase("connect", int64(r.Clients), aSecond)
 	c := &crowd{run: r, ctx: ctx, conns: newWakeable(r.Clients)}
@@ -58,7 +58,7 @@ func (r *run) gather(ctx context.Context, rate int) *crowd {
 				c.conns.set(i, nil)
 				r.fail(ctx, err)
 			} else {
-				_ = conn.SetReadDeadline(time.Time{}) // it only fails if closed, and so does the read
+				_ = conn.SetReadDeadline(time.Time{}) // it only fails if closed
 				all[i] = &member{conn: conn.(*net.TCPConn), left: r.Count}
 			}
 			r.progress.Add(1)
@@ -162,9 +162,9 @@ func volume(ctx context.Context, r *run) string {
 
 func trickle(ctx context.Context, r *run) string { return sendLines(ctx, r, 1, true) }
 
-// sendLines connects a crowd, lets each member send Count lines, and waits until the server has closed
-// every connection. A server does so when it has read to the client's end, so lines count that the
-// server has read, not those that fit into buffers.
+// sendLines connects a crowd, lets each member send Count lines, and waits until the server has
+// closed every connection. A server does so when it has read to the client's end, so lines count
+// that the server has read, not those that fit into buffers.
 func sendLines(ctx context.Context, r *run, perWrite int, rounds bool) string {
 	c := r.gather(ctx, 0)     // Rate is that of the lines,
 	r.latency = newRecorder() // and so is the latency
@@ -269,8 +269,9 @@ func (s *sender) write(worker int, m *member) bool {
 	if s.sending.Err() != nil {
 		return false
 	}
-	_ = m.conn.SetWriteDeadline(time.Now().Add(s.Timeout)) // it only fails if closed, and so does the write
-	if s.ctx.Err() != nil {                                // the deadline may have replaced that of wakeable.wake
+	_ = m.conn.SetWriteDeadline(time.Now().Add(s.Timeout)) // it only fails if closed
+	// The deadline may have replaced that of wakeable.wake.
+	if s.ctx.Err() != nil {
 		return false
 	}
 	sent, err := m.conn.Write(s.block[:n*s.Size])
@@ -286,8 +287,8 @@ func (s *sender) write(worker int, m *member) bool {
 	return m.left > 0
 }
 
-// end ends the sending side of a member, and gives the server Timeout to read the rest. A member that
-// has failed is not read any further.
+// end ends the sending side of a member, and gives the server Timeout to read the rest. A member
+// that has failed is not read any further.
 func (s *sender) end(m *member) {
 	m.shut.Store(true)
 	if m.failed.Load() {

@@ -26,9 +26,9 @@ func newDialer(address string) *dialer {
 	return &dialer{address: address, loopback: err == nil && to.Addr().Is4() && to.Addr().IsLoopback()}
 }
 
-// On loopback, each of a number of source addresses is used for perSource connections before the next
-// one is. The kernel has some 28,000 ports for each address (ip_local_port_range), and keeps a used
-// port for a minute (TIME_WAIT).
+// On loopback, each of a number of source addresses is used for perSource connections before the
+// next one is. The kernel has some 28,000 ports for each address (ip_local_port_range), and keeps a
+// used port for a minute (TIME_WAIT).
 const (
 	perSource = 20_000
 	sources   = 200
@@ -45,8 +45,8 @@ func (d *dialer) dial(ctx context.Context, deadline time.Time) (net.Conn, error)
 	return nd.DialContext(ctx, "tcp", d.address)
 }
 
-// portAtConnect lets connect(2) choose the source port. Unlike bind(2) it knows the destination, and so
-// finds more free ports.
+// portAtConnect lets connect(2) choose the source port. Unlike bind(2) it knows the destination,
+// and so finds more free ports.
 func portAtConnect(_, _ string, raw syscall.RawConn) error {
 	var serr error
 	err := raw.Control(func(fd uintptr) {
@@ -58,8 +58,8 @@ func portAtConnect(_, _ string, raw syscall.RawConn) error {
 // ErrRemote reports a server on another machine while Options.AllowRemote is not set.
 var ErrRemote = errors.New("bench puts a load on this machine only; --allow-remote puts it on another, whose owner should know")
 
-// target returns the address to measure. It looks the host up once, and returns ErrRemote unless all of
-// its addresses are on this machine.
+// target returns the address to measure. It looks the host up once, and returns ErrRemote unless
+// all of its addresses are on this machine.
 func target(ctx context.Context, o Options) (string, error) {
 	host, port, err := net.SplitHostPort(o.Address)
 	if err != nil {

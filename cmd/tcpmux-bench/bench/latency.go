@@ -44,7 +44,8 @@ func newHistogram() *hdrhistogram.Histogram {
 func (r *recorder) add(worker int, d time.Duration) {
 	part := &r[worker%len(r)]
 	part.mu.Lock()
-	_ = part.h.RecordValue(min(max(int64(d), 1), int64(2*MaxDuration))) // it fails only out of that range
+	// It only fails outside of this range.
+	_ = part.h.RecordValue(min(max(int64(d), 1), int64(2*MaxDuration)))
 	part.mu.Unlock()
 }
 

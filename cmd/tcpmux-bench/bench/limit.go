@@ -8,8 +8,8 @@ import (
 // spare is the number of descriptors that are needed in addition to those of clients.
 const spare = 64
 
-// checkDescriptors raises the limit of descriptors as far as possible, and returns an error if that is
-// not enough.
+// checkDescriptors raises the limit of descriptors as far as possible, and returns an error if that
+// is not enough.
 func (o Options) checkDescriptors() error {
 	limit, err := raiseDescriptors()
 	if err != nil {

@@ -40,13 +40,13 @@ type Options struct {
 	Greeting bool
 	// Expect is how the greeting must begin; with "" any first byte is a greeting.
 	Expect string
-	// Timeout is how long a client waits for each of these: its connection with the greeting, room to
-	// write, and the end.
+	// Timeout is how long a client waits for each of these: its connection with the greeting, room
+	// to write, and the end.
 	Timeout time.Duration
 	// AllowRemote reports whether the server may be on another machine.
 	AllowRemote bool
-	// afterCrowd is called when a crowd has connected, and its result when the crowd has closed. It may
-	// be nil.
+	// afterCrowd is called when a crowd has connected, and its result when the crowd has closed. It
+	// may be nil.
 	afterCrowd func() (end func())
 }
 

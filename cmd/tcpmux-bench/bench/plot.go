@@ -63,7 +63,8 @@ func chart(title string, names []string, values [][]float64, legend []string) ch
 	o.Legend = charts.LegendOption{SeriesNames: legend, Show: charts.Ptr(len(legend) > 0), Offset: charts.OffsetRight}
 	o.CategoryAxis.Labels = names
 	o.CategoryAxis.LabelFontStyle.FontSize = labelSize
-	// A viewer without the font of the SVG may use a wider one, so leave room between names and axis.
+	// A viewer without the font of the SVG may use a wider one, so leave room between names and
+	// axis.
 	o.CategoryAxis.LabelOffset = charts.OffsetInt{Left: -nameGap}
 	o.ValueFormatter = figure
 	o.ValueAxis = []charts.ValueAxisOption{{Min: charts.Ptr(0.0), LabelCount: 3, LabelFontStyle: charts.NewFontStyleWithSize(labelSize)}}

@@ -51,7 +51,8 @@ func (r *run) greet(ctx context.Context, worker int, due time.Time, keep func(ne
 
 func (r *run) takeGreeting(ctx context.Context, conn net.Conn, deadline time.Time) error {
 	_ = conn.SetReadDeadline(deadline) // it only fails if closed, and so does the read
-	if ctx.Err() != nil {              // the deadline may have replaced that of wakeable.wake
+	// The deadline may have replaced that of wakeable.wake.
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	buf := greetings.Get().(*[maxGreeting]byte)
@@ -117,8 +118,8 @@ func (p *pace) wait(ctx context.Context, n int) time.Time {
 	return due
 }
 
-// wakeable is a set of connections whose waits can be ended together. It is safe for concurrent use. A
-// connection in it may be closed.
+// wakeable is a set of connections whose waits can be ended together. It is safe for concurrent
+// use. A connection in it may be closed.
 type wakeable struct {
 	mu    sync.Mutex
 	conns []net.Conn

@@ -31,8 +31,8 @@ type candidate struct {
 	needsNext bool
 }
 
-// candidates returns tcpmux with each model, and the reference programs in a directory. missing has a
-// line for each that cannot be measured.
+// candidates returns tcpmux with each model, and the reference programs in a directory. missing has
+// a line for each that cannot be measured.
 func candidates(program, reference string) (list []candidate, missing []string) {
 	for _, model := range models() {
 		list = append(list, candidate{name: "tcpmux " + model, command: tcpmux(program, model)})
@@ -148,8 +148,8 @@ func (s *server) launch(ctx context.Context, c candidate, clients int) error {
 		return err
 	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, s.output, s.output
-	// In a process group of its own, what it starts can be ended with it, and Ctrl-C does not reach it.
-	// If this process is killed, the kernel kills the server.
+	// In a process group of its own, what it starts can be ended with it, and Ctrl-C does not reach
+	// it. If this process is killed, the kernel kills the server.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Env = serverEnvironment()
 	if err := cmd.Start(); err != nil {
@@ -172,8 +172,8 @@ func serverEnvironment() (env []string) {
 	return env
 }
 
-// freePort returns a port that is free at the moment. A server cannot choose one by itself, because the
-// reference programs do not report which one they use.
+// freePort returns a port that is free at the moment. A server cannot choose one by itself, because
+// the reference programs do not report which one they use.
 func freePort() (int, error) {
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
