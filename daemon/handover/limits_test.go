@@ -9,8 +9,8 @@ import (
 	"tcpmux/daemon/servertest"
 )
 
-// TestWhoWasSilentBeforeIsSilentStill: silence counts from the last byte, whoever was there to
-// hear it.
+// TestWhoWasSilentBeforeIsSilentStill: silence counts from the last byte, also before this
+// process.
 func TestWhoWasSilentBeforeIsSilentStill(t *testing.T) {
 	d, st := surviving(t, nil)
 	d.Open()
@@ -38,8 +38,7 @@ func TestASilenceThatWasTooLongIsOver(t *testing.T) {
 	next.AwaitRecords(other.Addr() + ": here\n")
 }
 
-// TestAgeGoesOnWhileNobodyRuns: how long a session may last is counted from when it began,
-// whoever served it then.
+// TestAgeGoesOnWhileNobodyRuns: a session's age counts from its beginning, in whatever process.
 func TestAgeGoesOnWhileNobodyRuns(t *testing.T) {
 	d, st, conn := halfway(t, nil)
 	d.session().Slot.Open(time.Now().Add(-time.Hour))
@@ -74,7 +73,7 @@ func TestASessionsAgeIsNoMatterOfTheClock(t *testing.T) {
 	}
 }
 
-// TestTheTimeOfAMessageGoesOnWhileNobodyRuns: it is counted from what came of it last before.
+// TestTheTimeOfAMessageGoesOnWhileNobodyRuns: it counts from its last bytes before.
 func TestTheTimeOfAMessageGoesOnWhileNobodyRuns(t *testing.T) {
 	d, st, conn := halfway(t, nil)
 	st.silence = time.Hour

@@ -22,9 +22,9 @@ type Program struct {
 	Check func() (config.Config, error)
 }
 
-// Takeover holds all that another program needs to go on with our listeners and clients, and so
-// do we if it cannot. Between the end of our server and Execute clients are connected, and nobody
-// serves them.
+// Takeover holds all that another program needs to go on with our listeners and clients. We need
+// the same if that program cannot. Between the end of our server and the start of the next one,
+// clients stay connected and are not served.
 type Takeover struct {
 	program Program
 	files   []systemd.Socket
