@@ -121,3 +121,232 @@ func TestWorkloadsCountExactly(t *testing.T) {
 				}
 				// The server may count a visit after the client has ended it. It has counted all
 				// lines, because the client waits until the server closes.
+				if got := d.lines.Load(); got != c.lines || d.bytes.Load() != c.bytes {
+					t.Errorf("the server read %d lines of %d bytes, want %d of %d", got, d.bytes.Load(), c.lines, c.bytes)
+				}
+				eventually(t, "visits", func() bool { return d.visits.Load() == c.visits })
+			})
+		}
+	}
+}
+
+// eventually waits until ok returns true. Only a failing test waits long.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for late := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatalf("%s: did not come", what)
+		}
+	}
+}
+
+func TestLatencyIsOfWhatTheWorkloadSays(t *testing.T) {
+	d := open(t, greetAndCount)
+	for _, name := range WorkloadNames() {
+		r := measured(t, t.Context(), Options{Workload: name, Address: d.address, Greeting: true, Clients: 2, Count: 3, Duration: 50 * time.Millisecond})
+		want := map[string]int64{"visits": 3, "idle": 2, "lines": 6, "volume": 2, "trickle": 6}[name]
+		if r.Latency.Count != want {
+			t.Errorf("%s: got %d latencies of %q, want %d", name, r.Latency.Count, r.Latency.Of, want)
+		}
+	}
+}
+
+func TestErrorsByKind(t *testing.T) {
+	say := func(text string) func(*testServer, *net.TCPConn) {
+		return func(_ *testServer, conn *net.TCPConn) { _, _ = io.WriteString(conn, text) }
+	}
+	reset := func(_ *testServer, conn *net.TCPConn) { _ = conn.SetLinger(0) }
+	mute := func(_ *testServer, conn *net.TCPConn) { _, _ = io.Copy(io.Discard, conn) }
+	const clients, neverClosed = 4, "never closed after us"
+	var crowd sync.WaitGroup // all of it, before the first is closed
+	crowd.Add(clients)
+	greetAndClose := func(_ *testServer, conn *net.TCPConn) {
+		_, _ = io.WriteString(conn, "hi\n")
+		crowd.Done()
+		crowd.Wait()
+	}
+	measuredAll := make(chan struct{})
+	greetAndNeverClose := func(_ *testServer, conn *net.TCPConn) {
+		_, _ = io.WriteString(conn, "hi\n")
+		_, _ = io.Copy(io.Discard, conn)
+		_, _ = conn.Write(make([]byte, 1))
+		<-measuredAll
+	}
+	for _, c := range []struct {
+		name     string
+		workload string
+		serve    func(*testServer, *net.TCPConn) // nil: nobody listens
+		expect   string
+		kind     Kind
+	}{
+		{"nobody listens", "visits", nil, "", Refused},
+		{"nobody listens for a crowd", "lines", nil, "", Refused},
+		{"reset", "visits", reset, "", Reset},
+		{"closed without a word", "visits", say(""), "", NoGreeting},
+		{"closed without a word to a crowd", "idle", say(""), "", NoGreeting},
+		{"half a greeting", "visits", say("Welc"), "Welcome", ShortGreeting},
+		{"another greeting", "visits", say("Go away"), "Welcome", WrongGreeting},
+		{"a shorter other greeting", "visits", say("No"), "Welcome", WrongGreeting},
+		{"no greeting in time", "visits", mute, "", Timeout},
+		{"closed while it is held", "idle", greetAndClose, "", ClosedEarly},
+		{neverClosed, "lines", greetAndNeverClose, "", Timeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := &testServer{address: nobody(t)}
+			if c.serve != nil {
+				d = open(t, c.serve)
+			}
+			o := Options{Workload: c.workload, Address: d.address, Greeting: true, Expect: c.expect, Clients: clients, Count: clients, Duration: 200 * time.Millisecond, Timeout: 5 * time.Second}
+			if c.kind == Timeout {
+				o.Timeout = 100 * time.Millisecond
+			}
+			r := measured(t, t.Context(), o)
+			if c.name == neverClosed {
+				close(measuredAll)
+			}
+			if len(r.Errors) != 1 || r.Errors[c.kind] != clients {
+				t.Errorf("got %v, want %q %d times", r.Errors, c.kind, clients)
+			}
+		})
+	}
+}
+
+// nobody returns an address where nobody listens.
+func nobody(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func TestServerThatClosesEarlyFailsEachClientOnce(t *testing.T) {
+	d := open(t, func(_ *testServer, conn *net.TCPConn) {
+		_, _ = io.WriteString(conn, "hi\n")
+		_, _ = io.ReadFull(conn, make([]byte, 100))
+	})
+	r := measured(t, t.Context(), Options{Workload: "volume", Address: d.address, Greeting: true, Clients: 6, Count: 100_000})
+	if r.Failed() != 6 || r.Errors[Reset]+r.Errors[ClosedEarly] != 6 {
+		t.Errorf("got %v, want 6 that were reset or closed early", r.Errors)
+	}
+}
+
+func TestTimeIsAnEnd(t *testing.T) {
+	d := open(t, greetAndCount)
+	for _, name := range []string{"visits", "lines", "volume", "trickle"} {
+		o := Options{Workload: name, Address: d.address, Greeting: true, Clients: 3, Count: MaxCount, Duration: 50 * time.Millisecond}
+		if r := measured(t, t.Context(), o); r.Ended != EndedByDuration || r.Failed() > 0 || r.Done == 0 {
+			t.Errorf("%s: got %d done, %v, ended by %s, want some, none, %s", name, r.Done, r.Errors, r.Ended, EndedByDuration)
+		}
+	}
+}
+
+func TestInterruptIsAnEnd(t *testing.T) {
+	mute := open(t, func(_ *testServer, conn *net.TCPConn) { _, _ = io.Copy(io.Discard, conn) })
+	deaf := open(t, func(_ *testServer, conn *net.TCPConn) {
+		_, _ = io.WriteString(conn, "hi\n")
+		<-t.Context().Done()
+	})
+	for _, c := range []struct {
+		workload string
+		d        *testServer
+	}{{"visits", mute}, {"idle", mute}, {"idle", deaf}, {"lines", mute}, {"lines", deaf}, {"volume", deaf}, {"trickle", deaf}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		o := Options{Workload: c.workload, Address: c.d.address, Greeting: true, Clients: 3, Count: MaxCount, Duration: MaxDuration, Timeout: MaxTimeout}
+		if r := measured(t, ctx, o); r.Ended != EndedByInterrupt || r.Failed() > 0 {
+			t.Errorf("%s: got %v, ended by %s, want no errors and %s", c.workload, r.Errors, r.Ended, EndedByInterrupt)
+		}
+	}
+}
+
+func TestRateIsKept(t *testing.T) {
+	d := open(t, greetAndCount)
+	for _, name := range []string{"visits", "lines", "trickle"} {
+		o := Options{Workload: name, Address: d.address, Greeting: true, Clients: 1, Count: 51, Rate: 500}
+		if r := measured(t, t.Context(), o); r.Done != 51 || r.Seconds < 0.1 {
+			t.Errorf("%s: got %d in %v s, want 51 at 500 a second", name, r.Done, r.Seconds)
+		}
+	}
+}
+
+func TestOnlyThisMachine(t *testing.T) {
+	for _, address := range []string{"192.0.2.1:9", "[2001:db8::1]:9", "[::ffff:192.0.2.1]:9", "0.0.0.0:9", "[::]:9", "169.254.0.1:9"} {
+		o := Options{Workload: "visits", Address: address}
+		if err := o.Check(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Run(t.Context(), o, nil); !errors.Is(err, ErrRemote) || !strings.Contains(err.Error(), "--allow-remote") {
+			t.Errorf("%s: got %v, want %v", address, err, ErrRemote)
+		}
+		o.AllowRemote = true
+		if got, err := target(t.Context(), o); err != nil || got == "" {
+			t.Errorf("%s with --allow-remote: got %q (%v), want an address", address, got, err)
+		}
+	}
+}
+
+func TestThisMachine(t *testing.T) {
+	for address, want := range map[string]string{"127.0.0.1:9": "127.0.0.1:9", "127.3.2.1:9": "127.3.2.1:9", "[::1]:9": "[::1]:9", "[::ffff:127.0.0.1]:9": "127.0.0.1:9", "127.0.0.1:echo": "127.0.0.1:7"} {
+		if got, err := target(t.Context(), Options{Address: address}); err != nil || got != want {
+			t.Errorf("%s: got %q (%v), want %q", address, got, err, want)
+		}
+	}
+}
+
+func TestSourceAddressesAreSpread(t *testing.T) {
+	sources := make(chan netip.Addr, 10)
+	d := open(t, func(_ *testServer, conn *net.TCPConn) {
+		sources <- conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
+	})
+	dialer := newDialer(d.address)
+	for _, c := range []struct {
+		dialed int64
+		want   string
+	}{{0, "127.0.0.2"}, {perSource - 1, "127.0.0.2"}, {perSource, "127.0.0.3"}, {perSource*sourcesLast + 5, "127.0.0.201"}, {perSource * (sourcesLast + 1), "127.0.0.2"}} {
+		dialer.dialed.Store(c.dialed)
+		conn, err := dialer.dial(t.Context(), time.Now().Add(10*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+		if got := <-sources; got.String() != c.want {
+			t.Errorf("connection %d: got %v, want %v", c.dialed, got, c.want)
+		}
+	}
+}
+
+const sourcesLast = sources - 1
+
+func TestCheckTellsEverythingAtOnce(t *testing.T) {
+	o := Options{Workload: "lines", Clients: MaxClients + 1, Count: -1, Duration: 2 * MaxDuration, Size: 1, Rate: -1, Timeout: -1, Expect: "x"}
+	err := o.Check()
+	for _, want := range []string{"--clients is 100001, want 1 to 100000", "--count is -1", "--duration is 2h0m0s, want 1ms to 1h0m0s", "--size is 1, want 2 to 1048576", "--rate is -1", "--timeout is -1ns", "--expect together"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+	}
+	if err := (&Options{Workload: "party"}).Check(); err == nil || !strings.Contains(err.Error(), "visits, idle, lines, volume, trickle") {
+		t.Errorf("got %v, want the workloads there are", err)
+	}
+}
+
+func TestDescriptorAdvice(t *testing.T) {
+	for limit, want := range map[uint64]string{
+		1024: `use --clients 960, or raise it as root with "ulimit -Hn 5064"`,
+		30:   `raise it as root with "ulimit -Hn 5064"`,
+	} {
+		if got := advice(5064, limit); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestBlockIsWholeLines(t *testing.T) {
+	b := block(5, 30)
+	if len(b) != 150 || bytes.Count(b, []byte("\n")) != 30 || !bytes.HasPrefix(b, []byte("aaaa\nbbbb\n")) {
+		t.Errorf("got %q, want 30 lines of 5 bytes", b)
+	}
+}
