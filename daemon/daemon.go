@@ -57,7 +57,7 @@ type daemon struct {
 	records  *recordFile
 	srv      *server.Server
 	ports    *ports
-	settings *handover.SettingsStore // those that sessions of this process and the previous ones began with
+	settings *handover.SettingsStore // those that sessions began with
 	handover *handover.Handover      // nil: clients end with the process
 	answer   *reloadAnswer
 }
@@ -96,7 +96,8 @@ func Run(ctx context.Context, load Reload, requests Requests, stderr io.Writer) 
 		if takeover == nil {
 			return err
 		}
-		err = errors.Join(err, takeover.Execute(ctx)) // returns only if the program did not take over
+		// Execute returns only if the program could not take over.
+		err = errors.Join(err, takeover.Execute(ctx))
 		if d, err = resume(ctx, takeover, d.cfg, err, stderr); err != nil {
 			return err
 		}
@@ -106,7 +107,7 @@ func Run(ctx context.Context, load Reload, requests Requests, stderr io.Writer) 
 // hideDescriptors keeps programs from inheriting what was open when the process was started.
 // Descriptors that the daemon opens are close-on-exec anyway.
 func hideDescriptors() {
-	_ = unix.CloseRange(3, math.MaxUint, unix.CLOSE_RANGE_CLOEXEC) // before Linux 5.11 they inherit them
+	_ = unix.CloseRange(3, math.MaxUint, unix.CLOSE_RANGE_CLOEXEC) // fails before Linux 5.11
 }
 
 // start opens what clients are served with, and goes on with those of the previous process.

@@ -46,7 +46,8 @@ func fill(t *testing.T, dir string) (name string) {
 	return name
 }
 
-// TestFilePath holds where a file is, whoever asks: "tcpmux check" has it from there, and the daemon opens what it returns.
+// TestFilePath holds where a file is, whoever asks: "tcpmux check" has it from there, and the
+// daemon opens what it returns.
 func TestFilePath(t *testing.T) {
 	for _, c := range []struct{ logs, path, want string }{
 		{"", "r.log", "r.log"},

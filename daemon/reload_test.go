@@ -301,8 +301,8 @@ func TestReopenLetsGoOfFilesThatWereMoved(t *testing.T) {
 	}
 }
 
-// TestAReloadChangesWhoSurvives holds that a new survive_after is in force at once, for clients that
-// are connected already too.
+// TestAReloadChangesWhoSurvives holds that a new survive_after is in force at once, also for
+// clients that are connected already.
 func TestAReloadChangesWhoSurvives(t *testing.T) {
 	m := newManager(t)
 	r := run(t, func(cfg *config.Config) { cfg.SurviveAfter = time.Hour })
@@ -346,8 +346,8 @@ func newManager(t *testing.T) *manager {
 	return m
 }
 
-// receive stores what it is given until the connection is closed. What is not to be stored it closes,
-// as that is how sd_notify_barrier(3) is answered.
+// receive stores what it is given until the connection is closed. It closes what is not to be
+// stored: that answers sd_notify_barrier(3).
 func (m *manager) receive() {
 	text, oob := make([]byte, 4096), make([]byte, 4096)
 	for {

@@ -13,8 +13,8 @@ import (
 	"tcpmux/cmd/internal/cli"
 )
 
-// dial connects to any of address's addresses, IPv4 and IPv6 side by side (RFC 6555). TCP keepalive is on, so that a server
-// that vanished is noticed in the end.
+// dial connects to any of address's addresses, IPv4 and IPv6 side by side (RFC 6555). TCP keepalive
+// is on, so that a server that vanished is noticed in the end.
 func dial(ctx context.Context, address string, timeout time.Duration) (*net.TCPConn, error) {
 	d := net.Dialer{Timeout: timeout, KeepAlive: 15 * time.Second}
 	conn, err := d.DialContext(ctx, "tcp", address)
@@ -43,7 +43,8 @@ func hint(address string) string {
 	return "is the server running, and on this port?"
 }
 
-// cause takes off what package net and package os wrap around an error: what was done to what is said by ours.
+// cause takes off what package net and package os wrap around an error: what was done to what is
+// said by ours.
 func cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

@@ -6,10 +6,11 @@ import (
 	"unicode/utf8"
 )
 
-// appendEscaped appends what p says to dst so that a terminal shows it and does nothing else: letters, marks, digits,
-// punctuation, symbols, spaces, newline and tab stand as they are, and the carriage return of a CRLF is left out. Backslash
-// becomes `\\`; a byte below 0x80 or one that is no UTF-8 `\xNN`; any other character (C1 and bidirectional controls,
-// separators, what Unicode has not assigned) `\uNNNN` or `\UNNNNNNNN`. But for CRLF it is reversible.
+// appendEscaped appends what p says to dst so that a terminal shows it and does nothing else:
+// letters, marks, digits, punctuation, symbols, spaces, newline and tab stand as they are, and the
+// carriage return of a CRLF is left out. Backslash becomes `\\`; a byte below 0x80 or one that is
+// no UTF-8 `\xNN`; any other character (C1 and bidirectional controls, separators, what Unicode has
+// not assigned) `\uNNNN` or `\UNNNNNNNN`. But for CRLF it is reversible.
 func appendEscaped(dst, p []byte) []byte {
 	for len(p) > 0 {
 		r, n := utf8.DecodeRune(p)
@@ -33,12 +34,14 @@ func appendEscaped(dst, p []byte) []byte {
 	return dst
 }
 
-// escaper escapes a stream that comes in pieces. The zero value is ready; it is not safe for concurrent use.
+// escaper escapes a stream that comes in pieces. The zero value is ready; it is not safe for
+// concurrent use.
 type escaper struct {
 	held []byte // what the next piece may complete: a rune or a CRLF
 }
 
-// next returns what can be shown once p has come. Whatever the pieces, the whole is what appendEscaped makes of the whole.
+// next returns what can be shown once p has come. Whatever the pieces, the whole is what
+// appendEscaped makes of the whole.
 func (e *escaper) next(p []byte) []byte {
 	e.held = append(e.held, p...)
 	whole := len(e.held) - incomplete(e.held)

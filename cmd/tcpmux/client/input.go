@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// input is what is to be sent. Waiting is apart from reading so that nothing is taken that might not be sent any more.
+// input is what is to be sent. Waiting is apart from reading so that nothing is taken that might
+// not be sent any more.
 type input interface {
 	// Wait blocks until Ready.
 	Wait() error
@@ -60,8 +61,9 @@ func (f *file) poll(timeout int) (int, error) {
 	}
 }
 
-// lines is the input of a terminal: what was typed and is not yet sent. It is unbounded, as a person is slow and must be
-// able to type Ctrl-C however long the server does not read. Safe for concurrent use.
+// lines is the input of a terminal: what was typed and is not yet sent. It is unbounded, as a
+// person is slow and must be able to type Ctrl-C however long the server does not read. Safe for
+// concurrent use.
 type lines struct {
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -108,7 +110,8 @@ func (l *lines) Ready() bool {
 	return len(l.text) > 0 || l.ended
 }
 
-// Read takes from the front of the queue. It is to be called when Ready; io.EOF comes only after end.
+// Read takes from the front of the queue. It is to be called when Ready; io.EOF comes only after
+// end.
 func (l *lines) Read(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,23 +11,25 @@ import (
 	"golang.org/x/term"
 )
 
-// prompt stands before the line being typed, unless the server has begun a line itself. It must not be empty: the terminal
-// redraws only when its cursor is not at the left.
+// prompt stands before the line being typed, unless the server has begun a line itself. It must not
+// be empty: the terminal redraws only when its cursor is not at the left.
 const prompt = "> "
 
-// clearRow is written before what the server says. The terminal goes left by as many columns as it has counted characters,
-// which is too few where they are wide.
+// clearRow is written before what the server says. The terminal goes left by as many columns as it
+// has counted characters, which is too few where they are wide.
 const clearRow = "\r\x1b[K"
 
 var errHungUp = errors.New("the terminal hung up")
 
-// screen is a terminal in raw mode with a line being typed at its foot and what the server says above it. A line that the
-// server has not ended becomes the prompt, so a greeting or a question without a newline is seen at once.
+// screen is a terminal in raw mode with a line being typed at its foot and what the server says
+// above it. A line that the server has not ended becomes the prompt, so a greeting or a question
+// without a newline is seen at once.
 type screen struct {
 	in  io.Reader
 	out *column
 
-	// mu is held while keys are worked on and while something is drawn, that is by read except while it waits for a key.
+	// mu is held while keys are worked on and while something is drawn, that is by read except
+	// while it waits for a key.
 	mu      sync.Mutex
 	term    *term.Terminal
 	escaper escaper
@@ -78,14 +80,16 @@ func (s *screen) show(text string) error {
 	}
 	text = s.partial + text
 	end := strings.LastIndexByte(text, '\n') + 1
-	// A prompt of more rows than the screen has could not be redrawn: whole rows become lines, which looks the same.
+	// A prompt of more rows than the screen has could not be redrawn: whole rows become lines,
+	// which looks the same.
 	rows, rest := fold(expandTabs(text[end:]), s.width)
 	s.setPartial(rest)
 	_, err := s.term.Write([]byte(clearRow + text[:end] + rows))
 	return err
 }
 
-// fold cuts line into rows of width characters, a newline behind each, and what is left, which is shorter.
+// fold cuts line into rows of width characters, a newline behind each, and what is left, which is
+// shorter.
 func fold(line string, width int) (rows, rest string) {
 	var b strings.Builder
 	column, from := 0, 0
@@ -111,7 +115,8 @@ func (s *screen) setPartial(text string) {
 	s.term.SetPrompt(text)
 }
 
-// expandTabs replaces tabs by spaces, eight columns apart: the terminal counts each character of its prompt as a column.
+// expandTabs replaces tabs by spaces, eight columns apart: the terminal counts each character of
+// its prompt as a column.
 func expandTabs(line string) string {
 	var b strings.Builder
 	column := 0
@@ -128,8 +133,8 @@ func expandTabs(line string) string {
 	return b.String()
 }
 
-// read queues each line typed, until Ctrl-D on an empty line ends them. Then only Ctrl-C is listened for, so read returns
-// only with an error, ErrInterrupt for Ctrl-C.
+// read queues each line typed, until Ctrl-D on an empty line ends them. Then only Ctrl-C is
+// listened for, so read returns only with an error, ErrInterrupt for Ctrl-C.
 func (s *screen) read(to *lines) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +156,8 @@ func (s *screen) read(to *lines) error {
 	return discard(keys{s})
 }
 
-// discard reads until an error, for which the end counts too: a terminal in raw mode ends by hanging up only.
+// discard reads until an error, for which the end counts too: a terminal in raw mode ends by
+// hanging up only.
 func discard(r io.Reader) error {
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		return err
@@ -167,8 +173,8 @@ func (s *screen) stopTyping(text string) error {
 	return err
 }
 
-// close shows what was held back and the note, a line or nothing, and leaves the cursor at the start of a row. Keys that
-// come later are dropped.
+// close shows what was held back and the note, a line or nothing, and leaves the cursor at the
+// start of a row. Keys that come later are dropped.
 func (s *screen) close(note string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,7 +203,8 @@ func (s *screen) resize(width, height int) {
 	_ = s.term.SetSize(width, height) // what it fails to draw the next key or line draws again
 }
 
-// keys is what is typed. Reading it is the one time that the screen's lock is let go by the goroutine that reads.
+// keys is what is typed. Reading it is the one time that the screen's lock is let go by the
+// goroutine that reads.
 type keys struct{ s *screen }
 
 // Read ends with ErrInterrupt at Ctrl-C, which the terminal would take for the end of the input.
@@ -221,8 +228,8 @@ func (k keys) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// tab stands for a tab in the line being typed, where the terminal would count one column for a real one and be wrong. It is
-// no character and never will be (Unicode, 23.7), so nobody types it.
+// tab stands for a tab in the line being typed, where the terminal would count one column for a
+// real one and be wrong. It is no character and never will be (Unicode, 23.7), so nobody types it.
 const tab = "\ufdd0"
 
 // insertTab is the terminal's callback for keys that it has no use for itself.
@@ -244,8 +251,8 @@ func (t tabs) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// column is a writer that knows whether the cursor was left at the start of a row: after a newline, and after clearing a row
-// to its end, which is done from its start only.
+// column is a writer that knows whether the cursor was left at the start of a row: after a newline,
+// and after clearing a row to its end, which is done from its start only.
 type column struct {
 	out  io.Writer
 	left bool

@@ -26,7 +26,8 @@ func newRig(width int) *rig {
 	return r
 }
 
-// do plays a script, a step a word: "key:…" is typed, "say:…" comes from the server, "end:…" closes the screen with a note.
+// do plays a script, a step a word: "key:…" is typed, "say:…" comes from the server, "end:…" closes
+// the screen with a note.
 func (r *rig) do(t *testing.T, steps []string) {
 	for _, step := range steps {
 		kind, text, _ := strings.Cut(step, ":")

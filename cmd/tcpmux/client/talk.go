@@ -83,7 +83,8 @@ func (t *talk) hear(heard chan<- error) {
 	}
 }
 
-// heardAll ends the output after a read has failed with err, and returns the error of the talk, nil when the server closed it.
+// heardAll ends the output after a read has failed with err, and returns the error of the talk, nil
+// when the server closed it.
 func (t *talk) heardAll(err error) error {
 	if werr := t.flush(); werr != nil {
 		return outputError(werr)
@@ -143,11 +144,12 @@ func (t *talk) pass() error {
 	return err
 }
 
-// settle is what is left to do when the server has closed its half. Most servers have then closed the other one too, but
-// that shows only when something is sent: so what is there of the input is still sent, and then nothing is waited for but
-// the kernel's word that all of it has arrived.
+// settle is what is left to do when the server has closed its half. Most servers have then closed
+// the other one too, but that shows only when something is sent: so what is there of the input is
+// still sent, and then nothing is waited for but the kernel's word that all of it has arrived.
 func (t *talk) settle(ctx context.Context) error {
-	// A server that neither reads nor resets would hold a write for ever. Where no deadline can be set the write has failed.
+	// A server that neither reads nor resets would hold a write for ever. Where no deadline can be
+	// set the write has failed.
 	defer context.AfterFunc(ctx, func() { _ = t.conn.SetWriteDeadline(time.Unix(1, 0)) })()
 	select {
 	case t.busy <- struct{}{}: // kept: the sending goroutine has returned, or waits for good

@@ -15,7 +15,8 @@ import (
 	"tcpmux/cmd/internal/cli"
 )
 
-// converse talks to serve, which has the one connection, over in and out, and returns the error and what was heard.
+// converse talks to serve, which has the one connection, over in and out, and returns the error and
+// what was heard.
 func converse(t *testing.T, in *os.File, out io.Writer, serve func(*net.TCPConn)) error {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/term"
 )
 
-// interactive talks line by line at a terminal, and says when the talk begins and when it ends in order.
+// interactive talks line by line at a terminal, and says when the talk begins and when it ends in
+// order.
 func interactive(ctx context.Context, conn *net.TCPConn, o Options) error {
 	fmt.Fprintf(o.Stdout, "connected to %s (Ctrl-D ends the input, Ctrl-C quits)\n", conn.RemoteAddr())
 	restore, err := raw(o.Stdin)
@@ -57,8 +58,8 @@ func raw(f *os.File) (restore func(), err error) {
 	return func() { _ = term.Restore(fd, state) }, nil // it fails when the terminal is gone
 }
 
-// restoring returns a function to be deferred by goroutines other than the first, whose panics end the process without
-// anybody else's deferred functions.
+// restoring returns a function to be deferred by goroutines other than the first, whose panics end
+// the process without anybody else's deferred functions.
 func restoring(restore func()) func() {
 	return func() {
 		if p := recover(); p != nil {

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long the server's kernel is given to acknowledge what was sent before the server closed: longer than a
-// round trip and one retransmission take almost anywhere.
+// patience is how long the server's kernel is given to acknowledge what was sent before the server
+// closed: longer than a round trip and one retransmission take almost anywhere.
 const patience = 2 * time.Second
 
-// unacknowledged waits until the server's kernel has acknowledged all that was sent, the connection is gone, ctx ends, or patience
-// is over. It returns how many bytes are then not acknowledged.
+// unacknowledged waits until the server's kernel has acknowledged all that was sent, the connection
+// is gone, ctx ends, or patience is over. It returns how many bytes are then not acknowledged.
 func (t *talk) unacknowledged(ctx context.Context) int {
 	deadline := time.Now().Add(patience)
 	for {
@@ -28,8 +28,9 @@ func (t *talk) unacknowledged(ctx context.Context) int {
 	}
 }
 
-// outstanding returns how many bytes conn has sent or will send that are not acknowledged, and whether it is closed so that
-// none of them will be. What the kernel does not say counts as nothing outstanding.
+// outstanding returns how many bytes conn has sent or will send that are not acknowledged, and
+// whether it is closed so that none of them will be. What the kernel does not say counts as nothing
+// outstanding.
 func outstanding(conn *net.TCPConn) (n int, gone bool) {
 	const closed = 7 // TCP_CLOSE of linux/tcp_states.h
 	raw, err := conn.SyscallConn()

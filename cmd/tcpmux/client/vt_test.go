@@ -7,8 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// vt is as much of a terminal as the screen may use: text, CR, LF, tab, cursor movements and clearing to the right. All else
-// that reaches it is noted as a fault. It wraps like xterm, only when a character follows the last column.
+// vt is as much of a terminal as the screen may use: text, CR, LF, tab, cursor movements and
+// clearing to the right. All else that reaches it is noted as a fault. It wraps like xterm, only
+// when a character follows the last column.
 type vt struct {
 	mu    sync.Mutex
 	width int

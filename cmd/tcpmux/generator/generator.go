@@ -1,6 +1,7 @@
-// Package generator tells systemd what /etc/tcpmux.toml says about addresses, so that there is one file to edit. It promises to
-// write all that a file without a fault asks for, and nothing at all for any other; to block on nothing but the disk; and that no
-// value of the file becomes more than the one setting that it is meant for.
+// Package generator tells systemd what /etc/tcpmux.toml says about addresses, so that there is one
+// file to edit. It promises to write all that a file without a fault asks for, and nothing at all
+// for any other; to block on nothing but the disk; and that no value of the file becomes more than
+// the one setting that it is meant for.
 package generator
 
 import (
@@ -13,10 +14,11 @@ import (
 	"tcpmux/config"
 )
 
-// Run writes the units for the configuration at path below dir, which is the first argument of a systemd.generator(7), on a machine with
-// or without ipv6: a socket unit that systemd cannot open one port of opens none. A file
-// that is not there asks for nothing. With an error from the file nothing has been written, so the shipped units stay in force;
-// its text has a line for each fault. Any other error, none of which is config.ErrInvalid, comes from writing.
+// Run writes the units for the configuration at path below dir, which is the first argument of a
+// systemd.generator(7), on a machine with or without ipv6: a socket unit that systemd cannot open
+// one port of opens none. A file that is not there asks for nothing. With an error from the file
+// nothing has been written, so the shipped units stay in force; its text has a line for each fault.
+// Any other error, none of which is config.ErrInvalid, comes from writing.
 func Run(path, dir string, ipv6 bool) error {
 	cfg, err := config.LoadEarly(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -32,7 +34,8 @@ func Run(path, dir string, ipv6 bool) error {
 	return write(dir, units)
 }
 
-// write makes the files in their order. The drop-in of tcpmux.socket comes last: without it nobody asks for the others.
+// write makes the files in their order. The drop-in of tcpmux.socket comes last: without it nobody
+// asks for the others.
 func write(dir string, units []Unit) error {
 	for _, u := range units {
 		path := filepath.Join(dir, u.Path)
@@ -46,8 +49,9 @@ func write(dir string, units []Unit) error {
 	return nil
 }
 
-// TellLater has systemd say what is wrong with the configuration at path once it opens the port: for a fault that Tell could not
-// tell, as there is neither a journal nor a kernel's log when a container boots.
+// TellLater has systemd say what is wrong with the configuration at path once it opens the port:
+// for a fault that Tell could not tell, as there is neither a journal nor a kernel's log when a
+// container boots.
 func TellLater(path, dir string) error {
 	if !plainPath().MatchString(path) {
 		return fmt.Errorf("configuration %q: want a path of letters, digits, dot, dash and underscore", path)

@@ -91,7 +91,8 @@ func TestNothingIsWritten(t *testing.T) {
 	}
 }
 
-// TestWithoutIPv6AllAddressesAreThoseOfIPv4: a socket unit that systemd cannot open one port of opens none.
+// TestWithoutIPv6AllAddressesAreThoseOfIPv4: a socket unit that systemd cannot open one port of
+// opens none.
 func TestWithoutIPv6AllAddressesAreThoseOfIPv4(t *testing.T) {
 	cfg := config.Default()
 	cfg.Listeners[0].Address = []string{"0.0.0.0:12345", "[::]:12345", "[::]:12346"}
@@ -207,7 +208,8 @@ func TestTellLater(t *testing.T) {
 	}
 }
 
-// At boot the file system that a program lies on may not be mounted yet: its port is opened all the same.
+// At boot the file system that a program lies on may not be mounted yet: its port is opened all the
+// same.
 func TestAProgramThatIsNotThereYetKeepsNoPortClosed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tcpmux.toml")
 	text := "[[listener]]\nname = \"later\"\naddress = \":12347\"\nexec = [\"/not/yet/mounted\"]\nexec_user = \"not-yet\"\n"

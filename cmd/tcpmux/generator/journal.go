@@ -24,11 +24,13 @@ const (
 	kernelLog     = "/dev/kmsg"
 )
 
-// patience is how long the journal may keep us waiting. PID 1 waits for us, so nothing may wait for PID 1.
+// patience is how long the journal may keep us waiting. PID 1 waits for us, so nothing may wait for
+// PID 1.
 const patience = 100 * time.Millisecond
 
-// Tell writes a line to the journal, where "journalctl -u tcpmux.socket" finds it, or to the kernel's log while there is no
-// journal, as at boot. A generator's standard error leads nowhere. It waits for at most a tenth of a second.
+// Tell writes a line to the journal, where "journalctl -u tcpmux.socket" finds it, or to the
+// kernel's log while there is no journal, as at boot. A generator's standard error leads nowhere.
+// It waits for at most a tenth of a second.
 func Tell(priority int, line string) error {
 	if err := toJournal(journalSocket, priority, line); err != nil {
 		if kerr := toKernel(kernelLog, priority, line); kerr != nil {
@@ -53,8 +55,9 @@ func toJournal(socket string, priority int, line string) error {
 	return err
 }
 
-// toKernel writes to /dev/kmsg. The kernel takes ten lines from one opening and drops the rest: each line has its own. In a
-// container it can be a pipe that nobody reads, so package os, which waits, is of no use here.
+// toKernel writes to /dev/kmsg. The kernel takes ten lines from one opening and drops the rest:
+// each line has its own. In a container it can be a pipe that nobody reads, so package os, which
+// waits, is of no use here.
 func toKernel(path string, priority int, line string) error {
 	fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_APPEND|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {

@@ -24,9 +24,11 @@ const (
 	dropIn = "50-tcpmux.conf"
 )
 
-// Units returns the drop-in of tcpmux.socket for the first listener and, for each further one, a socket unit that comes and goes
-// with tcpmux.socket. The first is the main listener, or, where address = [] leaves that out, the first [[listener]]: a socket
-// unit without an address would be none. The error joins all that systemd cannot be told and is config.ErrInvalid; there are then no units.
+// Units returns the drop-in of tcpmux.socket for the first listener and, for each further one, a
+// socket unit that comes and goes with tcpmux.socket. The first is the main listener, or, where
+// address = [] leaves that out, the first [[listener]]: a socket unit without an address would be
+// none. The error joins all that systemd cannot be told and is config.ErrInvalid; there are then no
+// units.
 func Units(cfg config.Config, ipv6 bool) ([]Unit, error) {
 	var ports []port
 	var errs []error
@@ -59,7 +61,8 @@ type refusal struct{ error }
 // Is makes a refusal a config.ErrInvalid.
 func (r *refusal) Is(target error) bool { return target == config.ErrInvalid }
 
-// maxOrdered bounds how many units one is ordered after, or thousands of listeners would make files of gigabytes.
+// maxOrdered bounds how many units one is ordered after, or thousands of listeners would make files
+// of gigabytes.
 const maxOrdered = 200
 
 func last(names []string) []string { return names[max(0, len(names)-maxOrdered):] }
@@ -68,8 +71,9 @@ func head(path string) string {
 	return fmt.Sprintf("# Made from %q by tcpmux-generator(8), at boot and at every \"systemctl daemon-reload\".\n\n", path)
 }
 
-// mainDropIn is for tcpmux.socket, which takes the others with it when it starts. Wants= rather than Requires=: a port that
-// cannot be had (in use) must not take the others from the network; the next client has systemd try again.
+// mainDropIn is for tcpmux.socket, which takes the others with it when it starts. Wants= rather
+// than Requires=: a port that cannot be had (in use) must not take the others from the network; the
+// next client has systemd try again.
 func (p port) mainDropIn(path string, others []string) string {
 	var b strings.Builder
 	b.WriteString("[Unit]\n" + sourcePath(path))
@@ -82,7 +86,8 @@ func (p port) mainDropIn(path string, others []string) string {
 	return b.String()
 }
 
-// listenerUnit is the socket unit of a [[listener]]. PartOf= stops and restarts it with tcpmux.socket.
+// listenerUnit is the socket unit of a [[listener]]. PartOf= stops and restarts it with
+// tcpmux.socket.
 func (p port) listenerUnit(path string, previous []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "[Unit]\nDescription=tcpmux port of listener %s\nDocumentation=man:tcpmux.toml(5)\n", p.name)
@@ -98,7 +103,8 @@ func serviceDropIn(names []string) string {
 	return "[Service]\n" + "Sockets=" + strings.Join(names, "\nSockets=") + "\n"
 }
 
-// after has a restart of all close every port before it opens one: two listeners may have exchanged theirs.
+// after has a restart of all close every port before it opens one: two listeners may have exchanged
+// theirs.
 func after(names []string) string {
 	if len(names) == 0 {
 		return ""
@@ -124,7 +130,8 @@ type port struct {
 	backlog int
 }
 
-// unit is the name of the port's own socket unit. Every character that a name may have may stand in a unit's (systemd.unit(5)).
+// unit is the name of the port's own socket unit. Every character that a name may have may stand in
+// a unit's (systemd.unit(5)).
 func (p port) unit() string { return "tcpmux-" + p.name + ".socket" }
 
 // settings are the lines of [Socket] that the configuration decides on.
@@ -141,7 +148,8 @@ func (p port) settings() string {
 	return b.String()
 }
 
-// Load lets nothing else through; here it is what stands between a name and a second line of the unit.
+// Load lets nothing else through; here it is what stands between a name and a second line of the
+// unit.
 var plainName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`) })
 
 func newPort(l config.Listener, ipv6 bool) (port, error) {
@@ -169,8 +177,8 @@ func newPort(l config.Listener, ipv6 bool) (port, error) {
 	return p, errors.Join(errs...)
 }
 
-// stream is a in the spelling of systemd.socket(5), which has the interface of a link-local address behind the port, and a
-// percent sign doubled.
+// stream is a in the spelling of systemd.socket(5), which has the interface of a link-local address
+// behind the port, and a percent sign doubled.
 func stream(a netip.AddrPort) string {
 	zone := a.Addr().Zone()
 	if zone == "" {

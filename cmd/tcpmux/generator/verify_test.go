@@ -27,7 +27,8 @@ func TestSystemdAnalyzeVerify(t *testing.T) {
 			cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
 			out, err := cmd.CombinedOutput()
 			for line := range strings.Lines(string(out)) {
-				// systemd speaks of this machine's other units too; an interface of an example need not exist.
+				// systemd speaks of this machine's other units too; an interface of an example need
+				// not exist.
 				if strings.Contains(line, "tcpmux") && !strings.Contains(line, "eth0") {
 					t.Errorf("got %q (%v), want silence", line, err)
 				}
@@ -64,7 +65,8 @@ func units(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-// lacks ends a test for want of what this machine does not have: in CI by a failure, as nothing may pass there in silence.
+// lacks ends a test for want of what this machine does not have: in CI by a failure, as nothing may
+// pass there in silence.
 func lacks(t *testing.T, what, how string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {

@@ -1,6 +1,7 @@
-// Package ports opens the ports of tcpmux's socket units that systemd has not opened: as another program had the address when it
-// tried, or as only "systemctl daemon-reload" followed a change of the configuration. It promises to close no port, and to cost no
-// client its connection; and it says what is in the way while something is.
+// Package ports opens the ports of tcpmux's socket units that systemd has not opened: as another
+// program had the address when it tried, or as only "systemctl daemon-reload" followed a change of
+// the configuration. It promises to close no port, and to cost no client its connection; and it
+// says what is in the way while something is.
 package ports
 
 import (
@@ -27,9 +28,9 @@ const (
 	maxPause = 15 * time.Second
 )
 
-// Open returns nil once every port that a socket unit of tcpmux should listen on is open. Until then it looks again and again. What
-// is in the way is written to the file "faults" in dir, where the daemon finds it, a line for each address, and in case of a change
-// to log.
+// Open returns nil once every port that a socket unit of tcpmux should listen on is open. Until
+// then it looks again and again. What is in the way is written to the file "faults" in dir, where
+// the daemon finds it, a line for each address, and in case of a change to log.
 func Open(ctx context.Context, dir string, log io.Writer) error {
 	o := &opener{systemctl: systemctl, probe: probe, tries: make(map[string]*try)}
 	told := ""
@@ -70,8 +71,8 @@ type opener struct {
 	stopped   []string        // units, by us, that are not started again
 }
 
-// try is when a port that is free was last to be opened. One that stays closed all the same is tried ever more rarely: a try
-// restarts the daemon.
+// try is when a port that is free was last to be opened. One that stays closed all the same is
+// tried ever more rarely: a try restarts the daemon.
 type try struct {
 	pause time.Duration
 	next  time.Time
@@ -86,7 +87,8 @@ func (o *opener) round(now time.Time) (faults []string, err error) {
 		return nil, err
 	}
 	state = strings.TrimSpace(state)
-	// It waits for its next start with the states that have auto-restart in their names (systemd 254 has several).
+	// It waits for its next start with the states that have auto-restart in their names (systemd
+	// 254 has several).
 	idle := state == "dead" || state == "failed" || strings.Contains(state, "auto-restart")
 	if !idle && state != "running" { // systemd opens no port meanwhile, and one that it closes would stay so
 		return []string{"tcpmux.service is about to change its state: no port is opened meanwhile\n"}, nil
@@ -126,14 +128,16 @@ func (o *opener) round(now time.Time) (faults []string, err error) {
 	closed, missing = slices.Compact(closed), slices.Compact(missing)
 	switch {
 	case missing != nil && idle:
-		// Nothing but these: a restart of the service in this state could end clients that systemd has stored.
+		// Nothing but these: a restart of the service in this state could end clients that systemd
+		// has stored.
 		o.restart(missing, "--job-mode=ignore-dependencies")
 	case missing != nil:
 		o.restart([]string{"tcpmux.socket"}) // which restarts the daemon, and that keeps its clients
 	case closed != nil && idle:
 		_, _ = o.systemctl(append([]string{"start"}, closed...)...) // the next round shows what has become of it
 	case closed != nil:
-		// systemd opens no port of a service that is at work. A restart of that starts its sockets too, closes none, and keeps the clients.
+		// systemd opens no port of a service that is at work. A restart of that starts its sockets
+		// too, closes none, and keeps the clients.
 		_, _ = o.systemctl("try-restart", "tcpmux.service") // here too
 	}
 	return faults, nil

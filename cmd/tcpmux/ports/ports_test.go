@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// systemd is a fake: socket units with their state and what they listen on, and what was asked of it.
+// systemd is a fake: socket units with their state and what they listen on, and what was asked of
+// it.
 type systemd struct {
 	units   string
 	service string
@@ -102,7 +103,8 @@ func TestAPortThatStaysClosedIsTriedEverMoreRarely(t *testing.T) {
 	}
 }
 
-// TestASocketThatARestartHasStoppedIsStartedAgain when systemd has refused to: it is inactive then, as one that nobody wants.
+// TestASocketThatARestartHasStoppedIsStartedAgain when systemd has refused to: it is inactive then,
+// as one that nobody wants.
 func TestASocketThatARestartHasStoppedIsStartedAgain(t *testing.T) {
 	s := &systemd{units: show("tcpmux.socket", "active", "127.0.0.1:1"), service: "running", fails: true}
 	o := &opener{systemctl: s.systemctl, tries: make(map[string]*try), probe: func(netip.AddrPort) error { return nil }}

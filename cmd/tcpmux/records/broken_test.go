@@ -27,7 +27,8 @@ type storyLine struct {
 	end     int64 // where it ends; of a close, what it tells of
 }
 
-// tell makes a file of random sessions, woven into each other. Each has its events or none, and a close or none.
+// tell makes a file of random sessions, woven into each other. Each has its events or none, and a
+// close or none.
 func tell(rnd *rand.Rand) *story {
 	s := &story{}
 	var sessions [][]storyLine
@@ -108,8 +109,9 @@ func (s *story) before(i int) int {
 	return -1
 }
 
-// breakage does something to a story, and tells what Verify must find: the faults as "LINE: what", as far as they go, and what
-// else the summary must say. ok is false where there is nothing to be done it to.
+// breakage does something to a story, and tells what Verify must find: the faults as "LINE: what",
+// as far as they go, and what else the summary must say. ok is false where there is nothing to be
+// done it to.
 type breakage func(rnd *rand.Rand, s *story) (text string, faults []string, sum func(*Summary), ok bool)
 
 func none(*Summary) {}
@@ -290,7 +292,8 @@ func (s *story) closes(i int) bool {
 	return slices.ContainsFunc(s.lines, func(l storyLine) bool { return l.session == i && l.kind == record.KindClose })
 }
 
-// TestVerifySaysWhatIsBroken and nothing else, in files of random sessions that are broken in every way.
+// TestVerifySaysWhatIsBroken and nothing else, in files of random sessions that are broken in every
+// way.
 func TestVerifySaysWhatIsBroken(t *testing.T) {
 	for name, breaks := range breakages {
 		t.Run(name, func(t *testing.T) {

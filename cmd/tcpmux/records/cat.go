@@ -19,11 +19,13 @@ type Selection struct {
 	Remote string
 	// Session and Listener are names. Text records have neither.
 	Session, Listener string
-	// Since and Until bound the time at which a message was recorded: from Since on, and before Until. Zero: not at all.
+	// Since and Until bound the time at which a message was recorded: from Since on, and before
+	// Until. Zero: not at all.
 	Since, Until time.Time
 }
 
-// ParseRemote returns an address in the form that records have: ADDRESS:PORT, or ADDRESS for every port.
+// ParseRemote returns an address in the form that records have: ADDRESS:PORT, or ADDRESS for every
+// port.
 func ParseRemote(s string) (string, error) {
 	if a, err := netip.ParseAddrPort(s); err == nil {
 		return a.String(), nil
@@ -53,13 +55,15 @@ func hostOf(remote string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 }
 
-// ErrFaults is the error of Cat when bytes are missing, or something that is no record was passed over.
+// ErrFaults is the error of Cat when bytes are missing, or something that is no record was passed
+// over.
 var ErrFaults = errors.New("the files are not whole")
 
-// Cat writes what the selected clients sent, in the order in which it was recorded and each byte once, to w. Of JSON records
-// these are the exact bytes of each client's stream. Text leaves out what framing takes: a newline is written behind each whole
-// message, and behind a message in pieces only where the next one shows its end. Faults are told to fault as by Verify, and Cat goes on; its
-// error is then ErrFaults. n is how many bytes were selected.
+// Cat writes what the selected clients sent, in the order in which it was recorded and each byte
+// once, to w. Of JSON records these are the exact bytes of each client's stream. Text leaves out
+// what framing takes: a newline is written behind each whole message, and behind a message in
+// pieces only where the next one shows its end. Faults are told to fault as by Verify, and Cat goes
+// on; its error is then ErrFaults. n is how many bytes were selected.
 func (fs *Files) Cat(ctx context.Context, w io.Writer, sel Selection, fault func(Finding)) (n int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -93,7 +97,8 @@ type player struct {
 	pieces map[string]bool // by address: whose last message was a piece, of text
 }
 
-// file notes the format of what comes next. Text of which a session or a listener is wanted is a fault: it tells neither.
+// file notes the format of what comes next. Text of which a session or a listener is wanted is a
+// fault: it tells neither.
 func (c *player) file(name string, f record.Format) {
 	if c.text = f == record.Text; !c.text {
 		return

@@ -1,6 +1,7 @@
-// Package records reads record files: Verify proves that they are whole, Cat gives back what clients sent. It promises whoever
-// stakes a claim on a file that nothing is taken on trust which the file itself can show, that what it cannot show is said, and
-// that memory is bounded by the sessions that were open at once, however long the files are. It changes nothing, and what it
+// Package records reads record files: Verify proves that they are whole, Cat gives back what
+// clients sent. It promises whoever stakes a claim on a file that nothing is taken on trust which
+// the file itself can show, that what it cannot show is said, and that memory is bounded by the
+// sessions that were open at once, however long the files are. It changes nothing, and what it
 // tells of a file is safe to print.
 package records
 
@@ -22,7 +23,8 @@ import (
 type Files struct {
 	list  []*file
 	stdin *os.File
-	// Progress is told how many bytes of the files as they lie on disk have been read. nil: nobody is.
+	// Progress is told how many bytes of the files as they lie on disk have been read. nil: nobody
+	// is.
 	Progress func(n int64)
 	// idle is called before each read of standard input that may wait. nil: nothing is.
 	idle func()
@@ -42,10 +44,10 @@ type file struct {
 	record.Backup          // Of is itself, and At zero, if it is none
 }
 
-// Open opens record files, rotated and compressed ones too; withBackups, also those that each was rotated to. Rotated files come
-// in the order of the times in their names and before the one that they were rotated from, otherwise the order is that of
-// names. A file is read once, however often it is named. StandardInput stands for
-// stdin, which stays open.
+// Open opens record files, rotated and compressed ones too; withBackups, also those that each was
+// rotated to. Rotated files come in the order of the times in their names and before the one that
+// they were rotated from, otherwise the order is that of names. A file is read once, however often
+// it is named. StandardInput stands for stdin, which stays open.
 func Open(names []string, withBackups bool, stdin *os.File) (*Files, error) {
 	fs := &Files{stdin: stdin}
 	for _, name := range names {
@@ -61,8 +63,8 @@ func Open(names []string, withBackups bool, stdin *os.File) (*Files, error) {
 	return fs, nil
 }
 
-// absent is how long a file that has backups may not be there itself: in a rotation there is a moment between the move and the new
-// file.
+// absent is how long a file that has backups may not be there itself: in a rotation there is a
+// moment between the move and the new file.
 const absent = 500 * time.Millisecond
 
 // StandardInput is the name that stands for standard input; "./-" is a file of that name.
@@ -101,7 +103,8 @@ func (fs *Files) has(info fs.FileInfo) bool {
 	return slices.ContainsFunc(fs.list, func(known *file) bool { return os.SameFile(known.info, info) })
 }
 
-// openStandardInput adds standard input. If it is a regular file it is read from where it stands; else it can be read only once.
+// openStandardInput adds standard input. If it is a regular file it is read from where it stands;
+// else it can be read only once.
 func (fs *Files) openStandardInput() error {
 	info, err := fs.stdin.Stat()
 	if err == nil && info.IsDir() {
@@ -126,8 +129,8 @@ func rotated(name string) bool {
 	return err == nil && len(backups) > 0
 }
 
-// openWithBackups opens name and what it was rotated to, and starts over when it is rotated meanwhile: what was the file would
-// be among its backups too, and perhaps compressed.
+// openWithBackups opens name and what it was rotated to, and starts over when it is rotated
+// meanwhile: what was the file would be among its backups too, and perhaps compressed.
 func (fs *Files) openWithBackups(name string) error {
 	for {
 		before := len(fs.list)
@@ -154,8 +157,8 @@ func (fs *Files) openWithBackups(name string) error {
 	}
 }
 
-// openBackups opens what name was rotated to. One that is compressed or removed while we look is looked for under its other
-// name, and passed over.
+// openBackups opens what name was rotated to. One that is compressed or removed while we look is
+// looked for under its other name, and passed over.
 func (fs *Files) openBackups(name string) error {
 	backups, err := record.Backups(name)
 	if err != nil {
@@ -196,7 +199,8 @@ func (fs *Files) sort() {
 	fs.list = kept
 }
 
-// Size is how many bytes the files have, as they lie on disk; 0 when that of one of them is not known.
+// Size is how many bytes the files have, as they lie on disk; 0 when that of one of them is not
+// known.
 func (fs *Files) Size() (n int64) {
 	for _, f := range fs.list {
 		if !f.info.Mode().IsRegular() {

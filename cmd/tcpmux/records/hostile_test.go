@@ -23,8 +23,8 @@ func opened(t *testing.T, text string) *Files {
 	return files
 }
 
-// TestManyRecordsOnOneLine, whose end is bad, so that no rest of it is a record: were each rest read to its end, it would be many
-// gigabytes.
+// TestManyRecordsOnOneLine, whose end is bad, so that no rest of it is a record: were each rest
+// read to its end, it would be many gigabytes.
 func TestManyRecordsOnOneLine(t *testing.T) {
 	const n = 100000
 	one := strings.TrimSuffix(text().say(0, "a", "\n", "").String(), "\n")
@@ -117,7 +117,8 @@ func TestNamesInRecordsAreBounded(t *testing.T) {
 	}
 }
 
-// TestStandardInput is read as a file is: a pipe twice where that is needed, a regular file from where it stands.
+// TestStandardInput is read as a file is: a pipe twice where that is needed, a regular file from
+// where it stands.
 func TestStandardInput(t *testing.T) {
 	said := js().open().say(0, "a", "\n", "").say(2, "b", "\n", "").say(0, "X", "\n", "").close(2, 4).String()
 	want := []string{"4: session 8f3a-2c: the bytes at offset 0 to 2 were recorded before, and were others"}

@@ -15,7 +15,8 @@ func (f *file) grows(packed bool) bool {
 	return !packed && f.info.Mode().IsRegular() && time.Since(f.info.ModTime()) < time.Minute
 }
 
-// reader reads the file from its beginning, decompressed, until ctx ends. The error may be a foreignError.
+// reader reads the file from its beginning, decompressed, until ctx ends. The error may be a
+// foreignError.
 func (fs *Files) reader(ctx context.Context, f *file) (r io.Reader, packed bool, err error) {
 	raw, err := fs.raw(ctx, f)
 	if err != nil {

@@ -43,7 +43,8 @@ type step struct {
 	reopen bool  // its session had been closed
 }
 
-// message enters a message of s. Every byte of the stream is in some record, so the next one begins where the last one ended.
+// message enters a message of s. Every byte of the stream is in some record, so the next one begins
+// where the last one ended.
 func (l ledger) message(s *session, m *record.Message) (st step) {
 	size := int64(m.Len())
 	end := m.Offset + size
@@ -70,7 +71,8 @@ func (l ledger) message(s *session, m *record.Message) (st step) {
 	return st
 }
 
-// ends takes note that a close has come of s, which tells of so many records and bytes. It returns false when s is closed already.
+// ends takes note that a close has come of s, which tells of so many records and bytes. It returns
+// false when s is closed already.
 func (l ledger) ends(s *session, known bool, r *record.Record) bool {
 	if !known { // it goes on from there if a crash cuts the close short
 		s.next, s.records = r.Bytes, r.Records

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// maxLine is longer than any record: the longest message, each of its bytes escaped, and what stands around it.
+// maxLine is longer than any record: the longest message, each of its bytes escaped, and what
+// stands around it.
 const maxLine = 6*16<<20 + 1<<20
 
 // A line that is still being written is waited for so long.
@@ -26,7 +27,8 @@ type piece struct {
 	long  bool   // it is longer than any record; text is its head
 }
 
-// lines cuts what r holds into lines. It keeps one of them in memory, and no more than maxLine of it.
+// lines cuts what r holds into lines. It keeps one of them in memory, and no more than maxLine of
+// it.
 type lines struct {
 	r    *bufio.Reader
 	buf  []byte
@@ -81,7 +83,8 @@ func (l *lines) next() (piece, error) {
 	}
 }
 
-// peek returns what is buffered, at least a byte, or an error. Within a line that may be just being written it waits for more.
+// peek returns what is buffered, at least a byte, or an error. Within a line that may be just being
+// written it waits for more.
 func (l *lines) peek(within bool) ([]byte, error) {
 	for try := 0; ; try++ {
 		_, err := l.r.Peek(1)

@@ -315,7 +315,8 @@ func TestAFileBetweenTwoMomentsOfItsRotation(t *testing.T) {
 	}
 }
 
-// TestAFileThatIsRotatedWhileItIsOpened, and compressed, is not read twice, nor is the new one left out.
+// TestAFileThatIsRotatedWhileItIsOpened, and compressed, is not read twice, nor is the new one left
+// out.
 func TestAFileThatIsRotatedWhileItIsOpened(t *testing.T) {
 	one := func(session string) string {
 		return newPen(record.JSON, session, "192.0.2.7:1", noon).open().close(0, 0).String()
@@ -435,7 +436,8 @@ func TestAReopenedSessionIsNotForgotten(t *testing.T) {
 	}
 }
 
-// TestOpenSessionsAreBounded: of too many, those are forgotten that were silent the longest, and nothing is called proven.
+// TestOpenSessionsAreBounded: of too many, those are forgotten that were silent the longest, and
+// nothing is called proven.
 func TestOpenSessionsAreBounded(t *testing.T) {
 	l := newLedger()
 	l.most = 100

@@ -10,22 +10,23 @@ import (
 	"tcpmux/daemon/record"
 )
 
-// mostRepeats is how many stretches that were recorded again are compared. A daemon leaves one for a client and a crash; a hostile
-// file may have any number.
+// mostRepeats is how many stretches that were recorded again are compared. A daemon leaves one for
+// a client and a crash; a hostile file may have any number.
 const mostRepeats = 1 << 20
 
-// repeat is a stretch of a session's stream that was recorded again: the daemon writes before it takes a message from the
-// socket, so a crash in between repeats what was written last. Whether it says the same is known when the files have been read a
-// second time; so nothing of a session has to be kept for the case of a crash.
+// repeat is a stretch of a session's stream that was recorded again: the daemon writes before it
+// takes a message from the socket, so a crash in between repeats what was written last. Whether it
+// says the same is known when the files have been read a second time; so nothing of a session has
+// to be kept for the case of a crash.
 type repeat struct {
 	place
 	from, to int64  // where in the stream
 	again    digest // of what was recorded again
 }
 
-// digest stands for bytes: a polynomial of them over the integers modulo the prime 2^61-1, at a place that nobody can foresee. The
-// digest of a stretch comes from that of its beginning and that of its end, so stretches may overlap at will and each byte is
-// still added once.
+// digest stands for bytes: a polynomial of them over the integers modulo the prime 2^61-1, at a
+// place that nobody can foresee. The digest of a stretch comes from that of its beginning and that
+// of its end, so stretches may overlap at will and each byte is still added once.
 type digest struct {
 	sum  uint64
 	size int64
@@ -55,7 +56,8 @@ func (d digest) since(at uint64, before digest) digest {
 	return digest{(d.sum%prime + prime - head%prime) % prime, size}
 }
 
-// product is a times b modulo prime, of numbers that may be as much as 2^20 above prime, as the result may.
+// product is a times b modulo prime, of numbers that may be as much as 2^20 above prime, as the
+// result may.
 func product(a, b uint64) uint64 {
 	high, low := bits.Mul64(a, b)
 	n := low&prime + (high<<3 | low>>61)
@@ -98,8 +100,8 @@ func newRepeats() *repeats {
 	return &repeats{at: rand.Uint64N(prime-1) + 1, bySession: make(map[string]*stream), most: mostRepeats}
 }
 
-// note takes down a message of s that was recorded before, as far as known says, and is now at that place again. It says whether
-// a new stretch begins.
+// note takes down a message of s that was recorded before, as far as known says, and is now at that
+// place again. It says whether a new stretch begins.
 func (rs *repeats) note(s *session, at place, m *record.Message, known int64) (begins bool) {
 	r := s.repeat
 	if r == nil || m.Offset != r.to {
@@ -192,7 +194,8 @@ func (st *stream) advance(at uint64, b []byte, end int64) {
 	}
 }
 
-// rereader is the visitor of the second reading: what is recorded for the first time is what repeats are held against.
+// rereader is the visitor of the second reading: what is recorded for the first time is what
+// repeats are held against.
 type rereader struct{ *repeats }
 
 func newRereader(rs *repeats) rereader {

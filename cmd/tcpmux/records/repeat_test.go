@@ -71,7 +71,8 @@ func TestRepeatsThatOverlap(t *testing.T) {
 	}
 }
 
-// TestManyRepeatsCostNoMoreThanTheirBytes: with one look at each for each message this would take minutes.
+// TestManyRepeatsCostNoMoreThanTheirBytes: with one look at each for each message this would take
+// minutes.
 func TestManyRepeatsCostNoMoreThanTheirBytes(t *testing.T) {
 	const n = 30000
 	p := js()

@@ -6,12 +6,12 @@ import (
 	"tcpmux/daemon/record"
 )
 
-// maxFraming is more than any framing takes beside a message's data, or behind the last: a length in digits, a blank, and the line
-// ends and blanks before it.
+// maxFraming is more than any framing takes beside a message's data, or behind the last: a length
+// in digits, a blank, and the line ends and blanks before it.
 const maxFraming = 48
 
-// speaker is who speaks from an address between two openings in a text file. Text tells neither offsets nor what the framing took,
-// so that its bytes are known within limits only.
+// speaker is who speaks from an address between two openings in a text file. Text tells neither
+// offsets nor what the framing took, so that its bytes are known within limits only.
 type speaker struct {
 	tracked
 	records, bytes int64
@@ -40,8 +40,8 @@ func (v *verifier) textRecord(at place, r *record.Record) {
 	}
 }
 
-// textClose holds a close against what there is. What follows a close without an opening goes on behind it, as a kill during the
-// close leaves it.
+// textClose holds a close against what there is. What follows a close without an opening goes on
+// behind it, as a kill during the close leaves it.
 func (v *verifier) textClose(at place, s *speaker, known bool, r *record.Record) {
 	if !known {
 		v.Earlier++

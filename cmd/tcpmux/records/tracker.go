@@ -3,11 +3,11 @@ package records
 import "slices"
 
 const (
-	// closedKept is how many closed sessions are remembered: a session that is closed at the moment of a crash may go on, and
-	// close again.
+	// closedKept is how many closed sessions are remembered: a session that is closed at the moment
+	// of a crash may go on, and close again.
 	closedKept = 1 << 14
-	// openKept is how many sessions that are not closed are followed. A daemon has fewer at once; a hostile file may have any
-	// number.
+	// openKept is how many sessions that are not closed are followed. A daemon has fewer at once; a
+	// hostile file may have any number.
 	openKept = 1 << 18
 )
 
@@ -21,8 +21,8 @@ type tracked struct {
 
 func (t *tracked) track() *tracked { return t }
 
-// tracker keeps sessions by name, in bounded memory: it forgets those that closed the longest ago, and of those that are open
-// the ones that were silent the longest. Not safe for concurrent use.
+// tracker keeps sessions by name, in bounded memory: it forgets those that closed the longest ago,
+// and of those that are open the ones that were silent the longest. Not safe for concurrent use.
 type tracker[S interface{ track() *tracked }] struct {
 	byName    map[string]S
 	open      int                // how many are not closed

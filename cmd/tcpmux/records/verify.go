@@ -10,7 +10,8 @@ import (
 // Finding is something that Verify came upon.
 type Finding struct {
 	File string `json:"file"`
-	// Line is counted from 1, in a compressed file as it is without compression; 0 stands for the file.
+	// Line is counted from 1, in a compressed file as it is without compression; 0 stands for the
+	// file.
 	Line int `json:"line"`
 	// What is safe to print and on one line.
 	What string `json:"what"`
@@ -47,11 +48,13 @@ func (c faultCount) end(file string) {
 
 // VerifyOptions say who is told of what Verify comes upon, as it does. nil: nobody is.
 type VerifyOptions struct {
-	// Fault is called with what must not be: with the first MostFaults of each file, and where there are more, with their number.
+	// Fault is called with what must not be: with the first MostFaults of each file, and where
+	// there are more, with their number.
 	Fault func(Finding)
 	// Note is called with what may look like a fault and is none.
 	Note func(Finding)
-	// Again is called before the files are read a second time, which they are when records were repeated.
+	// Again is called before the files are read a second time, which they are when records were
+	// repeated.
 	Again func()
 }
 
@@ -60,21 +63,24 @@ type Summary struct {
 	Files []FileSummary `json:"files"`
 	// Whole says that there was no fault.
 	Whole bool `json:"whole"`
-	// Proven says that moreover every byte of every session, from its first record in the files to its last, is proven to be
-	// there. Text cannot prove it, nor can it be proven of sessions that were lost sight of.
+	// Proven says that moreover every byte of every session, from its first record in the files to
+	// its last, is proven to be there. Text cannot prove it, nor can it be proven of sessions that
+	// were lost sight of.
 	Proven bool  `json:"proven"`
 	Faults int64 `json:"faults"`
-	// Sessions is how many there are, of text how many openings. Open is how many of them have no close: they go on, or the
-	// daemon was killed. Earlier is how many began in an earlier file.
+	// Sessions is how many there are, of text how many openings. Open is how many of them have no
+	// close: they go on, or the daemon was killed. Earlier is how many began in an earlier file.
 	Sessions int64 `json:"sessions"`
 	Open     int64 `json:"open"`
 	Earlier  int64 `json:"earlier"`
-	// Messages and Bytes count what clients sent, each once; Bytes of text without what framing takes.
+	// Messages and Bytes count what clients sent, each once; Bytes of text without what framing
+	// takes.
 	Messages int64 `json:"messages"`
 	Bytes    int64 `json:"bytes"`
 	// Repeated is how many messages were recorded again after a crash.
 	Repeated int64 `json:"repeated"`
-	// Unproven is how many sessions were lost sight of, as more were open at once than are followed.
+	// Unproven is how many sessions were lost sight of, as more were open at once than are
+	// followed.
 	Unproven int64 `json:"unproven"`
 }
 
@@ -87,9 +93,9 @@ type FileSummary struct {
 	Faults  int64  `json:"faults"`
 }
 
-// Verify proves that the files are whole: that each line is a record, and that the records of each session follow on each other
-// without gap or overlap from its opening to its close, whose totals agree. Its error is that of reading, or the context's cause
-// when that ends first.
+// Verify proves that the files are whole: that each line is a record, and that the records of each
+// session follow on each other without gap or overlap from its opening to its close, whose totals
+// agree. Its error is that of reading, or the context's cause when that ends first.
 func (fs *Files) Verify(ctx context.Context, o VerifyOptions) (Summary, error) {
 	v := &verifier{VerifyOptions: o, faults: newFaultCount(o.Fault), ledger: newLedger(), repeats: newRepeats(), speakers: newTracker[*speaker]()}
 	fs.again = true
@@ -217,8 +223,9 @@ func (v *verifier) says(at place, s *session, known bool, m *record.Message) {
 	v.Bytes += st.fresh
 }
 
-// closes holds what a close tells against what was recorded. A daemon that is killed between the record of a close and the close
-// itself leaves a session that goes on, and is closed again with what it has come to by then.
+// closes holds what a close tells against what was recorded. A daemon that is killed between the
+// record of a close and the close itself leaves a session that goes on, and is closed again with
+// what it has come to by then.
 func (v *verifier) closes(at place, s *session, known bool, r *record.Record) {
 	name, missing := s.source.Session, r.Bytes-s.next
 	switch {

@@ -129,12 +129,13 @@ func (w *walker) piece(p piece) {
 	}
 }
 
-// mostTries is how often the rest of a line that is no record is tried as a whole. Where it has a bad byte at its end, each try
-// reads all of it.
+// mostTries is how often the rest of a line that is no record is tried as a whole. Where it has a
+// bad byte at its end, each try reads all of it.
 const mostTries = 16
 
-// whole reads a whole line. When it is no record it may be several, their line ends lost with what stood between them. What
-// looks like the beginning of a record may also be what a client sent; so the rest of the line is tried first.
+// whole reads a whole line. When it is no record it may be several, their line ends lost with what
+// stood between them. What looks like the beginning of a record may also be what a client sent; so
+// the rest of the line is tried first.
 func (w *walker) whole(at place, text []byte) {
 	if w.parser == nil {
 		w.guess(text)
