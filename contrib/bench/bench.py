@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures tcpmux, the floor and the peers that Debian has side by side, and writes what it found.
+"""Measures tcpmux, the floor and the peers in Debian side by side, and writes the results.
 
   greet   visits: connect, read the greeting, close; 64 at a time
   hold    idle clients that were greeted: memory of the server for each
@@ -7,9 +7,9 @@
   lines   64 clients, 100-byte lines, one a write
   many    2,000 clients, one 100-byte line each a round
 
-Every server is measured in every round, one after the other, so that whatever else the machine does strikes all alike. Each
-figure is the median over the rounds; its ratio is the median of the ratios to the floor's figure of the same round. CPU is
-that of the server alone, with the children that it has waited for. Servers that are not installed are left out.
+Every server is measured in every round, one after the other, so that other load on the machine affects all of them. Each
+figure is the median over the rounds. Its ratio is the median of the ratios to the floor's figure in the same round. CPU is
+that of the server, with the children that it has waited for. Servers that are not installed are left out.
 """
 import argparse
 import contextlib
@@ -36,7 +36,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 REFERENCE = os.path.join(HERE, '..', 'reference')
 GREETING = 'Welcome connect!\n'
 WHAT = ('greet', 'hold', 'record', 'lines', 'many')
-# The figures: name, unit, whether it is worth a ratio, and whether less is better.
+# The figures: name and unit.
 FIGURES = {
     'greet': (('rate', 'visits/s'), ('cpu_us', 'µs CPU a visit')),
     'hold': (('kib', 'KiB a client'),),
@@ -62,7 +62,7 @@ class Peer:
 
     @property
     def family(self):
-        """The name by which all models of one program can be asked for: tcpmux, reference."""
+        """The name for --only that selects all models of one program: tcpmux, reference."""
         return self.name.split()[0]
 
 
@@ -82,7 +82,7 @@ def tcpmux(binary, model):
 
 
 def models(binary, work):
-    """The models that tcpmux takes."""
+    """The models that tcpmux accepts."""
     for model in ('goroutine', 'thread', 'process'):
         config = write(f'{work}/model.toml', f'model = "{model}"\n')
         if subprocess.run([binary, 'check', config], capture_output=True, check=False).returncode == 0:
@@ -90,7 +90,7 @@ def models(binary, work):
 
 
 def reference(model):
-    """A reference server with a backlog like everybody's, for 5 is all that would be measured otherwise."""
+    """A reference server with a usual backlog: otherwise only its backlog of 5 would be measured."""
     code = (f'import sys; sys.path.insert(0, {REFERENCE!r}); import server_{model} as m; '
             'next(c for n, c in vars(m).items() if n.startswith("Server"))("127.0.0.1", int(sys.argv[1]), 4096).server_start()')
     return lambda port, out, directory: [sys.executable, '-B', '-u', '-c', code, str(port)]
@@ -133,7 +133,7 @@ input(type="imtcp" port="{port}" address="127.0.0.1" ruleset="r")
 
 
 def peers(binary, work):
-    """Everybody who is here, the floor first."""
+    """All servers that are installed, the floor first."""
     everybody = [Peer('floor', lambda port, out, directory: [f'{work}/floor', str(port), out])]
     if binary:
         everybody += [Peer(f'tcpmux {m}', tcpmux(binary, m)) for m in models(binary, work)]
@@ -156,7 +156,7 @@ def peers(binary, work):
 
 
 class Failed(Exception):
-    """A measurement that came to nothing, in a line."""
+    """A measurement that failed, described in a line."""
 
 
 def free_port():
@@ -165,7 +165,7 @@ def free_port():
 
 
 def listens(port):
-    """Whether somebody listens on port. It is not tried out: that would be a visit."""
+    """Whether a server listens on port, without connecting to it: that would count as a visit."""
     listening = re.compile(rf'\s*\d+: \S+:{port:04X} \S+ 0A', re.MULTILINE)
     for table in glob.glob('/proc/net/tcp*'):
         with open(table, encoding='ascii') as f:
@@ -175,7 +175,7 @@ def listens(port):
 
 
 class Server:
-    """A peer that runs, in a directory and a process group of its own."""
+    """A running peer, in a directory and a process group of its own."""
     running = set()
 
     def __init__(self, peer, work):
@@ -197,7 +197,7 @@ class Server:
             time.sleep(.02)
 
     def has_ended(self):
-        """Leaves the process to be waited for, so that its number stays its own."""
+        """Whether it has ended. The process is not reaped, so that its PID is not reused."""
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def stop(self):
@@ -212,7 +212,7 @@ class Server:
         return self.kill()
 
     def kill(self):
-        """Ends what is left at once."""
+        """Kills what is left."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         Server.running.discard(self)
@@ -226,7 +226,7 @@ class Server:
         return sum(os.path.getsize(f) for f in glob.glob(f'{self.out}*'))
 
     def whole_lines(self, size):
-        """Lines of load's that were recorded whole: a letter, again and again, up to the end of the line."""
+        """The number of lines from load that were recorded whole: one letter, repeated up to the line end."""
         line = re.compile(rb'([a-z])\1{%d}\n' % (size - 2))
         n = 0
         for name in glob.glob(f'{self.out}*'):
@@ -236,7 +236,7 @@ class Server:
         return n
 
     def memory(self):
-        """KiB of the server and its children; what they share is shared out (PSS)."""
+        """KiB of the server and its children; shared memory is divided among them (PSS)."""
         children = {}
         for path in glob.glob('/proc/[0-9]*/stat'):
             with contextlib.suppress(OSError):
@@ -261,7 +261,7 @@ class Server:
 
 
 class Bench:
-    """Measures a peer in one of the five ways, each a function that returns a dict of figures or None: it cannot do that."""
+    """Measures a peer. There is a function for each workload: it returns a dict of figures, or None if the peer cannot do that."""
 
     def __init__(self, work, scale):
         self.work, self.scale = work, scale
@@ -323,7 +323,7 @@ class Bench:
 
     @staticmethod
     def wait_for(server, size):
-        """Waits until the records are in the file, or come no more; returns the seconds."""
+        """Waits until the records are in the file, or no more arrive; returns the seconds."""
         start, last, since = time.monotonic(), -1, time.monotonic()
         while server.recorded() < size:
             if server.recorded() != last:
@@ -335,7 +335,7 @@ class Bench:
 
 
 def measure(everybody, whats, bench, runs, budget):
-    """results[what][name] is a list of figures, a round each; a dict with 'error' where one came to nothing."""
+    """results[what][name] is a list of figures, one for each round; a dict with 'error' if one failed."""
     deadline = time.monotonic() + budget
     results = {what: {p.name: [] for p in everybody} for what in whats}
     for what in whats:
@@ -383,7 +383,7 @@ def summarize(results):
 
 
 def output(*command):
-    """The first line a command says, "" when there is no such command."""
+    """The first line that a command prints, "" if it does not exist."""
     try:
         p = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
     except OSError:
@@ -392,7 +392,7 @@ def output(*command):
 
 
 def circumstances(everybody, binary):
-    """Where and with what it was measured."""
+    """The machine and the versions."""
     with open('/proc/cpuinfo', encoding='utf-8') as f:
         cpu = re.search(r'^model name\s*:\s*(.*)$', f.read(), re.MULTILINE)
     packages = sorted({p.package for p in everybody if p.package})
@@ -417,9 +417,9 @@ def markdown(where, summary, runs):
     lines = ['# Results', '', f'Written by `make bench` on {where["date"]}; see bench.py for what is measured and how.', '',
              f'- kernel {where["kernel"]}, {where["cpu"]}, load before and during the run {where["load"]}',
              '- ' + ', '.join(f'{k} {v}' for k, v in where['versions'].items() if v),
-             f'- medians of up to {runs} rounds in which all take turns', '',
-             'The ratio is to the floor, a one-thread C server that does the same work and nothing else, in the same round: read that. The',
-             'absolute figures beside it are those of a machine that is shared with others, and differ from hour to hour.', '']
+             f'- medians of up to {runs} rounds; in each round all servers take turns', '',
+             'Compare the ratios. Each is relative to the floor in the same round: a one-thread C server that does the same work and nothing',
+             'else. The absolute figures are those of a machine that is shared with others, and change from hour to hour.', '']
     for what, by_name in summary.items():
         figures = FIGURES[what]
         lines += [f'## {what}', '', re.search(rf'^  {what} +(.*)$', __doc__, re.MULTILINE)[1] + '.', '']
@@ -446,7 +446,7 @@ def remarks(entry):
 
 
 def faults(summary, names):
-    """What must never be, whatever the machine: an error, a client that failed, a line that is missing or there twice."""
+    """What must not happen on any machine: an error, a client that failed, a line that is missing or recorded twice."""
     for what, by_name in summary.items():
         for name in names:
             entry = by_name.get(name)
@@ -467,7 +467,7 @@ def arguments():
     p.add_argument('--runs', type=int, default=5, help='rounds, 1 to 50 (default 5)')
     p.add_argument('--scale', type=float, default=1.0, help='how much of the usual amount of work, up to 10 (default 1)')
     p.add_argument('--budget', type=float, default=840, help='seconds after which no further round begins (default 840)')
-    p.add_argument('--only', help='only these servers, separated by commas, as "tcpmux,socat"; the floor is always there')
+    p.add_argument('--only', help='only these servers, separated by commas, such as "tcpmux,socat"; the floor is always measured')
     p.add_argument('--json', help='write all rounds and the medians here')
     p.add_argument('--markdown', help='write the tables here instead of to standard output')
     p.add_argument('--smoke', action='store_true', help='exit 1 if the floor or tcpmux fail a client or lose a record')

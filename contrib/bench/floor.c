@@ -1,7 +1,8 @@
 /*
  * floor PORT FILE: the least that greeting and recording can cost. One thread, epoll(7), loopback only. It greets each
- * client, cuts what it sends into lines, and appends "from ADDRESS: LINE" to FILE with one write(2) for each wake-up. What is
- * left is what the kernel charges, so figures of real servers are quoted as ratios to it. It serves until it is killed.
+ * client, cuts what the client sends into lines, and appends "from ADDRESS: LINE" to FILE with one write(2) for each
+ * wake-up. Nearly all of its cost is that of the kernel, so figures of real servers are given as ratios to it. It serves
+ * until it is killed.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,7 +23,7 @@
 enum {
 	BACKLOG = 4096,
 	EVENTS = 1024,       /* taken from one wake-up */
-	ACCEPTS = 64,        /* before clients that talk get their turn */
+	ACCEPTS = 64,        /* before connected clients are read */
 	READ_SIZE = 65536,
 	LONGEST_LINE = 1024, /* a longer one is recorded in pieces */
 	OUT_SIZE = 1 << 20,
@@ -33,7 +34,7 @@ struct client {
 	int prefix_length;
 	char prefix[32];          /* "from ADDRESS: " */
 	int partial_length;
-	char partial[LONGEST_LINE]; /* a line whose end has not come */
+	char partial[LONGEST_LINE]; /* a line without its end */
 };
 
 static char out[OUT_SIZE];
@@ -72,7 +73,7 @@ static void record(const struct client *c, const char *line, size_t n)
 	append("\n", 1);
 }
 
-/* Accepts and greets those who wait, so many at most. */
+/* Accepts and greets waiting clients, at most ACCEPTS. */
 static void let_in(int epoll, int listener)
 {
 	for (int i = 0; i < ACCEPTS; i++) {
@@ -87,7 +88,7 @@ static void let_in(int epoll, int listener)
 		c->fd = fd;
 		c->prefix_length = sprintf(c->prefix, "from %s:%d: ", inet_ntoa(peer.sin_addr), ntohs(peer.sin_port));
 		if (write(fd, GREETING, sizeof GREETING - 1) < 0) {
-			/* It has gone already; its end will be read. */
+			/* It has closed already; its end will be read. */
 		}
 		struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
 		epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
@@ -102,7 +103,7 @@ static void let_go(struct client *c)
 	free(c);
 }
 
-/* Reads once from a client and records the lines that are whole. */
+/* Reads once from a client, and records the complete lines. */
 static void hear(struct client *c)
 {
 	static char buffer[LONGEST_LINE + READ_SIZE];

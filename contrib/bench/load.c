@@ -1,15 +1,15 @@
 /*
- * load: clients for a greeter or recorder on 127.0.0.1, as cheap as can be, so that what is measured is the server: one
- * thread and epoll(7). "tcpmux bench" is the tool for people; this one is for figures that are compared with floor's.
+ * load: clients for a server on 127.0.0.1 that greets or records. It costs as little as possible, so that the server is
+ * measured: one thread and epoll(7). It is for figures that are compared with those of floor; people use tcpmux-bench.
  *
  *   load greet   PORT TOTAL AT_ONCE                          connect, read the greeting, close
  *   load hold    PORT CLIENTS SECONDS                        open all, read each greeting, hold, close
  *   load record  PORT CLIENTS LINES SIZE PER_WRITE GREETED   each sends LINES lines of SIZE bytes, PER_WRITE a write
  *   load trickle PORT CLIENTS ROUNDS SIZE GREETED            each sends one line a round, round after round
  *
- * GREETED is 1 when the server speaks first and is waited for. All connect before the measured time begins; it ends when the
- * server has closed every connection. One line of KEY=VALUE pairs is printed. Exit status 1: it got stuck; the line may be
- * missing.
+ * GREETED is 1 if clients wait for a greeting. All clients connect before the measured time begins, and it ends when the
+ * server has closed every connection. One line of KEY=VALUE pairs is printed. Exit status 1: nothing happened for too
+ * long, and the line may be missing.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -67,7 +67,7 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-/* Begins a connection. The port is chosen by connect(2), which knows the destination and so finds more that are free. */
+/* Begins a connection. connect(2) chooses the port: it knows the destination, and so finds more free ports. */
 static int dial(void)
 {
 	static long dialed;
@@ -92,7 +92,7 @@ static void watch(int operation, int fd, uint32_t what, uint64_t tag)
 		die("epoll_ctl");
 }
 
-/* Waits for the next events; 0 when there were none for too long. */
+/* Waits for the next events; returns 0 if nothing happened for too long. */
 static int next_events(void)
 {
 	int n = epoll_wait(epoll, events, EVENTS, PATIENCE);
@@ -151,7 +151,7 @@ struct client {
 	size_t next; /* where in the block the next byte is */
 };
 
-/* Connects all, a wave at a time, and reads their greetings. What could not be greeted is counted. */
+/* Connects all clients, a wave at a time, and reads their greetings. Counts those that were not greeted. */
 static struct client *gather(long count, int greeted, long *bad)
 {
 	struct client *clients = allocate(count, sizeof *clients);
@@ -184,13 +184,13 @@ static void hold(long count, long seconds)
 	double start = now();
 	struct client *clients = gather(count, 1, &bad);
 	printf("hold n=%ld bad=%ld secs=%.3f\n", count - bad, bad, now() - start);
-	fflush(stdout); /* whoever started us measures the server now */
+	fflush(stdout); /* the parent process measures the server now */
 	sleep(seconds);
 	for (long i = 0; i < count; i++)
 		close(clients[i].fd);
 }
 
-/* What clients send, again and again. */
+/* What clients send, repeatedly. */
 static char *block;
 static size_t block_size;
 
@@ -204,7 +204,7 @@ static void make_block(long lines, long size)
 	}
 }
 
-/* Ends the client's side once all is sent. */
+/* Ends the client's side when everything is sent. */
 static void shut(struct client *c, long tag, int operation)
 {
 	shutdown(c->fd, SHUT_WR);
@@ -219,7 +219,7 @@ static void gone(struct client *c, long *open)
 	--*open;
 }
 
-/* Sends as much as there is room for. */
+/* Sends as much as fits. */
 static void send_more(struct client *c, long tag, long *open, long *bad)
 {
 	size_t want = block_size - c->next;
@@ -239,7 +239,7 @@ static void send_more(struct client *c, long tag, long *open, long *bad)
 		shut(c, tag, EPOLL_CTL_MOD);
 }
 
-/* Reads what the server says, and its end. */
+/* Reads what the server sends, and its end. */
 static void hear(struct client *c, long *open, long *bad)
 {
 	ssize_t got = read(c->fd, scratch, sizeof scratch);
@@ -250,7 +250,7 @@ static void hear(struct client *c, long *open, long *bad)
 	gone(c, open);
 }
 
-/* One line each a round. A line that does not fit into the kernel's buffer at once is bad, and lost. */
+/* Sends one line for each client a round. A line that does not fit into the kernel's buffer at once counts as bad, and is lost. */
 static void send_rounds(struct client *clients, long count, long rounds, long size, long *bad)
 {
 	for (long r = 0; r < rounds; r++)
