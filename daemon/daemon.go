@@ -38,11 +38,11 @@ type Requests struct {
 }
 
 var (
-	// ErrRestart is, as a cause of the end of Run's context, that another process follows, which
+	// ErrRestart, as a cause of the end of Run's context, says that another process follows, which
 	// goes on with the clients of this one.
 	ErrRestart = errors.New("restart")
 	// ErrClientsWait reports that the daemon could not start while clients of the previous process
-	// wait for one that can serve them. It is worth another attempt.
+	// wait for one that can serve them. Another attempt may succeed.
 	ErrClientsWait = errors.New("clients are connected and wait: it is tried again")
 )
 
@@ -65,7 +65,7 @@ type daemon struct {
 // inheritance is what the process was given when it was started.
 type inheritance struct {
 	sockets, stored []systemd.Socket
-	misdirected     string // the process that sockets in the environment were for instead; "": none
+	misdirected     string // the process that the sockets in the environment are for instead; "": none
 }
 
 // Run serves until ctx is done and then drains. If ErrRestart is among the causes of that and

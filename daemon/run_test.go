@@ -19,7 +19,7 @@ import (
 // its own executable for those, as any daemon does.
 func TestMain(m *testing.M) { servertest.Main(m) }
 
-// The daemon serves clients of every model, in their tests; here it is wiring that differs.
+// TestEveryModelKeepsThePromises, whichever model the first listener has.
 func TestEveryModelKeepsThePromises(t *testing.T) { servertest.EveryModel(t, "Program") }
 
 // running is a daemon that Run runs in a test, and how to reload it.

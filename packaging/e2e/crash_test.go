@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// crashing is a daemon that these words of a client crash (daemon/crash_crashtest.go).
+// crashing is a daemon that these words of a client crash (daemon/session/crash_crashtest.go).
 const (
 	crashing   = "../../build/e2e/crashing"
 	crashWords = "crash the daemon, please"

@@ -15,7 +15,7 @@ import (
 type input interface {
 	// Wait blocks until Ready.
 	Wait() error
-	// Ready says whether Read would return at once, be it with io.EOF.
+	// Ready reports whether Read would return at once, be it with io.EOF.
 	Ready() bool
 	io.Reader
 }
@@ -103,7 +103,7 @@ func (l *lines) Wait() error {
 	return nil
 }
 
-// Ready says whether something is queued, or nothing more comes.
+// Ready reports whether something is queued, or nothing more comes.
 func (l *lines) Ready() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

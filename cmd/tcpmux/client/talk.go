@@ -166,7 +166,7 @@ func (t *talk) settle(ctx context.Context) error {
 	return err
 }
 
-// verdict says whether the server took all of the input. The caller holds busy.
+// verdict reports whether the server took all of the input. The caller holds busy.
 func (t *talk) verdict(ctx context.Context) error {
 	switch n := t.unsent + t.unacknowledged(ctx); {
 	case errors.Is(t.sentErr, syscall.EPIPE):
@@ -181,7 +181,7 @@ func (t *talk) verdict(ctx context.Context) error {
 	return nil
 }
 
-// isNet says whether err came from the connection rather than from the input.
+// isNet reports whether err came from the connection rather than from the input.
 func isNet(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op)

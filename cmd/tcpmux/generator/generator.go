@@ -16,7 +16,7 @@ import (
 
 // Run writes the units for the configuration at path below dir, which is the first argument of a
 // systemd.generator(7), on a machine with or without ipv6: a socket unit that systemd cannot open
-// one port of opens none. A file that is not there asks for nothing. With an error from the file
+// one port of opens none. A missing file asks for nothing. With an error from the file
 // nothing has been written, so the shipped units stay in force; its text has a line for each fault.
 // Any other error, none of which is config.ErrInvalid, comes from writing.
 func Run(path, dir string, ipv6 bool) error {
@@ -49,9 +49,9 @@ func write(dir string, units []Unit) error {
 	return nil
 }
 
-// TellLater has systemd say what is wrong with the configuration at path once it opens the port:
-// for a fault that Tell could not tell, as there is neither a journal nor a kernel's log when a
-// container boots.
+// TellLater makes systemd report what is wrong with the configuration at path once it opens the
+// port: for a fault that Tell could not log, because there is neither a journal nor a kernel log
+// when a container boots.
 func TellLater(path, dir string) error {
 	if !plainPath().MatchString(path) {
 		return fmt.Errorf("configuration %q: want a path of letters, digits, dot, dash and underscore", path)

@@ -1,7 +1,7 @@
-// Package ports opens the ports of tcpmux's socket units that systemd has not opened: as another
-// program had the address when it tried, or as only "systemctl daemon-reload" followed a change of
-// the configuration. It promises to close no port, and to cost no client its connection; and it
-// says what is in the way while something is.
+// Package ports opens the ports of tcpmux's socket units that systemd has not opened, because
+// another program had the address when it tried, or because only "systemctl daemon-reload" followed
+// a change of the configuration. It promises to close no port, and to cost no client its
+// connection; and it says what is in the way while something is.
 package ports
 
 import (
@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pauses between two looks.
+// Pauses between two rounds.
 const (
 	minPause = time.Second
 	maxPause = 15 * time.Second
@@ -80,7 +80,8 @@ type try struct {
 
 const maxTry = time.Hour
 
-// round opens what can be opened, and returns what is in the way of the rest, a line each.
+// round opens the ports that can be opened, and returns a line for each of the others that says
+// what is in the way.
 func (o *opener) round(now time.Time) (faults []string, err error) {
 	state, err := o.systemctl("show", "--value", "-p", "SubState", "tcpmux.service")
 	if err != nil {
@@ -103,7 +104,7 @@ func (o *opener) round(now time.Time) (faults []string, err error) {
 	var closed, missing []string // units that have failed; units that are active, and do not listen
 	for _, u := range units {
 		if u.state != "active" && u.state != "failed" {
-			continue // it is not wanted, or is being opened
+			continue // it is not enabled, or is being opened
 		}
 		for _, a := range u.listen {
 			err := o.probe(a)
@@ -138,7 +139,7 @@ func (o *opener) round(now time.Time) (faults []string, err error) {
 	case closed != nil:
 		// systemd opens no port of a service that is at work. A restart of that starts its sockets
 		// too, closes none, and keeps the clients.
-		_, _ = o.systemctl("try-restart", "tcpmux.service") // here too
+		_, _ = o.systemctl("try-restart", "tcpmux.service") // as above
 	}
 	return faults, nil
 }
@@ -174,7 +175,7 @@ func (o *opener) due(address string, now time.Time) bool {
 	return true
 }
 
-// describe is the error of a port that cannot be opened, with the next step.
+// describe returns the error of a port that cannot be opened, with the next step.
 func describe(err error) string {
 	if errors.Is(err, unix.EADDRINUSE) {
 		return err.Error() + " (another program listens there: see ss -ltnp; it is tried again until the port is free)"
@@ -188,7 +189,7 @@ type unit struct {
 	listen      []netip.AddrPort
 }
 
-// units are those of tcpmux.
+// units returns the socket units of tcpmux.
 func (o *opener) units() ([]unit, error) {
 	text, err := o.systemctl("show", "-p", "Id", "-p", "ActiveState", "-p", "Listen", "tcpmux.socket", "tcpmux-*.socket")
 	if err != nil {
@@ -203,7 +204,7 @@ func (o *opener) units() ([]unit, error) {
 	return all, nil
 }
 
-// parseUnit reads what "systemctl show" says of a unit. Sockets that are not of TCP are left out.
+// parseUnit reads what "systemctl show" says about a unit. It omits sockets that are not TCP.
 func parseUnit(text string) (u unit) {
 	lines := bufio.NewScanner(strings.NewReader(text))
 	for lines.Scan() {
@@ -248,7 +249,7 @@ func probe(a netip.AddrPort) error {
 	return os.NewSyscallError("bind", unix.Bind(fd, sa))
 }
 
-// zoneOf is the number of a network interface; 0 for none.
+// zoneOf returns the number of a network interface; 0 if it does not exist.
 func zoneOf(name string) uint32 {
 	if link, err := net.InterfaceByName(name); err == nil {
 		return uint32(link.Index)
@@ -256,7 +257,7 @@ func zoneOf(name string) uint32 {
 	return 0
 }
 
-// systemctl runs systemctl(1), and returns what it says.
+// systemctl runs systemctl(1), and returns its output.
 func systemctl(args ...string) (string, error) {
 	out, err := exec.Command("systemctl", args...).Output()
 	if e, ok := errors.AsType[*exec.ExitError](err); ok {

@@ -287,7 +287,7 @@ var breakages = map[string]breakage{
 	},
 }
 
-// closes says whether session i has a close.
+// closes reports whether session i has a close.
 func (s *story) closes(i int) bool {
 	return slices.ContainsFunc(s.lines, func(l storyLine) bool { return l.session == i && l.kind == record.KindClose })
 }
@@ -359,7 +359,7 @@ func verified(t *testing.T, texts ...string) (Summary, []string) {
 	return sum, found
 }
 
-// match says whether each of got begins with one of want, one for one, in any order.
+// match reports whether each of got begins with one of want, one for one, in any order.
 func match(got, want []string) bool {
 	if len(got) != len(want) {
 		return false

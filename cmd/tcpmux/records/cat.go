@@ -37,14 +37,14 @@ func ParseRemote(s string) (string, error) {
 	return a.String(), nil
 }
 
-// of says whether records of that source are wanted.
+// of reports whether records of that source are wanted.
 func (sel *Selection) of(src *record.Source) bool {
 	return (sel.Session == "" || sel.Session == src.Session) &&
 		(sel.Listener == "" || sel.Listener == src.Listener) &&
 		(sel.Remote == "" || sel.Remote == src.Remote || sel.Remote == hostOf(src.Remote))
 }
 
-// at says whether what was recorded at t is wanted.
+// at reports whether what was recorded at t is wanted.
 func (sel *Selection) at(t time.Time) bool {
 	return !t.Before(sel.Since) && (sel.Until.IsZero() || t.Before(sel.Until))
 }

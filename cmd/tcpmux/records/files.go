@@ -98,7 +98,7 @@ func (fs *Files) open(name string) error {
 	return nil
 }
 
-// has says whether a file is among them.
+// has reports whether a file is among them.
 func (fs *Files) has(info fs.FileInfo) bool {
 	return slices.ContainsFunc(fs.list, func(known *file) bool { return os.SameFile(known.info, info) })
 }
@@ -123,7 +123,7 @@ func (fs *Files) openStandardInput() error {
 	return nil
 }
 
-// rotated says whether a file has backups.
+// rotated reports whether a file has backups.
 func rotated(name string) bool {
 	backups, err := record.Backups(name)
 	return err == nil && len(backups) > 0

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// grows says whether the file may be written to at this moment.
+// grows reports whether the file may be written to at this moment.
 func (f *file) grows(packed bool) bool {
 	return !packed && f.info.Mode().IsRegular() && time.Since(f.info.ModTime()) < time.Minute
 }
@@ -35,7 +35,7 @@ func (fs *Files) reader(ctx context.Context, f *file) (r io.Reader, packed bool,
 	return z, true, err
 }
 
-// begins says whether in begins with magic. It waits for no more bytes than it takes to know.
+// begins reports whether in begins with magic. It waits for no more bytes than it takes to know.
 func begins(in *bufio.Reader, magic string) bool {
 	for n := 1; n <= len(magic); n++ {
 		if head, _ := in.Peek(n); string(head) != magic[:n] { // an error comes again when it is read

@@ -101,7 +101,7 @@ func newRepeats() *repeats {
 }
 
 // note takes down a message of s that was recorded before, as far as known says, and is now at that
-// place again. It says whether a new stretch begins.
+// place again. It reports whether a new stretch begins.
 func (rs *repeats) note(s *session, at place, m *record.Message, known int64) (begins bool) {
 	r := s.repeat
 	if r == nil || m.Offset != r.to {

@@ -229,7 +229,8 @@ func textBeginning(b []byte) int {
 	}
 }
 
-// hasForm says whether b has digits where form, which is as long, has 0, and else the same bytes.
+// hasForm reports whether b has digits where form, which is as long, has 0, and else the same
+// bytes.
 func hasForm(b []byte, form string) bool {
 	for i, c := range b {
 		if form[i] == '0' && c >= '0' && c <= '9' {
@@ -242,7 +243,7 @@ func hasForm(b []byte, form string) bool {
 	return true
 }
 
-// announces says whether b goes on as a text record does behind its time.
+// announces reports whether b goes on as a text record does behind its time.
 func announces(b []byte) bool {
 	for _, s := range []string{" from ", " open from ", " close from "} {
 		if bytes.HasPrefix(b, []byte(s)) {
