@@ -39,8 +39,8 @@ func newChannel(fd int) (*channel, error) {
 	return c, nil
 }
 
-// next waits for the next frame. The body of a setup stays; any other is valid until the next call. io.EOF
-// is that the daemon has closed the channel, or is gone.
+// next waits for the next frame. The body of a setup stays; any other is valid until the next call.
+// io.EOF is that the daemon has closed the channel, or is gone.
 func (c *channel) next() (kind frameKind, body []byte, err error) {
 	h, err := toProcess.readHeader(c.frames, c.header)
 	if err != nil {
@@ -67,12 +67,12 @@ func (c *channel) connection() (fd int, err error) {
 	return fd, nil
 }
 
-// receiver reads bytes from the channel, and keeps the connection that comes with them. There is one at
-// most: the next setup is not sent before its session has ended.
+// receiver reads bytes from the channel, and keeps the connection that comes with them. There is
+// one at most: the next setup is not sent before its session has ended.
 type receiver struct{ *channel }
 
-// Read implements io.Reader. A descriptor is kept for connection; anything else in a control message is
-// errProtocol, with the bytes that came with it.
+// Read implements io.Reader. A descriptor is kept for connection; anything else in a control
+// message is errProtocol, with the bytes that came with it.
 func (r receiver) Read(b []byte) (n int, err error) {
 	var oobn int
 	rerr := r.raw.Read(func(fd uintptr) bool {

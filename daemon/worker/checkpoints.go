@@ -2,8 +2,8 @@ package worker
 
 import "tcpmux/daemon/state"
 
-// checkpoints is the session.Checkpoints of a process: the daemon keeps them, as it would those of a
-// session that it serves itself.
+// checkpoints is the session.Checkpoints of a process: the daemon keeps them, as it would those of
+// a session that it serves itself.
 type checkpoints struct {
 	sink *remoteSink
 	last *lastMessage // whether messages were recorded that a checkpoint has to follow
@@ -12,8 +12,8 @@ type checkpoints struct {
 	full bool         // it has no room for what begins there
 }
 
-// Save implements session.Checkpoints: nothing is sent while the daemon knows from the messages alone how
-// far the session has come. It returns when the daemon has answered.
+// Save implements session.Checkpoints: nothing is sent while the daemon knows from the messages
+// alone how far the session has come. It returns when the daemon has answered.
 func (c *checkpoints) Save(t state.Tally, acknowledged bool, moved []byte) error {
 	due := acknowledged || c.last.cut
 	if t.Offset != c.base {

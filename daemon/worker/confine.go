@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// confine takes from the process what a session does not need: it has no new privileges from now on, and
-// no file beyond those that are open, no new socket and no other program. A system call that is not
-// allowed ends the process (seccomp(2)).
+// confine takes from the process what a session does not need: it has no new privileges from now
+// on, and no file beyond those that are open, no new socket and no other program. A system call
+// that is not allowed ends the process (seccomp(2)).
 func confine() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl", err)
@@ -37,8 +37,8 @@ type seccompData struct {
 	args               [6]uint64 // the machines of sessionArch have the low half of each first
 }
 
-// sessionFilter is the program that allows the calls of a session, each to the number that this machine
-// has for it, and nothing else.
+// sessionFilter is the program that allows the calls of a session, each to the number that this
+// machine has for it, and nothing else.
 func sessionFilter() []unix.SockFilter {
 	load := func(offset uintptr) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: uint32(offset)}
@@ -59,7 +59,8 @@ func sessionFilter() []unix.SockFilter {
 	for _, call := range sessionCalls {
 		filter = append(filter, skipUnless(uint32(call), 1), allow)
 	}
-	// The runtime signals its own threads. It must not signal another process, though that has the same user.
+	// The runtime signals its own threads. It must not signal another process, though that has the
+	// same user.
 	return append(filter,
 		skipUnless(unix.SYS_TGKILL, 3),
 		load(unsafe.Offsetof(d.args)), skipUnless(uint32(os.Getpid()), 1), allow,

@@ -2,8 +2,8 @@
 
 package worker
 
-// sessionArch and sessionCalls are empty: no filter was tried on this machine, so a session process has
-// none.
+// sessionArch and sessionCalls are empty: no filter was tried on this machine, so a session process
+// has none.
 var (
 	sessionArch  uint32
 	sessionCalls []uintptr

@@ -1,7 +1,7 @@
-// Package worker serves clients by processes of their own (model "process"). Each process serves one
-// client at a time, and can do nothing but that: it is confined (seccomp(2)), has a limited memory, and
-// whatever it does wrong costs no client but its own. The daemon alone writes records and holds what is
-// kept for the next daemon; the two speak by the frames of a protocol.
+// Package worker serves clients by processes of their own (model "process"). Each process serves
+// one client at a time, and can do nothing but that: it is confined (seccomp(2)), has a limited
+// memory, and whatever it does wrong costs no client but its own. The daemon alone writes records
+// and holds what is kept for the next daemon; the two speak by the frames of a protocol.
 //
 // The daemon's side is Pool, the process's side is Main.
 package worker
@@ -18,8 +18,8 @@ import (
 // restTimeout is how long a worker without a client is kept.
 const restTimeout = 10 * time.Second
 
-// Pool has the workers that serve no client at the moment, and starts others. Its methods may be called
-// from any goroutine.
+// Pool has the workers that serve no client at the moment, and starts others. Its methods may be
+// called from any goroutine.
 type Pool struct {
 	start func() (*worker, error)
 	log   *slog.Logger
@@ -30,7 +30,8 @@ type Pool struct {
 	failing bool // the last worker that was to be started was not
 }
 
-// NewPool returns a pool without workers. log is told when none can be started, and when they can again.
+// NewPool returns a pool without workers. log is told when none can be started, and when they can
+// again.
 func NewPool(log *slog.Logger) *Pool { return &Pool{start: start, log: log} }
 
 // Service returns the service that has a worker serve the session's client. It is a
@@ -39,8 +40,8 @@ func (p *Pool) Service(s *session.Session) (session.Service, error) {
 	return &service{pool: p, session: s, accept: toDaemon(s.Settings.MaxMessage)}, nil
 }
 
-// Close ends the workers that rest, and returns when they have ended. From now on others end when their
-// client has gone.
+// Close ends the workers that rest, and returns when they have ended. From now on others end when
+// their client has gone.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	resting := p.resting
@@ -67,8 +68,8 @@ func (p *Pool) take() (*worker, error) {
 	return w, nil
 }
 
-// give takes back a worker whose client has gone, and keeps it for a while, unless it has served the most
-// clients that it may.
+// give takes back a worker whose client has gone, and keeps it for a while, unless it has served
+// the most clients that it may.
 func (p *Pool) give(w *worker, most int) {
 	p.mu.Lock()
 	keep := !p.closed && w.clients < most

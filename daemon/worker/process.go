@@ -19,8 +19,8 @@ import (
 	"tcpmux/daemon/signals"
 )
 
-// ProcessName is the argv[0] of a session process: an executable that is started under it calls Main with
-// its arguments, and nothing else.
+// ProcessName is the argv[0] of a session process: an executable that is started under it calls
+// Main with its arguments, and nothing else.
 const ProcessName = "tcpmux: session"
 
 const (
@@ -30,12 +30,12 @@ const (
 	processHeap = "64MiB"
 )
 
-// Main serves the clients that the daemon passes to this process, one after another, and returns the exit
-// status. Standard error is the daemon's. The process is killed in the moment in which the daemon ends,
-// however it does.
+// Main serves the clients that the daemon passes to this process, one after another, and returns
+// the exit status. Standard error is the daemon's. The process is killed in the moment in which the
+// daemon ends, however it does.
 func Main(args []string) int {
-	// They are for the daemon, which controls this process; a terminal or a service manager may signal the
-	// whole group.
+	// They are for the daemon, which controls this process; a terminal or a service manager may
+	// signal the whole group.
 	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)
 	signals.Deliver()
 	if err := run(args[1:]); err != nil {
@@ -64,8 +64,8 @@ func run(args []string) error {
 	return newChildServer(c).serve()
 }
 
-// dieWith has the kernel kill the process when its daemon, whose process ID is the only argument, ends: it
-// could take from a socket what the next daemon has found there.
+// dieWith has the kernel kill the process when its daemon, whose process ID is the only argument,
+// ends: it could take from a socket what the next daemon has found there.
 func dieWith(args []string) error {
 	// The setting is one of the thread. The runtime does not end threads that are free again.
 	runtime.LockOSThread()
@@ -104,8 +104,8 @@ func newChildServer(c *channel) *childServer {
 	return s
 }
 
-// serve does what the daemon asks for until the channel ends: without a daemon nobody writes records. What
-// comes for a session that has just ended does no harm.
+// serve does what the daemon asks for until the channel ends: without a daemon nobody writes
+// records. What comes for a session that has just ended does no harm.
 func (s *childServer) serve() error {
 	for {
 		kind, body, err := s.channel.next()
@@ -150,10 +150,17 @@ func (s *childServer) control(c control) error {
 	if s.session == nil {
 		return errProtocol
 	}
+	s.apply(&c)
+	return nil
+}
+
+func (s *childServer) apply(c *control) {
 	s.bounds.Store(&c.Bounds)
 	s.session.Enter(c.Phase)
-	s.recorder.Changed()
-	return nil
+	if c.Hurried {
+		s.session.Hurry()
+	}
+	s.recorder.Changed() // the session does not know its service, as it is not run
 }
 
 // begin begins to serve a client.
@@ -169,8 +176,7 @@ func (s *childServer) begin(setup *setup) error {
 	s.session = s.newSession(setup, c)
 	s.recorder = session.NewRecorder(s.session)
 	if setup.Control.Phase != session.Serving {
-		s.session.Enter(setup.Control.Phase)
-		s.recorder.Changed()
+		s.apply(&setup.Control)
 	}
 	go s.record(s.session, s.recorder)
 	return nil

@@ -20,8 +20,8 @@ import (
 // byProcess is a change by which processes serve the first listener's clients.
 func byProcess(c *config.Config) { c.Listeners[0].Model = "process" }
 
-// processes returns the session processes of the servers in the test; they are in tests that begin and end
-// without one.
+// processes returns the session processes of the servers in the test; they are in tests that begin
+// and end without one.
 func processes(t *testing.T) (pids []int) {
 	t.Helper()
 	lists, err := filepath.Glob("/proc/self/task/*/children")
@@ -66,7 +66,8 @@ func awaitReaped(t *testing.T, pid int) {
 	})
 }
 
-// visit is greeted, says a line and leaves; it returns the process that has served it, the only one.
+// visit is greeted, says a line and leaves; it returns the process that has served it, the only
+// one.
 func visit(f *servertest.Fixture, line string) (pid int) {
 	f.T.Helper()
 	c := f.Greeted()
@@ -103,8 +104,8 @@ func TestAProcessThatStandsStillIsKilled(t *testing.T) {
 	f.Log.Await(t, "session process did not end in time and was killed")
 }
 
-// TestAProcessLeavesSignalsToTheDaemon: systemctl kill, or a terminal, sends them to every process of the
-// service.
+// TestAProcessLeavesSignalsToTheDaemon: systemctl kill, or a terminal, sends them to every process
+// of the service.
 func TestAProcessLeavesSignalsToTheDaemon(t *testing.T) {
 	f := servertest.New(t, byProcess).Open()
 	c := f.Greeted()
@@ -115,8 +116,8 @@ func TestAProcessLeavesSignalsToTheDaemon(t *testing.T) {
 	}
 }
 
-// TestAProcessIsConfined holds that a client's process is under a filter of system calls and can gain no
-// privilege.
+// TestAProcessIsConfined holds that a client's process is under a filter of system calls and can
+// gain no privilege.
 func TestAProcessIsConfined(t *testing.T) {
 	f := servertest.New(t, byProcess).Open()
 	f.Greeted()

@@ -13,9 +13,9 @@ import (
 
 // The daemon and a session process speak over a pair of stream sockets. Each sends frames: a
 // frameHeader, and the body that it announces. A body is a fixed struct, in network order without
-// padding, and for some kinds bytes behind it. Whatever is not exactly so is errProtocol, whoever sends
-// it: a process that a client has taken over can have the daemon record what it likes of that client,
-// and nothing else.
+// padding, and for some kinds bytes behind it. Whatever is not exactly so is errProtocol, whoever
+// sends it: a process that a client has taken over can have the daemon record what it likes of that
+// client, and nothing else.
 
 // frameKind is what a frame is.
 type frameKind uint8
@@ -75,8 +75,8 @@ func parseFrameHeader(b []byte) frameHeader {
 // accept.
 type limits [frameKinds]uint32
 
-// readHeader reads the next frame's header, by way of buf, which is frameHeaderSize bytes long. io.EOF is
-// the end of the stream between two frames.
+// readHeader reads the next frame's header, by way of buf, which is frameHeaderSize bytes long.
+// io.EOF is the end of the stream between two frames.
 func (l *limits) readHeader(in io.Reader, buf []byte) (frameHeader, error) {
 	if _, err := io.ReadFull(in, buf); err != nil {
 		return frameHeader{}, err
@@ -88,8 +88,8 @@ func (l *limits) readHeader(in io.Reader, buf []byte) (frameHeader, error) {
 	return h, nil
 }
 
-// maxSetup bounds a setup: the beginning of the longest message, and texts of which the configuration
-// allows some kilobytes.
+// maxSetup bounds a setup: the beginning of the longest message, and texts of which the
+// configuration allows some kilobytes.
 const maxSetup = 32 << 20
 
 // toProcess is what a session process accepts.
@@ -102,8 +102,8 @@ var toProcess = limits{
 // maxEndText is how long the error that an end tells of may be.
 const maxEndText = 4 << 10
 
-// toDaemon is what the daemon accepts from the process of a client whose longest message is maxMessage
-// bytes, framing not counted.
+// toDaemon is what the daemon accepts from the process of a client whose longest message is
+// maxMessage bytes, framing not counted.
 func toDaemon(maxMessage int64) *limits {
 	const overhead = 1 << 10 // what frames a message, and the headers
 	longest := uint32(min(session.BatchSize+maxMessage+overhead, math.MaxInt32))
@@ -114,15 +114,15 @@ func toDaemon(maxMessage int64) *limits {
 	}
 }
 
-// appendFrame appends a frame of a fixed struct and what stands behind it. It is for frames that are few:
-// it allocates.
+// appendFrame appends a frame of a fixed struct and what stands behind it. It is for frames that
+// are few: it allocates.
 func appendFrame(dst []byte, kind frameKind, fixed any, more ...[]byte) []byte {
 	size := binary.Size(fixed)
 	for _, b := range more {
 		size += len(b)
 	}
 	dst = frameHeader{kind, uint32(size)}.append(dst)
-	dst, _ = binary.Append(dst, binary.BigEndian, fixed) // it fails only for a type that is not fixed
+	dst, _ = binary.Append(dst, binary.BigEndian, fixed) // it fails only for types that are not fixed
 	for _, b := range more {
 		dst = append(dst, b...)
 	}
@@ -140,8 +140,9 @@ func parse(body []byte, fixed any) (rest []byte, err error) {
 
 // control is how the daemon stands to the process's client, from now on.
 type control struct {
-	Phase  session.Phase
-	Bounds session.Bounds
+	Phase   session.Phase
+	Hurried bool // the session is to wait for nobody
+	Bounds  session.Bounds
 }
 
 func (c *control) valid() bool {
@@ -194,12 +195,12 @@ var flags = [...]string{
 	framing.Between.String(),
 }
 
-// messageHeader stands before the bytes of a message. Where in the stream they stood is not told: each
-// message begins where the one before it has ended.
+// messageHeader stands before the bytes of a message. Where in the stream they stood is not told:
+// each message begins where the one before it has ended.
 type messageHeader struct {
-	Flag              uint8 // index in flags
-	HeadSize, EndSize uint8 // of the framing's bytes before the data and behind it
-	Size              uint32
+	Flag              uint8  // index in flags
+	HeadSize, EndSize uint8  // of the framing's bytes before the data and behind it
+	Size              uint32 // of all of it; never 0
 }
 
 // appendMessage appends a message.
@@ -213,12 +214,12 @@ func appendMessage(dst []byte, m *record.Message) []byte {
 	return append(dst, m.Raw...)
 }
 
-// parseMessage sets m, but for its offset, to the first message in b, whose bytes it aliases, and returns
-// what follows that.
+// parseMessage sets m, but for its offset, to the first message in b, whose bytes it aliases, and
+// returns what follows that.
 func parseMessage(b []byte, m *record.Message) (rest []byte, err error) {
 	r := reader{rest: b}
 	h := messageHeader{Flag: r.uint8(), HeadSize: r.uint8(), EndSize: r.uint8(), Size: r.uint32()}
-	if r.short || int(h.Flag) >= len(flags) || uint64(h.Size) > uint64(len(r.rest)) ||
+	if r.short || int(h.Flag) >= len(flags) || h.Size == 0 || uint64(h.Size) > uint64(len(r.rest)) ||
 		uint32(h.HeadSize)+uint32(h.EndSize) > h.Size {
 		return nil, errProtocol
 	}
@@ -236,8 +237,8 @@ type progress struct {
 
 func (p *progress) valid() bool { return p.Offset >= 0 && p.Pieces >= 0 }
 
-// checkpoint is what the daemon is to keep for a session process: how far the session has come, and what
-// of the stream behind that is out of the kernel, or is about to be.
+// checkpoint is what the daemon is to keep for a session process: how far the session has come, and
+// what of the stream behind that is out of the kernel, or is about to be.
 type checkpoint struct {
 	checkpointHeader
 	more []byte // the bytes behind those that are kept already
@@ -262,8 +263,9 @@ func parseCheckpoint(body []byte) (c checkpoint, err error) {
 	return c, nil
 }
 
-// checkpointFollows reports whether a checkpoint follows messages of which the last has a flag, once they
-// are written. Otherwise the session has come to their end, where its framing has to know nothing.
+// checkpointFollows reports whether a checkpoint follows messages of which the last has a flag,
+// once they are written. Otherwise the session has come to their end, where its framing has to know
+// nothing.
 func checkpointFollows(acks bool, flag string) bool { return acks || flag == framing.Cut.String() }
 
 // end is how a process's session has ended.

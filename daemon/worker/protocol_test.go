@@ -21,8 +21,8 @@ import (
 	"tcpmux/internal/fuzzing"
 )
 
-// TestAFrameOfAnImpossibleSize holds that a session process cannot have the daemon make room for what it
-// will never send, and that neither end takes a frame that only the other may.
+// TestAFrameOfAnImpossibleSize holds that a session process cannot have the daemon make room for
+// what it will never send, and that neither end takes a frame that only the other may.
 func TestAFrameOfAnImpossibleSize(t *testing.T) {
 	daemon := &limits{frameMessages: 100}
 	for _, c := range []struct {
@@ -50,7 +50,8 @@ func TestAFrameOfAnImpossibleSize(t *testing.T) {
 	}
 }
 
-// TestHeadersAreFixedStructs: those that are written by hand are what encoding/binary makes of them.
+// TestHeadersAreFixedStructs: those that are written by hand are what encoding/binary makes of
+// them.
 func TestHeadersAreFixedStructs(t *testing.T) {
 	frame := frameHeader{frameCheckpoint, 0x01020304}
 	if got, want := frame.append(nil), fixed(t, frame); !bytes.Equal(got, want) {
@@ -127,7 +128,7 @@ func TestMessagesPass(t *testing.T) {
 
 func drawMessage(t *rapid.T) record.Message {
 	m := record.Message{
-		Raw:  rapid.SliceOf(rapid.Byte()).Draw(t, "raw"),
+		Raw:  rapid.SliceOfN(rapid.Byte(), 1, -1).Draw(t, "raw"),
 		Flag: rapid.SampledFrom(flags[:]).Draw(t, "flag"),
 	}
 	m.HeadLen = rapid.IntRange(0, min(len(m.Raw), 255)).Draw(t, "head")
@@ -308,8 +309,8 @@ func TestNumbersAreChecked(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// FuzzToProcess holds that a session process reads any bytes from the channel without a panic, and that
-// what it has understood is what it would write.
+// FuzzToProcess holds that a session process reads any bytes from the channel without a panic, and
+// that what it has understood is what it would write.
 func FuzzToProcess(tf *testing.F) {
 	f := fuzzing.Fixed(tf)
 	s := &setup{

@@ -9,8 +9,8 @@ import (
 	"tcpmux/daemon/record"
 )
 
-// remoteSink is the session.Sink of a process: it sends what it is given to the daemon, and waits until
-// that says that it is written.
+// remoteSink is the session.Sink of a process: it sends what it is given to the daemon, and waits
+// until that says that it is written.
 type remoteSink struct {
 	out io.Writer
 
@@ -31,8 +31,8 @@ func newRemoteSink(out io.Writer) *remoteSink {
 	return s
 }
 
-// Gather sends the messages at once: they wait for their turn in the channel, and with the daemon, whose
-// sink keeps the journal.
+// Gather sends the messages at once: they wait for their turn in the channel, and with the daemon,
+// whose sink keeps the journal.
 func (s *remoteSink) Gather(messages []byte, _ record.Giver) (record.Ticket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,8 +55,8 @@ func (s *remoteSink) sendLocked(frame []byte) (record.Ticket, error) {
 	return record.Ticket(s.sent), nil
 }
 
-// checkpoint has the daemon keep a checkpoint and reports whether it does. After an error nobody knows:
-// the daemon has gone, or is going.
+// checkpoint has the daemon keep a checkpoint and reports whether it does. After an error nobody
+// knows: the daemon has gone, or is going.
 func (s *remoteSink) checkpoint(c *checkpoint) (ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,8 +68,8 @@ func (s *remoteSink) checkpoint(c *checkpoint) (ok bool, err error) {
 	return s.last == kept, nil
 }
 
-// Commit waits until the daemon says that the messages are written. It never fails: when the daemon ends,
-// so does the process.
+// Commit waits until the daemon says that the messages are written. It never fails: when the daemon
+// ends, so does the process.
 func (s *remoteSink) Commit(t record.Ticket) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,11 +106,12 @@ func (s *remoteSink) end(e *end) error {
 	return err
 }
 
-// encoder is the session.Encoder that goes with a remoteSink: the daemon alone writes records, and knows
-// whose they are and when they came.
+// encoder is the session.Encoder that goes with a remoteSink: the daemon alone writes records, and
+// knows whose they are and when they came.
 type encoder struct{ last *lastMessage }
 
-// lastMessage is what is known of the message that was encoded last. The session's goroutine uses it.
+// lastMessage is what is known of the message that was encoded last. The session's goroutine uses
+// it.
 type lastMessage struct{ cut bool } // it is a piece of a message
 
 // Begin does nothing.

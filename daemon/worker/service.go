@@ -17,8 +17,8 @@ const (
 	retryMax = time.Second
 )
 
-// service has a worker serve a session's client. The daemon keeps the connection meanwhile, so that the
-// peer can be told of its end whatever becomes of the worker.
+// service has a worker serve a session's client. The daemon keeps the connection meanwhile, so that
+// the peer can be told of its end whatever becomes of the worker.
 type service struct {
 	pool    *Pool
 	session *session.Session
@@ -47,8 +47,8 @@ func (s *service) Serve() (session.Reason, error) {
 	}
 }
 
-// Changed implements session.Service. Before there is a worker nothing is sent: a setup says how things
-// stand.
+// Changed implements session.Service. Before there is a worker nothing is sent: a setup says how
+// things stand.
 func (s *service) Changed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,15 +59,16 @@ func (s *service) Changed() {
 	s.worker.control(controlOf(s.session))
 }
 
-// hurryLocked gives the worker grace to end, once the session's time to finish is over.
+// hurryLocked gives the worker grace to end, once its session is to wait for nobody.
 func (s *service) hurryLocked() {
-	if s.session.Phase() == session.Over {
+	if s.session.Hurried() {
 		s.worker.allow(grace)
 	}
 }
 
-// engage gives the client to a worker. While none can be started it is tried again, as it is better for a
-// client to wait than to be turned away, until the time to finish is over, or the next process can try.
+// engage gives the client to a worker. While none can be started it is tried again, as it is better
+// for a client to wait than to be turned away, until the time to finish is over, or the next
+// process can try.
 func (s *service) engage() error {
 	for wait := retryMin; ; wait = min(2*wait, retryMax) {
 		err := s.tryEngage()
@@ -156,9 +157,9 @@ func (s *service) next() (session.Reason, error) {
 // errOrphan reports that a worker has died within a frame.
 var errOrphan = errors.New("session process broke off")
 
-// body reads the body of a frame into the buffer, for which the worker has grace. It is read into one of
-// the buffers that sessions share, so that a sink which stands still does not have the daemon hold what
-// all workers have to say.
+// body reads the body of a frame into the buffer, for which the worker has grace. It is read into
+// one of the buffers that sessions share, so that a sink which stands still does not have the
+// daemon hold what all workers have to say.
 func (s *service) body(b *session.Buffer, size uint32) ([]byte, error) {
 	body, err := s.worker.body(b.Frame, size)
 	b.Frame = body
@@ -195,7 +196,8 @@ func (s *service) record(size uint32) error {
 	return nil
 }
 
-// add encodes the messages of a frame into the buffer. It reports whether a checkpoint follows them.
+// add encodes the messages of a frame into the buffer. It reports whether a checkpoint follows
+// them.
 func (s *service) add(b *session.Buffer, body []byte) (follows bool, err error) {
 	s.session.Begin(b, time.Now())
 	acks := !s.session.Settings.Ack.Empty()
@@ -210,7 +212,8 @@ func (s *service) add(b *session.Buffer, body []byte) (follows bool, err error) 
 	return follows, nil
 }
 
-// checkpoint keeps what the worker is about to remove from the socket, and how far its session has come.
+// checkpoint keeps what the worker is about to remove from the socket, and how far its session has
+// come.
 func (s *service) checkpoint(size uint32) error {
 	b := s.session.Env.Buffers.Get()
 	defer s.session.Env.Buffers.Put(b)
@@ -235,8 +238,8 @@ func (s *service) checkpoint(size uint32) error {
 	return nil
 }
 
-// answer answers the worker. Its grace to end begins anew: while it waited for the answer, its time stood
-// still.
+// answer answers the worker. Its grace to end begins anew: while it waited for the answer, its time
+// stood still.
 func (s *service) answer(a answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -251,10 +254,12 @@ func (s *service) finish(size uint32) (session.Reason, error) {
 		return s.orphaned(errOrphan)
 	}
 	e, err := parseEnd(body)
+	if err == nil && e.Progress.Offset != s.session.Offset() {
+		err = errProtocol
+	}
 	if err != nil {
 		return s.orphaned(err)
 	}
-	s.session.SetOffset(e.Progress.Offset)
 	if e.reason == session.ByLeave {
 		s.session.Slot.Count(e.Progress.tally(s.session.Records()))
 	}

@@ -48,11 +48,21 @@ type spec struct {
 }
 
 func specOf(s framing.Spec) spec {
-	return spec{Kind: s.Kind, LengthSize: uint8(s.LengthSize), LittleEndian: s.LittleEndian, Max: uint32(s.Max)}
+	return spec{
+		Kind:         s.Kind,
+		LengthSize:   uint8(s.LengthSize),
+		LittleEndian: s.LittleEndian,
+		Max:          uint32(s.Max),
+	}
 }
 
 func (s spec) framing() framing.Spec {
-	return framing.Spec{Kind: s.Kind, Max: int(s.Max), LengthSize: int(s.LengthSize), LittleEndian: s.LittleEndian}
+	return framing.Spec{
+		Kind:         s.Kind,
+		Max:          int(s.Max),
+		LengthSize:   int(s.LengthSize),
+		LittleEndian: s.LittleEndian,
+	}
 }
 
 func (s spec) valid() bool {

@@ -19,13 +19,14 @@ import (
 const (
 	// startTimeout is how long a worker may take to start and to read a setup.
 	startTimeout = 30 * time.Second
-	// grace is how long a worker may take over what it has to do at once before it is killed: to end a
-	// session whose time to finish is over, to send the rest of a frame, and to read what it is sent.
+	// grace is how long a worker may take over what it has to do at once before it is killed: to
+	// end a session whose time to finish is over, to send the rest of a frame, and to read what it
+	// is sent.
 	grace = 3 * time.Second
 )
 
-// worker is a process that serves clients for the daemon, one at a time. Only the session that has it
-// uses it.
+// worker is a process that serves clients for the daemon, one at a time. Only the session that has
+// it uses it.
 type worker struct {
 	process *os.Process
 	channel *os.File
@@ -81,7 +82,8 @@ func socketPair() (ours, theirs *os.File, err error) {
 func (w *worker) setup(c conn.Conn, s *setup) error {
 	w.clients++
 	w.allow(0)
-	if err := w.channel.SetWriteDeadline(time.Now().Add(startTimeout)); err != nil { // not all may fit at once
+	// Not all of it may fit at once.
+	if err := w.channel.SetWriteDeadline(time.Now().Add(startTimeout)); err != nil {
 		return err
 	}
 	frame := s.append(nil)
@@ -117,8 +119,8 @@ func (w *worker) control(c control) { w.send(appendFrame(w.out[:0], frameControl
 // answer tells the worker what has become of its messages, or of a checkpoint.
 func (w *worker) answer(a answer) { w.send(a.append(w.out[:0])) }
 
-// send sends a frame. A worker that has died need not be told; one that does not read is killed, as nobody
-// may have to wait for it.
+// send sends a frame. A worker that has died need not be told; one that does not read is killed, as
+// nobody may have to wait for it.
 func (w *worker) send(frame []byte) {
 	w.out = frame
 	_ = w.channel.SetWriteDeadline(time.Now().Add(grace)) // it fails when closed, and so does Write
@@ -132,8 +134,8 @@ func (w *worker) next(accept *limits) (frameHeader, error) {
 	return accept.readHeader(w.channel, w.header)
 }
 
-// body reads the body of a frame into buf, or a larger one. A worker sends it in one go, so it has the
-// grace alone.
+// body reads the body of a frame into buf, or a larger one. A worker sends it in one go, so it has
+// the grace alone.
 func (w *worker) body(buf []byte, size uint32) ([]byte, error) {
 	w.allow(grace)
 	buf = slices.Grow(buf[:0], int(size))[:size]
