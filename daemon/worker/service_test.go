@@ -256,6 +256,34 @@ func TestChangesReachTheWorker(t *testing.T) {
 	<-ended
 }
 
+// TestAHurriedSessionIsSo in its process too, which must not wait for its client when it leaves.
+func TestAHurriedSessionIsSo(t *testing.T) {
+	f := newFixture(NewPool(nil), conntest.New(), nil)
+	f.Enter(session.Leaving)
+	if got := controlOf(f.Session); got.Phase != session.Leaving || got.Hurried {
+		t.Errorf("a leaving session: got %+v", got)
+	}
+	f.Hurry()
+	got := controlOf(f.Session)
+	if got.Phase != session.Leaving || !got.Hurried {
+		t.Errorf("a hurried one: got %+v", got)
+	}
+
+	client := conntest.New()
+	client.SetRoom(1)
+	s := setupWith(framing.Line)
+	s.banner = "hello\r\n" // more than the client takes, without a timeout
+	k, recorder := serveTo(io.Discard, client, s)
+	k.recorder = recorder
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_, _ = recorder.Serve() // how it ends does not matter
+	}()
+	k.apply(&got)
+	<-over
+}
+
 // FuzzToDaemon holds that no process can make the daemon read beyond what it has sent, record what
 // is no message, or say what only the daemon may.
 func FuzzToDaemon(tf *testing.F) {

@@ -99,7 +99,7 @@ func setupOf(s *session.Session) *setup {
 
 // controlOf returns the control of a session, as things stand.
 func controlOf(s *session.Session) control {
-	return control{Phase: s.Phase(), Bounds: *s.Bounds.Load()}
+	return control{Phase: s.Phase(), Hurried: s.Hurried(), Bounds: *s.Bounds.Load()}
 }
 
 // silence returns how long the client has sent nothing, as the previous daemon saw it.
