@@ -1,8 +1,8 @@
 // Package client is the interactive client. It promises the person at the keyboard that what the
 // server says is shown at once and can do nothing to the terminal, that a line typed is a line
 // sent, and that the terminal is left as it was found. It promises a script that the bytes pass in
-// both directions as they are, that nothing of its own is among them, and that nil means the talk
-// ended in order. Wherever the output is a terminal, it is escaped.
+// both directions as they are, that nothing of its own is among them, and that nil means that the
+// connection ended normally. Output to a terminal is always escaped.
 package client
 
 import (
@@ -18,22 +18,22 @@ import (
 // ErrInterrupt is the error of Run when Ctrl-C was typed at a terminal.
 var ErrInterrupt = errors.New("interrupted")
 
-// Options say with whom to talk and over what. No field has a default.
+// Options are the server, and what to talk over. No field has a default.
 type Options struct {
 	// Address is the server's, as Address returns it.
 	Address string
 	// Timeout is how long connecting may take, over all of the server's addresses; 0 leaves it to
 	// the kernel.
 	Timeout time.Duration
-	// Stdin and Stdout are talked over: line by line when both are terminals, else byte by byte. A
-	// Stdout that is a terminal is shown escaped text whatever Stdin is.
+	// Stdin and Stdout are used line by line if both are terminals, else byte by byte. A Stdout
+	// that is a terminal gets escaped text, whatever Stdin is.
 	Stdin, Stdout *os.File
 }
 
 // Run connects and talks until the server closes the connection, then returns nil. The end of the
-// input closes only our half: what the server still has to say is waited for. The end of ctx ends
-// everything at once with context.Cause(ctx). An error is one line. Run may leave a goroutine
-// behind that reads Stdin, and so is meant to be the last deed of a process.
+// input closes only this side of the connection: Run waits for what the server still says. When ctx
+// is done, Run returns context.Cause(ctx) at once. An error is one line. Run may leave a goroutine
+// behind that reads Stdin, and is therefore meant to be the last action of a process.
 func Run(ctx context.Context, o Options) error {
 	conn, err := dial(ctx, o.Address, o.Timeout)
 	if err != nil {

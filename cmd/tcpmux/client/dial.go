@@ -14,7 +14,7 @@ import (
 )
 
 // dial connects to any of address's addresses, IPv4 and IPv6 side by side (RFC 6555). TCP keepalive
-// is on, so that a server that vanished is noticed in the end.
+// is on, so that a server that has vanished is noticed.
 func dial(ctx context.Context, address string, timeout time.Duration) (*net.TCPConn, error) {
 	d := net.Dialer{Timeout: timeout, KeepAlive: 15 * time.Second}
 	conn, err := d.DialContext(ctx, "tcp", address)
@@ -31,7 +31,7 @@ func dial(ctx context.Context, address string, timeout time.Duration) (*net.TCPC
 	return nil, fmt.Errorf("connect %q: %w", address, cause(err))
 }
 
-// hint is the next step when nobody listens on address.
+// hint returns the next step when nobody listens on address.
 func hint(address string) string {
 	host, port, _ := net.SplitHostPort(address) // address comes from Address
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
@@ -43,8 +43,8 @@ func hint(address string) string {
 	return "is the server running, and on this port?"
 }
 
-// cause takes off what package net and package os wrap around an error: what was done to what is
-// said by ours.
+// cause removes what packages net and os wrap around an error: the message here names operation and
+// object itself.
 func cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

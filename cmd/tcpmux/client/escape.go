@@ -9,8 +9,8 @@ import (
 // appendEscaped appends what p says to dst so that a terminal shows it and does nothing else:
 // letters, marks, digits, punctuation, symbols, spaces, newline and tab stand as they are, and the
 // carriage return of a CRLF is left out. Backslash becomes `\\`; a byte below 0x80 or one that is
-// no UTF-8 `\xNN`; any other character (C1 and bidirectional controls, separators, what Unicode has
-// not assigned) `\uNNNN` or `\UNNNNNNNN`. But for CRLF it is reversible.
+// not UTF-8 `\xNN`; any other character (C1 and bidirectional controls, separators, what Unicode
+// has not assigned) `\uNNNN` or `\UNNNNNNNN`. Except for CRLF it is reversible.
 func appendEscaped(dst, p []byte) []byte {
 	for len(p) > 0 {
 		r, n := utf8.DecodeRune(p)
@@ -40,8 +40,8 @@ type escaper struct {
 	held []byte // what the next piece may complete: a rune or a CRLF
 }
 
-// next returns what can be shown once p has come. Whatever the pieces, the whole is what
-// appendEscaped makes of the whole.
+// next returns what can be shown once p has arrived. The result does not depend on how the stream
+// is cut into pieces.
 func (e *escaper) next(p []byte) []byte {
 	e.held = append(e.held, p...)
 	whole := len(e.held) - incomplete(e.held)
@@ -50,14 +50,14 @@ func (e *escaper) next(p []byte) []byte {
 	return shown
 }
 
-// flush returns what was held back when no more will come.
+// flush returns what was held back, at the end of the stream.
 func (e *escaper) flush() []byte {
 	shown := appendEscaped(nil, e.held)
 	e.held = nil
 	return shown
 }
 
-// incomplete returns how many bytes at the end of p cannot be judged before the next byte is known.
+// incomplete returns how many bytes at the end of p depend on the next byte.
 func incomplete(p []byte) int {
 	if len(p) > 0 && p[len(p)-1] == '\r' {
 		return 1

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// input is what is to be sent. Waiting is apart from reading so that nothing is taken that might
-// not be sent any more.
+// input is what is to be sent. Waiting is separate from reading, so that nothing is taken that can
+// no longer be sent.
 type input interface {
 	// Wait blocks until Ready.
 	Wait() error
-	// Ready reports whether Read would return at once, be it with io.EOF.
+	// Ready reports whether Read would return at once, also with io.EOF.
 	Ready() bool
 	io.Reader
 }
@@ -28,7 +28,7 @@ type file struct {
 
 func newFile(f *os.File) *file { return &file{f: f, fd: int32(f.Fd())} }
 
-// Read reads the file; an error other than io.EOF says that it was standard input's.
+// Read reads the file. An error other than io.EOF names standard input.
 func (f *file) Read(p []byte) (int, error) {
 	n, err := f.f.Read(p)
 	if err != nil && err != io.EOF {
@@ -37,7 +37,7 @@ func (f *file) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Wait waits in poll(2), whose error it returns.
+// Wait waits in poll(2), and returns its error.
 func (f *file) Wait() error {
 	if _, err := f.poll(-1); err != nil {
 		return fmt.Errorf("wait for standard input: %w", err)
@@ -45,13 +45,13 @@ func (f *file) Wait() error {
 	return nil
 }
 
-// Ready asks poll(2); on an error it is false, and Wait tells.
+// Ready asks poll(2). After an error it returns false, and Wait returns the error.
 func (f *file) Ready() bool {
 	n, err := f.poll(0)
 	return err == nil && n > 0
 }
 
-// poll waits for at most timeout milliseconds, without end when it is negative.
+// poll waits for at most timeout milliseconds, or without a limit if that is negative.
 func (f *file) poll(timeout int) (int, error) {
 	for {
 		n, err := unix.Poll([]unix.PollFd{{Fd: f.fd, Events: unix.POLLIN}}, timeout)
@@ -61,8 +61,8 @@ func (f *file) poll(timeout int) (int, error) {
 	}
 }
 
-// lines is the input of a terminal: what was typed and is not yet sent. It is unbounded, as a
-// person is slow and must be able to type Ctrl-C however long the server does not read. Safe for
+// lines is the input of a terminal: what was typed and not sent yet. It is unbounded, because a
+// person is slow, and must be able to type Ctrl-C even if the server does not read. It is safe for
 // concurrent use.
 type lines struct {
 	mu      sync.Mutex
@@ -77,7 +77,7 @@ func newLines() *lines {
 	return l
 }
 
-// add queues text, which is sent as it is.
+// add queues text, which is sent unchanged.
 func (l *lines) add(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,7 +85,7 @@ func (l *lines) add(text string) {
 	l.changed.Broadcast()
 }
 
-// end says that nothing more is added.
+// end marks the end of the input.
 func (l *lines) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,15 +103,14 @@ func (l *lines) Wait() error {
 	return nil
 }
 
-// Ready reports whether something is queued, or nothing more comes.
+// Ready reports whether something is queued, or the input has ended.
 func (l *lines) Ready() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.text) > 0 || l.ended
 }
 
-// Read takes from the front of the queue. It is to be called when Ready; io.EOF comes only after
-// end.
+// Read takes from the front of the queue. Call it when Ready; it returns io.EOF only after end.
 func (l *lines) Read(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

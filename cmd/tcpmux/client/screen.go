@@ -11,8 +11,8 @@ import (
 	"golang.org/x/term"
 )
 
-// prompt stands before the line being typed, unless the server has begun a line itself. It must not
-// be empty: the terminal redraws only when its cursor is not at the left.
+// prompt is shown before the line being typed, unless the server has begun a line itself. It must
+// not be empty: the terminal redraws only when its cursor is not at the left.
 const prompt = "> "
 
 // clearRow is written before what the server says. The terminal goes left by as many columns as it
@@ -51,7 +51,7 @@ func newScreen(in io.Reader, out io.Writer, width, height int) *screen {
 	return s
 }
 
-// drawAtOnce is how many bytes of the server's are drawn before keys have their turn.
+// drawAtOnce is how many bytes from the server are drawn before keys are handled.
 const drawAtOnce = 1 << 10
 
 // Write shows what the server says.
@@ -174,7 +174,7 @@ func (s *screen) stopTyping(text string) error {
 }
 
 // close shows what was held back and the note, a line or nothing, and leaves the cursor at the
-// start of a row. Keys that come later are dropped.
+// start of a row. It drops keys that are typed later.
 func (s *screen) close(note string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,7 +192,7 @@ func (s *screen) close(note string) {
 	s.out.newRow()
 }
 
-// resize takes the terminal's size. One of 0 columns is a size that nobody has set.
+// resize sets the size of the terminal. A size of 0 columns is one that nobody has set.
 func (s *screen) resize(width, height int) {
 	if width <= 0 || height <= 0 {
 		width, height = 80, 24
@@ -228,8 +228,8 @@ func (k keys) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// tab stands for a tab in the line being typed, where the terminal would count one column for a
-// real one and be wrong. It is no character and never will be (Unicode, 23.7), so nobody types it.
+// tab represents a tab in the line being typed, where the terminal would count one column for a
+// real one and be wrong. It is a noncharacter (Unicode, 23.7), so nobody types it.
 const tab = "\ufdd0"
 
 // insertTab is the terminal's callback for keys that it has no use for itself.
@@ -251,8 +251,8 @@ func (t tabs) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// column is a writer that knows whether the cursor was left at the start of a row: after a newline,
-// and after clearing a row to its end, which is done from its start only.
+// column is a writer that knows whether the cursor is at the start of a row: after a newline, and
+// after clearing a row to its end, which is done from its start only.
 type column struct {
 	out  io.Writer
 	left bool
@@ -266,7 +266,7 @@ func (c *column) Write(p []byte) (int, error) {
 	return c.out.Write(p)
 }
 
-// newRow begins a row unless the cursor stands at the start of one.
+// newRow begins a row unless the cursor is at the start of one.
 func (c *column) newRow() {
 	if !c.left {
 		_, _ = io.WriteString(c, "\r\n") // the terminal is what an error would be shown on

@@ -12,12 +12,12 @@ import (
 	"tcpmux/cmd/internal/cli"
 )
 
-// talk is one conversation, full duplex. It is used once.
+// talk is one full-duplex conversation. It is used once.
 type talk struct {
 	conn *net.TCPConn
 	in   input
 	out  io.Writer
-	// flush writes what out holds back when the server says no more.
+	// flush writes what out holds back, at the end of what the server says.
 	flush func() error
 	// guard is deferred by each goroutine of the talk.
 	guard func()
@@ -40,7 +40,7 @@ func newTalk(conn *net.TCPConn, in input, out io.Writer) *talk {
 	}
 }
 
-// run talks until the server closes (nil), something fails, or ctx ends (context.Cause).
+// run talks until the server closes (nil), something fails, or ctx is done (context.Cause).
 func (t *talk) run(ctx context.Context) error {
 	heard := make(chan error, 1)
 	go t.hear(heard)
@@ -64,7 +64,7 @@ func (t *talk) run(ctx context.Context) error {
 	}
 }
 
-// hear hands on what the server says until it says no more.
+// hear copies what the server says, until it has said everything.
 func (t *talk) hear(heard chan<- error) {
 	defer t.guard()
 	buf := make([]byte, 64<<10)
@@ -83,8 +83,8 @@ func (t *talk) hear(heard chan<- error) {
 	}
 }
 
-// heardAll ends the output after a read has failed with err, and returns the error of the talk, nil
-// when the server closed it.
+// heardAll ends the output after a read has failed with err, and returns the error of the talk; nil
+// if the server has closed it.
 func (t *talk) heardAll(err error) error {
 	if werr := t.flush(); werr != nil {
 		return outputError(werr)
@@ -106,7 +106,7 @@ func (t *talk) broken(err error) error {
 	return fmt.Errorf("talk to %q: %w", t.conn.RemoteAddr(), cause(err))
 }
 
-// send sends the input to its end.
+// send sends all of the input.
 func (t *talk) send() {
 	defer t.guard()
 	for {
@@ -127,7 +127,8 @@ func (t *talk) send() {
 	}
 }
 
-// pass sends what is there of the input, and closes our half at its end. The caller holds busy.
+// pass sends the input that is available, and closes this side of the connection at its end. The
+// caller holds busy.
 func (t *talk) pass() error {
 	n, err := t.in.Read(t.buf)
 	if n > 0 {
@@ -144,9 +145,9 @@ func (t *talk) pass() error {
 	return err
 }
 
-// settle is what is left to do when the server has closed its half. Most servers have then closed
-// the other one too, but that shows only when something is sent: so what is there of the input is
-// still sent, and then nothing is waited for but the kernel's word that all of it has arrived.
+// settle completes the talk after the server has closed its side. Most servers have then closed the
+// other direction too, but that shows only when something is sent: so settle sends the input that
+// is available, and then waits only for the kernel to confirm that it has arrived.
 func (t *talk) settle(ctx context.Context) error {
 	// A server that neither reads nor resets would hold a write for ever. Where no deadline can be
 	// set the write has failed.
@@ -166,7 +167,7 @@ func (t *talk) settle(ctx context.Context) error {
 	return err
 }
 
-// verdict reports whether the server took all of the input. The caller holds busy.
+// verdict returns an error unless the server has taken all of the input. The caller holds busy.
 func (t *talk) verdict(ctx context.Context) error {
 	switch n := t.unsent + t.unacknowledged(ctx); {
 	case errors.Is(t.sentErr, syscall.EPIPE):

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/term"
 )
 
-// interactive talks line by line at a terminal, and says when the talk begins and when it ends in
-// order.
+// interactive talks line by line at a terminal, and shows when the connection begins and when it
+// ends normally.
 func interactive(ctx context.Context, conn *net.TCPConn, o Options) error {
 	fmt.Fprintf(o.Stdout, "connected to %s (Ctrl-D ends the input, Ctrl-C quits)\n", conn.RemoteAddr())
 	restore, err := raw(o.Stdin)
@@ -48,7 +48,7 @@ func farewell(conn *net.TCPConn, err error) string {
 	return fmt.Sprintf("connection closed by %s\n", conn.RemoteAddr())
 }
 
-// raw puts the terminal into raw mode and returns what puts it back.
+// raw puts the terminal into raw mode and returns a function that restores it.
 func raw(f *os.File) (restore func(), err error) {
 	fd := int(f.Fd())
 	state, err := term.MakeRaw(fd)
@@ -69,7 +69,7 @@ func restoring(restore func()) func() {
 	}
 }
 
-// followSize keeps the screen's size that of the terminal until stop is called.
+// followSize keeps the screen as large as the terminal until stop is called.
 func followSize(s *screen, f *os.File) (stop func()) {
 	changed, stopped := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(changed, syscall.SIGWINCH)
@@ -91,7 +91,7 @@ func resizeOn(changed <-chan os.Signal, stopped <-chan struct{}, s *screen, f *o
 	}
 }
 
-// size is the terminal's, 0 by 0 when it does not know.
+// size returns the size of the terminal; 0 by 0 if it is not known.
 func size(f *os.File) (width, height int) {
 	width, height, _ = term.GetSize(int(f.Fd())) // 0 by 0 on error
 	return width, height

@@ -12,8 +12,9 @@ import (
 // closed: longer than a round trip and one retransmission take almost anywhere.
 const patience = 2 * time.Second
 
-// unacknowledged waits until the server's kernel has acknowledged all that was sent, the connection
-// is gone, ctx ends, or patience is over. It returns how many bytes are then not acknowledged.
+// unacknowledged waits until the server's kernel has acknowledged everything that was sent, the
+// connection is gone, ctx is done, or patience is over. It returns how many bytes are not
+// acknowledged by then.
 func (t *talk) unacknowledged(ctx context.Context) int {
 	deadline := time.Now().Add(patience)
 	for {

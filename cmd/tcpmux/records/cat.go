@@ -13,14 +13,14 @@ import (
 	"tcpmux/daemon/record"
 )
 
-// Selection says whose messages are wanted. The zero value wants all.
+// Selection selects messages. The zero value selects all.
 type Selection struct {
 	// Remote is a client's address and port, or an address alone; see ParseRemote.
 	Remote string
 	// Session and Listener are names. Text records have neither.
 	Session, Listener string
 	// Since and Until bound the time at which a message was recorded: from Since on, and before
-	// Until. Zero: not at all.
+	// Until. A zero time is no bound.
 	Since, Until time.Time
 }
 
@@ -37,33 +37,33 @@ func ParseRemote(s string) (string, error) {
 	return a.String(), nil
 }
 
-// of reports whether records of that source are wanted.
+// of reports whether records of that source are selected.
 func (sel *Selection) of(src *record.Source) bool {
 	return (sel.Session == "" || sel.Session == src.Session) &&
 		(sel.Listener == "" || sel.Listener == src.Listener) &&
 		(sel.Remote == "" || sel.Remote == src.Remote || sel.Remote == hostOf(src.Remote))
 }
 
-// at reports whether what was recorded at t is wanted.
+// at reports whether what was recorded at t is selected.
 func (sel *Selection) at(t time.Time) bool {
 	return !t.Before(sel.Since) && (sel.Until.IsZero() || t.Before(sel.Until))
 }
 
-// hostOf is an address without its port.
+// hostOf returns an address without its port.
 func hostOf(remote string) string {
 	host := remote[:max(0, strings.LastIndexByte(remote, ':'))]
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 }
 
-// ErrFaults is the error of Cat when bytes are missing, or something that is no record was passed
-// over.
+// ErrFaults is the error of Cat when bytes are missing, or something that is not a record was
+// skipped.
 var ErrFaults = errors.New("the files are not whole")
 
 // Cat writes what the selected clients sent, in the order in which it was recorded and each byte
 // once, to w. Of JSON records these are the exact bytes of each client's stream. Text leaves out
-// what framing takes: a newline is written behind each whole message, and behind a message in
-// pieces only where the next one shows its end. Faults are told to fault as by Verify, and Cat goes
-// on; its error is then ErrFaults. n is how many bytes were selected.
+// framing: Cat writes a newline after each whole message, and after a message in pieces only where
+// the next one shows its end. Cat reports faults as Verify does and goes on; its error is then
+// ErrFaults. n is the number of bytes that were selected.
 func (fs *Files) Cat(ctx context.Context, w io.Writer, sel Selection, fault func(Finding)) (n int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -85,7 +85,7 @@ func (fs *Files) Cat(ctx context.Context, w io.Writer, sel Selection, fault func
 	return c.n, nil
 }
 
-// player is a visitor that gives back what clients sent.
+// player is a visitor that restores what clients sent.
 type player struct {
 	Selection
 	ledger
@@ -97,8 +97,8 @@ type player struct {
 	pieces map[string]bool // by address: whose last message was a piece, of text
 }
 
-// file notes the format of what comes next. Text of which a session or a listener is wanted is a
-// fault: it tells neither.
+// file notes the format of what follows. Selecting a session or a listener from text is a fault:
+// text has neither.
 func (c *player) file(name string, f record.Format) {
 	if c.text = f == record.Text; !c.text {
 		return
@@ -109,10 +109,10 @@ func (c *player) file(name string, f record.Format) {
 	}
 }
 
-// fault tells it, and has Cat return ErrFaults.
+// fault reports a fault, and makes Cat return ErrFaults.
 func (c *player) fault(at place, what string) { c.faults.add(at, what) }
 
-// record writes what a record brings, if that is selected.
+// record writes the message of a record, if it is selected.
 func (c *player) record(at place, r *record.Record) {
 	switch {
 	case c.text && (c.Session != "" || c.Listener != ""), !c.of(&r.Source):
@@ -128,7 +128,7 @@ func (c *player) record(at place, r *record.Record) {
 	}
 }
 
-// message writes what a JSON record brings.
+// message writes the message of a JSON record.
 func (c *player) message(at place, r *record.Record) {
 	s, known := c.session(&r.Source)
 	if !known {
@@ -143,7 +143,7 @@ func (c *player) message(at place, r *record.Record) {
 	}
 }
 
-// line writes what a text record brings.
+// line writes the message of a text record.
 func (c *player) line(r *record.Record) {
 	if !c.at(r.Time) {
 		return
@@ -163,7 +163,7 @@ func (c *player) line(r *record.Record) {
 	}
 }
 
-// write writes b; when that cannot be, the reading ends.
+// write writes b. After an error the reading ends.
 func (c *player) write(b []byte) {
 	c.n += int64(len(b))
 	if _, err := c.out.Write(b); err != nil {

@@ -1,8 +1,8 @@
-// Package records reads record files: Verify proves that they are whole, Cat gives back what
-// clients sent. It promises whoever stakes a claim on a file that nothing is taken on trust which
-// the file itself can show, that what it cannot show is said, and that memory is bounded by the
-// sessions that were open at once, however long the files are. It changes nothing, and what it
-// tells of a file is safe to print.
+// Package records reads record files: Verify proves that they are whole, and Cat restores what
+// clients sent. It promises that it trusts nothing that the file itself can prove, that it says
+// what the file cannot prove, and that its memory is bounded by the number of sessions that were
+// open at once, however long the files are. It changes nothing, and what it reports about a file is
+// safe to print.
 package records
 
 import (
@@ -23,18 +23,19 @@ import (
 type Files struct {
 	list  []*file
 	stdin *os.File
-	// Progress is told how many bytes of the files as they lie on disk have been read. nil: nobody
-	// is.
+	// Progress is called with the number of bytes that were read, as the files are on disk. It may
+	// be nil.
 	Progress func(n int64)
-	// idle is called before each read of standard input that may wait. nil: nothing is.
+	// idle is called before each read of standard input that may wait. It may be nil.
 	idle func()
-	// again says that the files will be read a second time.
+	// again is true if the files will be read a second time.
 	again bool
-	// opened is called when a file was opened, before its backups are looked for. nil but in tests.
+	// opened is called when a file was opened, before its backups are searched for. It is nil
+	// except in tests.
 	opened func()
 }
 
-// file is one of them. It is held open, so that a rotation meanwhile takes nothing away.
+// file is one of the files. It stays open, so that a rotation meanwhile takes nothing away.
 type file struct {
 	name          string
 	f             *os.File
@@ -46,8 +47,8 @@ type file struct {
 
 // Open opens record files, rotated and compressed ones too; withBackups, also those that each was
 // rotated to. Rotated files come in the order of the times in their names and before the one that
-// they were rotated from, otherwise the order is that of names. A file is read once, however often
-// it is named. StandardInput stands for stdin, which stays open.
+// they were rotated from, otherwise the order is that of names. A file that is named several times
+// is read once. StandardInput stands for stdin, which stays open.
 func Open(names []string, withBackups bool, stdin *os.File) (*Files, error) {
 	fs := &Files{stdin: stdin}
 	for _, name := range names {
@@ -63,8 +64,8 @@ func Open(names []string, withBackups bool, stdin *os.File) (*Files, error) {
 	return fs, nil
 }
 
-// absent is how long a file that has backups may not be there itself: in a rotation there is a
-// moment between the move and the new file.
+// absent is how long a file that has backups may be missing itself: a rotation moves the file a
+// moment before it makes the new one.
 const absent = 500 * time.Millisecond
 
 // StandardInput is the name that stands for standard input; "./-" is a file of that name.
@@ -98,13 +99,13 @@ func (fs *Files) open(name string) error {
 	return nil
 }
 
-// has reports whether a file is among them.
+// has reports whether a file was opened before.
 func (fs *Files) has(info fs.FileInfo) bool {
 	return slices.ContainsFunc(fs.list, func(known *file) bool { return os.SameFile(known.info, info) })
 }
 
-// openStandardInput adds standard input. If it is a regular file it is read from where it stands;
-// else it can be read only once.
+// openStandardInput adds standard input. A regular file is read from its current offset; anything
+// else can be read only once.
 func (fs *Files) openStandardInput() error {
 	info, err := fs.stdin.Stat()
 	if err == nil && info.IsDir() {
@@ -157,8 +158,8 @@ func (fs *Files) openWithBackups(name string) error {
 	}
 }
 
-// openBackups opens what name was rotated to. One that is compressed or removed while we look is
-// looked for under its other name, and passed over.
+// openBackups opens the files that name was rotated to. If one is compressed meanwhile, it is
+// opened under its other name; if one is removed, it is skipped.
 func (fs *Files) openBackups(name string) error {
 	backups, err := record.Backups(name)
 	if err != nil {
@@ -177,7 +178,7 @@ func (fs *Files) openBackups(name string) error {
 	return nil
 }
 
-// sort brings the files into order. Of one that is there compressed and not, the latter is kept.
+// sort brings the files into order. If a file exists both compressed and not, the latter is kept.
 func (fs *Files) sort() {
 	first := make(map[string]int)
 	for i, f := range fs.list {
@@ -199,8 +200,7 @@ func (fs *Files) sort() {
 	fs.list = kept
 }
 
-// Size is how many bytes the files have, as they lie on disk; 0 when that of one of them is not
-// known.
+// Size returns the number of bytes of the files on disk; 0 if the size of one is not known.
 func (fs *Files) Size() (n int64) {
 	for _, f := range fs.list {
 		if !f.info.Mode().IsRegular() {
@@ -225,7 +225,7 @@ func (fs *Files) Close() error {
 	return errors.Join(errs...)
 }
 
-// reason takes the operation and the path off an error that names them again.
+// reason removes the operation and the path from an error that would repeat them.
 func reason(err error) error {
 	if p, ok := err.(*fs.PathError); ok {
 		return p.Err

@@ -35,7 +35,7 @@ func (fs *Files) reader(ctx context.Context, f *file) (r io.Reader, packed bool,
 	return z, true, err
 }
 
-// begins reports whether in begins with magic. It waits for no more bytes than it takes to know.
+// begins reports whether in begins with magic. It waits only for the bytes that it needs to decide.
 func begins(in *bufio.Reader, magic string) bool {
 	for n := 1; n <= len(magic); n++ {
 		if head, _ := in.Peek(n); string(head) != magic[:n] { // an error comes again when it is read
@@ -65,7 +65,7 @@ func (fs *Files) raw(ctx context.Context, f *file) (io.Reader, error) {
 	return io.TeeReader(pour(ctx, f.f, fs.idle), spooler{spool}), nil
 }
 
-// spooler writes to a spool, with an error that says what for.
+// spooler writes to a spool, with an error that names the purpose.
 type spooler struct{ *os.File }
 
 // Write writes b.
@@ -81,7 +81,7 @@ func spoolError(err error) error {
 	return fmt.Errorf("keep it in %q ($TMPDIR) for a second reading: %w", os.TempDir(), err)
 }
 
-// newSpool makes a file without a name, for what can be read only once.
+// newSpool makes a file without a name, for input that can be read only once.
 func newSpool() (*os.File, error) {
 	f, err := os.CreateTemp("", "tcpmux-*")
 	if err == nil {
@@ -90,7 +90,7 @@ func newSpool() (*os.File, error) {
 	return f, spoolError(err)
 }
 
-// pour reads f, and stops waiting for it when ctx ends. A goroutine stays behind then that reads.
+// pour reads f, and stops waiting when ctx is done. A goroutine that reads may stay behind.
 func pour(ctx context.Context, f *os.File, idle func()) io.Reader {
 	r, w := io.Pipe()
 	context.AfterFunc(ctx, func() { _ = r.CloseWithError(context.Cause(ctx)) }) // it never fails
@@ -115,10 +115,10 @@ func (w waiting) Read(p []byte) (int, error) {
 	return w.Reader.Read(p)
 }
 
-// foreignError is a compression that we do not read.
+// foreignError reports a compression that is not supported.
 type foreignError struct{ magic, name, tool string }
 
-// Error names the way round.
+// Error names a workaround.
 func (c foreignError) Error() string {
 	return fmt.Sprintf("is compressed with %s, which is not read here; pipe it in: \"%s FILE | tcpmux verify -\", or \"cat -\"", c.name, c.tool)
 }
@@ -130,14 +130,14 @@ var foreign = []foreignError{
 	{"\x04\x22\x4d\x18", "lz4", "lz4 -dc"},
 }
 
-// counted tells how much is read, until ctx ends.
+// counted reports how much is read, until ctx is done.
 type counted struct {
 	ctx context.Context
 	io.Reader
 	tell func(n int64)
 }
 
-// Read tells what it has read, at the end of the file and before an error too.
+// Read reports what it has read, also at the end of the file and before an error.
 func (c counted) Read(p []byte) (int, error) {
 	if c.ctx.Err() != nil {
 		return 0, context.Cause(c.ctx)

@@ -2,12 +2,12 @@ package records
 
 import "tcpmux/daemon/record"
 
-// ledger follows the sessions of JSON records, one record after the other.
+// ledger follows the sessions of JSON records, record by record.
 type ledger struct {
 	*tracker[*session]
 }
 
-// session is what is known of one.
+// session is what is known about a session.
 type session struct {
 	tracked
 	source  record.Source
@@ -25,7 +25,7 @@ type session struct {
 
 func newLedger() ledger { return ledger{newTracker[*session]()} }
 
-// session returns the session of that source; known is false when nothing was heard of it before.
+// session returns the session of that source; known is false if this is its first record.
 func (l ledger) session(src *record.Source) (s *session, known bool) {
 	if s, known = l.find(src.Session); !known {
 		s = &session{source: *src, last: -1}
@@ -71,8 +71,7 @@ func (l ledger) message(s *session, m *record.Message) (st step) {
 	return st
 }
 
-// ends takes note that a close has come of s, which tells of so many records and bytes. It returns
-// false when s is closed already.
+// ends notes a close of s with its totals. It returns false if s is closed already.
 func (l ledger) ends(s *session, known bool, r *record.Record) bool {
 	if !known { // it goes on from there if a crash cuts the close short
 		s.next, s.records = r.Bytes, r.Records
@@ -84,7 +83,7 @@ func (l ledger) ends(s *session, known bool, r *record.Record) bool {
 	return true
 }
 
-// drift says that a file of another format comes between.
+// drift notes that a file of another format comes in between.
 func (l ledger) drift() {
 	for _, s := range l.byName {
 		s.adrift = !s.closed

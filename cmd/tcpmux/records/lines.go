@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// maxLine is longer than any record: the longest message, each of its bytes escaped, and what
-// stands around it.
+// maxLine is longer than any record: the longest message, with each byte escaped, and what
+// surrounds it.
 const maxLine = 6*16<<20 + 1<<20
 
-// A line that is still being written is waited for so long.
+// How long to wait for the rest of a line that is being written.
 const (
 	lingerStep  = 20 * time.Millisecond
 	lingerTries = 25
@@ -27,8 +27,7 @@ type piece struct {
 	long  bool   // it is longer than any record; text is its head
 }
 
-// lines cuts what r holds into lines. It keeps one of them in memory, and no more than maxLine of
-// it.
+// lines cuts what r holds into lines. It keeps one line in memory, and at most maxLine bytes.
 type lines struct {
 	r    *bufio.Reader
 	buf  []byte
@@ -83,8 +82,8 @@ func (l *lines) next() (piece, error) {
 	}
 }
 
-// peek returns what is buffered, at least a byte, or an error. Within a line that may be just being
-// written it waits for more.
+// peek returns what is buffered, at least one byte, or an error. Within a line that may be under
+// way it waits for more.
 func (l *lines) peek(within bool) ([]byte, error) {
 	for try := 0; ; try++ {
 		_, err := l.r.Peek(1)
@@ -98,7 +97,7 @@ func (l *lines) peek(within bool) ([]byte, error) {
 	}
 }
 
-// hole counts the NUL bytes that stand here.
+// hole counts the NUL bytes at this place.
 func (l *lines) hole() (nuls int64) {
 	for {
 		b, _ := l.peek(false) // an error comes again

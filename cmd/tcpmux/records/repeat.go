@@ -11,22 +11,22 @@ import (
 )
 
 // mostRepeats is how many stretches that were recorded again are compared. A daemon leaves one for
-// a client and a crash; a hostile file may have any number.
+// each client and crash; a hostile file may have any number.
 const mostRepeats = 1 << 20
 
 // repeat is a stretch of a session's stream that was recorded again: the daemon writes before it
-// takes a message from the socket, so a crash in between repeats what was written last. Whether it
-// says the same is known when the files have been read a second time; so nothing of a session has
-// to be kept for the case of a crash.
+// takes a message from the socket, so a crash in between repeats what was written last. Whether
+// both are equal is known when the files have been read a second time; so nothing of a session has
+// to be kept just in case.
 type repeat struct {
 	place
 	from, to int64  // where in the stream
 	again    digest // of what was recorded again
 }
 
-// digest stands for bytes: a polynomial of them over the integers modulo the prime 2^61-1, at a
-// place that nobody can foresee. The digest of a stretch comes from that of its beginning and that
-// of its end, so stretches may overlap at will and each byte is still added once.
+// digest represents bytes: a polynomial over the integers modulo the prime 2^61-1, evaluated at a
+// place that nobody can predict. The digest of a stretch follows from the digests up to its
+// beginning and up to its end, so stretches may overlap and each byte is still added once.
 type digest struct {
 	sum  uint64
 	size int64
@@ -43,7 +43,7 @@ func (d *digest) add(at uint64, b []byte) {
 	d.size += int64(len(b))
 }
 
-// since is the digest of what was added after d was before.
+// since returns the digest of what was added after before.
 func (d digest) since(at uint64, before digest) digest {
 	size := d.size - before.size
 	head := before.sum
@@ -56,8 +56,7 @@ func (d digest) since(at uint64, before digest) digest {
 	return digest{(d.sum%prime + prime - head%prime) % prime, size}
 }
 
-// product is a times b modulo prime, of numbers that may be as much as 2^20 above prime, as the
-// result may.
+// product returns a times b modulo prime. Both, and the result, may be up to 2^20 above prime.
 func product(a, b uint64) uint64 {
 	high, low := bits.Mul64(a, b)
 	n := low&prime + (high<<3 | low>>61)
@@ -67,7 +66,7 @@ func product(a, b uint64) uint64 {
 	return n
 }
 
-// repeats are those of all sessions.
+// repeats are the repeats of all sessions.
 type repeats struct {
 	at        uint64 // where the digests' polynomials are evaluated
 	bySession map[string]*stream
@@ -89,7 +88,7 @@ type stream struct {
 	first digest // of what was recorded first, as far as it lies within repeats
 }
 
-// edge is a place of a stream where repeats begin or end.
+// edge is an offset of a stream where repeats begin or end.
 type edge struct {
 	at    int64
 	deep  int // how many more begin here than end
@@ -130,7 +129,7 @@ func (rs *repeats) keep(session string, r *repeat) {
 	st.list = append(st.list, r)
 }
 
-// judge tells which repeats say something else than what was recorded first.
+// judge reports the repeats that differ from what was recorded first.
 func (rs *repeats) judge(fault func(at place, what string)) {
 	for _, session := range slices.Sorted(maps.Keys(rs.bySession)) {
 		st := rs.bySession[session]
@@ -167,7 +166,7 @@ func (st *stream) prepare() {
 	st.edges = kept
 }
 
-// edge is the one at that offset.
+// edge returns the edge at that offset.
 func (st *stream) edge(at int64) *edge {
 	i, _ := slices.BinarySearchFunc(st.edges, at, func(e edge, at int64) int { return int(min(max(e.at-at, -1), 1)) })
 	return &st.edges[i]
@@ -194,8 +193,7 @@ func (st *stream) advance(at uint64, b []byte, end int64) {
 	}
 }
 
-// rereader is the visitor of the second reading: what is recorded for the first time is what
-// repeats are held against.
+// rereader is the visitor of the second reading: repeats are compared with what was recorded first.
 type rereader struct{ *repeats }
 
 func newRereader(rs *repeats) rereader {
@@ -208,7 +206,7 @@ func newRereader(rs *repeats) rereader {
 func (rereader) file(string, record.Format) {}
 func (rereader) fault(place, string)        {}
 
-// record adds what is recorded for the first time to the repeats of it.
+// record adds what is recorded for the first time to the digests of its repeats.
 func (rs rereader) record(_ place, r *record.Record) {
 	st := rs.bySession[r.Session]
 	if st == nil || r.Kind != record.KindMessage {

@@ -6,18 +6,18 @@ import (
 	"tcpmux/daemon/record"
 )
 
-// maxFraming is more than any framing takes beside a message's data, or behind the last: a length
-// in digits, a blank, and the line ends and blanks before it.
+// maxFraming is more than any framing adds to the data of a message, or after the last one: a
+// length in digits, a blank, and the line ends and blanks before it.
 const maxFraming = 48
 
-// speaker is who speaks from an address between two openings in a text file. Text tells neither
-// offsets nor what the framing took, so that its bytes are known within limits only.
+// speaker is a client of an address between two openings in a text file. Text has neither offsets
+// nor framing, so that the number of bytes is known only within limits.
 type speaker struct {
 	tracked
 	records, bytes int64
 }
 
-// textRecord holds a record of text against the events of its address, if there are any.
+// textRecord compares a text record with the events of its address, if there are any.
 func (v *verifier) textRecord(at place, r *record.Record) {
 	s, known := v.speakers.find(r.Remote)
 	switch r.Kind {
@@ -40,8 +40,8 @@ func (v *verifier) textRecord(at place, r *record.Record) {
 	}
 }
 
-// textClose holds a close against what there is. What follows a close without an opening goes on
-// behind it, as a kill during the close leaves it.
+// textClose compares a close with what was recorded. What follows a close without an opening
+// continues its session, as after a kill during the close.
 func (v *verifier) textClose(at place, s *speaker, known bool, r *record.Record) {
 	if !known {
 		v.Earlier++
@@ -57,7 +57,7 @@ func (v *verifier) textClose(at place, s *speaker, known bool, r *record.Record)
 	v.speakers.close(s)
 }
 
-// hold compares what a close tells with what there is.
+// hold compares the totals of a close with what was recorded.
 func (v *verifier) hold(at place, s *speaker, r *record.Record) {
 	switch {
 	case s.records < r.Records:

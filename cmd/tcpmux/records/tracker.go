@@ -11,7 +11,7 @@ const (
 	openKept = 1 << 18
 )
 
-// tracked is what a tracker knows of a session.
+// tracked is what a tracker knows about a session.
 type tracked struct {
 	name   string
 	closed bool
@@ -21,8 +21,9 @@ type tracked struct {
 
 func (t *tracked) track() *tracked { return t }
 
-// tracker keeps sessions by name, in bounded memory: it forgets those that closed the longest ago,
-// and of those that are open the ones that were silent the longest. Not safe for concurrent use.
+// tracker keeps sessions by name, in bounded memory: it forgets the sessions that closed the
+// longest ago, and of the open ones those that were silent the longest. It is not safe for
+// concurrent use.
 type tracker[S interface{ track() *tracked }] struct {
 	byName    map[string]S
 	open      int                // how many are not closed
@@ -37,7 +38,7 @@ func newTracker[S interface{ track() *tracked }]() *tracker[S] {
 	return &tracker[S]{byName: make(map[string]S), most: openKept}
 }
 
-// find returns the session of that name; ok is false when there is none.
+// find returns the session of that name; ok is false if it is not known.
 func (k *tracker[S]) find(name string) (s S, ok bool) {
 	if s, ok = k.byName[name]; ok {
 		k.clock++
@@ -58,7 +59,7 @@ func (k *tracker[S]) add(name string, s S) {
 	k.open++
 }
 
-// remove forgets the session of that name, if there is one.
+// remove forgets the session of that name.
 func (k *tracker[S]) remove(name string) {
 	if s, ok := k.byName[name]; ok {
 		delete(k.byName, name)
@@ -68,7 +69,7 @@ func (k *tracker[S]) remove(name string) {
 	}
 }
 
-// close takes note that s, which is open, is closed.
+// close notes that s, which is open, is closed.
 func (k *tracker[S]) close(s S) {
 	if old, ok := k.byName[k.closed[k.place]]; ok && old.track().closed && old.track().place == k.place {
 		delete(k.byName, old.track().name)
@@ -80,13 +81,13 @@ func (k *tracker[S]) close(s S) {
 	k.open--
 }
 
-// reopen takes note that s, which is closed, goes on.
+// reopen notes that s, which is closed, goes on.
 func (k *tracker[S]) reopen(s S) {
 	s.track().closed = false
 	k.open++
 }
 
-// shed forgets the half of the open sessions that was silent the longest.
+// shed forgets the half of the open sessions that were silent the longest.
 func (k *tracker[S]) shed() {
 	var heard []int64
 	for _, s := range k.byName {

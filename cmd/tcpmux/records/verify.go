@@ -7,23 +7,22 @@ import (
 	"tcpmux/daemon/record"
 )
 
-// Finding is something that Verify came upon.
+// Finding is something that Verify has found.
 type Finding struct {
 	File string `json:"file"`
-	// Line is counted from 1, in a compressed file as it is without compression; 0 stands for the
-	// file.
+	// Line counts from 1, in the uncompressed text; 0 is the whole file.
 	Line int `json:"line"`
 	// What is safe to print and on one line.
 	What string `json:"what"`
 }
 
-// String is FILE:LINE: what, on one line.
+// String returns FILE:LINE: what, on one line.
 func (f Finding) String() string { return place{f.File, f.Line}.String() + ": " + f.What }
 
-// MostFaults is how many faults of a file are told; the others are counted.
+// MostFaults is how many faults of a file are reported; the others are counted.
 const MostFaults = 1000
 
-// faultCount counts the faults of files, and passes on those that are to be told.
+// faultCount counts the faults of files, and passes on those that are to be reported.
 type faultCount struct {
 	tell func(Finding)
 	of   map[string]int64
@@ -39,21 +38,21 @@ func (c faultCount) add(at place, what string) {
 	}
 }
 
-// end tells how many there are of that file beside those that were told.
+// end reports how many faults of that file were not reported.
 func (c faultCount) end(file string) {
 	if n := c.of[file] - MostFaults; c.tell != nil && n > 0 {
 		c.tell(Finding{File: file, What: fmt.Sprintf("%d faults more, %d in all: only the first %d are told", n, c.of[file], MostFaults)})
 	}
 }
 
-// VerifyOptions say who is told of what Verify comes upon, as it does. nil: nobody is.
+// VerifyOptions are what Verify calls with what it finds, as it finds it. Each may be nil.
 type VerifyOptions struct {
-	// Fault is called with what must not be: with the first MostFaults of each file, and where
-	// there are more, with their number.
+	// Fault is called with the first MostFaults faults of each file, and with the number of the
+	// others.
 	Fault func(Finding)
-	// Note is called with what may look like a fault and is none.
+	// Note is called with what looks like a fault but is not.
 	Note func(Finding)
-	// Again is called before the files are read a second time, which they are when records were
+	// Again is called before the files are read a second time, which happens if records were
 	// repeated.
 	Again func()
 }
@@ -61,33 +60,32 @@ type VerifyOptions struct {
 // Summary is what Verify has found out.
 type Summary struct {
 	Files []FileSummary `json:"files"`
-	// Whole says that there was no fault.
+	// Whole reports that there is no fault.
 	Whole bool `json:"whole"`
-	// Proven says that moreover every byte of every session, from its first record in the files to
-	// its last, is proven to be there. Text cannot prove it, nor can it be proven of sessions that
-	// were lost sight of.
+	// Proven reports that, moreover, every byte of every session is present, from its first record
+	// in the files to its last. Text records cannot prove it, and it cannot be proven for sessions
+	// that could not be followed.
 	Proven bool  `json:"proven"`
 	Faults int64 `json:"faults"`
-	// Sessions is how many there are, of text how many openings. Open is how many of them have no
-	// close: they go on, or the daemon was killed. Earlier is how many began in an earlier file.
+	// Sessions is the number of sessions; of text, the number of openings. Open is how many of them
+	// have no close: they go on, or the daemon was killed. Earlier is how many began in an earlier
+	// file.
 	Sessions int64 `json:"sessions"`
 	Open     int64 `json:"open"`
 	Earlier  int64 `json:"earlier"`
-	// Messages and Bytes count what clients sent, each once; Bytes of text without what framing
-	// takes.
+	// Messages and Bytes count what clients sent, each once. For text, Bytes leaves out framing.
 	Messages int64 `json:"messages"`
 	Bytes    int64 `json:"bytes"`
 	// Repeated is how many messages were recorded again after a crash.
 	Repeated int64 `json:"repeated"`
-	// Unproven is how many sessions were lost sight of, as more were open at once than are
-	// followed.
+	// Unproven is how many sessions could not be followed, because too many were open at once.
 	Unproven int64 `json:"unproven"`
 }
 
-// FileSummary is what there is in one file.
+// FileSummary is what Verify has found out about one file.
 type FileSummary struct {
 	Name string `json:"name"`
-	// Format is text or json; "" when there is no line in it.
+	// Format is text or json; "" if the file has no records.
 	Format  string `json:"format"`
 	Records int64  `json:"records"`
 	Faults  int64  `json:"faults"`
@@ -95,7 +93,7 @@ type FileSummary struct {
 
 // Verify proves that the files are whole: that each line is a record, and that the records of each
 // session follow on each other without gap or overlap from its opening to its close, whose totals
-// agree. Its error is that of reading, or the context's cause when that ends first.
+// agree. The error is from reading, or the cause of a context that is done before.
 func (fs *Files) Verify(ctx context.Context, o VerifyOptions) (Summary, error) {
 	v := &verifier{VerifyOptions: o, faults: newFaultCount(o.Fault), ledger: newLedger(), repeats: newRepeats(), speakers: newTracker[*speaker]()}
 	fs.again = true
@@ -118,7 +116,7 @@ func (fs *Files) Verify(ctx context.Context, o VerifyOptions) (Summary, error) {
 	return v.Summary, nil
 }
 
-// verifier is a visitor that holds records against each other.
+// verifier is a visitor that compares records with each other.
 type verifier struct {
 	VerifyOptions
 	Summary
@@ -131,7 +129,7 @@ type verifier struct {
 	wasText  bool // one was
 }
 
-// file notes which file and format the records are of that come next.
+// file notes the file and the format of the records that follow.
 func (v *verifier) file(name string, f record.Format) {
 	v.text = f == record.Text
 	v.wasText = v.wasText || v.text
@@ -145,7 +143,7 @@ func (v *verifier) file(name string, f record.Format) {
 	}
 }
 
-// fault counts it and tells whoever wants to know.
+// fault counts and reports a fault.
 func (v *verifier) fault(at place, what string) {
 	v.Faults++
 	v.faults.add(at, what)
@@ -157,7 +155,7 @@ func (v *verifier) note(at place, format string, args ...any) {
 	}
 }
 
-// record holds a record against what came before of its session.
+// record compares a record with the earlier ones of its session.
 func (v *verifier) record(at place, r *record.Record) {
 	v.Files[v.current].Records++
 	if v.text {
@@ -223,9 +221,9 @@ func (v *verifier) says(at place, s *session, known bool, m *record.Message) {
 	v.Bytes += st.fresh
 }
 
-// closes holds what a close tells against what was recorded. A daemon that is killed between the
-// record of a close and the close itself leaves a session that goes on, and is closed again with
-// what it has come to by then.
+// closes compares the totals of a close with what was recorded. If the daemon is killed between the
+// record of a close and the close itself, the session goes on and is closed again, with the totals
+// that it has reached by then.
 func (v *verifier) closes(at place, s *session, known bool, r *record.Record) {
 	name, missing := s.source.Session, r.Bytes-s.next
 	switch {
@@ -256,7 +254,7 @@ func (v *verifier) earlier(at place, s *session) {
 	v.note(at, "session %s: it began in an earlier file, which is not among these", s.source.Session)
 }
 
-// end sums up.
+// end completes the summary.
 func (v *verifier) end() {
 	v.Unproven = v.forgotten + v.speakers.forgotten
 	v.Open += int64(v.open) + int64(v.speakers.open) + v.Unproven

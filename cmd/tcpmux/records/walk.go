@@ -13,13 +13,13 @@ import (
 	"tcpmux/daemon/record"
 )
 
-// place is where something stands: a line of a file, or the whole file when it is 0.
+// place is a line of a file, or the whole file if line is 0.
 type place struct {
 	file string
 	line int
 }
 
-// String is FILE:LINE, on one line whatever the file is called.
+// String returns FILE:LINE. It is one line, whatever the name of the file.
 func (p place) String() string {
 	name := strconv.Quote(p.file)
 	if strings.Contains(name, p.file) { // nothing had to be escaped
@@ -31,17 +31,17 @@ func (p place) String() string {
 	return name + ":" + strconv.Itoa(p.line)
 }
 
-// visitor is told of what files hold, in order.
+// visitor is called with what files contain, in order.
 type visitor interface {
-	// file says that a file's first record comes, and what format it has.
+	// file is called before the first record of a file, with its format.
 	file(name string, f record.Format)
-	// record brings one, which holds until the call returns.
+	// record is called with each record. It is valid until the call returns.
 	record(at place, r *record.Record)
-	// fault says what stands there that is no record.
+	// fault is called with what is not a record.
 	fault(at place, what string)
 }
 
-// walk reads all files. It ends early with the context, or when a file cannot be read.
+// walk reads all files. It ends early when the context is done, or when a file cannot be read.
 func (fs *Files) walk(ctx context.Context, v visitor) error {
 	for _, f := range fs.list {
 		w := walker{ctx: ctx, visitor: v, name: f.name}
@@ -101,7 +101,7 @@ func isOf[E error](err error) bool {
 	return ok
 }
 
-// at is the line that comes next.
+// at returns the place of the next line.
 func (w *walker) at(l *lines) place {
 	if l == nil {
 		return place{file: w.name}
@@ -109,7 +109,7 @@ func (w *walker) at(l *lines) place {
 	return place{w.name, l.line}
 }
 
-// piece looks at what stands on a line.
+// piece handles what is on a line.
 func (w *walker) piece(p piece) {
 	at := place{w.name, p.line}
 	holed := w.holed
@@ -129,13 +129,13 @@ func (w *walker) piece(p piece) {
 	}
 }
 
-// mostTries is how often the rest of a line that is no record is tried as a whole. Where it has a
-// bad byte at its end, each try reads all of it.
+// mostTries is how often the rest of a line that is not a record is tried as a whole. If its last
+// byte is bad, each try reads all of it.
 const mostTries = 16
 
-// whole reads a whole line. When it is no record it may be several, their line ends lost with what
-// stood between them. What looks like the beginning of a record may also be what a client sent; so
-// the rest of the line is tried first.
+// whole handles a whole line. A line that is not a record may be several, whose line ends were lost
+// together with what was between them. What looks like the beginning of a record may also be data
+// that a client sent; so the rest of the line is tried first.
 func (w *walker) whole(at place, text []byte) {
 	if w.parser == nil {
 		w.guess(text)
@@ -161,7 +161,7 @@ func (w *walker) whole(at place, text []byte) {
 	}
 }
 
-// guess takes the format of the file from its first line.
+// guess determines the format of the file from its first line.
 func (w *walker) guess(text []byte) {
 	w.format = record.Text
 	if bytes.HasPrefix(text, []byte("{")) {
@@ -177,7 +177,8 @@ func other(f record.Format) record.Format {
 	return record.Text
 }
 
-// parse passes on the record that text is. The first one makes the file's format certain.
+// parse passes on text, which must be a record. The first record makes the format of the file
+// certain.
 func (w *walker) parse(at place, text []byte) error {
 	r, err := w.parser.Parse(text)
 	if err != nil && !w.told {
@@ -197,7 +198,8 @@ func (w *walker) parse(at place, text []byte) error {
 	return nil
 }
 
-// beginning is where in text, not at its head, another record seems to begin; -1 if nowhere.
+// beginning returns where in text, after its first byte, another record seems to begin; -1 if
+// nowhere.
 func (w *walker) beginning(text []byte) int {
 	if len(text) < 2 {
 		return -1
@@ -214,7 +216,7 @@ func (w *walker) beginning(text []byte) int {
 	return next + 1
 }
 
-// textBeginning is where in b a text record seems to begin: a time and what comes behind it.
+// textBeginning returns where in b a text record seems to begin: a time and what follows it.
 func textBeginning(b []byte) int {
 	const form = "0000-00-00T00:00:00.000000" // 0 stands for any digit
 	for at := 0; ; at++ {
@@ -243,7 +245,7 @@ func hasForm(b []byte, form string) bool {
 	return true
 }
 
-// announces reports whether b goes on as a text record does behind its time.
+// announces reports whether b continues as a text record does after its time.
 func announces(b []byte) bool {
 	for _, s := range []string{" from ", " open from ", " close from "} {
 		if bytes.HasPrefix(b, []byte(s)) {
@@ -253,7 +255,7 @@ func announces(b []byte) bool {
 	return false
 }
 
-// complaint says why text is no record.
+// complaint returns why text is not a record.
 func (w *walker) complaint(text []byte) string {
 	if len(text) == 0 {
 		return "an empty line, which is no record"
@@ -265,5 +267,5 @@ func (w *walker) complaint(text []byte) string {
 	return "no record: " + err.Error()
 }
 
-// quote is the head of b, safe to print.
+// quote returns the first bytes of b, safe to print.
 func quote(b []byte) string { return strconv.QuoteToASCII(string(b[:min(len(b), 40)])) }
