@@ -12,23 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// adopt makes a file that somebody else has written fit for our lines.
+// adopt prepares a file for our lines that others, or a process before us, have written.
 func (f *File) adopt() error {
-	f.unfit = f.size > 0
-	if !f.unfit {
+	f.needsAdopt = f.size > 0
+	if !f.needsAdopt {
 		return nil
 	}
 	in, err := f.opt.storage().open(f.opt.Path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
-			f.unfit = false
-			return nil // a file that we may write and not read: nothing can be told of what is in it
+			f.needsAdopt = false
+			return nil // we may write the file, but not read it: its content is unknown
 		}
 		return f.opt.fail("read", cause(err))
 	}
 	defer in.Close() // nothing was written
 	if !sameFile(in, f.f) {
-		f.looked = time.Time{} // it is followed by the next write; what is in this one says nothing about ours
+		f.looked = time.Time{} // the next write follows; the content of this file says nothing about ours
 		return f.opt.fail("read", errors.New("it was moved meanwhile"))
 	}
 	var first, last [1]byte
@@ -48,12 +48,13 @@ func (f *File) adopt() error {
 			return err
 		}
 	}
-	f.unfit = false
+	f.needsAdopt = false
 	return nil
 }
 
-// mend sees to it that nothing is glued to a last line that is not whole. The piece of a record is cut off: it would read as a
-// record that says something else, and what it was of has not been acknowledged. What is no record is somebody else's, and kept.
+// mend repairs a last line that is not whole, so that nothing is appended to it. Part of a record
+// is cut off: it could be read as a different record, and the whole record was not acknowledged.
+// Any other text belongs to another program, and the line is ended.
 func (f *File) mend(in io.ReaderAt) error {
 	start, err := lastLine(in, f.size)
 	if err != nil {
@@ -67,14 +68,18 @@ func (f *File) mend(in io.ReaderAt) error {
 	if err != nil {
 		return f.opt.fail("read", cause(err))
 	}
-	// Barcodes and other numbers are lines of other programs that are replaced by us, on the same file. None ends in zeros.
+	// Lines of numbers, such as barcodes, come from other programs that used the same file before.
+	// None of them ends in zero bytes.
 	zeros := len(piece) < pieceSize && int64(len(piece)) < f.size-start
-	if ours := isPiece(head) && (start > 0 || zeros || len(piece) >= len("2026-")); (!ours || !isPiece(piece)) && len(piece) > 0 {
-		f.opt.tell(TornLine, f.opt.fail("open", errors.New("its last line, which is no record, was not whole and has been ended")))
+	ours := isPiece(head) && (start > 0 || zeros || len(piece) >= len("2026-"))
+	if (!ours || !isPiece(piece)) && len(piece) > 0 {
+		f.opt.tell(TornLine, f.opt.fail("open",
+			errors.New("its last line, which is no record, was not whole and has been ended")))
 		_, err := f.append([]byte("\n"))
 		return err
 	}
-	f.opt.tell(TornLine, f.opt.fail("open", fmt.Errorf("its last record was not whole, after a crash or a full disk: %d bytes were cut off", f.size-start)))
+	f.opt.tell(TornLine, f.opt.fail("open", fmt.Errorf("its last record was not whole, "+
+		"after a crash or a full disk: %d bytes were cut off", f.size-start)))
 	if err := f.f.Truncate(start); err != nil {
 		return f.opt.fail("truncate", cause(err))
 	}
@@ -82,11 +87,11 @@ func (f *File) mend(in io.ReaderAt) error {
 	return nil
 }
 
-// pieceSize is how much of a line is looked at to tell a piece of a record.
+// pieceSize is how many bytes of a line are compared with the form of records.
 const pieceSize = 40
 
-// beginning is the first pieceSize bytes of the line at start, or what there is of them. Zeros at their end are left out: where the
-// power went a file can be longer, by them, than what was written.
+// beginning returns up to pieceSize bytes of the line at start, without zero bytes at their end:
+// after a power failure a file may end in zeros that were never written.
 func beginning(in io.ReaderAt, start int64) ([]byte, error) {
 	b := make([]byte, pieceSize)
 	n, err := in.ReadAt(b, start)
@@ -96,9 +101,17 @@ func beginning(in io.ReaderAt, start int64) ([]byte, error) {
 	return bytes.TrimRight(b[:n], "\x00"), nil
 }
 
-// isPiece says whether b could be the beginning of a record, as far as it goes.
+// recordForms are how records begin, with 0 for each digit.
+var recordForms = []string{
+	`{"time":"0000-00-00T00:00:00.000000Z"`,
+	"0000-00-00T00:00:00.000000Z from ",
+	"0000-00-00T00:00:00.000000Z open from ",
+	"0000-00-00T00:00:00.000000Z close from ",
+}
+
+// isPiece reports whether b could be the beginning of a record.
 func isPiece(b []byte) bool {
-	for _, form := range []string{`{"time":"0000-00-00T00:00:00.000000Z"`, "0000-00-00T00:00:00.000000Z from ", "0000-00-00T00:00:00.000000Z open from ", "0000-00-00T00:00:00.000000Z close from "} {
+	for _, form := range recordForms {
 		n := min(len(b), len(form))
 		shape := bytes.Map(func(r rune) rune {
 			if r >= '0' && r <= '9' {
@@ -113,7 +126,7 @@ func isPiece(b []byte) bool {
 	return false
 }
 
-// lastLine returns where the last line of a file of that size begins.
+// lastLine returns the offset of the last line of a file with the given size.
 func lastLine(in io.ReaderAt, size int64) (int64, error) {
 	buf := make([]byte, 64<<10)
 	for end := size; end > 0; {

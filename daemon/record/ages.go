@@ -12,47 +12,51 @@ import (
 )
 
 const (
-	// longestPause is how much of the time between two looks at the backups counts as their age where nobody can tell whether it
-	// passed or the clock jumped: while the daemon did not run, or the machine was suspended.
+	// longestPause is the most that counts as age of the time between two looks at the backups
+	// during which the daemon did not run or the machine was suspended. It is then unknown whether
+	// the time passed or the clock jumped.
 	longestPause = 24 * time.Hour
-	// clockSlip is by how much a clock may be wrong before it is told.
+	// clockSlip is how much the clock may jump without a report.
 	clockSlip = time.Minute
-	// agesSaved is after how long the ages are saved although nothing has changed.
+	// agesSaved is how often the ages are saved if nothing has changed.
 	agesSaved = time.Hour
 )
 
-// began is when the process did, for moments.
+// began is when the process began.
 var began = time.Now()
 
-// moment is what the clock says, and how long the process has lived by a clock that nobody sets.
+// moment is a time by two clocks.
 type moment struct {
-	wall  time.Time
-	lived time.Duration
+	wall  time.Time     // the clock, which can be set
+	lived time.Duration // since the process began, by the monotonic clock
 }
 
 func thisMoment() moment { return moment{time.Now().Round(0).UTC(), time.Since(began)} }
 
-// ages tell how old the backups of a file are, by the time in which the daemon ran and not more than longestPause, or half of the
-// limit, for each time in which it did not. So no jump of the clock, forward or back, makes a backup old at once. They are kept in a file
-// beside the record file; without it, as on the first start, a backup is as old as its name says.
+// ages are the ages of the backups of a file: the time during which the daemon ran, plus, for each
+// time during which it did not run, at most longestPause or half of the limit. So no jump of the
+// clock, forward or back, makes a backup old at once. The ages are stored in a file next to the
+// record file. If that does not exist, as on the first start, the age of a backup follows from its
+// name.
 type ages struct {
 	path  string
 	disk  disk
-	at    moment               // of the last look; zero: there was none
-	alive bool                 // and it was by this process
-	since map[string]time.Time // of each backup, by its name uncompressed; it moves with the clock when that jumps
-	saved time.Duration        // when they were saved, as lived
-	told  bool                 // that backups are named by times to come
+	at    moment               // of the last look; zero: none
+	alive bool                 // the last look was by this process
+	since map[string]time.Time // when the age of a backup began, by key; moves if the clock jumps
+	saved time.Duration        // moment.lived when the ages were saved
+	told  bool                 // it was reported that names are in the future
 }
 
-// agesFile is how ages are saved.
+// agesFile is the content of the file with the ages.
 type agesFile struct {
 	At    time.Time            `json:"at"`
 	Since map[string]time.Time `json:"since"`
 }
 
-// look takes over the backups that there are, and returns by how much the clock has jumped since the last look. limit is what the
-// ages are compared with. An error is that they could not be read or saved: they are right until the process ends.
+// look updates the ages for the present backups, and returns how far the clock has jumped since the
+// last look. limit is the limit of age. An error means that the ages could not be read or saved;
+// they are valid nevertheless until the process ends.
 func (a *ages) look(backups []Backup, limit time.Duration, now moment) (jump time.Duration, err error) {
 	if !a.alive {
 		err = a.load()
@@ -80,8 +84,8 @@ func (a *ages) look(backups []Backup, limit time.Duration, now moment) (jump tim
 	return jump, err
 }
 
-// jumped is by how much the clock has gone on, beyond the time that has passed since the last look. Of what nobody has measured, pause
-// may have passed.
+// jumped returns how much more the clock has advanced than the time that has passed since the last
+// look. Of the time that was not measured, at most pause counts as passed.
 func (a *ages) jumped(now moment, pause time.Duration) time.Duration {
 	if a.at.wall.IsZero() {
 		return 0
@@ -94,10 +98,10 @@ func (a *ages) jumped(now moment, pause time.Duration) time.Duration {
 	return wall - min(max(wall, lived), lived+pause)
 }
 
-// of is how old a backup was at the last look.
+// of returns the age of a backup at the last look.
 func (a *ages) of(b Backup) time.Duration { return a.at.wall.Sub(a.since[b.key()]) }
 
-// load reads what another process has saved.
+// load reads the ages that another process has saved.
 func (a *ages) load() error {
 	text, err := os.ReadFile(a.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -114,7 +118,7 @@ func (a *ages) load() error {
 	return nil
 }
 
-// save has the ages on disk, whole.
+// save writes the ages to disk, atomically.
 func (a *ages) save() error {
 	text, err := json.Marshal(agesFile{a.at.wall, a.since})
 	if err != nil {
@@ -149,35 +153,39 @@ func (a *ages) write(text []byte) error {
 	return nil
 }
 
-// forget is for a file whose backups have no limit of age.
+// forget removes the ages. They are not needed without a limit of age.
 func (a *ages) forget() {
 	if !a.at.wall.IsZero() || !a.alive {
-		_ = os.Remove(a.path) // as a rule there is none
+		_ = os.Remove(a.path) // it usually does not exist
 	}
 	a.at, a.since, a.alive = moment{}, nil, true
 }
 
-// ahead is the error that the newest backup is named by a time to come, once; nil when it is not, or that was told.
+// ahead returns an error if the name of the newest backup is in the future, and that was not
+// reported yet.
 func (a *ages) ahead(backups []Backup, now moment) error {
 	n, told := len(backups), a.told
 	a.told = n > 0 && backups[n-1].At.After(now.wall.Add(clockSlip))
 	if !a.told || told {
 		return nil
 	}
-	return fmt.Errorf("a rotated file is named by a time to come, %s: the order of the names stays that of rotation, and new ones follow it until it is moved away",
+	return fmt.Errorf("a rotated file is named by a time to come, %s: the order of the names stays "+
+		"that of rotation, and new ones follow it until it is moved away",
 		backups[n-1].At.Format(time.RFC3339))
 }
 
-// jumpedBy is the error that the clock has jumped; nil when it has not, by much.
+// jumpedBy returns an error if the clock has jumped by more than clockSlip.
 func jumpedBy(jump time.Duration) error {
 	switch {
 	case jump > clockSlip:
-		return fmt.Errorf("the clock has gone %s further than time is known to have passed: rotated files are taken to be no older for it", jump.Round(time.Second))
+		return fmt.Errorf("the clock has gone %s further than time is known to have passed: "+
+			"rotated files are taken to be no older for it", jump.Round(time.Second))
 	case jump < -clockSlip:
-		return fmt.Errorf("the clock has been set back by %s: rotated files are taken to be no younger for it", (-jump).Round(time.Second))
+		return fmt.Errorf("the clock has been set back by %s: "+
+			"rotated files are taken to be no younger for it", (-jump).Round(time.Second))
 	}
 	return nil
 }
 
-// key is what stands for the backup, compressed or not.
+// key returns the name of the backup without the suffix of compression.
 func (b Backup) key() string { return strings.TrimSuffix(filepath.Base(b.Path()), packedSuffix) }

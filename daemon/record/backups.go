@@ -9,30 +9,37 @@ import (
 	"time"
 )
 
-// rule says which backups of a file are kept, and how.
+// rule is which backups of a file are kept, and how.
 type rule struct {
-	path     string // of the file that was rotated
-	most     int    // 0: all
-	age      time.Duration
+	path     string        // of the file that was rotated
+	most     int           // how many backups are kept; 0: all
+	age      time.Duration // how long backups are kept; 0: no limit
 	compress bool
 	minFree  int64       // bytes that compression leaves free on the file system
 	disk     disk        // nil: kernel
-	ages     *ages       // nil: what was saved of them
-	clock    func(error) // is told when the clock or the names of backups look wrong; nil: nobody is
+	ages     *ages       // nil: the saved ages
+	clock    func(error) // called if the clock or the names of backups look wrong; nil: not called
 }
 
-// storage is the disk that the backups are on.
+// storage returns the disk of the backups.
 func (r rule) storage() disk { return FileOptions{disk: r.disk}.storage() }
 
-// rule is that of a file with these options.
+// rule returns the rule for the backups of a file with these options.
 func (o *FileOptions) rule() rule {
-	return rule{path: o.Path, most: o.MaxBackups, age: o.MaxAge, compress: o.Compress, minFree: o.MinFree, disk: o.disk}
+	return rule{
+		path:     o.Path,
+		most:     o.MaxBackups,
+		age:      o.MaxAge,
+		compress: o.Compress,
+		minFree:  o.MinFree,
+		disk:     o.disk,
+	}
 }
 
-// idleFor is how long keep may not be called although nothing was rotated: backups age.
+// idleFor is how often keep is called if nothing is rotated, because backups age.
 const idleFor = time.Hour
 
-// keeper keeps backups by a rule, in the background and one file at a time.
+// keeper removes and compresses backups by a rule, in the background and one file at a time.
 type keeper struct {
 	trouble func(Trouble, error)
 	ages    *ages // nil before the first call of keep
@@ -41,7 +48,7 @@ type keeper struct {
 	rule    rule
 	asked   time.Time // when keep was called last
 	running bool
-	again   bool // the rule or the files have changed since the run began
+	again   bool // the rule or the files changed during the run
 	stopped bool
 	failing bool
 	ended   sync.Cond
@@ -53,7 +60,7 @@ func newKeeper(trouble func(Trouble, error)) *keeper {
 	return k
 }
 
-// keep makes r hold, soon.
+// keep applies r soon.
 func (k *keeper) keep(r rule) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -64,14 +71,14 @@ func (k *keeper) keep(r rule) {
 	}
 }
 
-// idle says whether it is time to call keep again.
+// idle reports whether it is time to call keep again.
 func (k *keeper) idle() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return time.Since(k.asked) >= idleFor
 }
 
-// stop returns when nothing runs any more; what was begun is left for the next time.
+// stop stops the keeper and waits for it. Unfinished work is left for the next process.
 func (k *keeper) stop() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -103,7 +110,7 @@ func (k *keeper) run() {
 	k.ended.Broadcast()
 }
 
-// over says whether a run should end early.
+// over reports whether a run must stop.
 func (k *keeper) over() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -113,7 +120,8 @@ func (k *keeper) over() bool {
 // newAges returns the ages of the backups.
 func (r rule) newAges() *ages { return &ages{path: hidden(r.path, ".ages"), disk: r.storage()} }
 
-// apply removes what is too much or too old, and compresses the rest. The order is that of the names, which is the order of rotation.
+// apply removes backups that are too many or too old, and compresses the others. Their order is
+// that of the names, which is the order of rotation.
 func (r rule) apply(over func() bool) error {
 	backups, err := r.list()
 	if err != nil {
@@ -128,7 +136,8 @@ func (r rule) apply(over func() bool) error {
 		if over() {
 			break
 		}
-		if i == len(backups)-1 || !b.At.Equal(backups[i+1].At) { // else it is the one before in another form
+		// A backup may exist compressed and uncompressed. It counts once.
+		if i == len(backups)-1 || !b.At.Equal(backups[i+1].At) {
 			kept++
 		}
 		switch {
@@ -141,7 +150,7 @@ func (r rule) apply(over func() bool) error {
 	return errors.Join(errs...)
 }
 
-// look sees how old the backups are, and tells what is wrong with the clock that they are named by.
+// look updates the ages of the backups, and reports what is wrong with the clock or the names.
 func (r rule) look(backups []Backup) (err error) {
 	now := thisMoment()
 	wrong := []error{r.ages.ahead(backups, now)}
@@ -160,11 +169,12 @@ func (r rule) look(backups []Backup) (err error) {
 	return err
 }
 
-// list returns the backups, the oldest first. What a crash left of a compression is removed.
+// list returns the backups, the oldest first, and removes unfinished compressed files that a crash
+// left.
 func (r rule) list() ([]Backup, error) {
 	all, unfinished, err := backupsOf(r.path)
 	for _, name := range unfinished {
-		_ = os.Remove(name) // it is tried again the next time
+		_ = os.Remove(name) // the next call tries again
 	}
 	return all, err
 }

@@ -11,30 +11,30 @@ import (
 )
 
 const (
-	maxName = 255 // characters of a name or an address in a record
-	maxWord = 32  // letters of a flag or a reason
+	maxName = 255 // the longest name or address in a record
+	maxWord = 32  // the longest flag or reason
 )
 
-// cursor reads a line piece by piece. After the first error it stands still.
+// cursor reads a line piece by piece. It stops at the first error.
 type cursor struct {
 	line []byte
 	at   int
 	err  error
 }
 
-// refuse is an error at this place.
+// refuse sets an error at the current byte.
 func (c *cursor) refuse(format string, args ...any) {
 	if c.err == nil {
 		c.err = fmt.Errorf("byte %d: %w", c.at+1, fmt.Errorf(format, args...))
 	}
 }
 
-// fail is the error that something else stands here.
+// fail sets the error that the line does not continue with want.
 func (c *cursor) fail(want string) {
 	c.refuse("got %s, want %s", excerpt(c.line[min(c.at, len(c.line)):]), want)
 }
 
-// excerpt is the head of b, quoted.
+// excerpt returns the first bytes of b, quoted.
 func excerpt(b []byte) string {
 	const most = 16
 	switch {
@@ -46,7 +46,7 @@ func excerpt(b []byte) string {
 	return strconv.QuoteToASCII(string(b))
 }
 
-// has steps over s if it stands here.
+// has skips s if the line continues with s, and reports whether it does.
 func (c *cursor) has(s string) bool {
 	if c.err != nil || len(c.line)-c.at < len(s) || string(c.line[c.at:c.at+len(s)]) != s {
 		return false
@@ -55,7 +55,7 @@ func (c *cursor) has(s string) bool {
 	return true
 }
 
-// want steps over s, which must stand here.
+// want skips s. It is an error if the line does not continue with s.
 func (c *cursor) want(s string) {
 	if !c.has(s) {
 		c.fail(s)
@@ -74,7 +74,7 @@ func (c *cursor) take(n int) []byte {
 	return c.line[c.at-n : c.at]
 }
 
-// word returns what is made of lower-case letters.
+// word reads a word of lower-case letters.
 func (c *cursor) word() []byte {
 	n := 0
 	for rest := c.line[c.at:]; n < len(rest) && rest[n] >= 'a' && rest[n] <= 'z'; n++ {
@@ -85,7 +85,7 @@ func (c *cursor) word() []byte {
 	return c.take(n)
 }
 
-// number returns a whole number, not below zero.
+// number reads a decimal number.
 func (c *cursor) number() (n int64) {
 	start := c.at
 	for ; c.err == nil && c.at < len(c.line) && c.line[c.at] >= '0' && c.line[c.at] <= '9'; c.at++ {
@@ -102,7 +102,7 @@ func (c *cursor) number() (n int64) {
 	return n
 }
 
-// printable returns the printable ASCII, without quotes, backslashes and end, up to one of these. It is a name, and so not long.
+// printable reads a name: printable ASCII up to a quote, a backslash or end.
 func (c *cursor) printable(end byte) []byte {
 	rest := c.line[c.at:]
 	rest = rest[:min(len(rest), maxName+1)]
@@ -121,7 +121,8 @@ func (c *cursor) printable(end byte) []byte {
 	return c.take(n)
 }
 
-// bytes appends what a JSON member of that name holds, as it is or as base64; nothing when it is not here.
+// bytes appends the value of the JSON member with the given name, plain or in base64. It appends
+// nothing if the line does not continue with this member.
 func (c *cursor) bytes(dst []byte, name string) []byte {
 	switch {
 	case c.has(`,"` + name + `":"`):
@@ -139,7 +140,7 @@ func (c *cursor) bytes(dst []byte, name string) []byte {
 	return dst
 }
 
-// quoted appends a JSON string, whose opening quote is behind us.
+// quoted appends the value of a JSON string whose opening quote was read.
 func (c *cursor) quoted(dst []byte) []byte {
 	for c.err == nil {
 		rest := c.line[c.at:]
@@ -165,7 +166,7 @@ func (c *cursor) quoted(dst []byte) []byte {
 	return dst
 }
 
-// escaped appends what the rest of the line stands for in a text record.
+// escaped appends the unescaped rest of a text record.
 func (c *cursor) escaped(dst []byte) []byte {
 	for c.err == nil {
 		rest := c.line[c.at:]
@@ -188,7 +189,7 @@ func (c *cursor) escaped(dst []byte) []byte {
 	return dst
 }
 
-// appendU appends the character that `\uNNNN` stands for.
+// appendU appends the character of an escape `\uNNNN`.
 func (c *cursor) appendU(dst []byte) []byte {
 	if !c.has(`\u`) {
 		c.fail("an escape that records have")
@@ -197,7 +198,7 @@ func (c *cursor) appendU(dst []byte) []byte {
 	return utf8.AppendRune(dst, rune(c.hex(4)))
 }
 
-// hex returns a number of n hexadecimal digits.
+// hex reads a number with n hexadecimal digits.
 func (c *cursor) hex(n int) uint64 {
 	digits := c.take(n)
 	v, err := strconv.ParseUint(string(digits), 16, 32)

@@ -11,23 +11,24 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 )
 
-// disk is what File needs of the file system. Tests put one in its place that fails, is slow or loses power.
+// disk is what File needs of the file system. In tests it is one that fails, is slow, or loses
+// power.
 type disk interface {
-	// open opens or makes a file.
+	// open opens or creates a file.
 	open(path string, flags int, mode fs.FileMode) (*os.File, error)
-	// rename gives a file another name, which another file may have had.
+	// rename renames a file. It replaces a file that has the new name.
 	rename(from, to string) error
-	// move is rename where no file may lose its name.
+	// move renames a file. It fails if another file has the new name.
 	move(from, to string) error
-	// rotate gives the file of a rotator the name of a backup, that of the moment.
+	// rotate renames the file of a rotator to a backup with the current time.
 	rotate(*lumberjack.Logger) error
 	// hold takes over a file that was opened.
 	hold(*os.File) (handle, error)
-	// syncDir has the names in a directory on disk.
+	// syncDir writes the names in a directory to disk.
 	syncDir(name string) error
 }
 
-// handle is an open record file: *os.File's methods, and two more.
+// handle is an open record file: methods of *os.File, and two more.
 type handle interface {
 	Write([]byte) (int, error)
 	Stat() (fs.FileInfo, error)
@@ -36,11 +37,11 @@ type handle interface {
 	Close() error
 	// datasync is fdatasync(2). It may be called from any goroutine.
 	datasync() error
-	// room is how many bytes are free for everybody on the file system.
+	// room returns how many bytes of the file system are free for unprivileged users.
 	room() (int64, error)
 }
 
-// kernel is the disk that there is.
+// kernel is the real disk.
 type kernel struct{}
 
 func (kernel) open(path string, flags int, mode fs.FileMode) (*os.File, error) {
@@ -51,7 +52,8 @@ func (kernel) rename(from, to string) error { return os.Rename(from, to) }
 
 func (kernel) move(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // a file system or kernel that cannot do that
+	// Some file systems and kernels do not support RENAME_NOREPLACE.
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
 		if _, err := os.Lstat(to); err == nil {
 			return unix.EEXIST
 		}
@@ -60,7 +62,7 @@ func (kernel) move(from, to string) error {
 	return err
 }
 
-// rotate leaves no file of the old name: lumberjack makes one, but with neither O_APPEND nor our mode.
+// rotate removes the new file that lumberjack creates, which has neither O_APPEND nor our mode.
 func (kernel) rotate(l *lumberjack.Logger) error {
 	err := errors.Join(l.Rotate(), l.Close())
 	if info, serr := os.Lstat(l.Filename); serr == nil && info.Size() == 0 {
@@ -76,15 +78,17 @@ func (kernel) hold(f *os.File) (handle, error) {
 
 func (kernel) syncDir(name string) error { return syncDir(name) }
 
-// openFile is a file with a descriptor that stays open while it is synced, whoever closes it meanwhile.
+// openFile is a file whose descriptor stays open during a sync, even if the file is closed
+// meanwhile.
 type openFile struct {
 	*os.File
 	raw syscall.RawConn
 	fd  int // for Write
 }
 
-// Write is write(2), as often as it takes. A record file is in no poller, and is not closed while it is written: without the care that
-// os.File takes of that, the stack of whoever writes, which may be an idle client's ever after, stays small.
+// Write calls write(2) until everything is written. A record file is in no poller, and is not
+// closed during a write, so it does not need os.File.Write. That would need more stack, which a
+// client's goroutine would keep while it is idle.
 func (f *openFile) Write(b []byte) (n int, err error) {
 	for n < len(b) {
 		m, err := unix.Write(f.fd, b[n:])
@@ -109,7 +113,7 @@ func (f *openFile) room() (free int64, err error) {
 	return int64(st.Bavail) * int64(st.Frsize), err // Frsize has 32 bits on some machines
 }
 
-// control calls a system call with the descriptor, again when a signal came between.
+// control calls a system call with the descriptor, and repeats it if a signal interrupts it.
 func (f *openFile) control(call func(fd int) error) error {
 	err := error(unix.EINTR)
 	for err == unix.EINTR {

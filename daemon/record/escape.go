@@ -9,8 +9,9 @@ import (
 
 const hex = "0123456789abcdef"
 
-// appendEscaped appends data so that it stays on one line and drives no terminal: backslash is written `\\`, control
-// characters below 0x80 and bytes that are no UTF-8 `\xNN`, the other unsafe characters `\uNNNN`. It is reversible.
+// appendEscaped appends data in a form that stays on one line and cannot control a terminal. A
+// backslash becomes `\\`, control characters below 0x80 and bytes that are not UTF-8 become `\xNN`,
+// and the other unsafe characters become `\uNNNN`. The form is reversible.
 func appendEscaped(dst, data []byte) []byte {
 	for {
 		n := printable(data)
@@ -31,8 +32,8 @@ func appendEscaped(dst, data []byte) []byte {
 	}
 }
 
-// appendBytes appends the member that holds data: called name where it is UTF-8, else name_base64. Characters that JSON would
-// let through and a terminal would obey are escaped too.
+// appendBytes appends the member for data, which is called name if data is UTF-8, and otherwise
+// name_base64. It also escapes characters that JSON allows but that could control a terminal.
 func appendBytes(dst []byte, name string, data []byte) []byte {
 	n := printable(data)
 	dst = append(append(dst, `,"`...), name...)
@@ -57,7 +58,7 @@ func appendBytes(dst []byte, name string, data []byte) []byte {
 	}
 }
 
-// appendDoubled appends printable ASCII with its backslashes doubled.
+// appendDoubled appends printable ASCII and doubles its backslashes.
 func appendDoubled(dst, data []byte) []byte {
 	for {
 		i := bytes.IndexByte(data, '\\')
@@ -69,7 +70,7 @@ func appendDoubled(dst, data []byte) []byte {
 	}
 }
 
-// appendQuoted is appendDoubled, with a backslash before quotes too.
+// appendQuoted is appendDoubled that also puts a backslash before quotes.
 func appendQuoted(dst, data []byte) []byte {
 	for {
 		i := bytes.IndexByte(data, '"')
@@ -81,13 +82,14 @@ func appendQuoted(dst, data []byte) []byte {
 	}
 }
 
-// appendU appends r, which lies in the basic plane, as `\uNNNN`.
+// appendU appends r, which is in the basic plane, as `\uNNNN`.
 func appendU(dst []byte, r rune) []byte {
 	return append(dst, '\\', 'u', hex[r>>12], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 }
 
-// unsafeRune says whether r could end a line, drive a terminal or make text read in another order than it stands: C0, DEL, C1,
-// the line and paragraph separators, and the bidirectional controls (Unicode Standard Annex 9, table of section 2).
+// unsafeRune reports whether r could end a line, control a terminal, or change the order in which
+// text is displayed: C0, DEL, C1, the line and paragraph separators, and the bidirectional controls
+// (Unicode Standard Annex 9, table of section 2).
 func unsafeRune(r rune) bool {
 	switch {
 	case r < 0x20, r >= 0x7f && r < 0xa0:
@@ -95,11 +97,12 @@ func unsafeRune(r rune) bool {
 	case r < 0x61c:
 		return false
 	}
-	return r == 0x61c || r == 0x200e || r == 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	return r == 0x61c || r == 0x200e || r == 0x200f ||
+		r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
 
-// printable returns how many bytes at the head of data are printable ASCII. It looks at many at a time, as most of what clients
-// send is that.
+// printable returns how many bytes at the head of data are printable ASCII. It checks many bytes at
+// a time, because most data is printable.
 func printable(data []byte) int {
 	left := data
 	for ; len(left) >= 32; left = left[32:] {
@@ -120,8 +123,9 @@ func printable(data []byte) int {
 	return n
 }
 
-// unprintable is not 0 when one of the first eight bytes of b is no printable ASCII: a byte's high bit is set where it is 0x80 or more,
-// below 0x20, or 0x7f. Carries and borrows may set it in bytes above such a one, never in a word without one.
+// unprintable is not 0 if one of the first eight bytes of b is not printable ASCII. The high bit of
+// a byte is set if the byte is 0x80 or more, below 0x20, or 0x7f. Carries and borrows may set the
+// bit of the bytes above such a byte, but never in a word without one.
 func unprintable(b []byte) uint64 {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	w := binary.LittleEndian.Uint64(b)

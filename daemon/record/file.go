@@ -13,11 +13,13 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 )
 
-// File appends lines to a file and rotates it. Methods may be called from any goroutine. No other process, and no other File,
-// may have the file open at the same time: a lock beside it sees to that.
+// File appends lines to a file and rotates it. Create one with OpenFile. Its methods may be called
+// from any goroutine. A lock file ensures that no other process and no other File writes the same
+// file.
 //
-// The bytes go through a descriptor of our own, opened with O_APPEND, so that a write that failed half-way can be cut back and
-// a file that was truncated, moved or deleted from outside is noticed. lumberjack names it when it is rotated.
+// File has its own descriptor, opened with O_APPEND. So it can truncate the file after a write that
+// failed half-way, and it notices if the file was truncated, moved or deleted from outside.
+// lumberjack only renames the file when it is rotated.
 type File struct {
 	mu      sync.Mutex
 	opt     FileOptions
@@ -25,25 +27,30 @@ type File struct {
 	keeper  *keeper
 	syncer  syncer
 	lock    *lock
-	journal *Journal // of what is written; nil: there is none
-	f       handle   // nil: it is closed
-	device  int64    // f's
-	inode   int64
+	journal *Journal // notes what is written; nil: none
+	f       handle   // nil: closed
+	device  int64    // of f
+	inode   int64    // of f
 	size    int64
-	base    int64     // up to here the file is none of this Write's affair
-	doubt   error     // the sync in this Write that failed
-	owed    bool      // what the process before has written may not be on disk
-	torn    int64     // where a write that failed half-way has to be cut off; -1: nowhere
+	base    int64     // the size before this Write; after a sync, the size that is on disk
+	syncErr error     // the error of a sync in this Write
+	owed    bool      // lines of the previous process may not be on disk
+	torn    int64     // where to truncate after a write that failed half-way; -1: nothing to truncate
 	looked  time.Time // when the name was last compared with the descriptor
-	rotated time.Time // when the last rotation was tried
+	rotated time.Time // when a rotation was last tried
 	failing bool      // the last rotation failed
-	unfit   bool      // somebody else's writing has not been made fit for ours yet
-	astray  error     // why the descriptor is that of a file which was moved aside: nothing may be written to it
-	spare   int64     // bytes that may be written until the room on the disk is looked at again
+	spare   int64     // bytes that may be written until the free space is checked again
+	// needsAdopt reports that others may have written to the file: adopt it before the next write.
+	needsAdopt bool
+	// renamedAway is why a rotation left the file under the name of a backup. Nothing may be
+	// written to it. nil: the file has its name.
+	renamedAway error
 }
 
-// OpenFile opens the file for appending, or makes it. A symbolic link or anything but a regular file is refused: who may
-// write the directory could otherwise have the daemon write elsewhere. So is a file that somebody else writes.
+// OpenFile opens or creates a file for appending. It returns an error for a symbolic link and for
+// anything but a regular file, because users that can write to the directory could otherwise make
+// the daemon write elsewhere; and for a file that another process writes. The caller closes the
+// File.
 func OpenFile(opt FileOptions) (*File, error) {
 	f := &File{opt: opt, torn: -1}
 	f.syncer.opt, f.syncer.due = &f.opt, f.syncDue
@@ -58,13 +65,13 @@ func OpenFile(opt FileOptions) (*File, error) {
 	return f, nil
 }
 
-// begin opens the file of f.opt, whose lock is held.
+// begin opens the file of f.opt. The lock is held.
 func (f *File) begin() error {
 	f.rotator = &lumberjack.Logger{
 		Filename: f.opt.Path,
-		MaxSize:  math.MaxInt32, // in MiB, never reached: when to rotate is ours to say, to the byte and between lines
+		MaxSize:  math.MaxInt32, // in MiB, never reached: we rotate exactly, and between lines
 	}
-	_ = os.Remove(f.nextPath()) // of a process that was killed while it rotated; it is empty
+	_ = os.Remove(f.nextPath()) // left by a process that was killed while it rotated; empty
 	if err := f.open(); err != nil {
 		return err
 	}
@@ -74,45 +81,45 @@ func (f *File) begin() error {
 	}
 	if f.opt.Sync != SyncNever {
 		f.owed = f.size > 0
-		_ = f.syncer.syncName() // it is owed then, and tried again with the first sync
+		_ = f.syncer.syncName() // the first sync tries it again
 	}
 	f.keeper.keep(f.opt.rule())
 	return nil
 }
 
-// keepIn has what is written noted in a journal.
+// keepIn makes j note what is written.
 func (f *File) keepIn(j *Journal) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.journal = j
 }
 
-// Path is the file's name.
+// Path returns the name of the file.
 func (f *File) Path() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.opt.Path
 }
 
-// Write appends lines. It returns how many bytes are in the file for good, and with SyncAlways on disk: with an error, that is
-// where a line ends, and what is behind it has to be written again.
+// Write appends lines. It returns how many bytes are in the file permanently, and with SyncAlways
+// on disk. After an error these are whole lines, and the others have to be written again.
 func (f *File) Write(lines []byte) (n int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.f == nil {
 		return 0, f.opt.fail("write", fs.ErrClosed)
 	}
-	if err := f.settle(); err != nil {
+	if err := f.prepare(); err != nil {
 		return 0, err
 	}
 	if err := f.checkRoom(len(lines)); err != nil {
 		return 0, err
 	}
-	f.base, f.doubt = f.size, nil
+	f.base, f.syncErr = f.size, nil
 	for n < len(lines) && err == nil {
 		part := f.fit(lines[n:])
-		if err := f.astray; err != nil {
-			return n, err // all that was written is in the old file, which is on disk
+		if err := f.renamedAway; err != nil {
+			return n, err // all n bytes are in the old file, which is on disk
 		}
 		m := 0
 		f.journal.mark(f.device, f.inode, f.size)
@@ -125,13 +132,14 @@ func (f *File) Write(lines []byte) (n int, err error) {
 	}
 	n, err = f.secure(n, err)
 	if f.torn >= 0 {
-		_ = f.cutBack() // else before the next write
+		_ = f.cutBack() // the next write tries it again
 	}
 	return n, err
 }
 
-// Reopen makes opt what holds from now on: another file, if its path is another. When that cannot be opened nothing changes.
-// A file that was moved or deleted is made anew, as it is within a second in any case.
+// Reopen replaces the options. If the path changes, it opens the new file. After an error nothing
+// has changed. If the file was moved or deleted, Reopen creates it again, as Write does within a
+// second.
 func (f *File) Reopen(opt FileOptions) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -139,14 +147,14 @@ func (f *File) Reopen(opt FileOptions) error {
 		return f.opt.fail("reopen", fs.ErrClosed)
 	}
 	f.looked = time.Time{}
-	err := f.settle()
+	err := f.prepare()
 	if opt.Path == f.opt.Path {
 		if err != nil {
 			return err
 		}
 		return f.change(opt)
 	}
-	// What is wrong with the old file is no reason to keep it.
+	// If the path changes, an error of the old file does not matter.
 	next, err := OpenFile(opt)
 	if err != nil {
 		return err
@@ -156,18 +164,19 @@ func (f *File) Reopen(opt FileOptions) error {
 	f.syncer.letGo(old)
 	f.opt, f.rotator, f.keeper, f.lock = opt, next.rotator, next.keeper, next.lock
 	if f.failing {
-		opt.tell(Rotation, nil) // of the old file, which is ours no more
+		opt.tell(Rotation, nil) // the old file is no longer ours
 	}
 	f.f, f.size, f.looked, f.failing = next.f, next.size, next.looked, false
-	f.torn, f.unfit, f.astray = -1, false, nil
+	f.torn, f.needsAdopt, f.renamedAway = -1, false, nil
 	f.device, f.inode = next.device, next.inode
 	f.syncer.nameless, f.syncer.unsynced, f.spare = next.syncer.nameless, time.Time{}, 0
-	_ = lock.release() // the new one holds
+	_ = lock.release() // the new file has its own lock
 	return nil
 }
 
-// Follow makes the file anew when it was moved or deleted, as Write does within a second. When it returns without an error nothing
-// more is written to the old one, and that is on disk unless Sync says never.
+// Follow creates the file again if it was moved or deleted, as Write does within a second. When it
+// returns without an error, nothing more is written to the old file, which is on disk unless Sync
+// is SyncNever.
 func (f *File) Follow() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -175,13 +184,13 @@ func (f *File) Follow() error {
 		return f.opt.fail("reopen", fs.ErrClosed)
 	}
 	f.looked = time.Time{}
-	return f.settle()
+	return f.prepare()
 }
 
-// change makes other options of the same file hold. On an error the old ones do.
+// change replaces the options for the same file. After an error the old options are in force.
 func (f *File) change(opt FileOptions) error {
 	was := f.opt.Sync
-	f.opt.Sync = opt.Sync // what was written so far is to be as safe as opt has it
+	f.opt.Sync = opt.Sync // earlier lines become as safe as the new options require
 	err := f.sync()
 	if err == nil {
 		err = f.refit(opt)
@@ -195,7 +204,7 @@ func (f *File) change(opt FileOptions) error {
 	return nil
 }
 
-// refit makes the file one of opt's format and mode.
+// refit applies the format and the mode of opt to the file.
 func (f *File) refit(opt FileOptions) error {
 	if opt.Format != f.opt.Format && f.size > 0 {
 		if err := f.rotateNow(); err != nil {
@@ -208,7 +217,8 @@ func (f *File) refit(opt FileOptions) error {
 	return f.opt.fail("change mode of", cause(f.f.Chmod(opt.Mode)))
 }
 
-// Close has the file on disk, unless Sync says never, and closes it. Write fails afterwards. A second Close does nothing.
+// Close syncs the file, unless Sync is SyncNever, and closes it. Write fails afterwards. A second
+// Close does nothing.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -222,10 +232,10 @@ func (f *File) Close() error {
 	return err
 }
 
-// openFlags are those of a file for our lines, the last one so that a FIFO cannot hold us up.
+// openFlags are the flags for a record file. With O_NONBLOCK, a FIFO cannot block the daemon.
 const openFlags = unix.O_WRONLY | unix.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK
 
-// open makes f.f the file of that name.
+// open opens or creates the file, and sets f.f.
 func (f *File) open() error {
 	file, err := f.opt.storage().open(f.opt.Path, openFlags, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -245,7 +255,7 @@ func (f *File) open() error {
 	return nil
 }
 
-// held is an open file as the disk has it. One that is not fit for lines is closed.
+// held returns the handle of an open file. If the file is not a regular file, it is closed.
 func (o *FileOptions) held(file *os.File) (out handle, info fs.FileInfo, err error) {
 	info, err = file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -260,15 +270,15 @@ func (o *FileOptions) held(file *os.File) (out handle, info fs.FileInfo, err err
 	return out, info, err
 }
 
-// use makes f.f an open file.
+// use sets f.f.
 func (f *File) use(out handle, info fs.FileInfo) {
 	f.f, f.size, f.base, f.looked = out, info.Size(), info.Size(), time.Now()
-	f.torn, f.unfit, f.astray = -1, f.size > 0, nil
+	f.torn, f.needsAdopt, f.renamedAway = -1, f.size > 0, nil
 	f.device, f.inode = identity(info, nil)
-	f.syncer.nameless = true // it may be new, or made by a process that did not come to sync the directory
+	f.syncer.nameless = true // the process that created the file may not have synced the directory
 }
 
-// create makes a file and gives it its mode whatever the umask.
+// create creates a file with the configured mode, whatever the umask.
 func (f *File) create(path string) (*os.File, error) {
 	file, err := f.opt.storage().open(path, openFlags|os.O_CREATE|os.O_EXCL, f.opt.Mode)
 	if err != nil {
@@ -280,7 +290,8 @@ func (f *File) create(path string) (*os.File, error) {
 	return file, nil
 }
 
-// append writes lines. What a failed write leaves of a line is cut off, at once or before the next write.
+// append writes lines. If the write fails in the middle of a line, the file is truncated
+// afterwards, or before the next write.
 func (f *File) append(lines []byte) (int, error) {
 	n, err := f.f.Write(lines)
 	if err != nil {
@@ -290,11 +301,12 @@ func (f *File) append(lines []byte) (int, error) {
 	return n, nil
 }
 
-// failed sees to what of the lines was written when a write failed.
+// failed returns how many bytes of a failed write are whole lines, and notes where to truncate the
+// file.
 func (f *File) failed(written []byte, err error) (int, error) {
 	n, good := len(written), bytes.LastIndexByte(written, '\n')+1
 	if n > good {
-		// Where the file ends is asked, not reckoned: an outside copytruncate may have moved it.
+		// The size is not computed, because copytruncate from outside may have changed it.
 		info, serr := f.f.Stat()
 		if serr != nil {
 			f.torn = f.size // cutBack asks again

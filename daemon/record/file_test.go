@@ -316,7 +316,7 @@ func TestAFileThatWasMovedIsNotCutByAnother(t *testing.T) {
 	if err := errors.Join(os.Rename(opt.Path, moved), os.WriteFile(opt.Path, []byte(line+strings.Repeat("2026-11-22T13:05:41 ", 10)), 0o640)); err != nil {
 		t.Fatal(err)
 	}
-	f.unfit = true // as after a write that failed, when the file was cut from outside
+	f.needsAdopt = true // as after a write that failed, when the file was cut from outside
 	if n, err := f.Write([]byte(line)); n != 0 || err == nil {
 		t.Errorf("got %d, %v, want an error: which file is to be written is not known", n, err)
 	}
@@ -533,7 +533,7 @@ func TestAFileThatIsNoMoreOfUseCanBeLeft(t *testing.T) {
 	if err := errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	f.astray, f.unfit = unix.EIO, true // as a rotation that failed half-way leaves it
+	f.renamedAway, f.needsAdopt = unix.EIO, true // as a rotation that failed half-way leaves it
 	next := opt
 	next.Path, next.disk = filepath.Join(t.TempDir(), "next.log"), nil
 	if err := f.Reopen(next); err != nil {

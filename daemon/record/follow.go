@@ -7,44 +7,49 @@ import (
 	"time"
 )
 
-// settle cuts off what a failed write left, and follows the name when the file was moved or deleted: at most once a second,
-// as that is a system call.
-func (f *File) settle() error {
+// prepare makes the file ready for a write. It truncates what a failed write left, and opens the
+// file again if it was moved or deleted. It checks that at most once a second, because it is a
+// system call.
+func (f *File) prepare() error {
 	if f.torn >= 0 {
 		if err := f.cutBack(); err != nil {
 			return err
 		}
 	}
-	if now := time.Now(); f.astray != nil || now.Sub(f.looked) >= time.Second || now.Before(f.looked) {
+	now := time.Now()
+	if f.renamedAway != nil || now.Sub(f.looked) >= time.Second || now.Before(f.looked) {
 		f.looked, f.spare = now, 0
-		if err := elsewhere(f.look); err != nil {
-			f.looked = time.Time{} // again at the next write: nothing may go into a file that is no longer ours, or has no name
+		if err := elsewhere(f.everySecond); err != nil {
+			// The next write checks again: nothing may be written to a file that is no longer ours,
+			// or has no name.
+			f.looked = time.Time{}
 			return err
 		}
 	}
-	if f.unfit {
+	if f.needsAdopt {
 		return f.adopt()
 	}
 	return nil
 }
 
-// look does what is to be done once a second.
-func (f *File) look() error {
+// everySecond does what is to be done once a second.
+func (f *File) everySecond() error {
 	if f.keeper.idle() {
 		f.keeper.keep(f.opt.rule())
 	}
 	return f.follow()
 }
 
-// elsewhere calls f on another goroutine, and waits: it is deep, and the stack of whoever writes may be an idle client's ever after.
+// elsewhere calls f on another goroutine and waits. f needs much stack, and the goroutine that
+// writes may be that of a client, which would keep the stack while it is idle.
 func elsewhere(f func() error) error {
 	done := make(chan error)
 	go func() { done <- f() }()
 	return <-done
 }
 
-// cutBack cuts off what a failed write left, unless somebody has cut off more meanwhile, to make room: then Truncate would
-// make the file longer again, by zeros.
+// cutBack truncates what a failed write left. If another program has truncated more meanwhile, to
+// make room, it does nothing, because Truncate would then extend the file by zeros.
 func (f *File) cutBack() error {
 	info, err := f.f.Stat()
 	if err != nil {
@@ -55,13 +60,13 @@ func (f *File) cutBack() error {
 			return f.opt.fail("truncate", cause(err))
 		}
 	}
-	f.size, f.unfit = min(info.Size(), f.torn), info.Size() < f.torn
+	f.size, f.needsAdopt = min(info.Size(), f.torn), info.Size() < f.torn
 	f.torn = -1
 	return nil
 }
 
-// follow reopens the file unless its name still stands for our descriptor, and takes over its size, which an outside
-// copytruncate may have changed.
+// follow opens the file again unless its name still refers to our descriptor; then it updates the
+// size, which copytruncate from outside may have changed.
 func (f *File) follow() error {
 	ours, err := f.f.Stat()
 	if err != nil {
@@ -72,15 +77,16 @@ func (f *File) follow() error {
 		if _, held := errors.AsType[heldError](err); held {
 			return f.opt.fail("write", err)
 		}
-		f.astray = nil // if it was, somebody has moved it back
+		f.renamedAway = nil // if it was renamed, another program has moved it back
 		shorter := ours.Size() < f.size
 		f.size = ours.Size()
 		if shorter {
-			return f.adopt() // whoever cut it need not have cut between lines
+			return f.adopt() // it may have been truncated within a line
 		}
 		return nil
 	}
-	// The directory was there when the file was opened: whoever removed it since wants it empty, not gone.
+	// The directory existed when the file was opened. If it was removed, it is to be empty, not
+	// gone.
 	err = os.MkdirAll(filepath.Dir(f.opt.Path), 0o750)
 	if err == nil {
 		err = f.lock.renew()
@@ -93,6 +99,6 @@ func (f *File) follow() error {
 		return err
 	}
 	f.syncer.letGo(old)
-	f.keeper.keep(f.opt.rule()) // it may have become a backup
+	f.keeper.keep(f.opt.rule()) // the old file may have become a backup
 	return f.adopt()
 }

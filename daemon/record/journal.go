@@ -1,12 +1,9 @@
 package record
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"os"
 	"sync/atomic"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -17,49 +14,53 @@ const (
 	journalVersion = 1
 	// journalHead is where the first half begins.
 	journalHead = 4096
-	// halfSize is how large a half can become: the longest batch there is, one record of 16 MiB with each byte escaped as six behind
-	// maxGather. What is not used takes no memory.
+	// halfSize is the maximum size of a half. It is enough for the longest batch: maxGather, and
+	// one record of 16 MiB with each byte escaped as six. What is not used takes no memory.
 	halfSize = 128 << 20
-	// journalStep is by how much a half grows.
+	// journalStep is the step by which a half grows.
 	journalStep = 64 << 10
 )
 
-// Journal keeps, in a file in memory that outlives the process, the lines that a sink has taken and that may not be in the record
-// file yet. It promises that what a sink has taken is written exactly once, whenever the process is killed: the next one completes
-// what the file lacks. It does not outlive the machine.
+// Journal keeps the lines that a sink has taken and that may not be in the record file yet. It is a
+// file in memory that survives the process, but not the machine. Lines that a sink has taken are
+// written exactly once, whenever the process is killed: the next process writes what the record
+// file lacks.
 //
-// The file has two halves: one gathers lines while those of the other are written. Positions count the bytes of all lines that were
-// ever taken; they go on from process to process. Numbers are in the machine's byte order, as the file does not leave it.
+// The file has two halves: lines are gathered in one half while those in the other half are
+// written. Positions count the bytes of all lines that were ever taken, over all processes. Numbers
+// are in the byte order of the machine, which the file does not leave.
 //
-// A sink and its file use it from one goroutine at a time. Those of its methods that they call do nothing on a nil Journal.
+// A sink and its file use the journal from one goroutine at a time. The methods that they call do
+// nothing on a nil Journal.
 type Journal struct {
 	fd      int
 	mem     []byte
-	writing int    // the half that is written
-	stale   bool   // what is not written cannot be
-	spilled bool   // what is gathered has found no room, and is on the heap
-	room    [2]int // how much of each half there is memory for
+	writing int    // the half that is being written
+	stale   bool   // lines that are not written cannot be written any more
+	spilled bool   // there was no room for the gathered lines: they are on the heap
+	room    [2]int // the allocated size of each half
 }
 
-// journalHeader is the beginning of the file. Its fields are written one by one, as a process may be killed between any two.
+// journalHeader is the beginning of the file. The process may be killed between any two writes, so
+// each field is valid on its own.
 type journalHeader struct {
 	magic, version uint64
 	halves         [2]journalHalf
 	write          writeMark
 }
 
-// journalHalf is one of the two.
+// journalHalf describes a half.
 type journalHalf struct {
 	base atomic.Int64 // the position at which it begins
 	size atomic.Int64 // bytes of lines in it
-	done atomic.Int64 // of these, in the file
+	done atomic.Int64 // how many of these bytes are in the record file
 }
 
-// writeMark is where the write(2) that is under way, or was the last one, began: the file's device, inode and size, and the position.
-// It is under way when no more is done than that position.
+// writeMark is where the current or last write(2) began: the device, inode and size of the file,
+// and the position. The write is not finished while done does not go beyond that position.
 type writeMark struct{ device, inode, size, at atomic.Int64 }
 
-// NewJournal makes an empty journal.
+// NewJournal makes an empty journal. The caller closes it.
 func NewJournal() (*Journal, error) {
 	fd, err := unix.MemfdCreate("tcpmux-journal", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
@@ -76,8 +77,9 @@ func (j *Journal) create() error {
 	if err := unix.Ftruncate(j.fd, journalHead+2*halfSize); err != nil {
 		return os.NewSyscallError("ftruncate", err)
 	}
-	// A file that another holder of it could shorten would be a trap (mmap(2), SIGBUS).
-	if _, err := unix.FcntlInt(uintptr(j.fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
+	// If another process that has the file could shorten it, access would crash (mmap(2), SIGBUS).
+	const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+	if _, err := unix.FcntlInt(uintptr(j.fd), unix.F_ADD_SEALS, seals); err != nil {
 		return os.NewSyscallError("fcntl", err)
 	}
 	if err := j.mapped(); err != nil {
@@ -88,10 +90,11 @@ func (j *Journal) create() error {
 	return nil
 }
 
-// errJournal reports that a file is no journal of ours, or cannot be trusted.
+// errJournal reports that a file is not a journal, or cannot be trusted.
 var errJournal = errors.New("the journal is damaged, or of another version")
 
-// OpenJournal takes over the journal of another process; the descriptor is the Journal's from now on.
+// OpenJournal takes over the journal of another process, and closes it after an error. From now on
+// the Journal owns the descriptor.
 func OpenJournal(fd int) (*Journal, error) {
 	j := &Journal{fd: fd}
 	if err := j.open(); err != nil {
@@ -116,7 +119,7 @@ func (j *Journal) open() error {
 		return err
 	}
 	if !j.sound() {
-		_ = unix.Munmap(j.mem) // it is not ours
+		_ = unix.Munmap(j.mem) // nothing was changed
 		return errJournal
 	}
 	return nil
@@ -145,21 +148,23 @@ func (j *Journal) mapped() (err error) {
 
 func (j *Journal) header() *journalHeader { return (*journalHeader)(unsafe.Pointer(&j.mem[0])) }
 
-// half is the memory of one.
+// half returns the memory of a half.
 func (j *Journal) half(i int) []byte {
 	start := journalHead + i*halfSize
 	return j.mem[start : start+halfSize : start+halfSize]
 }
 
-// FD is the file's descriptor, for whoever is to keep it. It stays the Journal's.
+// FD returns the file's descriptor, so that another process can be given a duplicate. The Journal
+// still owns it.
 func (j *Journal) FD() int { return j.fd }
 
-// Close lets go of the file, which stays while somebody else holds it. No sink may use it any longer.
+// Close closes the file. It survives while another process has it. No sink may use the journal
+// afterwards.
 func (j *Journal) Close() error {
 	return errors.Join(unix.Munmap(j.mem), unix.Close(j.fd))
 }
 
-// end is the position behind all lines that were taken.
+// end returns the position after all lines that were taken.
 func (j *Journal) end() (at int64) {
 	h := j.header()
 	for i := range h.halves {
@@ -168,119 +173,18 @@ func (j *Journal) end() (at int64) {
 	return at
 }
 
-// unwritten are the halves that hold lines which are not in the file, the older one first.
-func (j *Journal) unwritten() (halves []int) {
-	h := j.header()
-	for i := range h.halves {
-		if h.halves[i].done.Load() < h.halves[i].size.Load() {
-			halves = append(halves, i)
-		}
-	}
-	if len(halves) == 2 && h.halves[0].base.Load() > h.halves[1].base.Load() {
-		halves[0], halves[1] = 1, 0
-	}
-	return halves
-}
-
-// rest are the lines of a half that are not in the file.
-func (j *Journal) rest(i int) []byte {
-	h := &j.header().halves[i]
-	return j.half(i)[min(h.done.Load(), h.size.Load()):h.size.Load()]
-}
-
-// Settle finds out how much of what another process was writing is in the record file at path, which is open by now and ends with a
-// line end. It returns the position up to which lines are in the file, or will be: the sink that keeps the journal writes the rest. Where
-// records have another format by now that could not be; then the sink forgets it.
-func (j *Journal) Settle(path string, format Format) int64 {
-	for n, i := range j.unwritten() {
-		h := &j.header().halves[i]
-		if m := &j.header().write; n == 0 && m.at.Load() == h.base.Load()+h.done.Load() {
-			h.done.Add(int64(j.found(path, m, j.rest(i))))
-		}
-		if rest := j.rest(i); len(rest) > 0 && (rest[0] == '{') != (format == JSON) {
-			j.stale = true
-			return h.base.Load() + h.done.Load()
-		}
-	}
-	return j.end()
-}
-
-// forget has the journal hold no lines that are not in the file, if Settle has found that they cannot be written.
-func (j *Journal) forget() {
-	if !j.stale {
-		return
-	}
-	for _, i := range j.unwritten() {
-		h := &j.header().halves[i]
-		h.done.Store(h.size.Load())
-	}
-}
-
-// found returns how many bytes of lines, of which the writing began at m, are in the file, as whole lines. A file that is somewhere
-// else by now, or does not go on with them, has none.
-func (j *Journal) found(path string, m *writeMark, lines []byte) int {
-	paths := []string{path}
-	backups, _ := Backups(path) // without the directory the file is not there either
-	for _, b := range backups {
-		if !b.Packed {
-			paths = append(paths, b.Path())
-		}
-	}
-	for _, p := range paths {
-		if device, inode := identity(os.Stat(p)); device == m.device.Load() && inode == m.inode.Load() {
-			return bytes.LastIndexByte(lines[:common(p, m.size.Load(), lines)], '\n') + 1
-		}
-	}
-	return 0
-}
-
-// identity are the device and the inode of a file; zeros when there is none.
-func identity(info os.FileInfo, err error) (device, inode int64) {
-	if err != nil {
-		return 0, 0
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, 0
-	}
-	return int64(st.Dev), int64(st.Ino)
-}
-
-// common returns how many bytes at the head of lines stand in the file from an offset on.
-func common(path string, offset int64, lines []byte) (n int) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0 // then lines may be there twice, but none is missing
-	}
-	defer f.Close() // nothing was written
-	in := io.NewSectionReader(f, offset, int64(len(lines)))
-	buf := make([]byte, 64<<10)
-	for {
-		got, err := in.Read(buf)
-		for i := range got {
-			if buf[i] != lines[n+i] {
-				return n + i
-			}
-		}
-		n += got
-		if err != nil {
-			return n
-		}
-	}
-}
-
-// begin returns the empty buffer of a half that gathers from now on.
+// begin makes a half the one in which lines are gathered, and returns its empty buffer.
 func (j *Journal) begin(i int) []byte {
 	h, end := &j.header().halves[i], j.end()
-	h.size.Store(0) // first: what is no more there is not written again
+	h.size.Store(0) // first, so that nothing is written again
 	h.done.Store(0)
 	h.base.Store(end)
 	j.spilled = false
 	return j.half(i)[:0:j.room[i]]
 }
 
-// grow returns a half's buffer with room for n bytes more, as long as there is memory for it: else append moves it to the heap, and
-// what does not fit is not kept.
+// grow returns the buffer of a half with room for n more bytes. If there is no memory, it returns
+// the buffer as it is: then append moves the lines to the heap, and they are not kept.
 func (j *Journal) grow(i int, buf []byte, n int) []byte {
 	if j == nil || j.spilled || cap(buf)-len(buf) >= n {
 		return buf
@@ -294,7 +198,8 @@ func (j *Journal) grow(i int, buf []byte, n int) []byte {
 	return j.half(i)[:len(buf):room]
 }
 
-// allocate has memory there for the head of a half: without, using it could end the process (mmap(2), SIGBUS).
+// allocate allocates memory for the first room bytes of a half. Without that, access could crash
+// the process (mmap(2), SIGBUS).
 func (j *Journal) allocate(i, room int) error {
 	err := error(unix.EINTR)
 	for err == unix.EINTR {
@@ -303,7 +208,7 @@ func (j *Journal) allocate(i, room int) error {
 	return err
 }
 
-// position is that of the end of what is gathered in a half, n bytes; 0 when it is not kept.
+// position returns the position of byte n of a half; 0 if the gathered lines are not kept.
 func (j *Journal) position(i, n int) int64 {
 	if j == nil || j.spilled {
 		return 0
@@ -311,21 +216,22 @@ func (j *Journal) position(i, n int) int64 {
 	return j.header().halves[i].base.Load() + int64(n)
 }
 
-// take notes that a half holds n bytes.
+// take notes that a half has n bytes.
 func (j *Journal) take(i, n int) {
 	if j != nil && !j.spilled {
 		j.header().halves[i].size.Store(int64(n))
 	}
 }
 
-// flush notes that what a half holds is written from now on.
+// flush notes that the lines of a half are being written.
 func (j *Journal) flush(i int) {
 	if j != nil {
 		j.writing = i
 	}
 }
 
-// flushed notes that what the half holds is in the file, and lets go of memory beyond keep bytes.
+// flushed notes that the lines of the half are in the record file. It frees the memory of the half
+// if it is more than keep bytes.
 func (j *Journal) flushed(keep int) {
 	if j == nil {
 		return
@@ -334,11 +240,13 @@ func (j *Journal) flushed(keep int) {
 	h.done.Store(h.size.Load())
 	if j.room[j.writing] > keep {
 		j.room[j.writing] = 0
-		_ = unix.Fallocate(j.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(journalHead+j.writing*halfSize), halfSize) // else the next long batch uses it
+		const mode = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+		start := int64(journalHead + j.writing*halfSize)
+		_ = unix.Fallocate(j.fd, mode, start, halfSize) // else the next long batch uses the memory
 	}
 }
 
-// mark notes that write(2) is about to append what is not done to a file of that size.
+// mark notes that write(2) is about to append lines to a file of the given size.
 func (j *Journal) mark(device, inode, size int64) {
 	if j == nil {
 		return
@@ -347,18 +255,18 @@ func (j *Journal) mark(device, inode, size int64) {
 	m.device.Store(device)
 	m.inode.Store(inode)
 	m.size.Store(size)
-	m.at.Store(h.base.Load() + h.done.Load()) // last: now it holds
+	m.at.Store(h.base.Load() + h.done.Load()) // last: it makes the mark valid
 }
 
-// wrote notes that n bytes more are in the file.
+// wrote notes that n more bytes are in the record file.
 func (j *Journal) wrote(n int) {
 	if j != nil {
 		j.header().halves[j.writing].done.Add(int64(n))
 	}
 }
 
-// unwrite notes that the last n bytes which were written are about to be cut off again, back to that size: until they are, they may
-// be found there.
+// unwrite notes that the last n bytes are about to be truncated, back to the given size. Until then
+// they may be found in the file.
 func (j *Journal) unwrite(n int, size int64) {
 	if j == nil {
 		return
@@ -366,5 +274,5 @@ func (j *Journal) unwrite(n int, size int64) {
 	h, m := &j.header().halves[j.writing], &j.header().write
 	m.size.Store(size)
 	m.at.Store(h.base.Load() + h.done.Load() - int64(n))
-	h.done.Add(-int64(n)) // last: now the mark holds
+	h.done.Add(-int64(n)) // last: it makes the mark valid
 }

@@ -10,29 +10,31 @@ import (
 	"time"
 )
 
-// stampForm is how the time of a rotation, UTC, stands in the name of a backup.
+// stampForm is the form of the time of a rotation, in UTC, in the name of a backup.
 const stampForm = "2006-01-02T15-04-05.000"
 
 const (
 	packedSuffix = ".gz"
-	tempSuffix   = ".tmp" // behind packedSuffix, of one that is being compressed
+	tempSuffix   = ".tmp" // after packedSuffix, while the file is being compressed
 )
 
-// Backup is what the name of a rotated file says.
+// Backup is the name of a rotated file.
 type Backup struct {
 	// Of is the path of the file that was rotated.
 	Of string
-	// At is when, to the millisecond. Two backups of a file with the same time are one, compressed and not.
+	// At is the time of the rotation, to the millisecond. Two backups of a file with the same time
+	// are one backup, compressed and uncompressed.
 	At time.Time
-	// Packed says that it is compressed with gzip.
+	// Packed reports whether the backup is compressed with gzip.
 	Packed bool
 }
 
-// ParseBackup reads the name of the file at path. Of any other file than a backup it makes one of itself, at no time.
+// ParseBackup parses the name of the file at path. If that is no backup, it returns a Backup of the
+// file itself with the zero time, and false.
 func ParseBackup(path string) (b Backup, ok bool) {
 	plain, packed := strings.CutSuffix(path, packedSuffix)
 	dir, name := filepath.Split(plain)
-	for _, ext := range []string{filepath.Ext(name), ""} { // without one, what follows the seconds looks like one
+	for _, ext := range []string{filepath.Ext(name), ""} { // without an extension, the milliseconds look like one
 		stem := strings.TrimSuffix(name, ext)
 		base := len(stem) - len(stampForm) - 1
 		if base < 0 || stem[base] != '-' {
@@ -45,7 +47,7 @@ func ParseBackup(path string) (b Backup, ok bool) {
 	return Backup{Of: filepath.Clean(path)}, false
 }
 
-// Path is where the backup is.
+// Path returns the path of the backup.
 func (b Backup) Path() string {
 	ext := filepath.Ext(b.Of)
 	path := strings.TrimSuffix(b.Of, ext) + "-" + b.At.UTC().Format(stampForm) + ext
@@ -55,8 +57,8 @@ func (b Backup) Path() string {
 	return path
 }
 
-// Compare orders what a file was rotated to, the oldest first, and the file itself last. Of one that is there compressed and not,
-// the latter comes first.
+// Compare orders the backups of a file, the oldest first, and the file itself last. If a backup
+// exists compressed and uncompressed, the uncompressed one comes first.
 func (b Backup) Compare(c Backup) int {
 	return cmp.Or(rank(b.At.IsZero())-rank(c.At.IsZero()), b.At.Compare(c.At), rank(b.Packed)-rank(c.Packed))
 }
@@ -68,14 +70,15 @@ func rank(last bool) int {
 	return 0
 }
 
-// Backups returns what the file at path was rotated to, the oldest first. One that is there compressed and not, after a crash,
-// is told once, as the latter.
+// Backups returns the backups of the file at path, the oldest first. A backup that exists
+// compressed and uncompressed, after a crash, is returned once, as the uncompressed one.
 func Backups(path string) ([]Backup, error) {
 	all, _, err := backupsOf(path)
 	return slices.CompactFunc(all, func(b, c Backup) bool { return b.At.Equal(c.At) }), err
 }
 
-// backupsOf returns the backups of the file at path, the oldest first, and what a crash left of the compression of others.
+// backupsOf returns the backups of the file at path, the oldest first, and unfinished compressed
+// files that a crash left.
 func backupsOf(path string) (all []Backup, unfinished []string, err error) {
 	dir := filepath.Dir(path)
 	entries, err := os.ReadDir(dir)

@@ -7,36 +7,40 @@ import (
 	"time"
 )
 
-// FileOptions say where a File is and when it is rotated.
+// FileOptions are the options of a File.
 type FileOptions struct {
-	// Path is the file's name. Its directory must be there.
+	// Path is the name of the file. Its directory must exist.
 	Path string
-	// Mode is the permission bits of a file that has to be made, whatever the umask.
+	// Mode is the permission bits of a file that is created, whatever the umask.
 	Mode fs.FileMode
-	// MaxSize is the size in bytes that the file does not exceed: it is rotated before a line that would. Only a single line
-	// that is longer may make a file larger.
+	// MaxSize is the largest size of the file in bytes. The file is rotated before a line that
+	// would exceed it. Only a single line that is longer makes a file larger.
 	MaxSize int64
 	// MaxBackups is how many rotated files are kept; 0 keeps all.
 	MaxBackups int
-	// MaxAge is how long rotated files are kept; 0 keeps them for ever.
+	// MaxAge is how long rotated files are kept; 0 means no limit.
 	MaxAge time.Duration
-	// Compress says whether rotated files are compressed with gzip.
+	// Compress makes rotated files be compressed with gzip.
 	Compress bool
-	// Sync is how long after a write fdatasync(2) follows at the latest; SyncAlways has Write wait for it, SyncNever leaves it out.
+	// Sync is how long after a write fdatasync(2) is called at the latest, or SyncAlways or
+	// SyncNever.
 	Sync time.Duration
-	// MinFree is how many bytes Write leaves free on the file system for others: with fewer it fails. Compression leaves them too,
-	// and is tried again after the next rotation, or an hour. 0 lets the disk run full.
+	// MinFree is the number of bytes that Write leaves free on the file system: with fewer, it
+	// fails. Compression leaves them free too, and is tried again after the next rotation, or an
+	// hour. With 0 the disk may run full.
 	MinFree int64
-	// Format is that of the lines. A file that has lines of the other format is rotated before the first is written.
+	// Format is the format of the lines. A file with lines of the other format is rotated before
+	// the first line is written.
 	Format Format
-	// Trouble is called when something begins to fail that is no loss yet, with the error, and with nil when it works again.
-	// It may be called with the File locked: it must not write to it. nil: nobody is told.
+	// Trouble is called with an error when something fails that does not lose lines yet, and with
+	// nil when it works again. It may be called while the File is locked, so it must not write to
+	// the File. nil ignores these errors.
 	Trouble func(Trouble, error)
 
 	disk disk // nil: kernel
 }
 
-// storage is the disk that the file is on.
+// storage returns the disk of the file.
 func (o FileOptions) storage() disk {
 	if o.disk == nil {
 		return kernel{}
@@ -44,15 +48,16 @@ func (o FileOptions) storage() disk {
 	return o.disk
 }
 
-// When fdatasync(2) runs, as FileOptions.Sync has it; a positive one is how long after a write it follows at the latest.
+// Special values of FileOptions.Sync.
 const (
-	// SyncAlways has Write return only once its lines are on disk.
+	// SyncAlways makes Write return only when its lines are on disk.
 	SyncAlways time.Duration = 0
-	// SyncNever leaves it to the kernel, at the end of a file too.
+	// SyncNever leaves it to the kernel when lines are written to disk, also when the file is
+	// closed.
 	SyncNever time.Duration = -1
 )
 
-// fail names the operation and the file; nil stays nil.
+// fail adds the operation and the file to an error; nil stays nil.
 func (o *FileOptions) fail(op string, err error) error {
 	if err == nil {
 		return nil
@@ -60,7 +65,7 @@ func (o *FileOptions) fail(op string, err error) error {
 	return fmt.Errorf("%s record file %q: %w", op, o.Path, err)
 }
 
-// cause takes the operation and the path off an error that fail is about to name again.
+// cause removes the operation and the path from an error, because fail will add them.
 func cause(err error) error {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err
@@ -68,25 +73,26 @@ func cause(err error) error {
 	return err
 }
 
-// Trouble is what fails while lines are still written.
+// Trouble is something that fails while lines are still written.
 type Trouble int
 
 const (
-	// Rotation fails: the old file is written on, and grows.
+	// Rotation failed: lines still go to the old file, which grows.
 	Rotation Trouble = iota
-	// Retention fails: backups are not removed or compressed as they should be.
+	// Retention failed: backups are not removed or compressed as they should be.
 	Retention
-	// Syncing fails: what was written since the last sync may not survive a loss of power. Until it works again Write waits for the
-	// disk, and fails with it.
+	// Syncing failed: lines that were written since the last sync may not survive a power failure.
+	// Until it works again, Write waits for the disk, and fails if syncing fails.
 	Syncing
-	// TornLine is told once, when the file was opened and ended in the middle of a line; the error says what was done about it.
+	// TornLine is reported once if the file ended in the middle of a line when it was opened. The
+	// error tells what was done.
 	TornLine
-	// Clock is told when the clock seems to have jumped, or backups have names that it has not come to. They are kept in the order of
-	// rotation, and their age goes on from what it was.
+	// Clock is reported if the clock seems to have jumped, or if names of backups are in the
+	// future. Backups are kept in the order of rotation, and age as if the clock had not jumped.
 	Clock
 )
 
-// tell tells whoever wants to know.
+// tell calls Trouble.
 func (o *FileOptions) tell(what Trouble, err error) {
 	if o.Trouble != nil {
 		o.Trouble(what, err)

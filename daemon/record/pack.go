@@ -12,10 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errOver ends a compression that the daemon's end has overtaken.
+// errOver stops a compression because the daemon ends.
 var errOver = errors.New("stopped")
 
-// pack compresses the file. The compressed one is complete and on disk before it gets its name, and only then the file goes.
+// pack compresses a backup. The compressed file is complete and on disk before it gets its name,
+// and only then is the backup removed.
 func (r rule) pack(b Backup, over func() bool) error {
 	name := b.Path()
 	b.Packed = true
@@ -40,13 +41,15 @@ func (r rule) pack(b Backup, over func() bool) error {
 		}
 		return fmt.Errorf("compress %q: %w", name, err)
 	}
-	if err := errors.Join(out.Close(), r.storage().rename(temp, packed), r.storage().syncDir(filepath.Dir(packed))); err != nil {
+	disk := r.storage()
+	err = errors.Join(out.Close(), disk.rename(temp, packed), disk.syncDir(filepath.Dir(packed)))
+	if err != nil {
 		return err
 	}
 	return os.Remove(name)
 }
 
-// makePacked makes a file for what is compressed.
+// makePacked creates the compressed file.
 func (r rule) makePacked(path string, mode fs.FileMode) (handle, error) {
 	file, err := r.storage().open(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
@@ -62,10 +65,10 @@ func (r rule) makePacked(path string, mode fs.FileMode) (handle, error) {
 	return out, nil
 }
 
-// packStep is how much is compressed until it is looked again whether that may go on.
+// packStep is the number of bytes after which a compression checks whether it may continue.
 const packStep = 1 << 20
 
-// mayPack says why compression should end early, if it should.
+// mayPack returns an error if the compression must stop.
 func (r rule) mayPack(out handle, over func() bool) error {
 	if over() {
 		return errOver
@@ -75,12 +78,13 @@ func (r rule) mayPack(out handle, over func() bool) error {
 	}
 	free, err := out.room()
 	if err == nil && free < r.minFree+packStep {
-		err = fmt.Errorf("%d bytes are free on its file system, too few beside the %d that min_free leaves to others", free, r.minFree)
+		err = fmt.Errorf("%d bytes are free on its file system, "+
+			"too few beside the %d that min_free leaves to others", free, r.minFree)
 	}
 	return err
 }
 
-// fill writes in, compressed, to out, and has it on disk, as long as mayGoOn has no error.
+// fill compresses in to out, and syncs out. It stops if mayGoOn returns an error.
 func fill(out handle, in io.Reader, mayGoOn func() error) error {
 	z := gzip.NewWriter(out)
 	for {
@@ -96,7 +100,7 @@ func fill(out handle, in io.Reader, mayGoOn func() error) error {
 	return errors.Join(z.Close(), out.datasync())
 }
 
-// syncDir has the names in a directory on disk.
+// syncDir writes the names in a directory to disk.
 func syncDir(name string) error {
 	d, err := os.Open(name)
 	if err != nil {

@@ -6,48 +6,54 @@ import (
 	"time"
 )
 
-// Kind says what a record tells.
+// Kind is the kind of a record.
 type Kind uint8
 
 const (
-	// KindMessage is what a client said.
+	// KindMessage is a message of a client.
 	KindMessage Kind = iota
-	// KindOpen is that a client has connected.
+	// KindOpen reports that a client has connected.
 	KindOpen
-	// KindClose is that a session has ended.
+	// KindClose reports that a session has ended.
 	KindClose
 )
 
-// Record is what one line says. As text it has no Listener, Session, Offset, Head and End.
+// Record is the content of a line. A text record has no Listener, Session, Offset, Head and End.
 type Record struct {
+	// Time is when the record was made, to the microsecond.
 	Time time.Time
+	// Kind is the kind of the record.
 	Kind Kind
+	// Source is where the record comes from.
 	Source
-	// Message is what a KindMessage says.
+	// Message is set for KindMessage.
 	Message
-	// Reason is why a session ended, Records how many messages and Bytes how much of the stream it has recorded.
+	// Reason is why a session ended. Records is how many messages it has recorded, and Bytes is how
+	// much of the stream. They are set for KindClose.
 	Reason         string
 	Records, Bytes int64
 }
 
-// Parser reads what Encoder writes, and nothing else: a line is a record when the encoder would write it in just these bytes.
-// It allocates nothing once it has warmed up, but for errors, and serves one goroutine at a time.
+// Parser parses what Encoder writes, and nothing else: a line is a record only if the encoder would
+// write exactly these bytes. After a few records it allocates nothing, except for errors. A Parser
+// is for one goroutine at a time.
 type Parser struct {
 	format   Format
 	in       cursor
 	rec      Record
-	second   time.Time // what the first characters of the last time stand for
+	second   time.Time // the value of date
 	date     [len("2006-01-02T15:04:05")]byte
 	again    *Encoder
 	expected []byte
-	words    []string // flags and reasons that have come
+	words    []string // flags and reasons so far
 }
 
-// NewParser returns a parser of records in format f.
+// NewParser returns a parser for records in format f.
 func NewParser(f Format) *Parser { return &Parser{format: f, again: NewEncoder(f)} }
 
-// Parse reads one line without its line end. The record and its bytes hold until the next call, its strings for good. An error
-// tells at which byte of the line, from 1, what is wrong, and quotes no more than a little of it.
+// Parse parses a line without its line end. The record and its bytes are valid until the next call;
+// its strings stay valid. An error names the byte of the line, counted from 1, and quotes at most a
+// few bytes.
 func (p *Parser) Parse(line []byte) (*Record, error) {
 	p.in = cursor{line: line}
 	p.rec.Message = Message{Raw: p.rec.Raw[:0]}
@@ -66,7 +72,7 @@ func (p *Parser) Parse(line []byte) (*Record, error) {
 	return &p.rec, p.compare(line)
 }
 
-// object reads a JSON record.
+// object parses a JSON record.
 func (p *Parser) object() {
 	in, r := &p.in, &p.rec
 	in.want(`{"time":"`)
@@ -104,14 +110,14 @@ func (p *Parser) object() {
 	in.want(`}`)
 }
 
-// proxy reads the address of a proxy, if there is one, which is before end.
+// proxy parses the address of a proxy up to end, if the line continues with before.
 func (p *Parser) proxy(before string, end byte) {
 	if p.in.has(before) {
 		intern(&p.rec.Proxy, p.in.printable(end))
 	}
 }
 
-// message reads the members that only a message has.
+// message parses the members that only a message has.
 func (p *Parser) message() {
 	in, m := &p.in, &p.rec.Message
 	in.want(`,"offset":`)
@@ -132,7 +138,7 @@ func (p *Parser) message() {
 	}
 }
 
-// text reads a text record.
+// text parses a text record.
 func (p *Parser) text() {
 	in, r := &p.in, &p.rec
 	p.time()
@@ -167,7 +173,7 @@ func (p *Parser) text() {
 	}
 }
 
-// time reads the time.
+// time parses the time.
 func (p *Parser) time() {
 	const form = "2006-01-02T15:04:05"
 	const size = len(form) + len(".000000Z")
@@ -189,13 +195,13 @@ func (p *Parser) time() {
 		copy(p.date[:], b)
 	}
 	micros := 0
-	for _, c := range b[len(form)+1 : len(b)-1] { // what is no digit here fails to compare
+	for _, c := range b[len(form)+1 : len(b)-1] { // compare finds bytes that are not digits
 		micros = 10*micros + int(c-'0')
 	}
 	p.rec.Time = p.second.Add(time.Duration(micros) * time.Microsecond)
 }
 
-// compare holds the line against what the encoder would have written.
+// compare compares the line with what the encoder would write.
 func (p *Parser) compare(line []byte) error {
 	p.again.Begin(&p.rec.Source, p.rec.Time)
 	switch p.rec.Kind {
@@ -206,7 +212,7 @@ func (p *Parser) compare(line []byte) error {
 	default:
 		p.expected = p.again.Message(p.expected[:0], &p.rec.Message)
 	}
-	want := bytes.TrimSuffix(p.expected, []byte("\n")) // nothing, where there is no such record
+	want := bytes.TrimSuffix(p.expected, []byte("\n")) // empty if the encoder writes no such record
 	if bytes.Equal(line, want) {
 		return nil
 	}
@@ -217,14 +223,14 @@ func (p *Parser) compare(line []byte) error {
 	return fmt.Errorf("byte %d: %s stands where %s would be written", at+1, excerpt(line[at:]), excerpt(want[at:]))
 }
 
-// intern makes s what b says, and leaves it alone when it does already.
+// intern sets s to b, and allocates only if they differ.
 func intern(s *string, b []byte) {
 	if *s != string(b) {
 		*s = string(b)
 	}
 }
 
-// reason reads why a session ended: a word, and with a program its exit status or signal.
+// reason parses why a session ended: a word, and for some a number after it.
 func (p *Parser) reason() string {
 	start := p.in.at
 	p.in.word()
@@ -234,10 +240,10 @@ func (p *Parser) reason() string {
 	return p.known(p.in.line[start:p.in.at])
 }
 
-// word reads a word of ours.
+// word parses a flag.
 func (p *Parser) word() string { return p.known(p.in.word()) }
 
-// known is what b says. There are few words, so each is made a string once.
+// known returns b as a string. There are few different words, so each is allocated once.
 func (p *Parser) known(b []byte) string {
 	for _, w := range p.words {
 		if w == string(b) {

@@ -1,6 +1,7 @@
-// Package record turns what clients send into lines of a file. It promises that a record is one line, whatever a client sent;
-// that the exact bytes can be had back from it; and that Commit returns only when the line is in the file, whole. It takes
-// plain values and knows neither sockets nor the configuration.
+// Package record turns messages of clients into lines of a file. A record is one line, whatever a
+// client sent; the exact bytes can be recovered from it; and Commit returns only when the whole
+// line is in the file. The package takes plain values: it uses neither sockets nor the
+// configuration.
 package record
 
 import (
@@ -9,17 +10,17 @@ import (
 	"time"
 )
 
-// Format says how records are written.
+// Format is the format of records.
 type Format uint8
 
 const (
-	// Text is one line a record: `TIME from ADDR: DATA`.
+	// Text writes lines such as `TIME from ADDR: DATA`.
 	Text Format = iota
-	// JSON is one object a line.
+	// JSON writes one object per line.
 	JSON
 )
 
-// ParseFormat returns the format of that name: "text" or "json".
+// ParseFormat returns the format with the given name: "text" or "json".
 func ParseFormat(name string) (Format, error) {
 	switch name {
 	case "text":
@@ -30,58 +31,64 @@ func ParseFormat(name string) (Format, error) {
 	return 0, fmt.Errorf("record format %q: want text or json", name)
 }
 
-// Source says whose records they are. It is not changed once records have been made from it.
+// Source is where records come from. It does not change once records were made from it.
 type Source struct {
-	// Listener is the listener's name: printable ASCII without quotes or backslashes, as the configuration has it.
+	// Listener is the name of the listener: printable ASCII without quotes or backslashes.
 	Listener string
-	// Session names the session; it is unique over restarts. Printable ASCII without quotes or backslashes.
+	// Session is the name of the session, which is unique across restarts: printable ASCII without
+	// quotes or backslashes.
 	Session string
 	// Remote is the client's address, host:port.
 	Remote string
-	// Proxy is the address of the proxy that has said so, host:port; "" when the client has come by itself.
+	// Proxy is the address of the proxy that named the client, host:port; "" if there was no proxy.
 	Proxy string
 }
 
-// Message is one message of a client, or a piece of one.
+// Message is a message of a client, or a piece of a message.
 type Message struct {
-	// Offset is where in the stream the message began, in bytes; Len bytes on begins the next.
+	// Offset is the offset in the client's stream, in bytes, at which the message begins. The next
+	// message begins Len bytes later.
 	Offset int64
-	// Raw is what stood there: HeadLen bytes of framing, the data, EndLen bytes of terminator.
+	// Raw is that part of the stream: HeadLen bytes of framing, the data, and EndLen bytes of
+	// terminator.
 	Raw             []byte
 	HeadLen, EndLen int
-	// Flag is in what way the message is not whole, in lower-case letters; "" when it is.
+	// Flag is a word of lower-case letters that tells how the message is not whole; "" if it is
+	// whole.
 	Flag string
 }
 
-// Between is the flag of what is no message and does not count as one: bytes that may stand between messages, where no message
-// follows, or was known of when they were recorded.
+// Between is the flag of bytes between messages that no message followed when they were recorded.
+// They are not a message and do not count as one.
 const Between = "between"
 
-// Len is how many bytes of the stream the message is.
+// Len returns how many bytes of the stream the message takes.
 func (m *Message) Len() int { return len(m.Raw) }
 
-// Head is what the framing put before the data.
+// Head returns the framing before the data.
 func (m *Message) Head() []byte { return m.Raw[:m.HeadLen] }
 
-// Data is what the message says.
+// Data returns the content of the message.
 func (m *Message) Data() []byte { return m.Raw[m.HeadLen : len(m.Raw)-m.EndLen] }
 
-// End is the terminator.
+// End returns the terminator.
 func (m *Message) End() []byte { return m.Raw[len(m.Raw)-m.EndLen:] }
 
-// Encoder appends records to a buffer. It remembers the parts that the records of one client at one time have in common,
-// so that many cost little. It allocates nothing once it has warmed up, and serves one goroutine at a time.
+// Encoder appends records to a buffer. It keeps the parts that consecutive records of one client
+// have in common, so that many records cost little. After a few records it allocates nothing. An
+// Encoder is for one goroutine at a time.
 type Encoder struct {
 	format Format
 	src    *Source
 	stamp  stamp
-	head   []byte // what stands before the kind (json) or the data (text)
+	head   []byte // everything before the kind (JSON) or the data (text)
 }
 
-// NewEncoder returns an encoder of records in format f.
+// NewEncoder returns an encoder for records in format f.
 func NewEncoder(f Format) *Encoder { return &Encoder{format: f} }
 
-// Begin says whose the next records are and when they came. src is kept until the next Begin.
+// Begin sets the source and the time of the next records. The encoder keeps src until the next
+// Begin.
 func (e *Encoder) Begin(src *Source, now time.Time) {
 	e.src = src
 	e.stamp.set(now)
@@ -93,8 +100,8 @@ func (e *Encoder) Begin(src *Source, now time.Time) {
 	e.head = append(e.head, src.Remote...)
 }
 
-// Message appends the record of one message. As text it leaves out what is the framing's, and with it what is Between: only JSON
-// gives back the exact bytes of the stream.
+// Message appends the record of a message. A text record has no framing, and so there is none for
+// bytes that are Between: only JSON records allow to recover the exact bytes of the stream.
 func (e *Encoder) Message(dst []byte, m *Message) []byte {
 	if e.format == JSON {
 		dst = strconv.AppendInt(append(e.who(dst, "message"), `,"offset":`...), m.Offset, 10)
@@ -120,7 +127,7 @@ func (e *Encoder) Message(dst []byte, m *Message) []byte {
 	return append(appendEscaped(append(dst, ": "...), m.Data()), '\n')
 }
 
-// Open appends the record that the client has connected.
+// Open appends the record of a client that has connected.
 func (e *Encoder) Open(dst []byte) []byte {
 	if e.format == JSON {
 		return append(e.who(dst, "open"), "}\n"...)
@@ -132,8 +139,8 @@ func (e *Encoder) Open(dst []byte) []byte {
 	return append(dst, '\n')
 }
 
-// Close appends the record that the session has ended: why, in a lower-case word that may have a number behind it, how many
-// messages were recorded, and how many bytes they are.
+// Close appends the record of a session that has ended. reason is a lower-case word, which a number
+// may follow. records is how many messages were recorded, and bytes is their size.
 func (e *Encoder) Close(dst []byte, reason string, records, bytes int64) []byte {
 	if e.format == JSON {
 		dst = append(append(append(e.who(dst, "close"), `,"reason":"`...), reason...), `","records":`...)
@@ -146,7 +153,7 @@ func (e *Encoder) Close(dst []byte, reason string, records, bytes int64) []byte 
 	return append(strconv.AppendInt(dst, bytes, 10), " bytes\n"...)
 }
 
-// who appends an object as far as the session's address.
+// who appends the beginning of an object, up to the addresses of the source.
 func (e *Encoder) who(dst []byte, kind string) []byte {
 	dst = append(append(append(dst, e.head...), kind...), `","listener":"`...)
 	dst = append(append(append(dst, e.src.Listener...), `","session":"`...), e.src.Session...)
@@ -157,15 +164,16 @@ func (e *Encoder) who(dst []byte, kind string) []byte {
 	return dst
 }
 
-// stamp is a moment as records show it: RFC 3339, UTC, microseconds.
+// stamp is a time as records have it: RFC 3339, UTC, with microseconds.
 type stamp struct {
 	text   [len("2006-01-02T15:04:05.000000Z")]byte
-	second int64 // the Unix second that text shows
-	shows  bool  // it shows one
+	second int64 // the Unix second in text
+	shows  bool  // text is set
 }
 
-// set makes text show now, a time from year 0 to 9999. The date is worked out anew only once a second. It needs less of the stack
-// than time.Time.Format: this is a client's goroutine, which keeps what it once needed.
+// set sets text to now, a time from year 0 to 9999. It computes the date only once a second. It
+// needs less stack than time.Time.Format, which matters because each client's goroutine keeps the
+// stack that it once needed.
 func (s *stamp) set(now time.Time) {
 	if second := now.Unix(); !s.shows || second != s.second {
 		s.setSecond(now.UTC())
@@ -186,7 +194,7 @@ func (s *stamp) setSecond(now time.Time) {
 	digits(s.text[17:19], second)
 }
 
-// digits makes dst show n.
+// digits fills dst with the decimal digits of n.
 func digits(dst []byte, n int) {
 	for i := len(dst) - 1; i >= 0; i-- {
 		dst[i] = byte('0' + n%10)

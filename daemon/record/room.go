@@ -2,8 +2,9 @@ package record
 
 import "fmt"
 
-// checkRoom says whether n bytes may be written without taking from others what MinFree leaves them. The disk is asked once a
-// second, as others write to it too, and when our own share is used up.
+// checkRoom returns an error if fewer than MinFree bytes would be free after n more bytes. It asks
+// the disk once a second, because others write to it too, and when the space that it found is used
+// up.
 func (f *File) checkRoom(n int) error {
 	if f.opt.MinFree == 0 {
 		return nil
@@ -15,15 +16,17 @@ func (f *File) checkRoom(n int) error {
 		}
 		f.spare = free - f.opt.MinFree
 		if f.spare < int64(n) {
-			return f.opt.fail("write", fmt.Errorf("%d bytes are free on its file system, too few for %d more with the %d that min_free leaves to others", free, n, f.opt.MinFree))
+			return f.opt.fail("write", fmt.Errorf("%d bytes are free on its file system, "+
+				"too few for %d more with the %d that min_free leaves to others", free, n, f.opt.MinFree))
 		}
 	}
 	f.spare -= int64(n)
 	return nil
 }
 
-// LowerMinFree makes least hold as MinFree at once, where more does, and a Write that found too little room can go on: Reopen is
-// called when nobody writes any more, and so could never help those who wait. undo makes hold what did.
+// LowerMinFree lowers MinFree to least at once, so that a Write that found too little space can
+// continue. Reopen cannot help such a Write, because it is called when all writes have ended. undo
+// restores the previous value.
 func (f *File) LowerMinFree(least int64) (undo func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fit returns the lines at the head of lines that may be written now; it rotates when the first of them does not fit.
+// fit returns the lines at the head of lines that may be written now. It rotates the file if the
+// first line does not fit.
 func (f *File) fit(lines []byte) []byte {
 	room := f.opt.MaxSize - f.size
 	if int64(len(lines)) <= room {
@@ -23,7 +24,7 @@ func (f *File) fit(lines []byte) []byte {
 		}
 	}
 	switch {
-	case f.size == 0: // one line, longer than a file may be
+	case f.size == 0: // a single line that is longer than MaxSize
 		return bytes.SplitAfterN(lines, []byte("\n"), 2)[0]
 	case f.rotate():
 		return f.fit(lines)
@@ -31,21 +32,23 @@ func (f *File) fit(lines []byte) []byte {
 	return lines
 }
 
-// rotateFull rotates the file after a write that failed as no file may become so large, by RLIMIT_FSIZE or on its file system.
+// rotateFull rotates the file if a write failed because the file reached the limit of RLIMIT_FSIZE
+// or of its file system. It reports whether it has.
 func (f *File) rotateFull(failed error) bool {
-	if !errors.Is(failed, unix.EFBIG) || f.size == 0 { // an empty one would be no better
+	if !errors.Is(failed, unix.EFBIG) || f.size == 0 { // an empty file would not help
 		return false
 	}
 	return (f.torn < 0 || f.cutBack() == nil) && f.rotate()
 }
 
-// rotate makes room by a new file. When it cannot, the old one is written on, and rotating is tried again a second later.
+// rotate rotates the file, and reports whether it has. If it fails, lines still go to the old file,
+// and rotation is tried again after a second.
 func (f *File) rotate() bool {
 	if f.failing && time.Since(f.rotated) < time.Second {
 		return false
 	}
 	if !names(f.opt.Path, f.f) {
-		f.looked = time.Time{} // somebody has moved it aside already: the next write follows
+		f.looked = time.Time{} // another program has moved the file: the next write follows
 		return false
 	}
 	err := f.rotateNow()
@@ -56,11 +59,11 @@ func (f *File) rotate() bool {
 	return err == nil
 }
 
-// rotateNow moves the file aside, once it is on disk, and goes on in a new one. That is made first: where there is no room for
-// another file, as on a file system without free inodes, nothing has happened.
+// rotateNow renames the file, after it is on disk, and continues with a new file. It creates that
+// first, so that nothing has changed if there is no space for it, for example without free inodes.
 func (f *File) rotateNow() error {
 	if err := f.sync(); err != nil {
-		f.doubt = err
+		f.syncErr = err
 		return err
 	}
 	f.rotated = time.Now()
@@ -78,10 +81,10 @@ func (f *File) rotateNow() error {
 	return nil
 }
 
-// nextPath is where the file is made that takes the place of the one that is rotated.
+// nextPath returns the path at which the new file is created during a rotation.
 func (f *File) nextPath() string { return hidden(f.opt.Path, ".next") }
 
-// makeNext makes that file. One that a process left there which was killed is empty.
+// makeNext creates that file. A killed process may have left one, which is empty.
 func (f *File) makeNext() (handle, fs.FileInfo, error) {
 	if err := os.Remove(f.nextPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
@@ -97,8 +100,9 @@ func (f *File) makeNext() (handle, fs.FileInfo, error) {
 	return next, info, nil
 }
 
-// moveAside gives the file the name of a backup, and its own name to the next one. When the second fails the first is undone; when
-// that fails too, nothing more may be written to the file, which may be compressed and removed at any time.
+// moveAside renames the file to a backup, and the next file to the name of the file. If the second
+// step fails, it undoes the first. If that fails too, nothing more may be written to the file,
+// because it may be compressed and removed at any time.
 func (f *File) moveAside() error {
 	disk := f.opt.storage()
 	backup, err := f.moveToBackup(disk)
@@ -109,17 +113,18 @@ func (f *File) moveAside() error {
 		return nil
 	}
 	if back := disk.move(backup, f.opt.Path); back != nil {
-		f.astray = f.opt.fail("rotate", cause(err))
+		f.renamedAway = f.opt.fail("rotate", cause(err))
 	}
 	return err
 }
 
-// moveToBackup gives the file the name of a backup. lumberjack does that, by the clock; where the order of the names would not be the
-// order of rotation then, or lumberjack cannot, we do.
+// moveToBackup renames the file to a backup. lumberjack does that, and takes the name from the
+// clock. If the order of the names would then not be the order of rotation, or if lumberjack fails,
+// we do it.
 func (f *File) moveToBackup(disk disk) (path string, err error) {
 	at := f.backupTime()
 	if !at.After(time.Now()) {
-		_ = disk.rotate(f.rotator) // it may fail when the file is moved already, as with chown(2); what matters is whether it is
+		_ = disk.rotate(f.rotator) // it may fail after the rename, such as in chown(2)
 		if path, ok := f.backupOf(); ok {
 			return path, nil
 		}
@@ -128,7 +133,7 @@ func (f *File) moveToBackup(disk disk) (path string, err error) {
 		b := Backup{Of: f.opt.Path, At: at}
 		path, b.Packed = b.Path(), true
 		if _, err := os.Lstat(b.Path()); err == nil {
-			continue // it would be taken for the same one, compressed
+			continue // both would be the same backup
 		}
 		if err := disk.move(f.opt.Path, path); !errors.Is(err, unix.EEXIST) {
 			return path, err
@@ -136,9 +141,9 @@ func (f *File) moveToBackup(disk disk) (path string, err error) {
 	}
 }
 
-// backupOf is the backup that the open file is by now.
+// backupOf returns the path of the backup that the open file has become.
 func (f *File) backupOf() (path string, ok bool) {
-	backups, _ := Backups(f.opt.Path) // an error is told by what is tried next
+	backups, _ := Backups(f.opt.Path) // the next step reports an error
 	for _, b := range slices.Backward(backups) {
 		if names(b.Path(), f.f) {
 			return b.Path(), true
@@ -147,13 +152,14 @@ func (f *File) backupOf() (path string, ok bool) {
 	return "", false
 }
 
-// backupTime is the time for the name of the next backup: now, unless the newest one is named later, by a clock that was wrong then
-// or is wrong now. The order of the names is the order in which files were rotated, whatever the clock does.
+// backupTime returns the time for the name of the next backup. It is now, unless the name of the
+// newest backup is later, because the clock was wrong then or is wrong now. So the order of the
+// names is the order of rotation, whatever the clock does.
 func (f *File) backupTime() time.Time {
 	at := time.Now().UTC().Truncate(time.Millisecond)
-	backups, _ := Backups(f.opt.Path) // where they cannot be listed, none is compressed or removed either
+	backups, _ := Backups(f.opt.Path) // if they cannot be listed, none is compressed or removed either
 	if n := len(backups); n > 0 && !at.After(backups[n-1].At) {
-		if after := backups[n-1].At.Add(time.Millisecond); after.Year() <= 9999 { // the form has no room for more
+		if after := backups[n-1].At.Add(time.Millisecond); after.Year() <= 9999 { // stampForm has four digits
 			return after
 		}
 	}

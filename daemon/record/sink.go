@@ -9,60 +9,66 @@ import (
 	"time"
 )
 
-// ErrSinkClosed is what Gather and Commit return once the sink was closed: the records were not written.
+// ErrSinkClosed reports that the sink was closed before the records were written.
 var ErrSinkClosed = errors.New("record sink is closed")
 
-// A sink gathers at most this many bytes while a write is under way; who comes then waits with its records, and so reads
-// no further. It bounds both memory and how much is in flight.
+// maxGather is how many bytes a sink gathers during a write. Sessions with more records wait, and
+// read no further. So it limits both memory and the number of records in flight.
 const maxGather = 1 << 20
 
-// While a write fails it is tried again after retryMin, doubling to retryMax.
+// A write that fails is tried again after a pause, which doubles from retryMin to retryMax.
 const (
 	retryMin = 10 * time.Millisecond
 	retryMax = time.Second
 )
 
-// Sink hands the records of many sessions to one writer. All who come while a write is under way are served by the next
-// one. When writing fails they wait, and it is tried again until it works: nothing is dropped. Methods may be called from
-// any goroutine; nothing runs while nobody calls, once what Keep has found is written.
+// Sink writes the records of many sessions with one writer. All records that come during a write
+// are written together by the next write. If a write fails, sessions wait, and it is tried again
+// until it works: no record is dropped. Create a Sink with NewSink. Its methods may be called from
+// any goroutine. It has no goroutine of its own, except to write the records that Keep has found.
 type Sink struct {
 	out     io.Writer
 	trouble func(error)
-	journal *Journal       // nil: what is gathered ends with the process
-	redone  sync.WaitGroup // of what another process has left in the journal
+	journal *Journal       // nil: gathered lines are lost if the process is killed
+	redone  sync.WaitGroup // runs while lines of another process in the journal are written
 
 	mu      sync.Mutex
 	gather  []byte        // the batch that is being gathered
-	spare   []byte        // the one written last, to be used again
+	spare   []byte        // the buffer of the batch written last, for reuse
 	batch   uint64        // the number of the batch that is being gathered
 	written uint64        // batches below this number are in the file
-	writing bool          // somebody writes, or is about to
-	tries   uint64        // writes that have come back, well or not
+	writing bool          // a goroutine writes, or is about to
+	tries   uint64        // writes that have returned, successful or not
 	failing bool          // the last write failed
-	resting bool          // it is waited for the next try
+	resting bool          // in the pause after a failed write
 	closed  bool          // no more records are taken
 	quit    chan struct{} // closed by Close
-	waiting [2]sync.Cond  // for a batch, by its parity: two are in flight at most
-	tried   sync.Cond     // for tries to change
+	waiting [2]sync.Cond  // for a batch, by its parity: at most two are in flight
+	tried   sync.Cond     // for a change of tries, writing or resting
 }
 
-// NewSink returns a sink that writes whole lines to out, which must say how many bytes of them are written for good, as
-// File does. trouble is called when writing begins to fail, with the error, and with nil when it works again.
+// NewSink returns a sink that writes whole lines to out. Write of out must return how many bytes
+// are written permanently, as File.Write does. trouble is called with the error when writing begins
+// to fail, and with nil when it works again.
 func NewSink(out io.Writer, trouble func(error)) *Sink {
 	s := &Sink{out: out, trouble: trouble, quit: make(chan struct{})}
 	s.waiting[0].L, s.waiting[1].L, s.tried.L = &s.mu, &s.mu, &s.mu
 	return s
 }
 
-// Ticket stands for lines that the sink has taken.
+// Ticket identifies lines that the sink has taken.
 type Ticket uint64
 
-// Giver is told, in the moment in which the sink takes its lines, at which position of the journal they end: where the next process
-// finds the journal to reach so far, they are written. It must not call the sink.
-type Giver interface{ Taken(position int64) }
+// Giver gives lines to the sink.
+type Giver interface {
+	// Taken is called when the sink takes lines of the giver. They end at the given position of the
+	// journal: if the next process finds that Journal.Settle reaches it, they are written. Taken
+	// must not call the sink.
+	Taken(position int64)
+}
 
-// Keep has the sink gather lines in a journal, which stays its caller's to close after Release, and has it write what another
-// process has left there, before anything else. It is called before Gather.
+// Keep makes the sink gather lines in a journal. First it writes the lines that another process has
+// left there. Call it before Gather. The caller closes the journal after Release.
 func (s *Sink) Keep(j *Journal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +82,7 @@ func (s *Sink) Keep(j *Journal) {
 		s.gather = j.begin(0)
 		return
 	}
-	// It is as if somebody had been writing the older half, while the other one gathered.
+	// The state is as if the older half was being written while the other one was gathered.
 	old := left[0]
 	s.written, s.batch, s.writing = uint64(old), uint64(old)+1, true
 	if len(left) == 2 {
@@ -87,7 +93,8 @@ func (s *Sink) Keep(j *Journal) {
 	s.redone.Go(func() { s.redo(old) })
 }
 
-// redo writes what another process has left in the journal: a half that it was writing, and the one that it gathered in.
+// redo writes the lines that another process has left in the journal: the half that it was writing,
+// and the half in which it gathered.
 func (s *Sink) redo(old int) {
 	s.journal.flush(old)
 	err := s.flush(s.journal.rest(old))
@@ -95,21 +102,22 @@ func (s *Sink) redo(old int) {
 	defer s.mu.Unlock()
 	s.wrote(err, nil)
 	if len(s.gather) > 0 && err == nil {
-		_ = s.commit(s.batch, true) // it fails when the sink is closed: then the next process does it
+		_ = s.commit(s.batch, true) // it fails if the sink is closed: then the next process writes them
 	}
 }
 
-// Release returns when a sink that was closed uses its journal no more. No session may be left.
+// Release waits until a closed sink no longer uses its journal. No session may be left.
 func (s *Sink) Release() { s.redone.Wait() }
 
-// Gather takes lines for the next write; it copies them. It waits while too much is gathered, and fails only when the sink is
-// closed. The lines are not written before somebody calls Commit, which whoever has called Gather must. by is told of its lines, if
-// there are any and the sink keeps a journal; nil: nobody is.
+// Gather takes a copy of lines for the next write. It waits while too much is gathered, and fails
+// only if the sink is closed. Every caller of Gather must call Commit or CommitNow afterwards, or
+// the lines may not be written. If there are lines and the sink has a journal, Gather calls
+// by.Taken, unless by is nil.
 func (s *Sink) Gather(lines []byte, by Giver) (Ticket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.gather) >= maxGather && !s.closed {
-		_ = s.commit(s.batch, true) // it fails when the sink is closed, which is looked at next
+		_ = s.commit(s.batch, true) // it fails if the sink is closed, which is checked next
 	}
 	if s.closed {
 		return 0, ErrSinkClosed
@@ -120,7 +128,8 @@ func (s *Sink) Gather(lines []byte, by Giver) (Ticket, error) {
 	return Ticket(s.batch), nil
 }
 
-// take gathers lines. Whoever gives them is told before they count as taken: killed in between, nobody has.
+// take gathers lines. It calls Taken before the journal counts the lines, so that a process that is
+// killed in between has not taken them.
 func (s *Sink) take(lines []byte, by Giver) {
 	half := int(s.batch & 1)
 	s.gather = append(s.journal.grow(half, s.gather, len(lines)), lines...)
@@ -130,23 +139,25 @@ func (s *Sink) take(lines []byte, by Giver) {
 	s.journal.take(half, len(s.gather))
 }
 
-// Commit returns when what Gather gave the ticket for, and all that was gathered before it, is written. It fails only when the
-// sink is closed before.
-func (s *Sink) Commit(t Ticket) error { // no defer: its caller's stack is to stay small
+// Commit returns when the lines of the ticket, and all that were gathered before them, are written.
+// It fails only if the sink is closed before.
+func (s *Sink) Commit(t Ticket) error { // without defer, which would need more of the caller's stack
 	s.mu.Lock()
 	err := s.commit(uint64(t), true)
 	s.mu.Unlock()
 	return err
 }
 
-// CommitNow is Commit for one who had better not yield: a goroutine that owns its thread would cost two switches of threads.
+// CommitNow is Commit that does not yield the processor to other sessions first. It is for
+// goroutines that are locked to a thread: yielding would cost two thread switches.
 func (s *Sink) CommitNow(t Ticket) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.commit(uint64(t), false)
 }
 
-// Ping returns when the sink has shown that it lives: nobody writes, or a write has come back, even if it failed.
+// Ping returns when the sink makes progress: when nothing is being written, or a write returns,
+// even with an error.
 func (s *Sink) Ping() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,8 +166,8 @@ func (s *Sink) Ping() {
 	}
 }
 
-// Flush returns when all that was gathered is written, or ctx's error when it is not by then. Those who have gathered write it:
-// call it when no more come.
+// Flush waits until all gathered lines are written, or returns the error of ctx. The callers of
+// Gather write the lines, so call Flush when no new lines come.
 func (s *Sink) Flush(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		s.mu.Lock()
@@ -172,22 +183,23 @@ func (s *Sink) Flush(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Tries is how many writes have come back, well or not: a sink that lives makes more of them.
+// Tries returns how many writes have returned, with or without an error. It increases while the
+// sink makes progress.
 func (s *Sink) Tries() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.tries
 }
 
-// Failing says whether the last write failed.
+// Failing reports whether the last write failed.
 func (s *Sink) Failing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failing
 }
 
-// Close makes all who wait, and all who come, fail. Call it when every session has returned, or when they must. It does not
-// close the writer. It may be called twice.
+// Close makes all present and future calls of Gather and Commit fail. Call it when every session
+// has ended, or to make them end. It does not close the writer. It may be called twice.
 func (s *Sink) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,7 +212,8 @@ func (s *Sink) Close() {
 	s.waiting[1].Broadcast()
 }
 
-// commit returns when batch n is written. Whoever finds nobody writing does it, for all who gathered.
+// commit returns when batch n is written. If no other goroutine is writing, it writes for all that
+// have gathered lines.
 func (s *Sink) commit(n uint64, yield bool) error {
 	for s.written <= n {
 		switch {
@@ -217,11 +230,12 @@ func (s *Sink) commit(n uint64, yield bool) error {
 	return nil
 }
 
-// write writes the batch that is being gathered. It is called and returns with mu held, and lets it go meanwhile.
+// write writes the batch that is being gathered. It is called with mu locked, unlocks it meanwhile,
+// and returns with mu locked.
 func (s *Sink) write(yield bool) error {
 	s.writing = true
 	s.mu.Unlock()
-	if yield { // every session that has something ready gathers too: one write then serves them all
+	if yield { // other sessions that are ready gather their lines too, for the same write
 		runtime.Gosched()
 	}
 	s.mu.Lock()
@@ -240,7 +254,7 @@ func (s *Sink) write(yield bool) error {
 	return err
 }
 
-// wrote notes how the writing of a batch has come to its end. It is called with mu held.
+// wrote notes the result of writing a batch. mu is locked.
 func (s *Sink) wrote(err error, lines []byte) {
 	s.writing = false
 	s.tried.Broadcast()
@@ -252,10 +266,10 @@ func (s *Sink) wrote(err error, lines []byte) {
 		s.waiting[s.written&1].Broadcast()
 		s.written++
 	}
-	s.waiting[s.batch&1].Signal() // one of the next batch goes on to write it
+	s.waiting[s.batch&1].Signal() // one session of the next batch writes it
 }
 
-// flush writes lines, however often it takes, until the sink is closed.
+// flush writes lines, and tries until it works or the sink is closed.
 func (s *Sink) flush(lines []byte) error {
 	for wait := retryMin; ; wait = min(2*wait, retryMax) {
 		n, err := s.out.Write(lines)
@@ -270,7 +284,8 @@ func (s *Sink) flush(lines []byte) error {
 	}
 }
 
-// rest waits before the next try, after the last one failed with that error. It fails when the sink is closed meanwhile.
+// rest waits before the next try. failed is the error of the last try. It returns an error if the
+// sink is closed meanwhile.
 func (s *Sink) rest(wait time.Duration, failed error) error {
 	s.setResting(true)
 	defer s.setResting(false)
@@ -289,7 +304,7 @@ func (s *Sink) setResting(resting bool) {
 	s.tried.Broadcast()
 }
 
-// report notes how a write came back, and tells of trouble when it begins and when it is over.
+// report notes the result of a write, and calls trouble if it differs from the previous result.
 func (s *Sink) report(err error) {
 	s.mu.Lock()
 	changed := s.failing != (err != nil)

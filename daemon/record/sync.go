@@ -7,32 +7,34 @@ import (
 	"time"
 )
 
-// secure makes the n bytes that Write has written as safe as they have to be. It returns how many are.
+// secure syncs the n bytes that Write has written, as far as FileOptions.Sync requires, and returns
+// how many of them count as written.
 //
-// When fdatasync fails the kernel may have dropped the pages, and calls them clean: another one would succeed and prove nothing.
-// So the lines are cut off again, back to where the file is known to be on disk, and count as not written: whoever writes them
-// again makes new pages. Appending them anew instead would leave the place of the lost ones between good lines.
+// If fdatasync fails, the kernel may have dropped the pages and marked them clean: another
+// fdatasync would succeed and prove nothing. So the file is truncated to the size that is known to
+// be on disk, and the lines count as not written: writing them again makes new pages. If they were
+// appended again instead, the lost ones would leave a gap between good lines.
 func (f *File) secure(n int, err error) (int, error) {
 	switch {
 	case f.opt.Sync == SyncNever || f.size == f.base && !f.owed:
 		return n, err
-	case f.doubt == nil && !f.syncer.strict():
-		f.owed = false // that of what follows serves it too
+	case f.syncErr == nil && !f.syncer.strict():
+		f.owed = false // the next sync includes it
 		f.syncer.soon()
 		return n, err
-	case f.doubt == nil:
-		f.doubt = f.sync()
+	case f.syncErr == nil:
+		f.syncErr = f.sync()
 	}
-	if f.doubt == nil {
+	if f.syncErr == nil {
 		return n, err
 	}
 	f.journal.unwrite(int(f.size-f.base), f.base)
 	n -= int(f.size - f.base)
 	f.torn = f.base
-	return n, errors.Join(err, f.doubt)
+	return n, errors.Join(err, f.syncErr)
 }
 
-// sync has the file, and the name by which it is found, on disk, unless Sync says never.
+// sync syncs the file and its name, unless Sync is SyncNever.
 func (f *File) sync() error {
 	err := f.syncer.sync(f.f)
 	if err == nil {
@@ -41,7 +43,7 @@ func (f *File) sync() error {
 	return err
 }
 
-// syncDue is what the syncer's timer calls.
+// syncDue is called by the timer of the syncer.
 func (f *File) syncDue() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -50,25 +52,26 @@ func (f *File) syncDue() {
 	}
 }
 
-// syncer has what is written to a File on disk in time, and tells when it cannot. Its methods are called with the File locked.
+// syncer syncs a File in time, and reports errors. Its methods are called with the File locked.
 type syncer struct {
-	opt      *FileOptions // that hold for the File now
-	due      func()       // what the timer calls, without the lock
+	opt      *FileOptions // of the File
+	due      func()       // called by the timer, without the lock
 	timer    *time.Timer
-	timed    bool      // it will call, or does
+	timed    bool      // the timer is running, or due is being called
 	nameless bool      // the directory may not be on disk
-	unsynced time.Time // when the first line was written that no sync has been begun for; zero: there is none
+	unsynced time.Time // when the first line was written that no sync covers yet; zero: none
 	unsafe   bool      // the last sync failed
-	told     bool      // and it was told
+	told     bool      // that was reported
 }
 
-// strict says whether Write has to wait for the disk: always, or, where a sync may come later, since one has failed. Clients are
-// then read no further than what is safe, so that a failing disk endangers the records of one interval and no more.
+// strict reports whether Write has to wait for the disk: with SyncAlways, and after a sync has
+// failed. In the latter case clients are not read further than what is safe, so that a failing disk
+// endangers only the records of one interval.
 func (s *syncer) strict() bool {
 	return s.opt.Sync == SyncAlways || s.opt.Sync > 0 && s.unsafe
 }
 
-// sync has out, and the name by which it is found, on disk, unless Sync says never.
+// sync syncs out and its name, unless Sync is SyncNever.
 func (s *syncer) sync(out handle) error {
 	if s.opt.Sync == SyncNever {
 		return nil
@@ -78,13 +81,13 @@ func (s *syncer) sync(out handle) error {
 	if err == nil {
 		err = s.datasync(out)
 	}
-	s.came(err)
+	s.note(err)
 	return err
 }
 
 func (s *syncer) datasync(out handle) error { return s.opt.fail("sync", cause(out.datasync())) }
 
-// syncName has the directory on disk when the file may have a name there that it has only in memory.
+// syncName syncs the directory if the name of the file may not be on disk.
 func (s *syncer) syncName() error {
 	if !s.nameless {
 		return nil
@@ -94,8 +97,8 @@ func (s *syncer) syncName() error {
 	return s.opt.fail("sync directory of", cause(err))
 }
 
-// came notes how a sync came back.
-func (s *syncer) came(err error) {
+// note notes the result of a sync.
+func (s *syncer) note(err error) {
 	s.unsafe = err != nil
 	if s.told && err == nil {
 		s.told = false
@@ -103,7 +106,7 @@ func (s *syncer) came(err error) {
 	}
 }
 
-// tooLate tells of a sync that failed after its lines were let go.
+// tooLate reports a sync that failed after its lines were committed.
 func (s *syncer) tooLate(err error) {
 	if err != nil && !s.told {
 		s.told = true
@@ -111,7 +114,8 @@ func (s *syncer) tooLate(err error) {
 	}
 }
 
-// soon sees to it that what was just written is synced in time. The timer runs only while something is not.
+// soon schedules a sync for what was just written. The timer runs only while something is not
+// synced.
 func (s *syncer) soon() {
 	if s.unsynced.IsZero() {
 		s.unsynced = time.Now()
@@ -122,7 +126,7 @@ func (s *syncer) soon() {
 	}
 }
 
-// after has due called so long from now.
+// after makes the timer call due after wait.
 func (s *syncer) after(wait time.Duration) {
 	if s.timer == nil {
 		s.timer = time.AfterFunc(wait, s.due)
@@ -131,7 +135,7 @@ func (s *syncer) after(wait time.Duration) {
 	s.timer.Reset(wait)
 }
 
-// run syncs what is due, and has due called again for what was written meanwhile.
+// run syncs what is due, and schedules a sync for what was written meanwhile.
 func (s *syncer) run(out handle, mu sync.Locker) {
 	if !s.unsynced.IsZero() {
 		s.tooLate(s.aside(out, mu))
@@ -142,8 +146,8 @@ func (s *syncer) run(out handle, mu sync.Locker) {
 	}
 }
 
-// aside is sync, and unlocks mu for others to write meanwhile. Where Write syncs too it does not: of two at a time on one descriptor
-// only one is told of an error.
+// aside is sync that unlocks mu meanwhile, so that lines can be written. It keeps the lock if Write
+// syncs too, because of two concurrent syncs of a descriptor only one returns an error.
 func (s *syncer) aside(out handle, mu sync.Locker) error {
 	if s.strict() || s.nameless {
 		return s.sync(out)
@@ -153,22 +157,22 @@ func (s *syncer) aside(out handle, mu sync.Locker) error {
 	err := out.datasync()
 	mu.Lock()
 	err = s.opt.fail("sync", cause(err))
-	s.came(err)
+	s.note(err)
 	return err
 }
 
-// letGo closes a file that is written no more, after having it and the name of its successor on disk.
+// letGo closes a file that is no longer written, after syncing it and the name of its successor.
 func (s *syncer) letGo(old handle) {
 	if s.opt.Sync != SyncNever {
 		err := s.datasync(old)
 		s.unsafe = s.unsafe || err != nil
 		s.tooLate(err)
-		_ = s.syncName() // it is owed then, and tried again with the next sync
+		_ = s.syncName() // the next sync tries it again
 	}
-	_ = old.Close() // what was written to it is on disk
+	_ = old.Close() // its lines are on disk
 }
 
-// stop has the timer call no more, but for a call that has begun.
+// stop stops the timer. A call of due that has begun goes on.
 func (s *syncer) stop() {
 	if s.timer != nil {
 		s.timer.Stop()
