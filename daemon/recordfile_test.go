@@ -114,13 +114,15 @@ func TestAFullDiskLosesNothingAndClosesNobody(t *testing.T) {
 	if got := strings.Count(r.log.String(), "records cannot be written"); got != faults {
 		t.Errorf("log: got the fault %d times, want %d: %s", got, faults, r.log)
 	}
-	for _, parts := range [][]string{
-		{"records cannot be written", "level=ERROR", r.cfg.Record.File, unix.ENOSPC.Error()},
-		{"records are written again", "level=WARN", "duration="},
-	} {
-		if line := r.log.Line(parts[0]); !servertest.HoldsAll(line, parts) {
-			t.Errorf("log: got %q, want %q in it", line, parts)
-		}
+	r.logsAll("records cannot be written", "level=ERROR", r.cfg.Record.File, unix.ENOSPC.Error())
+	r.logsAll("records are written again", "level=WARN", "duration=")
+}
+
+// logsAll fails unless the first line with a text has all parts.
+func (r *running) logsAll(text string, parts ...string) {
+	r.t.Helper()
+	if line := r.log.Line(text); !servertest.HoldsAll(line, parts) {
+		r.t.Errorf("log: got %q, want %q in it", line, parts)
 	}
 }
 
