@@ -77,12 +77,12 @@ func (s *Server) expire() {
 }
 
 // cutShortLocked ends a session whose time to finish is over. One that leaves is ended by that;
-// only what it still has to send is given up.
+// it only waits for nobody any more.
 func (s *Server) cutShortLocked(ss *session.Session) {
 	switch ss.Phase() {
 	case session.Over:
 	case session.Leaving:
-		ss.Conn.Expire()
+		ss.Hurry()
 	default:
 		s.leftovers++
 		ss.Enter(session.Over)

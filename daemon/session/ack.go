@@ -60,10 +60,10 @@ func (r *Recorder) owe(m *framing.Message) {
 // acknowledge sends the client what it is due, in order. Until it has taken that it is read no
 // further; when it does not in time, or has gone, unheard tells.
 func (r *Recorder) acknowledge() {
-	if r.ack == nil || r.ack.owed == nil {
+	due := r.ack.owed
+	if due == nil {
 		return
 	}
-	due := r.ack.owed
 	r.ack.owed = nil
 	for left := due.lengths; len(left) > 0 && r.ack.unheard == nil; {
 		due.text = due.text[:0]
@@ -78,25 +78,4 @@ func (r *Recorder) acknowledge() {
 	if due.lengths = due.lengths[:0]; cap(due.lengths) <= ackKeep {
 		ackLists.Put(due)
 	}
-}
-
-// acks reports whether the client is sent acknowledgements: where a program serves it, that alone
-// speaks.
-func (r *Recorder) acks() bool { return r.ack != nil }
-
-// pieces returns how many bytes are recorded of a message that will be acknowledged once its last
-// piece is.
-func (r *Recorder) pieces() int64 {
-	if r.ack == nil {
-		return 0
-	}
-	return r.ack.pieces
-}
-
-// unheard is not nil when the client does not take its acknowledgements.
-func (r *Recorder) unheard() error {
-	if r.ack == nil {
-		return nil
-	}
-	return r.ack.unheard
 }

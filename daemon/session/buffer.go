@@ -36,6 +36,22 @@ type Buffer struct {
 	encoder    Encoder         // of the format in force
 }
 
+// peekResult is what a look at the socket shows, and what that asks of take. The zero value shows
+// nothing.
+type peekResult struct {
+	n    int   // how many bytes are seen
+	err  error // why none could be
+	full bool  // they are the last that the session may send (max_session_bytes)
+	last bool  // no more will come than is seen
+	// move has the beginning of a message, at the end of what is seen, leave the kernel: nothing
+	// shows behind it otherwise.
+	move bool
+	cut  bool // and it may not be held in our memory: it is recorded as a piece
+	// rest tells that nextMessage has found the last whole message of a stream that ends: what is
+	// left is the framer's Rest.
+	rest bool
+}
+
 // Encoder appends what there is to be said of a session, for the sink that goes with it. Its
 // promises are those of record.Encoder.
 type Encoder interface {

@@ -2,8 +2,9 @@
 
 package session
 
-// crashOn crashes the daemon over a message of its own: the end-to-end tests need a client that
-// can.
+const crashTest = true
+
+// crashOn crashes the daemon over a message of its own: the end-to-end tests need a client that can.
 func crashOn(message []byte) {
 	if string(message) == "crash the daemon, please" {
 		panic("a client has asked for a crash")

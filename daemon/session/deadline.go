@@ -101,13 +101,3 @@ func (r *Recorder) takeArrived() error {
 	}
 	return r.take(framing.Timeout)
 }
-
-// room returns how many bytes, n at most, may be seen of the socket; those that wait there are
-// among them.
-func (r *Recorder) room(n int) int {
-	most := r.s.Bounds.Load().Bytes
-	if most == 0 {
-		return n
-	}
-	return int(min(max(most-r.s.offset-int64(len(r.moved)), 0), int64(n)))
-}

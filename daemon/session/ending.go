@@ -27,12 +27,12 @@ func (r *Recorder) takeLast() (Reason, error) {
 // giveUp ends a session whose client does not take its acknowledgements, or has gone, or does not
 // keep to the framing. What it has sent by now is recorded all the same.
 func (r *Recorder) giveUp() (Reason, error) {
-	if err := r.unheard(); err != nil {
+	if r.unheard() {
 		why := ByAck
 		if r.s.Phase() >= Leaving || r.over() {
 			why = ByDrain
 		}
-		return r.endUnheard(err, why)
+		return r.endUnheard(r.ack.unheard, why)
 	}
 	return r.takeRest(ByMalformed, framing.Malformed), r.malformed
 }

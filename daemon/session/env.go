@@ -63,19 +63,3 @@ type Checkpoints interface {
 	// Saved reports whether n bytes from offset on are kept.
 	Saved(offset int64, n int) bool
 }
-
-// slotCheckpoints are those of a session that this process serves itself.
-type slotCheckpoints struct{ *state.Slot }
-
-// Save implements Checkpoints: the tally first, as whoever finds it without what is moved knows
-// that the kernel still has that.
-func (s slotCheckpoints) Save(t state.Tally, more bool, moved []byte) error {
-	if more {
-		s.Count(t)
-	}
-	s.Shelve(t.Offset, moved)
-	return nil
-}
-
-// Saved implements Checkpoints.
-func (s slotCheckpoints) Saved(offset int64, n int) bool { return s.Shelved(offset, n) }

@@ -89,3 +89,36 @@ func (s *Session) Taken(position int64) {
 		Closed:  s.closeGiven,
 	}, position)
 }
+
+// slotCheckpoints are those of a session that this process serves itself.
+type slotCheckpoints struct{ *state.Slot }
+
+// Save implements Checkpoints: the tally first, as whoever finds it without what is moved knows
+// that the kernel still has that.
+func (s slotCheckpoints) Save(t state.Tally, more bool, moved []byte) error {
+	if more {
+		s.Count(t)
+	}
+	s.Shelve(t.Offset, moved)
+	return nil
+}
+
+// Saved implements Checkpoints.
+func (s slotCheckpoints) Saved(offset int64, n int) bool { return s.Shelved(offset, n) }
+
+// SetBusy notes whether the session works on the client's own bytes. A session over which process
+// after process ends meanwhile is a suspect. A deferred call around the work would be simpler, and
+// cost every session a larger stack.
+func (s *Session) SetBusy(busy bool) {
+	s.working = busy
+	s.Slot.SetBusy(busy)
+}
+
+// notePanic notes that the process ends by a panic over the client's bytes, rather than by somebody
+// who has killed it. It is deferred where the session's goroutine begins, and so runs while a panic
+// unwinds it.
+func (s *Session) notePanic() {
+	if s.working {
+		s.Slot.SetPanic()
+	}
+}

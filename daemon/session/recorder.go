@@ -23,7 +23,8 @@ type Recorder struct {
 	malformed error     // not nil: the client does not keep to the framing
 	relay     *Relay    // hands on what is recorded; nil: to nobody
 	ack       *ackState // nil: no acknowledgements are sent
-	farewell  bool      // the client was told that nothing more will be sent to it
+	draining  bool      // the client is to be told that nothing more will be sent to it
+	farewell  bool      // and it was
 }
 
 // clock is what the bounds of a session are measured from.
@@ -134,10 +135,12 @@ func (r *Recorder) next() (Reason, error) {
 	if err := r.take(framing.EOF); err != nil {
 		return BySink, err
 	}
-	if r.unheard() != nil || r.malformed != nil {
+	if r.malformed != nil || r.unheard() {
 		return r.giveUp()
 	}
-	r.sayNoMore()
+	if r.draining {
+		r.sayNoMore()
+	}
 	return "", nil
 }
 
@@ -149,7 +152,7 @@ func (r *Recorder) interrupted(err error) (Reason, error) {
 	if why := r.woken(); why != "" {
 		return why, nil
 	}
-	if r.unheard() != nil {
+	if r.unheard() {
 		return r.giveUp()
 	}
 	return "", nil
@@ -164,17 +167,18 @@ func (r *Recorder) Changed() {
 	r.s.Conn.Wake()
 }
 
-// sayNoMore tells a client that is to finish that nothing more will be sent to it, once it has
-// every acknowledgement that it is due: what it sends then is recorded and not acknowledged. Where
-// a program serves it, that alone speaks.
+// unheard reports whether the client does not take its acknowledgements, or has gone.
+func (r *Recorder) unheard() bool { return r.ack != nil && r.ack.unheard != nil }
+
+// sayNoMore tells a client that is to finish that nothing more will be sent to it, once it has every
+// acknowledgement that it is due: what it sends then is recorded and not acknowledged. Where a program
+// serves it, that alone speaks.
 func (r *Recorder) sayNoMore() {
-	switch {
-	case r.farewell, r.relay != nil, r.s.Phase() != Draining:
-		return
-	case r.acks() && r.s.Conn.Unread() > r.waiting:
+	r.draining = r.s.Phase() == Draining && r.relay == nil && !r.farewell
+	if !r.draining || r.ack != nil && r.s.Conn.Unread() > r.waiting {
 		return
 	}
-	r.farewell = true
+	r.draining, r.farewell = false, true
 	r.s.Conn.CloseWrite()
 }
 
@@ -199,10 +203,9 @@ func (r *Recorder) writeSlowly(text []byte, timeout time.Duration) error {
 
 // Tally returns how far the session has come.
 func (r *Recorder) Tally() state.Tally {
-	return state.Tally{
-		Offset:  r.s.offset,
-		Records: r.s.records,
-		Framing: r.framer.Memory(),
-		Pieces:  r.pieces(),
+	t := state.Tally{Offset: r.s.offset, Records: r.s.records, Framing: r.framer.Memory()}
+	if r.ack != nil {
+		t.Pieces = r.ack.pieces
 	}
+	return t
 }

@@ -41,7 +41,8 @@ type Config struct {
 type Session struct {
 	Config
 	progress
-	phase atomic.Int32 // a Phase
+	phase   atomic.Int32 // a Phase
+	hurried atomic.Bool
 
 	mu      sync.Mutex
 	service Service // nil before the stages are done
@@ -171,21 +172,4 @@ func (s *Session) retire() {
 		s.Conn.HangUp()
 	}
 	s.Slot.Free()
-}
-
-// SetBusy notes whether the session works on the client's own bytes. A session over which process
-// after process ends meanwhile is a suspect. A deferred call around the work would be simpler, and
-// cost every session a larger stack.
-func (s *Session) SetBusy(busy bool) {
-	s.working = busy
-	s.Slot.SetBusy(busy)
-}
-
-// notePanic notes that the process ends by a panic over the client's bytes, rather than by somebody
-// who has killed it. It is deferred where the session's goroutine begins, and so runs while a panic
-// unwinds it.
-func (s *Session) notePanic() {
-	if s.working {
-		s.Slot.SetPanic()
-	}
 }

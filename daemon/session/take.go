@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tcpmux/daemon/framing"
 )
 
@@ -12,6 +14,66 @@ import (
 // far below the smallest default receive buffer (tcp(7), tcp_rmem), and bounds what is seen again
 // with each piece of a message.
 const moveSize = 16 << 10
+
+// borrow makes a buffer the session's, which shows nothing yet.
+func (r *Recorder) borrow() *Buffer {
+	r.buf = r.s.Env.Buffers.Get()
+	return r.buf
+}
+
+// letGo gives the buffer back.
+func (r *Recorder) letGo() {
+	r.s.Env.Buffers.Put(r.buf)
+	r.buf = nil
+}
+
+// look looks once, and reports whether there is something new: bytes, the end of the stream, which
+// shows as none, or an error. Only then does it hold a buffer.
+func (r *Recorder) look() bool {
+	ended := false
+	if r.waiting > 0 {
+		var some bool
+		if some, ended = r.s.Conn.Readable(); !some {
+			return false
+		}
+	}
+	r.borrow()
+	if !r.see(ended) {
+		r.letGo()
+		return false
+	}
+	return true
+}
+
+// see fills the buffer with what there is, and reports whether there is something new. ended tells
+// that no more will come.
+func (r *Recorder) see(ended bool) bool {
+	b := r.buf
+	room := r.room(len(b.in))
+	if room == 0 {
+		b.last, b.full = true, true
+		return true
+	}
+	n, err := r.s.Conn.Peek(b.in[:room])
+	if err == unix.EAGAIN {
+		return false
+	}
+	b.n, b.err = max(n, 0), err
+	b.full = n == room && room < len(b.in)
+	b.last = b.full || ended && n == r.s.Conn.Unread() // bytes may have come before the end did
+	b.move = n == r.waiting && !b.last
+	return true
+}
+
+// room returns how many bytes, n at most, may be seen of the socket; those that wait there are
+// among them.
+func (r *Recorder) room(n int) int {
+	most := r.s.Bounds.Load().Bytes
+	if most == 0 {
+		return n
+	}
+	return int(min(max(most-r.s.offset-int64(len(r.moved)), 0), int64(n)))
+}
 
 // take records the messages that are seen, and then removes them from the socket. What is no whole
 // message yet waits there, or is recorded with flag when no more will come.
@@ -127,13 +189,15 @@ func (r *Recorder) again(data []byte) bool {
 // encode appends one message to the buffer's output.
 func (r *Recorder) encode() {
 	m, to := &r.buf.framed, &r.buf.Message
-	crashOn(m.Data())
+	if crashTest {
+		crashOn(m.Data())
+	}
 	if m.Flag == framing.Malformed && r.malformed == nil {
 		r.malformed = fmt.Errorf("no %s message begins at byte %d", r.s.Settings.Framing.Kind, r.s.offset)
 	}
 	to.Offset, to.Raw = r.s.offset, m.Raw
 	to.HeadLen, to.EndLen, to.Flag = int(m.HeadLen), int(m.EndLen), m.Flag.String()
-	if r.acks() {
+	if r.ack != nil {
 		r.owe(m)
 	}
 	r.s.Add(r.buf)
@@ -174,7 +238,9 @@ func (r *Recorder) keep(rest []byte) (done int) {
 	default:
 		r.moved, r.waiting, done = append(r.moved[:0], rest...), 0, saw
 	}
-	r.s.Env.Spill.hold(r, cap(r.moved))
+	if n := cap(r.moved); n != r.held {
+		r.s.Env.Spill.hold(r, n)
+	}
 	return done
 }
 
@@ -194,7 +260,9 @@ func (r *Recorder) commit(first int64) error {
 // fresh what encodeAll does. The client is acknowledged first: one that outlives us is rather
 // acknowledged twice than never.
 func (r *Recorder) consume(done int, more, fresh bool) error {
-	r.acknowledge()
+	if r.ack != nil {
+		r.acknowledge()
+	}
 	if err := r.s.Checkpoints.Save(r.Tally(), more, r.moved); err != nil {
 		return err
 	}
@@ -214,4 +282,14 @@ func (r *Recorder) consume(done int, more, fresh bool) error {
 		r.hasten()
 	}
 	return nil
+}
+
+// expect has the kernel call the socket readable when it holds n bytes. It also does when it has no
+// room for more.
+func (r *Recorder) expect(n int) {
+	if n == max(r.lowat, 1) {
+		return
+	}
+	r.lowat = n
+	r.s.Conn.SetLowWater(n)
 }
