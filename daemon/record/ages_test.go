@@ -12,9 +12,10 @@ import (
 
 const aDayLong, aYearLong = 24 * time.Hour, 365 * 24 * time.Hour
 
-// TestAges holds that a backup ages by the time that passes, and by no jump of the clock.
+// TestAges: a backup ages by the time that passes, and not by jumps of the clock.
 func TestAges(t *testing.T) {
-	// step is a look at the backup: by how much the clock and the process have gone on, or whether another process looks.
+	// step is a look at the backup: how far the clock and the process have advanced, or whether
+	// another process looks.
 	type step struct {
 		wall, lived time.Duration
 		restarts    bool
@@ -49,7 +50,7 @@ func TestAges(t *testing.T) {
 			b := Backup{Of: "r.log", At: now.wall.Add(c.named)}
 			a := &ages{path: path, disk: kernel{}}
 			look := func() {
-				b.Packed = !b.Packed // it is the same one
+				b.Packed = !b.Packed // it is the same backup
 				if _, err := a.look([]Backup{b}, c.limit, now); err != nil {
 					t.Fatal(err)
 				}
@@ -69,7 +70,7 @@ func TestAges(t *testing.T) {
 	}
 }
 
-// TestAgesThatAreLostOrDamaged begin anew, by the names.
+// TestAgesThatAreLostOrDamaged begin again, from the names.
 func TestAgesThatAreLostOrDamaged(t *testing.T) {
 	now := moment{time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC), time.Hour}
 	b := Backup{Of: "r.log", At: now.wall.Add(-aDayLong)}
@@ -91,7 +92,8 @@ func TestAgesThatAreLostOrDamaged(t *testing.T) {
 	}
 }
 
-// TestNoJumpOfTheClockEmptiesTheArchive has a daemon find, when it starts, that the clock was far from where it is, either way.
+// TestNoJumpOfTheClockEmptiesTheArchive: when the daemon starts, the clock has jumped far, in
+// either direction.
 func TestNoJumpOfTheClockEmptiesTheArchive(t *testing.T) {
 	for _, years := range []int{-50, 50} {
 		var told []string
@@ -127,7 +129,7 @@ func TestNoJumpOfTheClockEmptiesTheArchive(t *testing.T) {
 	}
 }
 
-// TestABackupNamedByATimeToComeIsTold once, as long as there is one.
+// TestABackupNamedByATimeToComeIsTold once, while it exists.
 func TestABackupNamedByATimeToComeIsTold(t *testing.T) {
 	var told []error
 	r := rule{path: filepath.Join(t.TempDir(), "r.log"), clock: func(err error) { told = append(told, err) }}
@@ -140,7 +142,7 @@ func TestABackupNamedByATimeToComeIsTold(t *testing.T) {
 				t.Fatal(err)
 			}
 		} else {
-			_ = os.Remove(b.Path()) // at first there is none
+			_ = os.Remove(b.Path()) // it does not exist at first
 		}
 		if err := r.apply(func() bool { return false }); err != nil {
 			t.Fatal(err)
@@ -154,7 +156,7 @@ func TestABackupNamedByATimeToComeIsTold(t *testing.T) {
 	}
 }
 
-// TestWithoutALimitOfAgeNothingIsSaved, and what was is removed.
+// TestWithoutALimitOfAgeNothingIsSaved, and saved ages are removed.
 func TestWithoutALimitOfAgeNothingIsSaved(t *testing.T) {
 	r := rule{path: filepath.Join(t.TempDir(), "r.log"), age: aDayLong}
 	for _, c := range []struct {

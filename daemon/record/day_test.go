@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestADayOfRotation writes through 24 hours, by size in bursts and with age, and looks every hour at what is kept.
+// TestADayOfRotation writes for 24 hours, with rotation by size and removal by age, and checks
+// every hour what is kept.
 func TestADayOfRotation(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -36,7 +37,7 @@ func TestADayOfRotation(t *testing.T) {
 	}
 }
 
-// inBubble has a file rotate in simulated time.
+// inBubble runs a test with a file that rotates in simulated time.
 func inBubble(t *testing.T, f *File, test func(*testing.T, *File)) {
 	t.Helper()
 	f.keeperRests()
@@ -54,7 +55,8 @@ func inBubble(t *testing.T, f *File, test func(*testing.T, *File)) {
 	})
 }
 
-// TestAClockThatWasSetBackOverwritesNothing rotates in a millisecond that a backup is named by already.
+// TestAClockThatWasSetBackOverwritesNothing: a backup already has the name of the current
+// millisecond.
 func TestAClockThatWasSetBackOverwritesNothing(t *testing.T) {
 	opt := options(t)
 	opt.Sync = SyncNever
@@ -74,8 +76,8 @@ func TestAClockThatWasSetBackOverwritesNothing(t *testing.T) {
 	})
 }
 
-// TestTheOrderOfBackupsIsThatOfRotation holds that backups which were named by a clock that was wrong, or are wrong by a clock that
-// is, cost none that are newer.
+// TestTheOrderOfBackupsIsThatOfRotation: backups with a wrong time in their names, because the
+// clock was or is wrong, do not replace newer ones.
 func TestTheOrderOfBackupsIsThatOfRotation(t *testing.T) {
 	for _, year := range []int{1970, 2099} {
 		opt := options(t)
@@ -87,7 +89,7 @@ func TestTheOrderOfBackupsIsThatOfRotation(t *testing.T) {
 			}
 		}
 		f := open(t, opt)
-		f.keeperRests() // it has seen those of before
+		f.keeperRests() // it has processed the earlier backups
 		for i := range 20 {
 			write(t, f, fmt.Sprintf("line %d\n", i))
 		}
@@ -101,7 +103,7 @@ func TestTheOrderOfBackupsIsThatOfRotation(t *testing.T) {
 	}
 }
 
-// TestATornLineIsCutOnceItCanBe holds that nothing is glued to a piece that could not be cut off at once.
+// TestATornLineIsCutOnceItCanBe: nothing is appended to a piece that could not be cut off at once.
 func TestATornLineIsCutOnceItCanBe(t *testing.T) {
 	opt, d := onFaulty(t)
 	f := open(t, opt)
@@ -125,7 +127,8 @@ func TestATornLineIsCutOnceItCanBe(t *testing.T) {
 	}
 }
 
-// TestAChownThatFailsAfterTheRenameLosesNothing rotates a file of somebody else's without the right to give the next one away.
+// TestAChownThatFailsAfterTheRenameLosesNothing rotates a file of another user without the
+// capability to give the next one to that user.
 func TestAChownThatFailsAfterTheRenameLosesNothing(t *testing.T) {
 	opt := options(t)
 	opt.MaxSize = 8
@@ -136,7 +139,7 @@ func TestAChownThatFailsAfterTheRenameLosesNothing(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with what it has lost
+		runtime.LockOSThread() // never unlocked: the thread ends without the capability
 		if err := withoutChown(); err != nil {
 			done <- err
 			return
@@ -160,7 +163,7 @@ func TestAChownThatFailsAfterTheRenameLosesNothing(t *testing.T) {
 	}
 }
 
-// withoutChown takes CAP_CHOWN from the thread (capabilities(7)).
+// withoutChown drops CAP_CHOWN of the thread (capabilities(7)).
 func withoutChown() error {
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var caps [2]unix.CapUserData
@@ -171,7 +174,8 @@ func withoutChown() error {
 	return unix.Capset(&head, &caps[0])
 }
 
-// lacks ends a test for want of what this machine does not have: in CI by a failure, as nothing may pass there in silence.
+// lacks skips a test that needs something this machine lacks. In CI it fails the test, because
+// nothing may be skipped there.
 func lacks(t *testing.T, what, how string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -180,9 +184,9 @@ func lacks(t *testing.T, what, how string) {
 	t.Skipf("%s: %s", what, how)
 }
 
-// aDay writes numbered lines: one a minute, and now and then many in one instant.
+// aDay writes numbered lines: one a minute, and sometimes many at once.
 func aDay(t *testing.T, f *File) {
-	var rotated []Backup // every rotation that there was
+	var rotated []Backup // all rotations
 	made := map[Backup]bool{}
 	line := 0
 	for minute := range 24 * 60 {
@@ -213,7 +217,7 @@ func aDay(t *testing.T, f *File) {
 	}
 }
 
-// keeperRests waits until the backups are as they should be.
+// keeperRests waits until the keeper has nothing to do.
 func (f *File) keeperRests() {
 	f.keeper.mu.Lock()
 	defer f.keeper.mu.Unlock()
@@ -222,7 +226,7 @@ func (f *File) keeperRests() {
 	}
 }
 
-// rotations are the backups that there are.
+// rotations returns the backups.
 func (f *File) rotations(t *testing.T) []Backup {
 	t.Helper()
 	backups, err := Backups(f.opt.Path)
@@ -232,7 +236,8 @@ func (f *File) rotations(t *testing.T) []Backup {
 	return backups
 }
 
-// checkKept finds exactly the backups that the options keep, and in them and the file all lines from some on, none missing.
+// checkKept checks that exactly the backups that the options keep exist, and that they and the file
+// contain all lines from some line on.
 func checkKept(t *testing.T, f *File, rotated []Backup, lines int) {
 	t.Helper()
 	var want []Backup
@@ -258,18 +263,18 @@ func checkKept(t *testing.T, f *File, rotated []Backup, lines int) {
 	}
 }
 
-// TestADiskThatFillsWithinABatch holds that no line is torn, glued or lost, however the room comes and goes.
+// TestADiskThatFillsWithinABatch: no line is torn, joined or lost, however the free space changes.
 func TestADiskThatFillsWithinABatch(t *testing.T) {
 	const writers, lines = 8, 200
 	opt, d := onFaulty(t)
 	opt.Sync, opt.MaxSize = SyncNever, 20_000
-	room := 1000 // it is the disk's
+	room := 1000 // free bytes of the disk
 	d.writes = func(p []byte) (int, error) {
 		if room -= len(p); room >= 0 {
 			return -1, nil
 		}
 		n := len(p) + room
-		room = 777 // somebody makes room
+		room = 777 // an administrator frees space
 		return n, unix.ENOSPC
 	}
 	f := open(t, opt)
@@ -308,7 +313,7 @@ func TestADiskThatFillsWithinABatch(t *testing.T) {
 	}
 }
 
-// watched tells how each write came back.
+// watched notes the result of each write.
 type watched struct {
 	*File
 	came func(error)

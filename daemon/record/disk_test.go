@@ -15,24 +15,24 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 )
 
-// faulty is a disk in front of the kernel's. It fails as a test tells it, notes what it is asked for, and knows what would be left
-// if the power went now: only what was synced, and of the rest what chance gives.
+// faulty is a disk in front of the kernel's. It fails as a test demands, notes the operations, and
+// knows what would survive a power failure now: what was synced, and a random part of the rest.
 type faulty struct {
 	mu      sync.Mutex
 	writes  func(p []byte) (int, error) // how much of p, and why not all; nil, or n < 0: all
-	step    func(what string) error     // called before whatever is done, but for closing; nil: nothing. What it fails is not done
+	step    func(what string) error     // before each operation but close; an error prevents it; nil: not called
 	syncs   func() error                // nil: it works. It is called without mu.
 	syncsOf func() error                // of directories
 	cuts    func() error                // nil: truncating works
-	tick    func()                      // called before each write, sync and sync of a directory; nil: nothing
-	free    func() int64                // nil: as much as there is
-	looks   int                         // how often the room was asked for
-	done    []string                    // what was done, in order: "write", "sync", "close" with the file's number, "sync dir"
+	tick    func()                      // before each write, sync and sync of a directory; nil: not called
+	free    func() int64                // nil: the kernel's answer
+	looks   int                         // calls of room
+	done    []string                    // operations: "write", "sync", "close" with the file's number, "sync dir"
 	inodes  map[uint64]*inode
 	names   map[string]uint64 // that survive
 }
 
-// inode is a file, whatever its name.
+// inode is a file, independent of its names.
 type inode struct {
 	number int
 	disk   []byte // what survives
@@ -40,7 +40,7 @@ type inode struct {
 	dirty  []extent
 }
 
-// extent is what was written at one place, and not synced.
+// extent is data that was written at one place and not synced.
 type extent struct {
 	at   int
 	data string
@@ -48,7 +48,7 @@ type extent struct {
 
 func newFaulty() *faulty { return &faulty{inodes: map[uint64]*inode{}, names: map[string]uint64{}} }
 
-// may says whether something may be done.
+// may returns an error if an operation has to fail.
 func (d *faulty) may(what string) error {
 	if d.step == nil {
 		return nil
@@ -99,7 +99,7 @@ func (d *faulty) hold(f *os.File) (handle, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	id := info.Sys().(*syscall.Stat_t).Ino
-	if d.inodes[id] == nil || info.Size() == 0 { // the number of one that was removed comes again
+	if d.inodes[id] == nil || info.Size() == 0 { // the number of a removed file is used again
 		d.inodes[id] = &inode{number: len(d.inodes) + 1}
 	}
 	return &faultyHandle{h, d, d.inodes[id]}, nil
@@ -122,7 +122,7 @@ func (d *faulty) syncDir(name string) error {
 	return nil
 }
 
-// namesIn are the record files in a directory, compressed ones too.
+// namesIn returns the record files in a directory, including compressed ones.
 func namesIn(dir string) map[string]uint64 {
 	found := map[string]uint64{}
 	paths, _ := filepath.Glob(filepath.Join(dir, "*.log"))
@@ -135,7 +135,7 @@ func namesIn(dir string) map[string]uint64 {
 	return found
 }
 
-// did returns what was done since the last call.
+// did returns the operations since the last call.
 func (d *faulty) did() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -144,7 +144,7 @@ func (d *faulty) did() []string {
 	return done
 }
 
-// count is how often it was done.
+// count returns how often an operation was done.
 func (d *faulty) count(what string) (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -162,12 +162,13 @@ func (d *faulty) before() {
 	}
 }
 
-// losePower makes dir what is left of the directory of the files. It is for tick, when nothing changes.
+// losePower fills dir with what survives of the files' directory. It is called by tick, when
+// nothing changes.
 func (d *faulty) losePower(from, dir string, chance *rand.Rand) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	left := d.names
-	if chance.IntN(2) == 0 { // the kernel writes directories by itself, too
+	if chance.IntN(2) == 0 { // the kernel may write directories by itself
 		left = namesIn(from)
 	}
 	for name, id := range left {
@@ -178,9 +179,10 @@ func (d *faulty) losePower(from, dir string, chance *rand.Rand) error {
 	return nil
 }
 
-// left is what of the file survives: what was synced, and a part of the rest, for which the size can be there before the bytes.
+// left returns what survives of the file: what was synced, and a part of the rest; the new size may
+// survive without the bytes.
 func (i *inode) left(chance *rand.Rand) []byte {
-	if i == nil { // made, and not held yet
+	if i == nil { // created, but not held yet
 		return nil
 	}
 	content := slices.Clone(i.disk)
@@ -251,14 +253,14 @@ func (h *faultyHandle) Truncate(size int64) error {
 	return h.handle.Truncate(size)
 }
 
-// datasync writes what is dirty. When it fails that is forgotten, and called clean.
+// datasync writes dirty data. If it fails, the data is lost, and is no longer dirty.
 func (h *faultyHandle) datasync() error {
 	h.disk.before()
 	if err := h.disk.may("sync"); err != nil {
 		return err
 	}
 	h.disk.mu.Lock()
-	dirty, size := h.file.dirty, h.file.size // what comes meanwhile is none of ours
+	dirty, size := h.file.dirty, h.file.size // later writes do not count
 	h.file.dirty = nil
 	h.disk.mu.Unlock()
 	if h.disk.syncs != nil {
@@ -299,14 +301,14 @@ func (h *faultyHandle) note(what string) {
 	h.disk.done = append(h.disk.done, fmt.Sprintf("%s %d", what, h.file.number))
 }
 
-// onFaulty are options for a file on a faulty disk.
+// onFaulty returns options for a file on a faulty disk.
 func onFaulty(t *testing.T) (FileOptions, *faulty) {
 	opt, d := options(t), newFaulty()
 	opt.disk = d
 	return opt, d
 }
 
-// survives is what would be left of the file of that name if nothing but what was synced did.
+// survives returns what survives of the file with the given name: what was synced.
 func (d *faulty) survives(path string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -317,7 +319,7 @@ func (d *faulty) survives(path string) string {
 	return string(d.inodes[id].disk)
 }
 
-// failingStep fails whatever is called so.
+// failingStep fails all operations with the given name.
 func failingStep(what string, err error) func(string) error {
 	return func(step string) error {
 		if step == what {

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// options for a file in a new directory.
+// options returns options for a file in a new directory.
 func options(t *testing.T) FileOptions {
 	dir := filepath.Join(t.TempDir(), "sub")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -52,7 +52,7 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
-// whole returns all that was ever written, oldest backup first.
+// whole returns everything that was written, oldest backup first.
 func whole(t *testing.T, path string) string {
 	t.Helper()
 	backups, _ := filepath.Glob(strings.TrimSuffix(path, ".log") + "-*")
@@ -201,7 +201,8 @@ func TestFileTruncatedWithinALineEndsIt(t *testing.T) {
 	}
 }
 
-// TestFileEmptiedWhileAWriteIsTorn holds that nothing is written behind a hole when somebody makes room on a full disk.
+// TestFileEmptiedWhileAWriteIsTorn: nothing is written after a hole if another program truncates
+// the file to make room on a full disk.
 func TestFileEmptiedWhileAWriteIsTorn(t *testing.T) {
 	opt := options(t)
 	f := open(t, opt)
@@ -240,8 +241,8 @@ func TestFileHasOneFormat(t *testing.T) {
 	}
 }
 
-// TestFileThatCannotBeMadeAnewAfterItsRotation holds that nothing goes into a file that was moved aside: it may be compressed
-// and deleted at any time.
+// TestFileThatCannotBeMadeAnewAfterItsRotation: nothing is written to a file that was renamed to a
+// backup, because it may be compressed and deleted at any time.
 func TestFileThatCannotBeMadeAnewAfterItsRotation(t *testing.T) {
 	opt, d := onFaulty(t)
 	opt.MaxSize = 8
@@ -252,7 +253,7 @@ func TestFileThatCannotBeMadeAnewAfterItsRotation(t *testing.T) {
 		if what == "move" || what == "rotate" {
 			moves++
 		}
-		if moves > 0 && (what == "rename" || what == "open" || moves > 1) { // the rotation can be neither finished nor undone
+		if moves > 0 && (what == "rename" || what == "open" || moves > 1) { // neither finish nor undo the rotation
 			return unix.EIO
 		}
 		return nil
@@ -277,7 +278,8 @@ func TestFileThatCannotBeMadeAnewAfterItsRotation(t *testing.T) {
 	}
 }
 
-// TestAFileThatIsMovedBackIsWrittenOn has somebody undo by hand what a rotation that failed could not.
+// TestAFileThatIsMovedBackIsWrittenOn: an administrator undoes a rotation that could not be undone
+// when it failed.
 func TestAFileThatIsMovedBackIsWrittenOn(t *testing.T) {
 	opt, d := onFaulty(t)
 	opt.MaxSize = 12
@@ -306,7 +308,8 @@ func TestAFileThatIsMovedBackIsWrittenOn(t *testing.T) {
 	}
 }
 
-// TestAFileThatWasMovedIsNotCutByAnother holds that what is in the file that has the name by now says nothing about ours.
+// TestAFileThatWasMovedIsNotCutByAnother: the content of the file that has the name now says
+// nothing about ours.
 func TestAFileThatWasMovedIsNotCutByAnother(t *testing.T) {
 	opt := options(t)
 	f := open(t, opt)
@@ -316,7 +319,7 @@ func TestAFileThatWasMovedIsNotCutByAnother(t *testing.T) {
 	if err := errors.Join(os.Rename(opt.Path, moved), os.WriteFile(opt.Path, []byte(line+strings.Repeat("2026-11-22T13:05:41 ", 10)), 0o640)); err != nil {
 		t.Fatal(err)
 	}
-	f.needsAdopt = true // as after a write that failed, when the file was cut from outside
+	f.needsAdopt = true // as after a failed write, if the file was truncated from outside
 	if n, err := f.Write([]byte(line)); n != 0 || err == nil {
 		t.Errorf("got %d, %v, want an error: which file is to be written is not known", n, err)
 	}
@@ -329,7 +332,8 @@ func TestAFileThatWasMovedIsNotCutByAnother(t *testing.T) {
 	}
 }
 
-// TestAFileThatWasMovedNeedsNoRotation covers the second after somebody else has rotated it.
+// TestAFileThatWasMovedNeedsNoRotation covers the second after another program has rotated the
+// file.
 func TestAFileThatWasMovedNeedsNoRotation(t *testing.T) {
 	opt := options(t)
 	opt.MaxSize, opt.Trouble = 8, func(what Trouble, err error) { t.Errorf("told of %v: %v", what, err) }
@@ -358,7 +362,7 @@ func TestWhatARotationThatWasKilledLeft(t *testing.T) {
 	}
 }
 
-// TestFileThatMayGrowNoLargerIsRotated has the kernel refuse what goes beyond a limit of its own.
+// TestFileThatMayGrowNoLargerIsRotated: the kernel refuses writes beyond a limit of the process.
 func TestFileThatMayGrowNoLargerIsRotated(t *testing.T) {
 	inAProcessOfItsOwn(t, func() {
 		opt := options(t)
@@ -516,8 +520,8 @@ func TestReopenTakesOverWhatIsNewOrKeepsTheOld(t *testing.T) {
 	}
 }
 
-// TestAFileThatIsNoMoreOfUseCanBeLeft holds that another file is taken whatever is wrong with the one before, of which nothing is told
-// any more.
+// TestAFileThatIsNoMoreOfUseCanBeLeft: Reopen opens another file whatever is wrong with the old
+// one, and errors of the old one are no longer reported.
 func TestAFileThatIsNoMoreOfUseCanBeLeft(t *testing.T) {
 	opt, d := onFaulty(t)
 	var told []error
@@ -548,7 +552,7 @@ func TestAFileThatIsNoMoreOfUseCanBeLeft(t *testing.T) {
 	}
 }
 
-// TestBackupsSurviveReopen holds that no change of options, at any time, costs a line of a backup.
+// TestBackupsSurviveReopen: no change of options, at any time, loses a line of a backup.
 func TestBackupsSurviveReopen(t *testing.T) {
 	opt := options(t)
 	opt.Compress = true
@@ -676,7 +680,7 @@ func TestBackupThatACrashLeftInTwoFormsCountsOnce(t *testing.T) {
 	}
 }
 
-// TestCompressionLeavesMinFree holds that what others are left is not taken to compress, either.
+// TestCompressionLeavesMinFree: compression leaves the configured space free too.
 func TestCompressionLeavesMinFree(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -19,8 +19,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// giverVariable has the test's executable be a process that gives lines and is killed: the directory of the record file, a seed for
-// what it does, one for when it ends, and after how many moments it may end at the earliest; 0: not at all.
+// giverVariable makes the test's executable a process that gives lines and is killed. It has the
+// directory of the record file, a seed for what the process does, a seed for when it ends, and
+// after how many moments it may end at the earliest; 0 means never.
 const giverVariable = "TCPMUX_TEST_GIVER"
 
 // The descriptors that such a process inherits: its journal, and the marks of its givers.
@@ -59,10 +60,11 @@ func (f *fate) upTo(n int) int {
 
 func kill() {
 	_ = unix.Kill(os.Getpid(), unix.SIGKILL)
-	select {} // it is on its way
+	select {} // the signal is on its way
 }
 
-// mortal is a disk at whose operations the process is killed. A write may be there in part by then, and a sync may fail.
+// mortal is a disk that kills the process during operations. Part of a write may be done then, and
+// a sync may fail.
 type mortal struct {
 	kernel
 	fate *fate
@@ -80,7 +82,7 @@ type mortalFile struct {
 
 func (m mortalFile) Write(b []byte) (int, error) {
 	if m.fate.comes() {
-		_, _ = m.handle.Write(b[:m.part(len(b))]) // nobody learns of it
+		_, _ = m.handle.Write(b[:m.part(len(b))]) // the process does not live to see the result
 		kill()
 	}
 	defer m.fate.moment()
@@ -91,7 +93,7 @@ func (m mortalFile) Write(b []byte) (int, error) {
 	return m.handle.Write(b)
 }
 
-// part is how many of n bytes are written: none, or so many that one can tell that they are of a record.
+// part returns how many of n bytes are written: none, or enough to recognize part of a record.
 func (m mortalFile) part(n int) int {
 	if part := m.fate.upTo(n + 1); part >= len("2026-") {
 		return part
@@ -107,23 +109,24 @@ func (m mortalFile) Truncate(size int64) error {
 
 func (m mortalFile) datasync() error {
 	m.fate.moment()
-	if m.fate.upTo(10) == 0 { // what was written since the last one is cut off again
+	if m.fate.upTo(10) == 0 { // what was written since the last sync is truncated
 		return unix.EIO
 	}
 	return m.handle.datasync()
 }
 
-// giverMark is what a giver has come to at a position of the journal, as a session's slot has it.
+// giverMark is the progress of a giver at a position of the journal, as a session's slot has it.
 type giverMark struct{ at, lines atomic.Int64 }
 
-// giver gives numbered lines, and goes on with those that are not written, as the kernel has them still.
+// giver gives numbered lines, and gives those that are not written again, because the kernel still
+// has them.
 type giver struct {
 	name  int
-	taken int // lines that were given
+	taken int // lines given so far
 	marks *[2]giverMark
 	fate  *fate
 	rnd   *rand.Rand
-	long  int // how long lines become
+	long  int // the maximum length of lines
 }
 
 func (g *giver) Taken(position int64) {
@@ -137,7 +140,7 @@ func (g *giver) Taken(position int64) {
 	g.fate.moment()
 }
 
-// settle goes back to what is written.
+// settle returns to the last line that is written.
 func (g *giver) settle(position int64) {
 	for i := range g.marks {
 		m := &g.marks[i]
@@ -150,7 +153,7 @@ func (g *giver) settle(position int64) {
 	}
 }
 
-// giverForm is how a giver's line begins: as records do, which is how a piece of one is known.
+// giverForm is how a giver's line begins: like a record, so that part of a line is recognized.
 const giverForm = `{"time":"2026-11-28T17:00:00.000000Z","giver":%d,"line":%d`
 
 func giverLine(name, n, long int) string {
@@ -166,7 +169,7 @@ const (
 func (g *giver) give(s *Sink) error {
 	for g.taken < giverLines {
 		var t Ticket
-		for range 1 + g.rnd.IntN(3) { // a session that has much to say gathers more than once
+		for range 1 + g.rnd.IntN(3) { // a session with many messages gathers several times
 			var lines []byte
 			for range 1 + g.rnd.IntN(20) {
 				if g.taken < giverLines {
@@ -186,7 +189,7 @@ func (g *giver) give(s *Sink) error {
 	return nil
 }
 
-// giverOptions are the file's, and how long lines become, of a seed.
+// giverOptions returns the options of the file and the lengths of lines for a seed.
 func giverOptions(dir string, seed uint64) (FileOptions, int) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	return FileOptions{
@@ -195,10 +198,10 @@ func giverOptions(dir string, seed uint64) (FileOptions, int) {
 		MaxSize: []int64{4 << 10, 16 << 10, 1 << 20}[rnd.IntN(3)],
 		Sync:    []time.Duration{SyncNever, SyncAlways, time.Millisecond}[rnd.IntN(3)],
 		Format:  JSON,
-	}, []int{40, 1000, 20_000}[rnd.IntN(3)] // the last is longer than some files may be
+	}, []int{40, 1000, 20_000}[rnd.IntN(3)] // the last is longer than MaxSize of some files
 }
 
-// giveUntilKilled is one life of a process that gives lines; it returns the exit status.
+// giveUntilKilled runs a process that gives lines, and returns its exit status.
 func giveUntilKilled(life string) int {
 	if err := liveAndGive(life); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -254,8 +257,8 @@ func liveAndGive(life string) error {
 	return errors.Join(errs...)
 }
 
-// TestWhatAKillInterruptsIsWrittenOnce, whole and in order, at whatever moment of a write, of cutting it back, of a sync or of taking
-// lines the process is killed, however small files are.
+// TestWhatAKillInterruptsIsWrittenOnce, whole and in order, whenever the process is killed during a
+// write, a truncation, a sync or Gather, however small files are.
 func TestWhatAKillInterruptsIsWrittenOnce(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
@@ -325,7 +328,7 @@ func killAndComplete(t *testing.T, seed uint64) {
 	}
 }
 
-// allOf is what the backups of a file and the file itself hold.
+// allOf returns the content of the backups of a file and of the file itself.
 func allOf(t *testing.T, path string) string {
 	t.Helper()
 	backups, err := Backups(path)
@@ -347,7 +350,7 @@ func allOf(t *testing.T, path string) string {
 	return all.String()
 }
 
-// TestWhatTheProcessBeforeHasWrittenIsOnDiskToo before a client is told that its message is.
+// TestWhatTheProcessBeforeHasWrittenIsOnDiskToo before a message is acknowledged.
 func TestWhatTheProcessBeforeHasWrittenIsOnDiskToo(t *testing.T) {
 	opt, disk := onFaulty(t)
 	opt.Sync, opt.Format = SyncAlways, JSON
@@ -369,7 +372,8 @@ func TestWhatTheProcessBeforeHasWrittenIsOnDiskToo(t *testing.T) {
 	}
 }
 
-// left is a journal that a process has left which was killed when it had taken lines and written none.
+// left returns the journal of a process that was killed after it had taken lines, and before it had
+// written any.
 func left(t *testing.T, lines string) *Journal {
 	t.Helper()
 	j, err := NewJournal()
@@ -385,7 +389,8 @@ func left(t *testing.T, lines string) *Journal {
 	return j
 }
 
-// TestRecordsOfAnotherFormatAreForgotten: they would make the file one that nobody can read. Their sessions have them still.
+// TestRecordsOfAnotherFormatAreForgotten: they would make the file unreadable. Their sessions still
+// have the messages.
 func TestRecordsOfAnotherFormatAreForgotten(t *testing.T) {
 	for _, c := range []struct {
 		format   Format
@@ -411,12 +416,12 @@ func TestRecordsOfAnotherFormatAreForgotten(t *testing.T) {
 	}
 }
 
-// TestADamagedJournalIsRefused, so that nothing is written that nobody has said.
+// TestADamagedJournalIsRefused, so that nothing is written that no client sent.
 func TestADamagedJournalIsRefused(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		damage func(h *journalHeader)
-		want   bool // that it opens
+		want   bool // whether it can be opened
 	}{
 		{"none", func(*journalHeader) {}, true},
 		{"another file", func(h *journalHeader) { h.magic++ }, false},

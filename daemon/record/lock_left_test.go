@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leaveLock names the record file whose lock TestLeavingALock takes, and leaves to a process that it has started.
+// leaveLock names the record file whose lock TestLeavingALock takes and leaves to a process that it
+// has started.
 const leaveLock = "TCPMUX_TEST_LEAVE_LOCK"
 
 // TestLeavingALock is a daemon that dies while it starts a process, for the test below.
@@ -36,7 +37,7 @@ func TestLeavingALock(t *testing.T) {
 	os.Exit(0)
 }
 
-// TestALockThatADeadDaemonHasLeftIsWaitedFor: it is free in a moment.
+// TestALockThatADeadDaemonHasLeftIsWaitedFor: it becomes free in a moment.
 func TestALockThatADeadDaemonHasLeftIsWaitedFor(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "records.log")
 	cmd := exec.Command(os.Args[0], "-test.run=^TestLeavingALock$")
@@ -53,7 +54,7 @@ func TestALockThatADeadDaemonHasLeftIsWaitedFor(t *testing.T) {
 	if err != nil || holder == 0 {
 		t.Fatalf("got %q and %v, want the process that has the lock", line, err)
 	}
-	end := func() { _ = unix.Kill(holder, unix.SIGKILL) } // once is enough
+	end := func() { _ = unix.Kill(holder, unix.SIGKILL) } // it may be dead already
 	defer end()
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)

@@ -20,18 +20,20 @@ import (
 // lockerOf names the file that TestMain locks, for a process that does nothing else.
 const lockerOf = "RECORD_TEST_LOCK"
 
-// lockUntilTheEnd opens a file for reading, locks it as whoever may read it can, says so, and ends when its standard input does.
+// lockUntilTheEnd opens a file for reading, locks it as every reader can, prints that it has, and
+// ends when its standard input ends.
 func lockUntilTheEnd(path string) int {
 	f, err := os.Open(path)
 	if err == nil {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_SH)
 	}
 	fmt.Println(err)
-	_, _ = bufio.NewReader(os.Stdin).ReadString('\n') // its end is what is waited for
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n') // wait for its end
 	return 0
 }
 
-// lockedByAnother has another process lock a file, until end is called. Its result is what came of that.
+// lockedByAnother makes another process lock a file until end is called. It returns what that
+// process printed.
 func lockedByAnother(t *testing.T, path string, who *syscall.Credential) (pid int, result string, end func()) {
 	t.Helper()
 	c := exec.Command("/proc/self/exe")
@@ -49,15 +51,16 @@ func lockedByAnother(t *testing.T, path string, who *syscall.Credential) (pid in
 		t.Fatal(err)
 	}
 	end = func() {
-		_ = in.Close() // it ends by that
+		_ = in.Close() // that ends the process
 		_ = c.Wait()
 	}
 	t.Cleanup(end)
-	result, _ = bufio.NewReader(out).ReadString('\n') // "" is wrong enough
+	result, _ = bufio.NewReader(out).ReadString('\n') // "" is an error
 	return c.Process.Pid, strings.TrimSuffix(result, "\n"), end
 }
 
-// TestNobodyElseCanTakeTheLock holds that whoever may read the directory cannot lock a daemon out of its own file.
+// TestNobodyElseCanTakeTheLock: a user that can read the directory cannot lock a daemon out of its
+// own file.
 func TestNobodyElseCanTakeTheLock(t *testing.T) {
 	defer unix.Umask(unix.Umask(0))
 	for name, left := range map[string]fs.FileMode{"a new one": 0, "one that others may read, of a daemon before": 0o644} {
@@ -82,7 +85,8 @@ func TestNobodyElseCanTakeTheLock(t *testing.T) {
 	}
 }
 
-// TestAReaderCannotLock has a user who may read the directory try it, as a member of the group of the log would.
+// TestAReaderCannotLock tries it as a user that can read the directory, such as a member of the
+// log's group.
 func TestAReaderCannotLock(t *testing.T) {
 	if os.Geteuid() != 0 {
 		lacks(t, "no other user to try it", "run as root")
@@ -109,11 +113,12 @@ func TestAReaderCannotLock(t *testing.T) {
 	}
 }
 
-// TestWhoHoldsTheLockIsNamed covers a lock that another process holds: one that writes the file, and one that does not.
+// TestWhoHoldsTheLockIsNamed: another process holds the lock, one that writes the file or one that
+// does not.
 func TestWhoHoldsTheLockIsNamed(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		writes bool // the holder is the one that the lock file names
+		writes bool // the lock file names the holder
 		want   string
 	}{
 		{"another daemon", true, "open record file %[1]q: is in use by process %[3]d: two that write would overwrite each other's lines"},
@@ -122,7 +127,7 @@ func TestWhoHoldsTheLockIsNamed(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			opt := options(t)
 			path := hidden(opt.Path, ".lock")
-			if err := os.WriteFile(path, []byte("4194305\n"), 0o644); err != nil { // a number that no process has
+			if err := os.WriteFile(path, []byte("4194305\n"), 0o644); err != nil { // a pid that no process has
 				t.Fatal(err)
 			}
 			pid, result, end := lockedByAnother(t, path, nil)
@@ -147,7 +152,7 @@ func TestWhoHoldsTheLockIsNamed(t *testing.T) {
 	}
 }
 
-// TestALockThatCannotBeOpenedIsNamed covers what stands where the lock file should be.
+// TestALockThatCannotBeOpenedIsNamed: something else has the name of the lock file.
 func TestALockThatCannotBeOpenedIsNamed(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -170,7 +175,8 @@ func TestALockThatCannotBeOpenedIsNamed(t *testing.T) {
 	}
 }
 
-// TestALockOfAnotherUser holds that what a daemon of root's has left is told from a directory that may not be written.
+// TestALockOfAnotherUser: a lock file that a daemon of root has left is distinguished from a
+// directory without write permission.
 func TestALockOfAnotherUser(t *testing.T) {
 	l := lock{path: filepath.Join(t.TempDir(), ".r.log.lock")}
 	denied := &fs.PathError{Op: "open", Path: l.path, Err: unix.EACCES}
@@ -188,7 +194,7 @@ func TestALockOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestTheLockIsTakenOnAFullDisk holds that the number of its holder is a courtesy.
+// TestTheLockIsTakenOnAFullDisk: the pid in the lock file is optional.
 func TestTheLockIsTakenOnAFullDisk(t *testing.T) {
 	inAProcessOfItsOwn(t, func() {
 		opt := options(t)
@@ -200,7 +206,8 @@ func TestTheLockIsTakenOnAFullDisk(t *testing.T) {
 	})
 }
 
-// inAProcessOfItsOwn runs a test, or what is left of it, where it may change what the whole process has.
+// inAProcessOfItsOwn runs the rest of a test in a process of its own, where it may change the state
+// of the whole process.
 func inAProcessOfItsOwn(t *testing.T, test func()) {
 	t.Helper()
 	const inside = "RECORD_TEST_INSIDE"
@@ -215,7 +222,8 @@ func inAProcessOfItsOwn(t *testing.T, test func()) {
 	}
 }
 
-// limitFiles has no file of this process grow beyond so many bytes: the kernel writes as much as fits, and fails then.
+// limitFiles limits the size of files that this process writes: the kernel writes as much as fits,
+// and then fails.
 func limitFiles(t *testing.T, most uint64) {
 	t.Helper()
 	var limit unix.Rlimit
@@ -228,8 +236,8 @@ func limitFiles(t *testing.T, most uint64) {
 	}
 }
 
-// TestTheLockIsTakenAnewAfterItsFileIsGone holds that nobody else gets the file when the lock's was removed, with the directory or
-// alone.
+// TestTheLockIsTakenAnewAfterItsFileIsGone: no other process gets the file if its lock file was
+// removed, with or without the directory.
 func TestTheLockIsTakenAnewAfterItsFileIsGone(t *testing.T) {
 	for name, act := range map[string]func(dir string) error{
 		"the directory was removed": os.RemoveAll,
@@ -253,7 +261,8 @@ func TestTheLockIsTakenAnewAfterItsFileIsGone(t *testing.T) {
 	}
 }
 
-// TestAFileThatAnotherHasIsWrittenNoMore has another process take the lock when its file was removed.
+// TestAFileThatAnotherHasIsWrittenNoMore: another process takes the lock after the lock file was
+// removed.
 func TestAFileThatAnotherHasIsWrittenNoMore(t *testing.T) {
 	opt := options(t)
 	f := open(t, opt)
@@ -279,7 +288,8 @@ func TestAFileThatAnotherHasIsWrittenNoMore(t *testing.T) {
 	}
 }
 
-// TestALockFileThatWasRemovedMeanwhileIsNobodys covers the moment between opening the file and locking it.
+// TestALockFileThatWasRemovedMeanwhileIsNobodys covers the moment between opening the file and
+// locking it.
 func TestALockFileThatWasRemovedMeanwhileIsNobodys(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.log")
 	before, err := lockBeside(path)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestMain is also the processes that tests need beside their own.
+// TestMain also runs the processes that tests need.
 func TestMain(m *testing.M) {
 	if path := os.Getenv(lockerOf); path != "" {
 		os.Exit(lockUntilTheEnd(path))

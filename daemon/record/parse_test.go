@@ -86,7 +86,7 @@ func TestParseRefusesWhatTheEncoderDoesNotWrite(t *testing.T) {
 	}
 }
 
-// FuzzParse holds that what the encoder writes is read as what it was made of, and that nothing else is read.
+// FuzzParse: the parser reads back what the encoder writes, and reads nothing else.
 func FuzzParse(tf *testing.F) {
 	f := fuzzing.Fixed(tf)
 	for _, s := range []string{"", "hello", `\x0a\\`, "\n\r\x00\x1b[0m", "\xff\xc3", "ab\u2028\u202e\u009b\u061c\U0001f600", "2026-11-22T12:00:05.001234Z from 1.2.3.4:5: x"} {
@@ -141,7 +141,7 @@ func FuzzParse(tf *testing.F) {
 	})
 }
 
-// same compares records; text has lost what it does not tell.
+// same compares records. A text record lacks some fields.
 func same(got, want Record, format Format) bool {
 	if format == Text {
 		want.Listener, want.Session = "", ""

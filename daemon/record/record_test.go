@@ -100,8 +100,9 @@ func TestEscaped(t *testing.T) {
 	}
 }
 
-// TestWhichCharactersAreEscaped holds both formats, for every character that there is, to lists of Unicode's own: control characters
-// (general category Cc), line and paragraph separators (Zl, Zp) and bidirectional controls (property Bidi_Control).
+// TestWhichCharactersAreEscaped compares both formats, for every character, with lists of Unicode:
+// control characters (general category Cc), line and paragraph separators (Zl, Zp) and
+// bidirectional controls (property Bidi_Control).
 func TestWhichCharactersAreEscaped(t *testing.T) {
 	for r := rune(0); r <= unicode.MaxRune; r++ {
 		if r == '"' || r == '\\' || !utf8.ValidRune(r) { // these have escapes of their own
@@ -118,7 +119,8 @@ func TestWhichCharactersAreEscaped(t *testing.T) {
 	}
 }
 
-// TestPrintableEndsAtTheFirstByteThatIsNot, whichever that is and wherever it stands, among the least and the greatest that are.
+// TestPrintableEndsAtTheFirstByteThatIsNot printable, for every such byte at every place among the
+// lowest and the highest printable bytes.
 func TestPrintableEndsAtTheFirstByteThatIsNot(t *testing.T) {
 	edges := []byte{0, 1, 0x1f, ' ', '!', '"', '\\', '~', 0x7f, 0x80, 0x81, 0x9f, 0xa0, 0xfe, 0xff}
 	for _, fill := range []byte{' ', '~'} {
@@ -144,7 +146,8 @@ func TestPrintableEndsAtTheFirstByteThatIsNot(t *testing.T) {
 	}
 }
 
-// unescape is the inverse of appendEscaped, written from the manual: `\\`, `\xNN` and `\uNNNN`, all else stands for itself.
+// unescape is the inverse of appendEscaped, as the manual describes it: `\\`, `\xNN` and `\uNNNN`;
+// all other characters are literal.
 func unescape(t *testing.T, s string) (out []byte) {
 	t.Helper()
 	for {
@@ -170,7 +173,7 @@ func unescape(t *testing.T, s string) (out []byte) {
 	}
 }
 
-// checkLine fails when line is more than one line or holds anything that a terminal might obey.
+// checkLine fails if line is more than one line, or has characters that could control a terminal.
 func checkLine(t *testing.T, line []byte) {
 	t.Helper()
 	body, ended := bytes.CutSuffix(line, []byte("\n"))
@@ -187,7 +190,8 @@ func checkLine(t *testing.T, line []byte) {
 	}
 }
 
-// FuzzEncode holds that a record of any bytes is one safe line in either format, and gives the bytes back.
+// FuzzEncode: a record of any bytes is one safe line in both formats, and the bytes can be
+// recovered.
 func FuzzEncode(tf *testing.F) {
 	f := fuzzing.Fixed(tf)
 	for _, s := range []string{"", "hello", `\x0a\\`, "\n\r\x00\x1b[0m", "\xff\xc3", "ab\u2028\u202e\u009b\u061c", "12345678\\234567\"1234567\x7f", "\xed\xa0\x80\xf4\x90\x80\x80"} {
@@ -225,7 +229,8 @@ func FuzzEncode(tf *testing.F) {
 	})
 }
 
-// checkMember fails unless rec has name for UTF-8, else name_base64, and it gives back want; or, if there is to be none, neither.
+// checkMember fails unless rec has name for UTF-8 or name_base64 for other bytes, with the value
+// want; or neither, if there is to be no value.
 func checkMember(t *testing.T, rec map[string]any, name string, want []byte, there bool) {
 	t.Helper()
 	text, isText := rec[name].(string)
@@ -274,7 +279,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// TestAProxyIsInTheRecord: that it was opened as text, all of them as json; and read again.
+// TestAProxyIsInTheRecord: in text only in the record of the opening, in JSON in all records.
 func TestAProxyIsInTheRecord(t *testing.T) {
 	src := &Source{Listener: "tcpmux", Session: "8f3a-2c", Remote: "[2001:db8::1]:40312", Proxy: "10.0.0.1:5"}
 	for _, c := range []struct {

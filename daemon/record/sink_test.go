@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// script is a writer that does what a test tells it.
+// script is a writer that does what a test demands.
 type script struct {
 	mu    sync.Mutex
 	buf   bytes.Buffer
@@ -38,7 +38,7 @@ func (s *script) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// give has lines written, as a session does.
+// give writes lines as a session does.
 func (s *Sink) give(lines []byte) error {
 	ticket, err := s.Gather(lines, nil)
 	if err != nil {
@@ -267,8 +267,8 @@ func BenchmarkSink(b *testing.B) {
 	})
 }
 
-// BenchmarkSinkOnDisk is what group commit is worth: records a second that are on disk, by how many clients wait for theirs. Give it
-// a disk with TMPDIR=.
+// BenchmarkSinkOnDisk measures group commit: records per second that are on disk, by the number of
+// clients. TMPDIR=. gives it a disk.
 func BenchmarkSinkOnDisk(b *testing.B) {
 	for _, clients := range []int{1, 16, 256} {
 		b.Run(fmt.Sprint(clients), func(b *testing.B) {

@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestWhateverFailsIsTriedAgain lets a file live through all that can happen to it, and fails each single thing that it asks the
-// disk for, once and for a while. When the disk works again so does the file, and every line is there, once.
+// TestWhateverFailsIsTriedAgain runs all that can happen to a file, and fails each single operation
+// of the disk, once and for a while. When the disk works again, so does the file, and every line is
+// in it once.
 func TestWhateverFailsIsTriedAgain(t *testing.T) {
 	for length, err := range map[int]error{1: unix.ENOSPC, 4: unix.EMFILE} {
 		failed := true
@@ -25,7 +26,8 @@ func TestWhateverFailsIsTriedAgain(t *testing.T) {
 	}
 }
 
-// aLife is that of a file whose disk fails with an error from one step to before another; failed says whether it came so far.
+// aLife runs the life of a file whose disk fails with an error in the given range of steps. failed
+// reports whether it came that far.
 func aLife(t *testing.T, from, to int, fault error) (failed bool) {
 	opt, d := onFaulty(t)
 	opt.MaxSize, opt.Sync = 20, SyncAlways
@@ -69,7 +71,7 @@ func aLife(t *testing.T, from, to int, fault error) (failed bool) {
 	return failed
 }
 
-// life is what a file has been through.
+// life is the history of a file.
 type life struct {
 	t    *testing.T
 	d    *faulty
@@ -79,7 +81,7 @@ type life struct {
 	want []string // the lines that were written, and not taken away from outside
 }
 
-// try does what may fail a few times.
+// try repeats what may fail.
 func (l *life) try(what string, do func() error) {
 	var err error
 	for range 20 {
@@ -93,7 +95,7 @@ func (l *life) try(what string, do func() error) {
 	l.t.Errorf("%s: got %v though the disk works again", what, err)
 }
 
-// writes writes so many lines of 7 bytes, each until it is written.
+// writes writes n lines of 7 bytes, each until it is written.
 func (l *life) writes(n int) {
 	for range n {
 		line := fmt.Appendf(nil, "%06d\n", l.next)
@@ -107,7 +109,7 @@ func (l *life) writes(n int) {
 	}
 }
 
-// outside does something to the file, which may cost the lines that are in it.
+// outside changes the file from outside, which may lose the lines in it.
 func (l *life) outside(do func() error, costs bool) {
 	if costs {
 		b, _ := os.ReadFile(l.f.Path()) // a rotation that failed half-way may have taken it away
@@ -118,7 +120,8 @@ func (l *life) outside(do func() error, costs bool) {
 	}
 }
 
-// check finds every line once, in a file that has a name of its own, and nothing left behind.
+// check checks that every line is there once, that the file has its name, and that no other files
+// are left.
 func (l *life) check() {
 	entries, err := os.ReadDir(l.dir)
 	if err != nil {

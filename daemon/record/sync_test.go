@@ -32,7 +32,7 @@ func TestWriteThatSyncsAlways(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		fail   func(*faulty)
-		tries  int // until it works
+		tries  int // until it succeeds
 		rotate bool
 	}{
 		{"a disk in order", func(*faulty) {}, 1, false},
@@ -118,7 +118,7 @@ func TestOneSyncServesAllWhoWait(t *testing.T) {
 	var done sync.WaitGroup
 	open := sync.OnceFunc(func() { close(gate) })
 	defer done.Wait()
-	defer open() // before it is waited, however the test ends
+	defer open() // before waiting, however the test ends
 	give := func(i int) {
 		done.Go(func() {
 			if err := s.give(fmt.Appendf(nil, "%02d\n", i)); err != nil {
@@ -156,7 +156,7 @@ func TestOneSyncServesAllWhoWait(t *testing.T) {
 	}
 }
 
-// aside opens a file in a bubble of time.
+// aside runs a test with a file in simulated time.
 func aside(t *testing.T, sync time.Duration, test func(*testing.T, *File, *faulty, *[]error)) {
 	opt, d := onFaulty(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -208,7 +208,7 @@ func TestSyncFollowsInTime(t *testing.T) {
 	})
 }
 
-// TestSlowSyncHoldsUpNoWrite holds that lines are written while the disk works, and are on it in time afterwards.
+// TestSlowSyncHoldsUpNoWrite: lines are written during a sync, and are on disk in time afterwards.
 func TestSlowSyncHoldsUpNoWrite(t *testing.T) {
 	aside(t, time.Second, func(t *testing.T, f *File, d *faulty, _ *[]error) {
 		d.syncs = func() error { time.Sleep(10 * time.Second); return nil }
@@ -230,7 +230,7 @@ func TestSlowSyncHoldsUpNoWrite(t *testing.T) {
 	})
 }
 
-// TestSyncThatFailsLaterHasWriteWait holds that no more is at risk than what one interval brought.
+// TestSyncThatFailsLaterHasWriteWait: no more than the lines of one interval are at risk.
 func TestSyncThatFailsLaterHasWriteWait(t *testing.T) {
 	aside(t, time.Second, func(t *testing.T, f *File, d *faulty, told *[]error) {
 		d.syncs = failing(2, unix.EIO)
@@ -271,7 +271,8 @@ func TestSyncNever(t *testing.T) {
 	}
 }
 
-// TestFileIsOnDiskBeforeItIsLetGo holds the order in which a file that is left, its successor's name and the descriptor go.
+// TestFileIsOnDiskBeforeItIsLetGo: an old file and the name of its successor are synced before the
+// descriptor is closed.
 func TestFileIsOnDiskBeforeItIsLetGo(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -309,7 +310,7 @@ func reversed(s []string) []string {
 	return s
 }
 
-// TestReloadThatWantsSyncsHasWhatWasWritten holds that a stricter sync holds for what was written before it, too.
+// TestReloadThatWantsSyncsHasWhatWasWritten: a stricter Sync applies to earlier lines too.
 func TestReloadThatWantsSyncsHasWhatWasWritten(t *testing.T) {
 	opt, d := onFaulty(t)
 	opt.Sync = SyncNever
@@ -329,7 +330,8 @@ func TestReloadThatWantsSyncsHasWhatWasWritten(t *testing.T) {
 	}
 }
 
-// TestReloadThatFailsChangesNothing holds that Write still waits for the disk after a reload that wants less and cannot be had.
+// TestReloadThatFailsChangesNothing: Write still waits for the disk after a reload to a weaker Sync
+// has failed.
 func TestReloadThatFailsChangesNothing(t *testing.T) {
 	opt, d := onFaulty(t)
 	opt.Sync, opt.Mode = SyncAlways, 0o640
@@ -351,7 +353,8 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 	}
 }
 
-// TestPowerLossCostsNothingThatWasCommitted lets writers talk through rotations and faults and turns the power off at any moment.
+// TestPowerLossCostsNothingThatWasCommitted: writers write through rotations and faults, and the
+// power fails at any moment.
 func TestPowerLossCostsNothingThatWasCommitted(t *testing.T) {
 	rounds := 40
 	if testing.Short() {
@@ -370,7 +373,7 @@ func losePowerOnce(t *testing.T, chance *rand.Rand) {
 	opt, d := onFaulty(t)
 	opt.MaxSize = 2000
 	var faults atomic.Uint64
-	fault := func() bool { return faults.Add(0x9e3779b97f4a7c15)>>32%11 == 0 } // now and then, from any goroutine
+	fault := func() bool { return faults.Add(0x9e3779b97f4a7c15)>>32%11 == 0 } // sometimes, from any goroutine
 	d.writes = func(p []byte) (int, error) {
 		if fault() {
 			return len(p) * 2 / 3, unix.ENOSPC
@@ -385,7 +388,7 @@ func losePowerOnce(t *testing.T, chance *rand.Rand) {
 	}
 	d.syncsOf = d.syncs
 	var committed [writers]atomic.Int64
-	var promised [writers]int64 // before the moment at which the power goes
+	var promised [writers]int64 // before the power fails
 	left, off := t.TempDir(), make(chan struct{})
 	ticks, moment := 0, 20+chance.IntN(200)
 	d.tick = func() {
@@ -420,13 +423,14 @@ func losePowerOnce(t *testing.T, chance *rand.Rand) {
 	checkLedger(t, whole(t, opt.Path), promised[:])
 }
 
-// checkLedger finds each writer's lines in order and once, and no fewer than promised; every line is whole.
+// checkLedger checks that each writer's lines are in order and there once, that no promised line is
+// missing, and that every line is whole.
 func checkLedger(t *testing.T, all string, promised []int64) {
 	t.Helper()
 	next := make([]int64, len(promised))
 	for line := range bytes.Lines([]byte(strings.TrimSuffix(all, "2026-01-01T00:00:00.000000Z from 0: after\n"))) {
 		if 1 < len(line) && len(line) <= len("2026\n") && strings.HasPrefix("2026", strings.TrimSuffix(string(line), "\n")) {
-			continue // what is left of the first line of a file is no more than any number, and kept
+			continue // part of the first line of a file may be any number, and is kept
 		}
 		var w int
 		var i int64
@@ -442,7 +446,8 @@ func checkLedger(t *testing.T, all string, promised []int64) {
 	}
 }
 
-// TestMinFreeStopsBeforeTheDiskIsFull holds that what others need is left to them, and that the disk is not asked at every write.
+// TestMinFreeStopsBeforeTheDiskIsFull: the configured space stays free, and the disk is not asked
+// at every write.
 func TestMinFreeStopsBeforeTheDiskIsFull(t *testing.T) {
 	opt, d := onFaulty(t)
 	opt.MinFree = 1000
@@ -476,7 +481,8 @@ func TestMinFreeStopsBeforeTheDiskIsFull(t *testing.T) {
 	}
 }
 
-// TestTheKernelIsAskedToSync holds that the system call is made: fdatasync(2) has an error of its own for a pipe.
+// TestTheKernelIsAskedToSync: the system call is made, because fdatasync(2) has a specific error
+// for a pipe.
 func TestTheKernelIsAskedToSync(t *testing.T) {
 	_, w, err := os.Pipe()
 	if err != nil {
@@ -497,8 +503,8 @@ func TestTheKernelIsAskedToSync(t *testing.T) {
 	}
 }
 
-// TestMinFreeIsLoweredUnderAWriter holds that a write which waits for room can be helped, that nothing is raised so, and that it can
-// be taken back.
+// TestMinFreeIsLoweredUnderAWriter: LowerMinFree helps a write that waits for space, does not raise
+// the limit, and can be undone.
 func TestMinFreeIsLoweredUnderAWriter(t *testing.T) {
 	opt, d := onFaulty(t)
 	opt.MinFree = 1000
@@ -523,8 +529,9 @@ func TestMinFreeIsLoweredUnderAWriter(t *testing.T) {
 	write(t, f, line)
 }
 
-// TestABackupIsOnDiskCompressedBeforeItGoes holds the order of a compression, in which a loss of power at any moment leaves the one
-// or the other: the bytes are on disk before they get the name, and the name before the file that they are of goes.
+// TestABackupIsOnDiskCompressedBeforeItGoes: at any moment of a compression, a power failure leaves
+// the backup or its compressed file. The bytes are on disk before they get the name, and the name
+// before the backup is removed.
 func TestABackupIsOnDiskCompressedBeforeItGoes(t *testing.T) {
 	d := newFaulty()
 	r := rule{path: filepath.Join(t.TempDir(), "r.log"), compress: true, disk: d}
@@ -569,7 +576,8 @@ func TestABackupIsOnDiskCompressedBeforeItGoes(t *testing.T) {
 	}
 }
 
-// TestACompressionThatFailsLosesNothing fails each single step of one, and then has it tried again.
+// TestACompressionThatFailsLosesNothing fails each single step of a compression, and then tries it
+// again.
 func TestACompressionThatFailsLosesNothing(t *testing.T) {
 	for fails := 1; ; fails++ {
 		d := newFaulty()
