@@ -41,11 +41,12 @@ type Conn interface {
 	// SetWriteDeadline is for Write; the zero time is no deadline.
 	SetWriteDeadline(t time.Time)
 
-	// Wake makes the Wait that is under way, or else the next one, return. It is never lost. For a
-	// Thread it takes effect when its Wakeup is rung.
+	// Wake makes the Wait that is under way, or else the next one, return. It is never lost, and not
+	// undone by SetReadDeadline. After that a Wait may return at once until SetReadDeadline is called.
+	// For a Thread it takes effect when its Wakeup is rung.
 	Wake()
-	// Expire makes every Wait and every Write that would have to wait return, from now on. For a
-	// Thread it takes effect when its Wakeup is rung.
+	// Expire makes every Wait and every Write return, from now on and for good. For a Thread it takes
+	// effect when its Wakeup is rung.
 	Expire()
 	// CloseWrite tells the client that nothing more will be sent to it.
 	CloseWrite()

@@ -1,5 +1,6 @@
 // Package conntest is a connection in memory, for tests of what serves a client. It needs no socket
-// and no real time: in a bubble of testing/synctest a wait ends when the bubble's clock says so.
+// and no real time: in a bubble of testing/synctest a wait ends when the bubble's clock says so. The
+// tests of package conn hold that it behaves like the real ones.
 package conntest
 
 import (
@@ -13,8 +14,14 @@ import (
 	"tcpmux/daemon/conn"
 )
 
-// Conn implements conn.Conn. What a test does in the client's place is Send, SendEnd, Break, Received
-// and SetRoom. Safe for concurrent use.
+// past is a deadline that has passed.
+var past = time.Unix(1, 0)
+
+// localAddr is our end's address.
+var localAddr = netip.MustParseAddrPort("192.0.2.1:7000")
+
+// Conn implements conn.Conn. What a test does in the client's place is Send, SendUrgent, SendEnd,
+// Break, Received and SetRoom. Safe for concurrent use.
 type Conn struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed, and made anew, when anything below changes
@@ -23,25 +30,39 @@ type Conn struct {
 
 // state is all that a wait may depend on.
 type state struct {
-	in          []byte // sent and not removed yet
-	ended       bool   // no more will be sent
-	broken      error  // what reads return
-	out         []byte // written
-	room        int    // how much more may be written
-	lowWater    int
-	readBy      time.Time
-	writeBy     time.Time
-	woken       bool
-	expired     bool
-	writeClosed bool
-	closed      bool
+	in       incoming
+	out      outgoing
+	broken   error // what the next read or write returns
+	lowWater int
+	readBy   time.Time
+	writeBy  time.Time
+	woken    bool
+	expired  bool
+	closed   bool
+}
+
+// incoming is what the client has sent.
+type incoming struct {
+	data  []byte // not removed yet
+	mark  int    // bytes before an urgent one; 0: a call does not end before one
+	ended bool   // no more will be sent
+}
+
+// outgoing is what was written to the client.
+type outgoing struct {
+	data   []byte
+	room   int  // how much more may be written
+	closed bool // no more may be
 }
 
 var _ conn.Conn = (*Conn)(nil)
 
 // New returns a connection over which nothing was sent yet, with much room for what is written.
 func New() *Conn {
-	return &Conn{changed: make(chan struct{}), state: state{room: 1 << 30, lowWater: 1}}
+	return &Conn{
+		changed: make(chan struct{}),
+		state:   state{out: outgoing{room: 1 << 30}, lowWater: 1},
+	}
 }
 
 // update changes the state and has all waits look at it.
@@ -60,193 +81,213 @@ func (c *Conn) now() (state, <-chan struct{}) {
 	return c.state, c.changed
 }
 
-// Send has the client send b.
-func (c *Conn) Send(b string) { c.update(func(s *state) { s.in = append(s.in, b...) }) }
-
-// SendEnd has the client send no more.
-func (c *Conn) SendEnd() { c.update(func(s *state) { s.ended = true }) }
-
-// Break breaks the connection: reads return err from now on.
-func (c *Conn) Break(err error) { c.update(func(s *state) { s.broken = err }) }
-
-// SetRoom has the client take n more bytes of what is written to it.
-func (c *Conn) SetRoom(n int) { c.update(func(s *state) { s.room = n }) }
-
-// Received returns what was written to the client so far.
-func (c *Conn) Received() string {
-	s, _ := c.now()
-	return string(s.out)
+// await returns when the channel is closed, or at the deadline; the zero time is no deadline.
+func await(changed <-chan struct{}, deadline time.Time) {
+	var timeout <-chan time.Time
+	if !deadline.IsZero() {
+		timer := time.NewTimer(time.Until(deadline))
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	select {
+	case <-changed:
+	case <-timeout:
+	}
 }
 
-// WriteClosed reports whether the client was told that nothing more will be sent to it.
-func (c *Conn) WriteClosed() bool {
-	s, _ := c.now()
-	return s.writeClosed
-}
-
-// Closed reports whether Close was called.
-func (c *Conn) Closed() bool {
-	s, _ := c.now()
-	return s.closed
-}
-
-// readable reports whether a real connection would be.
-func (s *state) readable() bool {
-	return len(s.in) >= s.lowWater || s.ended || s.broken != nil
-}
+// passed reports whether a deadline is set and has passed.
+func passed(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
 
 // Wait implements conn.Conn. As with Go's poller try is called again only when something has changed.
 func (c *Conn) Wait(try func() bool) error {
 	for {
 		s, changed := c.now()
-		if s.woken || s.expired {
+		if passed(s.readBy) {
 			c.update(func(s *state) { s.woken = false })
 			return os.ErrDeadlineExceeded
 		}
 		if s.readable() && try() {
 			return nil
 		}
-		if err := c.await(changed); err != nil {
-			return err
-		}
+		await(changed, s.readBy)
 	}
 }
 
-// await returns when the state has changed, or the read deadline has passed.
-func (c *Conn) await(changed <-chan struct{}) error {
-	s, _ := c.now()
-	var timeout <-chan time.Time
-	if !s.readBy.IsZero() {
-		timer := time.NewTimer(time.Until(s.readBy))
-		defer timer.Stop()
-		timeout = timer.C
-	}
-	select {
-	case <-changed:
-		return nil
-	case <-timeout:
-		return os.ErrDeadlineExceeded
-	}
+// readable reports whether a real connection would be.
+func (s *state) readable() bool {
+	return len(s.in.data) >= s.lowWater || s.in.ended || s.broken != nil
 }
 
 // Readable implements conn.Conn.
 func (c *Conn) Readable() (some, ended bool) {
 	s, _ := c.now()
-	return s.readable(), s.ended || s.broken != nil
+	return s.readable(), s.in.ended || s.broken != nil
 }
 
 // Peek implements conn.Conn.
-func (c *Conn) Peek(buf []byte) (int, error) {
-	s, _ := c.now()
-	switch {
-	case s.broken != nil:
-		return -1, s.broken
-	case len(s.in) == 0 && !s.ended:
-		return -1, unix.EAGAIN
-	}
-	return copy(buf, s.in), nil
-}
+func (c *Conn) Peek(buf []byte) (n int, err error) { return c.receive(buf, false) }
 
 // Take implements conn.Conn.
-func (c *Conn) Take(buf []byte) (int, error) {
-	n, err := c.Peek(buf)
-	if n > 0 {
-		err = c.Discard(n)
+func (c *Conn) Take(buf []byte) (n int, err error) { return c.receive(buf, true) }
+
+// receive copies what has arrived, up to an urgent byte, and may remove it. What came before the
+// connection broke can be read; then it shows the error once, and from there on the end.
+func (c *Conn) receive(buf []byte, remove bool) (n int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch in := &c.in; {
+	case len(in.data) > 0:
+		if n = copy(buf, in.data); in.mark > 0 {
+			n = min(n, in.mark)
+		}
+		if remove {
+			in.remove(n)
+		}
+		return n, nil
+	case c.broken != nil:
+		return -1, c.takeError()
+	case !in.ended:
+		return -1, unix.EAGAIN
 	}
-	return n, err
+	return 0, nil
+}
+
+// remove removes n bytes that have arrived. No wait is ended by that.
+func (in *incoming) remove(n int) {
+	in.data = in.data[n:]
+	in.mark = max(in.mark-n, 0)
+}
+
+// takeError returns the error of a connection that is broken, which ends with it.
+func (s *state) takeError() error {
+	err := s.broken
+	s.broken, s.in.ended, s.out.closed = nil, true, true
+	return err
 }
 
 // Discard implements conn.Conn.
 func (c *Conn) Discard(n int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n > len(c.in) {
+	arrived := len(c.in.data)
+	c.in.remove(min(n, arrived))
+	switch {
+	case n <= arrived:
+		return nil
+	case c.broken != nil:
+		return c.takeError()
+	case c.in.ended:
 		return unix.ECONNRESET
 	}
-	c.in = c.in[n:] // no wait is ended by that
-	return nil
+	return unix.EAGAIN
 }
 
 // Unread implements conn.Conn.
 func (c *Conn) Unread() int {
 	s, _ := c.now()
-	return len(s.in)
+	return len(s.in.data)
 }
 
 // SetLowWater implements conn.Conn.
 func (c *Conn) SetLowWater(n int) { c.update(func(s *state) { s.lowWater = n }) }
 
+// LowWater returns what SetLowWater has set.
+func (c *Conn) LowWater() int {
+	s, _ := c.now()
+	return s.lowWater
+}
+
 // TryWrite implements conn.Conn.
 func (c *Conn) TryWrite(b []byte) (n int, err error) {
 	c.update(func(s *state) {
-		if s.broken != nil {
-			err = s.broken
+		switch {
+		case s.broken != nil:
+			err = s.takeError()
+			return
+		case s.out.closed:
+			err = unix.EPIPE
 			return
 		}
-		n = min(len(b), s.room)
-		s.out = append(s.out, b[:n]...)
-		s.room -= n
+		n = min(len(b), s.out.room)
+		s.out.data = append(s.out.data, b[:n]...)
+		s.out.room -= n
 	})
 	return n, err
 }
 
 // Write implements conn.Conn.
 func (c *Conn) Write(b []byte) error {
-	for {
-		n, err := c.TryWrite(b)
-		if b = b[n:]; err != nil || len(b) == 0 {
-			return err
-		}
+	for len(b) > 0 {
 		if err := c.awaitRoom(); err != nil {
 			return err
 		}
+		n, err := c.TryWrite(b)
+		if err != nil {
+			return err
+		}
+		b = b[n:]
 	}
+	return nil
 }
 
-// awaitRoom returns when the client takes more, or the write deadline has passed.
+// awaitRoom returns when the client takes more, or has gone, or the write deadline has passed.
 func (c *Conn) awaitRoom() error {
 	for {
 		s, changed := c.now()
 		switch {
-		case s.expired, !s.writeBy.IsZero() && !time.Now().Before(s.writeBy):
+		case passed(s.writeBy):
 			return os.ErrDeadlineExceeded
-		case s.room > 0 || s.broken != nil:
+		case s.out.room > 0, s.out.closed, s.broken != nil:
 			return nil
 		}
-		var timeout <-chan time.Time
-		if !s.writeBy.IsZero() {
-			timeout = time.After(time.Until(s.writeBy))
-		}
-		select {
-		case <-changed:
-		case <-timeout:
-		}
+		await(changed, s.writeBy)
 	}
 }
 
 // SetReadDeadline implements conn.Conn.
-func (c *Conn) SetReadDeadline(t time.Time) { c.update(func(s *state) { s.readBy = t }) }
+func (c *Conn) SetReadDeadline(t time.Time) {
+	c.update(func(s *state) {
+		if s.readBy = t; s.woken || s.expired {
+			s.readBy = past
+		}
+	})
+}
 
 // SetWriteDeadline implements conn.Conn.
-func (c *Conn) SetWriteDeadline(t time.Time) { c.update(func(s *state) { s.writeBy = t }) }
+func (c *Conn) SetWriteDeadline(t time.Time) {
+	c.update(func(s *state) {
+		if s.writeBy = t; s.expired {
+			s.writeBy = past
+		}
+	})
+}
 
 // Wake implements conn.Conn.
-func (c *Conn) Wake() { c.update(func(s *state) { s.woken = true }) }
+func (c *Conn) Wake() { c.update(func(s *state) { s.woken, s.readBy = true, past }) }
 
 // Expire implements conn.Conn.
-func (c *Conn) Expire() { c.update(func(s *state) { s.expired = true }) }
+func (c *Conn) Expire() {
+	c.update(func(s *state) { s.expired, s.readBy, s.writeBy = true, past, past })
+}
 
 // CloseWrite implements conn.Conn.
-func (c *Conn) CloseWrite() { c.update(func(s *state) { s.writeClosed = true }) }
+func (c *Conn) CloseWrite() { c.update(func(s *state) { s.out.closed = true }) }
 
 // HangUp implements conn.Conn.
-func (c *Conn) HangUp() { c.update(func(s *state) { s.writeClosed, s.ended, s.in = true, true, nil }) }
+func (c *Conn) HangUp() {
+	c.update(func(s *state) { s.in, s.out.closed = incoming{ended: true}, true })
+}
 
 // SetNoDelay implements conn.Conn: nothing is ever delayed.
 func (c *Conn) SetNoDelay() {}
 
 // LocalAddr implements conn.Conn.
-func (c *Conn) LocalAddr() netip.AddrPort { return netip.MustParseAddrPort("192.0.2.1:7000") }
+func (c *Conn) LocalAddr() netip.AddrPort {
+	if c.Closed() {
+		return netip.AddrPort{}
+	}
+	return localAddr
+}
 
 // Control implements conn.Conn: there is no descriptor, so f is not called.
 func (c *Conn) Control(func(fd uintptr)) {}
