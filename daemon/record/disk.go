@@ -2,7 +2,6 @@ package record
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -84,23 +83,6 @@ type openFile struct {
 	*os.File
 	raw syscall.RawConn
 	fd  int // for Write
-}
-
-// Write calls write(2) until everything is written. A record file is in no poller, and is not
-// closed during a write, so it does not need os.File.Write. That would need more stack, which a
-// client's goroutine would keep while it is idle.
-func (f *openFile) Write(b []byte) (n int, err error) {
-	for n < len(b) {
-		m, err := unix.Write(f.fd, b[n:])
-		n += max(m, 0)
-		switch {
-		case err != nil && err != unix.EINTR:
-			return n, err
-		case m == 0:
-			return n, io.ErrUnexpectedEOF
-		}
-	}
-	return n, nil
 }
 
 func (f *openFile) datasync() error {

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"math"
@@ -99,42 +98,6 @@ func (f *File) Path() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.opt.Path
-}
-
-// Write appends lines. It returns how many bytes are in the file permanently, and with SyncAlways
-// on disk. After an error these are whole lines, and the others have to be written again.
-func (f *File) Write(lines []byte) (n int, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.f == nil {
-		return 0, f.opt.fail("write", fs.ErrClosed)
-	}
-	if err := f.prepare(); err != nil {
-		return 0, err
-	}
-	if err := f.checkRoom(len(lines)); err != nil {
-		return 0, err
-	}
-	f.base, f.syncErr = f.size, nil
-	for n < len(lines) && err == nil {
-		part := f.fit(lines[n:])
-		if err := f.renamedAway; err != nil {
-			return n, err // all n bytes are in the old file, which is on disk
-		}
-		m := 0
-		f.journal.mark(f.device, f.inode, f.size)
-		m, err = f.append(part)
-		f.journal.wrote(m)
-		n += m
-		if err != nil && f.rotateFull(err) {
-			err = nil
-		}
-	}
-	n, err = f.secure(n, err)
-	if f.torn >= 0 {
-		_ = f.cutBack() // the next write tries it again
-	}
-	return n, err
 }
 
 // Reopen replaces the options. If the path changes, it opens the new file. After an error nothing
@@ -288,32 +251,4 @@ func (f *File) create(path string) (*os.File, error) {
 		return nil, errors.Join(err, file.Close(), os.Remove(path))
 	}
 	return file, nil
-}
-
-// append writes lines. If the write fails in the middle of a line, the file is truncated
-// afterwards, or before the next write.
-func (f *File) append(lines []byte) (int, error) {
-	n, err := f.f.Write(lines)
-	if err != nil {
-		return f.failed(lines[:n], err)
-	}
-	f.size += int64(n)
-	return n, nil
-}
-
-// failed returns how many bytes of a failed write are whole lines, and notes where to truncate the
-// file.
-func (f *File) failed(written []byte, err error) (int, error) {
-	n, good := len(written), bytes.LastIndexByte(written, '\n')+1
-	if n > good {
-		// The size is not computed, because copytruncate from outside may have changed it.
-		info, serr := f.f.Stat()
-		if serr != nil {
-			f.torn = f.size // cutBack asks again
-			return 0, f.opt.fail("stat", cause(serr))
-		}
-		f.torn = info.Size() - int64(n-good)
-	}
-	f.size += int64(good)
-	return good, f.opt.fail("write", cause(err))
 }

@@ -4,33 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"time"
 )
-
-// prepare makes the file ready for a write. It truncates what a failed write left, and opens the
-// file again if it was moved or deleted. It checks that at most once a second, because it is a
-// system call.
-func (f *File) prepare() error {
-	if f.torn >= 0 {
-		if err := f.cutBack(); err != nil {
-			return err
-		}
-	}
-	now := time.Now()
-	if f.renamedAway != nil || now.Sub(f.looked) >= time.Second || now.Before(f.looked) {
-		f.looked, f.spare = now, 0
-		if err := elsewhere(f.everySecond); err != nil {
-			// The next write checks again: nothing may be written to a file that is no longer ours,
-			// or has no name.
-			f.looked = time.Time{}
-			return err
-		}
-	}
-	if f.needsAdopt {
-		return f.adopt()
-	}
-	return nil
-}
 
 // everySecond does what is to be done once a second.
 func (f *File) everySecond() error {

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,27 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// fit returns the lines at the head of lines that may be written now. It rotates the file if the
-// first line does not fit.
-func (f *File) fit(lines []byte) []byte {
-	room := f.opt.MaxSize - f.size
-	if int64(len(lines)) <= room {
-		return lines
-	}
-	if room > 0 {
-		if end := bytes.LastIndexByte(lines[:room], '\n'); end >= 0 {
-			return lines[:end+1]
-		}
-	}
-	switch {
-	case f.size == 0: // a single line that is longer than MaxSize
-		return bytes.SplitAfterN(lines, []byte("\n"), 2)[0]
-	case f.rotate():
-		return f.fit(lines)
-	}
-	return lines
-}
 
 // rotateFull rotates the file if a write failed because the file reached the limit of RLIMIT_FSIZE
 // or of its file system. It reports whether it has.

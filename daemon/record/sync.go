@@ -1,38 +1,10 @@
 package record
 
 import (
-	"errors"
 	"path/filepath"
 	"sync"
 	"time"
 )
-
-// secure syncs the n bytes that Write has written, as far as FileOptions.Sync requires, and returns
-// how many of them count as written.
-//
-// If fdatasync fails, the kernel may have dropped the pages and marked them clean: another
-// fdatasync would succeed and prove nothing. So the file is truncated to the size that is known to
-// be on disk, and the lines count as not written: writing them again makes new pages. If they were
-// appended again instead, the lost ones would leave a gap between good lines.
-func (f *File) secure(n int, err error) (int, error) {
-	switch {
-	case f.opt.Sync == SyncNever || f.size == f.base && !f.owed:
-		return n, err
-	case f.syncErr == nil && !f.syncer.strict():
-		f.owed = false // the next sync includes it
-		f.syncer.soon()
-		return n, err
-	case f.syncErr == nil:
-		f.syncErr = f.sync()
-	}
-	if f.syncErr == nil {
-		return n, err
-	}
-	f.journal.unwrite(int(f.size-f.base), f.base)
-	n -= int(f.size - f.base)
-	f.torn = f.base
-	return n, errors.Join(err, f.syncErr)
-}
 
 // sync syncs the file and its name, unless Sync is SyncNever.
 func (f *File) sync() error {
@@ -62,13 +34,6 @@ type syncer struct {
 	unsynced time.Time // when the first line was written that no sync covers yet; zero: none
 	unsafe   bool      // the last sync failed
 	told     bool      // that was reported
-}
-
-// strict reports whether Write has to wait for the disk: with SyncAlways, and after a sync has
-// failed. In the latter case clients are not read further than what is safe, so that a failing disk
-// endangers only the records of one interval.
-func (s *syncer) strict() bool {
-	return s.opt.Sync == SyncAlways || s.opt.Sync > 0 && s.unsafe
 }
 
 // sync syncs out and its name, unless Sync is SyncNever.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"tcpmux/daemon/framing"
-	"tcpmux/daemon/state"
 )
 
 // Recorder is the service that records what the client sends: it looks at what has arrived, cuts it
@@ -124,26 +123,6 @@ func (r *Recorder) resume() {
 	r.sayNoMore()
 }
 
-// next waits for what comes next, and records it. A reason is that the session ends.
-func (r *Recorder) next() (Reason, error) {
-	if err := r.s.Conn.Wait(r.onRead); err != nil {
-		return r.interrupted(err)
-	}
-	if r.buf.n == 0 || r.buf.full {
-		return r.takeLast()
-	}
-	if err := r.take(framing.EOF); err != nil {
-		return BySink, err
-	}
-	if r.malformed != nil || r.unheard() {
-		return r.giveUp()
-	}
-	if r.draining {
-		r.sayNoMore()
-	}
-	return "", nil
-}
-
 // interrupted handles a wait that has ended with an error.
 func (r *Recorder) interrupted(err error) (Reason, error) {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -166,9 +145,6 @@ func (r *Recorder) Changed() {
 	}
 	r.s.Conn.Wake()
 }
-
-// unheard reports whether the client does not take its acknowledgements, or has gone.
-func (r *Recorder) unheard() bool { return r.ack != nil && r.ack.unheard != nil }
 
 // sayNoMore tells a client that is to finish that nothing more will be sent to it, once it has every
 // acknowledgement that it is due: what it sends then is recorded and not acknowledged. Where a program
@@ -199,13 +175,4 @@ func (r *Recorder) writeSlowly(text []byte, timeout time.Duration) error {
 	}
 	r.s.Conn.SetWriteDeadline(by)
 	return r.s.Conn.Write(text)
-}
-
-// Tally returns how far the session has come.
-func (r *Recorder) Tally() state.Tally {
-	t := state.Tally{Offset: r.s.offset, Records: r.s.records, Framing: r.framer.Memory()}
-	if r.ack != nil {
-		t.Pieces = r.ack.pieces
-	}
-	return t
 }

@@ -8,12 +8,36 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/daemon/framing"
+	"tcpmux/daemon/state"
 )
 
 // moveSize is how long the beginning of a message may be to wait in the kernel for its end. It is
 // far below the smallest default receive buffer (tcp(7), tcp_rmem), and bounds what is seen again
 // with each piece of a message.
 const moveSize = 16 << 10
+
+// next waits for what comes next, and records it. A reason is that the session ends.
+func (r *Recorder) next() (Reason, error) {
+	if err := r.s.Conn.Wait(r.onRead); err != nil {
+		return r.interrupted(err)
+	}
+	if r.buf.n == 0 || r.buf.full {
+		return r.takeLast()
+	}
+	if err := r.take(framing.EOF); err != nil {
+		return BySink, err
+	}
+	if r.malformed != nil || r.unheard() {
+		return r.giveUp()
+	}
+	if r.draining {
+		r.sayNoMore()
+	}
+	return "", nil
+}
+
+// unheard reports whether the client does not take its acknowledgements, or has gone.
+func (r *Recorder) unheard() bool { return r.ack != nil && r.ack.unheard != nil }
 
 // borrow makes a buffer the session's, which shows nothing yet.
 func (r *Recorder) borrow() *Buffer {
@@ -292,4 +316,13 @@ func (r *Recorder) expect(n int) {
 	}
 	r.lowat = n
 	r.s.Conn.SetLowWater(n)
+}
+
+// Tally returns how far the session has come.
+func (r *Recorder) Tally() state.Tally {
+	t := state.Tally{Offset: r.s.offset, Records: r.s.records, Framing: r.framer.Memory()}
+	if r.ack != nil {
+		t.Pieces = r.ack.pieces
+	}
+	return t
 }

@@ -11,24 +11,6 @@ import (
 // Tests replace these, to look at the file whenever it is about to change.
 var pwrite, fallocate = unix.Pwrite, unix.Fallocate
 
-// Shelve keeps data, which begins at offset base of the client's stream, instead of what was kept
-// before. The session calls it before it takes the bytes from the socket, and after Count if it has
-// recorded everything up to base. If data is too long, nothing is kept.
-func (s *Slot) Shelve(base int64, data []byte) {
-	if s == nil {
-		return
-	}
-	if s.at.shelved.Load() == 0 && len(data) == 0 { // the usual case
-		s.at.base.Store(base)
-		return
-	}
-	have := min(s.behind(base), len(data)) // a killed process may have kept more than it took
-	if s.goesBefore(base, len(data)) {
-		have = 0
-	}
-	s.Extend(base, have, data[have:])
-}
-
 // Extend is Shelve for data whose first have bytes are kept already. more is the rest of the data.
 // The shelf may have other bytes after the first have, which a process had not taken yet when it
 // was killed. Extend reports whether all is kept.

@@ -294,6 +294,24 @@ func (s *Slot) Origin() uint32 {
 	return s.at.flags.Load() >> originShift
 }
 
+// Shelve keeps data, which begins at offset base of the client's stream, instead of what was kept
+// before. The session calls it before it takes the bytes from the socket, and after Count if it has
+// recorded everything up to base. If data is too long, nothing is kept.
+func (s *Slot) Shelve(base int64, data []byte) {
+	if s == nil {
+		return
+	}
+	if s.at.shelved.Load() == 0 && len(data) == 0 { // the usual case
+		s.at.base.Store(base)
+		return
+	}
+	have := min(s.behind(base), len(data)) // a killed process may have kept more than it took
+	if s.goesBefore(base, len(data)) {
+		have = 0
+	}
+	s.Extend(base, have, data[have:])
+}
+
 // SetClosed notes that the end of the session is recorded.
 func (s *Slot) SetClosed() { s.flag(flagClosed, true) }
 
