@@ -96,16 +96,6 @@ func (r *Recorder) Begin(greeting error) (Reason, error) {
 	return "", nil
 }
 
-// Record records message after message, until there is a reason to end.
-func (r *Recorder) Record() (why Reason, err error) {
-	r.resume()
-	for why == "" {
-		why, err = r.next()
-	}
-	r.s.Env.Spill.hold(r, 0)
-	return why, err
-}
-
 // resume goes on where the previous process has left the session, if there was one.
 func (r *Recorder) resume() {
 	past := r.s.Resume

@@ -16,6 +16,16 @@ import (
 // with each piece of a message.
 const moveSize = 16 << 10
 
+// Record records message after message, until there is a reason to end.
+func (r *Recorder) Record() (why Reason, err error) {
+	r.resume()
+	for why == "" {
+		why, err = r.next()
+	}
+	r.s.Env.Spill.hold(r, 0)
+	return why, err
+}
+
 // next waits for what comes next, and records it. A reason is that the session ends.
 func (r *Recorder) next() (Reason, error) {
 	if err := r.s.Conn.Wait(r.onRead); err != nil {
