@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"tcpmux/daemon/listen"
 	"tcpmux/daemon/server"
 	"tcpmux/daemon/servertest"
+	"tcpmux/daemon/systemd"
 )
 
 // second adds a listener beside the main one.
@@ -152,4 +154,54 @@ func TestTheStatusLineHasWhatIsNotServed(t *testing.T) {
 	if got, want := ps.status(), `; listener "no0" (127.0.0.1:1) is not served: it is busy, and 2 more`; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+// TestWhoComesByIPv4IsOfIPv4, in records and for rules, also through a socket for both protocols, as
+// systemd makes them.
+func TestWhoComesByIPv4IsOfIPv4(t *testing.T) {
+	ln, err := net.Listen("tcp", ":0") // for both if there is IPv6
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	file, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ln.Addr().(*net.TCPAddr).IP.To4() != nil {
+		servertest.Lacks(t, "a socket for IPv6 and IPv4", "enable IPv6")
+	}
+	cfg := servertest.Config(func(c *config.Config) {
+		c.Record.File = filepath.Join(t.TempDir(), "records.log")
+		c.Listeners[0].Limits.Deny = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
+	})
+	d, err := start(inheritance{sockets: []systemd.Socket{{Name: config.MainListener, File: file}}}, loaded(cfg), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := d.run(ctx, Requests{})
+		ended <- err
+	}()
+	defer func() {
+		stop()
+		if err := servertest.Result(t, ended); err != nil {
+			t.Error(err)
+		}
+	}()
+
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	c := servertest.Dial(t, "127.0.0.1:"+port, nil)
+	c.Hear(cfg.Listeners[0].Banner.Raw)
+	c.Say("hello\n")
+	_ = c.CloseWrite()
+	c.HearEnd()
+	got, want := readFile(cfg.Record.File), " from "+c.Addr()+": hello\n"
+	if !strings.Contains(got, want) || strings.Contains(got, "::ffff:") {
+		t.Errorf("records: got %q, want %q and no other address", got, want)
+	}
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}
+	servertest.Dial(t, "127.0.0.1:"+port, from).Refused("")
 }
