@@ -305,7 +305,7 @@ func (r *Recorder) consume(done int, more, fresh bool) error {
 	}
 	_ = r.s.Conn.Discard(done) // the next look tells
 	r.expect(r.waiting + 1)
-	if fresh && !r.deadline.IsZero() {
+	if fresh && (!r.deadline.IsZero() || r.s.Bounds.Load().Message > 0) {
 		r.heard = time.Now() // while the sink had us wait, the silence was ours
 	}
 	switch {
