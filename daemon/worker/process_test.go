@@ -98,10 +98,27 @@ func TestAProcessDiesAlone(t *testing.T) {
 func TestAProcessThatStandsStillIsKilled(t *testing.T) {
 	f := servertest.New(t, byProcess).Open()
 	f.Greeted()
-	kill(t, onlyProcess(t), unix.SIGSTOP)
+	pid := onlyProcess(t)
+	kill(t, pid, unix.SIGSTOP)
+	// kill(2) returns before the process has stopped: until then it may end its session well.
+	servertest.Eventually(t, func() bool { return stopped(pid) }, func() {
+		t.Errorf("process %d does not stop", pid)
+	})
 	f.Close()
 	f.AwaitClients(0)
 	f.Log.Await(t, "session process did not end in time and was killed")
+}
+
+// stopped reports whether all threads of a process are stopped.
+func stopped(pid int) bool {
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, name := range stats {
+		stat, err := os.ReadFile(name)
+		if err != nil || !bytes.Contains(stat, []byte(") T ")) {
+			return false
+		}
+	}
+	return len(stats) > 0
 }
 
 // TestAProcessLeavesSignalsToTheDaemon: systemctl kill, or a terminal, sends them to every process

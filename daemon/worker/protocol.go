@@ -13,9 +13,9 @@ import (
 
 // The daemon and a session process speak over a pair of stream sockets. Each sends frames: a
 // frameHeader, and the body that it announces. A body is a fixed struct, in network order without
-// padding, and for some kinds bytes behind it. Whatever is not exactly so is errProtocol, whoever
-// sends it: a process that a client has taken over can have the daemon record what it likes of that
-// client, and nothing else.
+// padding, and for some kinds bytes behind it. Anything else is errProtocol, from either end: a
+// process that a client has taken over can have the daemon record what it likes of that client, and
+// nothing else.
 
 // frameKind is what a frame is.
 type frameKind uint8
