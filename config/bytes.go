@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"tcpmux/config/notation"
 )
 
 // Bytes is what is sent to a client: text, or any bytes from a table { hex = "78 78 0d 0a" }. It is
@@ -43,7 +45,7 @@ func hexTable(digits string) string { return fmt.Sprintf("{ hex = %q }", digits)
 
 // bytesOf takes at most so many bytes. In text, the given words in braces are placeholders.
 func bytesOf(most int, words ...string) kind[Bytes] {
-	allowed := "text or bytes, at most " + formatSize(int64(most))
+	allowed := "text or bytes, at most " + notation.FormatSize(int64(most))
 	form := ": a string in quotes, or " + hexTable("0d 0a")
 	read := func(v any, at place) (Bytes, bool) {
 		if values, ok := v.(map[string]any); ok {
@@ -78,7 +80,7 @@ func readHex(values map[string]any, most int, at place) (Bytes, bool) {
 	case !ok || err != nil || odd:
 		return Bytes{}, at.want(v, want)
 	case len(raw) > most:
-		return Bytes{}, at.fault("is %d bytes long, want at most %s", len(raw), formatSize(int64(most)))
+		return Bytes{}, at.fault("is %d bytes long, want at most %s", len(raw), notation.FormatSize(int64(most)))
 	}
 	return Bytes{Raw: string(raw), Hex: len(raw) > 0}, true
 }

@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"tcpmux/config/notation"
 )
 
 // check reports errors that involve several keys. tables are those of the listeners, in their
@@ -98,8 +100,8 @@ func (d *document) checkSizes(c *Config, tables []table) {
 	}
 	d.at("record", "max_size").fault(
 		"is %q, and with max_message = %q%s a record can be longer: want max_size %q or more, or max_message %q or less",
-		formatSize(c.Record.MaxSize), formatSize(longest), owner,
-		formatSize(up(longest*times+recordHead)), formatSize(down((c.Record.MaxSize-recordHead)/times)))
+		notation.FormatSize(c.Record.MaxSize), notation.FormatSize(longest), owner,
+		notation.FormatSize(up(longest*times+recordHead)), notation.FormatSize(down((c.Record.MaxSize-recordHead)/times)))
 }
 
 // anyFailed reports whether a key of one of these names has an error, so that its value is unknown.

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+
+	"tcpmux/config/notation"
 )
 
 // maxExec is the size of a program's arguments. Linux allows twice as much for a single one.
@@ -36,7 +38,7 @@ func program() kind[[]string] {
 			size += len(s) + 1
 		}
 		if size > maxExec {
-			return nil, at.fault("is %d bytes long, want at most %s", size, formatSize(maxExec))
+			return nil, at.fault("is %d bytes long, want at most %s", size, notation.FormatSize(maxExec))
 		}
 		return args, len(args) == 0 || executable(args[0], at)
 	}

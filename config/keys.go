@@ -4,10 +4,12 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"tcpmux/config/notation"
 )
 
 const (
-	maxDuration   = 10 * 365 * day
+	maxDuration   = 10 * 365 * notation.Day
 	maxMaxMessage = 16 << 20
 	minMaxSize    = 4 << 10
 	maxBytes      = 1 << 50 // a petabyte: a larger number is most likely a mistake
@@ -76,7 +78,7 @@ func rows() []Key {
 		limits("clients", func(l *Limits) *int { return &l.Clients }, number(1, maxCount), 10000, Now),
 		ownLimits("clients", func(l *ListenerLimits) *int { return &l.Clients }, limit(maxCount, "for no limit"), 0, Now),
 		limits("memory", func(l *Limits) *int64 { return &l.Memory }, size(minMemory, maxPartials, ""), 256<<20, Now),
-		limits("source_prefix", func(l *Limits) *SourcePrefix { return &l.SourcePrefix }, sourcePrefix(), SourcePrefix{32, 64}, NewClients),
+		limits("source_prefix", func(l *Limits) *SourcePrefix { return &l.SourcePrefix }, sourcePrefix(), SourcePrefix{IPv4: 32, IPv6: 64}, NewClients),
 		perSource("clients_per_source", func(s *PerSource) *int { return &s.ClientsPerSource }, limit(maxCount, "for no limit"), 0, NewClients),
 		perSource("rate_per_source", func(s *PerSource) *Rate { return &s.RatePerSource }, rate(), Rate{}, NewClients),
 		policy("allow", func(p *Policy) *[]netip.Prefix { return &p.Allow }, prefixes(), nil, NewClients),

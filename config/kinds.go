@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"tcpmux/config/notation"
 )
 
 // kind is a type of value with its range.
@@ -108,20 +110,20 @@ func orZero(allowed, zero, meaning string) string {
 
 // size takes a number of bytes. With a meaning for zero, such as "for no limit", it takes "0B" too.
 func size(least, most int64, zero string) kind[int64] {
-	allowed := orZero(fmt.Sprintf("a size from %s to %s", formatSize(least), formatSize(most)), `"0B"`, zero)
+	allowed := orZero(fmt.Sprintf("a size from %s to %s", notation.FormatSize(least), notation.FormatSize(most)), `"0B"`, zero)
 	const form = `; units are B, KiB, MiB, GiB and TiB, as in "64KiB"`
 	read := func(v any, at place) (int64, bool) {
 		s, _ := v.(string)
-		n, ok, fits := parseSize(s)
+		n, ok, fits := notation.ParseSize(s)
 		switch {
 		case !ok:
-			return 0, at.want(v, allowed+form+didYouMean(meantSize(s)))
+			return 0, at.want(v, allowed+form+didYouMean(notation.MeantSize(s)))
 		case !fits || n > most || n < least && (n != 0 || zero == ""):
 			return 0, at.want(v, allowed)
 		}
 		return n, true
 	}
-	return kind[int64]{allowed, read, func(n int64) string { return quoteTOML(formatSize(n)) }}
+	return kind[int64]{allowed, read, func(n int64) string { return quoteTOML(notation.FormatSize(n)) }}
 }
 
 // didYouMean asks whether a value was meant, if there is one.
@@ -139,10 +141,10 @@ const (
 
 // duration takes a duration, where "0s" has a meaning of its own.
 func duration(zero string) kind[time.Duration] {
-	allowed := orZero(fmt.Sprintf("a duration from %s to %s", formatDuration(minDuration), formatDuration(maxDuration)), `"0s"`, zero)
+	allowed := orZero(fmt.Sprintf("a duration from %s to %s", notation.FormatDuration(minDuration), notation.FormatDuration(maxDuration)), `"0s"`, zero)
 	read := func(v any, at place) (time.Duration, bool) {
 		s, _ := v.(string)
-		d, ok := parseDuration(s)
+		d, ok := notation.ParseDuration(s)
 		switch {
 		case !ok:
 			return 0, at.want(v, allowed+durationForm)
@@ -154,7 +156,7 @@ func duration(zero string) kind[time.Duration] {
 	return kind[time.Duration]{allowed, read, writeDuration}
 }
 
-func writeDuration(d time.Duration) string { return quoteTOML(formatDuration(d)) }
+func writeDuration(d time.Duration) string { return quoteTOML(notation.FormatDuration(d)) }
 
 // idleTimeout takes a duration, and warns of a very short one.
 func idleTimeout() kind[time.Duration] {
@@ -172,10 +174,10 @@ func idleTimeout() kind[time.Duration] {
 
 // wholeSeconds takes a duration without a fraction: the kernel counts keepalive in seconds.
 func wholeSeconds(least, most time.Duration) kind[time.Duration] {
-	allowed := fmt.Sprintf("a duration from %s to %s in whole seconds", formatDuration(least), formatDuration(most))
+	allowed := fmt.Sprintf("a duration from %s to %s in whole seconds", notation.FormatDuration(least), notation.FormatDuration(most))
 	read := func(v any, at place) (time.Duration, bool) {
 		s, _ := v.(string)
-		d, ok := parseDuration(s)
+		d, ok := notation.ParseDuration(s)
 		if !ok {
 			return 0, at.want(v, allowed+durationForm)
 		}
@@ -186,11 +188,11 @@ func wholeSeconds(least, most time.Duration) kind[time.Duration] {
 
 // days takes a number of days, where "0s" has a meaning of its own.
 func days(zero string) kind[time.Duration] {
-	allowed := fmt.Sprintf(`whole days from %s to %s, or "0s" %s`, formatDuration(day), formatDuration(maxDuration), zero)
+	allowed := fmt.Sprintf(`whole days from %s to %s, or "0s" %s`, notation.FormatDuration(notation.Day), notation.FormatDuration(maxDuration), zero)
 	read := func(v any, at place) (time.Duration, bool) {
 		s, _ := v.(string)
-		d, ok := parseDuration(s)
-		if !ok || d < 0 || d > maxDuration || d%day != 0 {
+		d, ok := notation.ParseDuration(s)
+		if !ok || d < 0 || d > maxDuration || d%notation.Day != 0 {
 			return 0, at.want(v, allowed+`, as in "30d" or "720h"`)
 		}
 		return d, true
@@ -205,7 +207,7 @@ const (
 )
 
 func syncTime() kind[time.Duration] {
-	allowed := fmt.Sprintf("%q, %q or a duration from %s to %s", syncAlways, syncNone, formatDuration(minDuration), formatDuration(maxDuration))
+	allowed := fmt.Sprintf("%q, %q or a duration from %s to %s", syncAlways, syncNone, notation.FormatDuration(minDuration), notation.FormatDuration(maxDuration))
 	read := func(v any, at place) (time.Duration, bool) {
 		s, _ := v.(string)
 		switch s {
@@ -214,7 +216,7 @@ func syncTime() kind[time.Duration] {
 		case syncNone:
 			return SyncNone, true
 		}
-		d, ok := parseDuration(s)
+		d, ok := notation.ParseDuration(s)
 		if !ok {
 			return 0, at.want(v, allowed+durationForm)
 		}
@@ -230,7 +232,7 @@ func formatSync(d time.Duration) string {
 	case SyncNone:
 		return syncNone
 	}
-	return formatDuration(d)
+	return notation.FormatDuration(d)
 }
 
 var (

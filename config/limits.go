@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
+
+	"tcpmux/config/notation"
 )
 
 // Limits are the limits over all listeners together.
@@ -66,36 +66,15 @@ type Policy struct {
 	MessageTimeout time.Duration
 }
 
-// SourcePrefix is the number of leading bits that make addresses of each family one source.
-type SourcePrefix struct {
-	IPv4 int // 1 to 32
-	IPv6 int // 1 to 128
-}
-
-// String returns the prefixes as they are written in a file.
-func (p SourcePrefix) String() string { return fmt.Sprintf("%d/%d", p.IPv4, p.IPv6) }
-
-// Rate is a count per second, minute or hour. The zero value is no limit.
-type Rate struct {
-	Count int
-	Per   time.Duration
-}
-
-// ratePer are the units of a rate.
-var ratePer = []struct {
-	name string
-	per  time.Duration
-}{{"s", time.Second}, {"m", time.Minute}, {"h", time.Hour}}
-
-// String returns the rate as it is written in a file.
-func (r Rate) String() string {
-	for _, u := range ratePer {
-		if r.Count > 0 && r.Per == u.per {
-			return fmt.Sprintf("%d/%s", r.Count, u.name)
-		}
-	}
-	return ""
-}
+// Values of the limits, in their own notation.
+type (
+	// SourcePrefix is the number of leading bits that make addresses of each family one source.
+	SourcePrefix = notation.SourcePrefix
+	// Rate is a count per second, minute or hour. The zero value is no limit.
+	Rate = notation.Rate
+	// Window is a time of the week, in the machine's time zone.
+	Window = notation.Window
+)
 
 // checkPolicy reports prefixes that are both allowed and denied, for a table with one of the keys.
 func (t table) checkPolicy(p Policy) {
@@ -121,13 +100,8 @@ func sourcePrefix() kind[SourcePrefix] {
 	const allowed = `prefix lengths for IPv4 (1 to 32) and IPv6 (1 to 128), such as "32/64"`
 	read := func(v any, at place) (SourcePrefix, bool) {
 		s, _ := v.(string)
-		v4, v6, _ := strings.Cut(s, "/")
-		n4, err4 := strconv.ParseUint(v4, 10, 8)
-		n6, err6 := strconv.ParseUint(v6, 10, 8)
-		if err4 != nil || err6 != nil || n4 < 1 || n4 > 32 || n6 < 1 || n6 > 128 {
-			return SourcePrefix{}, at.want(v, allowed)
-		}
-		return SourcePrefix{int(n4), int(n6)}, true
+		p, ok := notation.ParseSourcePrefix(s)
+		return p, ok || at.want(v, allowed)
 	}
 	return kind[SourcePrefix]{allowed, read, func(p SourcePrefix) string { return quoteTOML(p.String()) }}
 }
@@ -136,24 +110,10 @@ func rate() kind[Rate] {
 	allowed := fmt.Sprintf(`1 to %d per second, minute or hour, such as "10/s", "100/m" or "1000/h", or "" for no limit`, maxCount)
 	read := func(v any, at place) (Rate, bool) {
 		s, ok := v.(string)
-		r, fits := parseRate(s)
-		return r, ok && fits || at.want(v, allowed)
+		r, fits := notation.ParseRate(s)
+		return r, ok && fits && r.Count <= maxCount || at.want(v, allowed)
 	}
 	return kind[Rate]{allowed, read, func(r Rate) string { return quoteTOML(r.String()) }}
-}
-
-func parseRate(s string) (Rate, bool) {
-	if s == "" {
-		return Rate{}, true
-	}
-	count, unit, _ := strings.Cut(s, "/")
-	n, err := strconv.ParseUint(count, 10, 32)
-	for _, u := range ratePer {
-		if u.name == unit && err == nil && 1 <= n && n <= maxCount {
-			return Rate{int(n), u.per}, true
-		}
-	}
-	return Rate{}, false
 }
 
 // prefixes takes an array of networks and addresses.
@@ -166,7 +126,7 @@ func prefixes() kind[[]netip.Prefix] {
 		}
 		for i, item := range items {
 			s, _ := item.(string)
-			p, want := parsePrefix(s)
+			p, want := notation.ParseNetwork(s)
 			if want != "" {
 				at.item(i).want(item, want)
 				continue
@@ -178,36 +138,41 @@ func prefixes() kind[[]netip.Prefix] {
 	return kind[[]netip.Prefix]{allowed, read, prefixesTOML}
 }
 
-// parsePrefix reads a network, or an address as the network of it alone. An IPv4-mapped address
-// becomes IPv4.
-func parsePrefix(s string) (p netip.Prefix, want string) {
-	const form = `a network or an address, such as "192.0.2.0/24", "2001:db8::/32" or "192.0.2.7"`
-	p, err := netip.ParsePrefix(s)
-	if addr, aerr := netip.ParseAddr(s); aerr == nil && addr.Zone() == "" {
-		p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	if err != nil {
-		return p, form
-	}
-	if addr := p.Addr(); addr.Is4In6() {
-		if p.Bits() < 96 {
-			return p, "an IPv4 network in its own notation: " + form
-		}
-		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-96)
-	}
-	if p != p.Masked() {
-		return p, fmt.Sprintf("no bits after those of the network: %q", p.Masked())
-	}
-	return p, ""
-}
-
 func prefixesTOML(list []netip.Prefix) string {
 	texts := make([]string, len(list))
 	for i, p := range list {
-		texts[i] = quoteTOML(p.String())
-		if p.IsSingleIP() {
-			texts[i] = quoteTOML(p.Addr().String())
-		}
+		texts[i] = notation.FormatNetwork(p)
 	}
-	return "[" + strings.Join(texts, ", ") + "]"
+	return arrayTOML(texts)
+}
+
+// windows takes an array of windows.
+func windows() kind[[]Window] {
+	const allowed = "an array of times of the week"
+	const form = `such as "08:00-18:00", "Mon-Fri 08:00-18:00" or "Sat,Sun 22:00-06:00"`
+	read := func(v any, at place) (list []Window, ok bool) {
+		items, ok := v.([]any)
+		if !ok {
+			return nil, at.want(v, allowed+", "+form)
+		}
+		for i, item := range items {
+			s, _ := item.(string)
+			w, ok := notation.ParseWindow(s)
+			if !ok {
+				at.item(i).want(item, "a time of the week, "+form)
+				continue
+			}
+			list = append(list, w)
+		}
+		return list, true
+	}
+	return kind[[]Window]{allowed, read, windowsTOML}
+}
+
+func windowsTOML(list []Window) string {
+	texts := make([]string, len(list))
+	for i, w := range list {
+		texts[i] = w.String()
+	}
+	return arrayTOML(texts)
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"tcpmux/config/notation"
+
 	"github.com/BurntSushi/toml"
 )
 
@@ -73,7 +75,7 @@ func readAll(r io.Reader, most int64) ([]byte, error) {
 		return nil, cause(err)
 	}
 	if int64(len(text)) > most {
-		return nil, fmt.Errorf("longer than %s", formatSize(most))
+		return nil, fmt.Errorf("longer than %s", notation.FormatSize(most))
 	}
 	return text, nil
 }

@@ -52,18 +52,18 @@ func TestLoadGood(t *testing.T) {
 		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, LostTimeout: 30 * time.Second, ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Ack: Text("{offset}\n"), AckTimeout: time.Minute, Record: true,
 	}
 	limits := Limits{
-		Clients: 5, Memory: 1 << 30, SourcePrefix: SourcePrefix{24, 56}, PerSource: PerSource{3, Rate{100, time.Minute}},
+		Clients: 5, Memory: 1 << 30, SourcePrefix: SourcePrefix{IPv4: 24, IPv6: 56}, PerSource: PerSource{3, Rate{Count: 100, Per: time.Minute}},
 		Policy: Policy{
 			Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("10.0.0.0/8")},
 			Deny:  []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")}, Refusal: Text("go away\r\n"),
-			AccessTimes: []Window{{everyDay, 0, 1440}, {[7]bool{true, true, true, true, true, false, true}, 1320, 390}},
+			AccessTimes: []Window{{Days: [7]bool{true, true, true, true, true, true, true}, To: 1440}, {Days: [7]bool{true, true, true, true, true, false, true}, From: 1320, To: 390}},
 			MaxSession:  90 * time.Minute, MaxSessionBytes: 1 << 30, MessageTimeout: 5 * time.Second,
 		},
 	}
 	main.Limits.Policy = limits.Policy
 	telnet, scan, program := main, main, main
 	telnet.ProxyProtocol = nil
-	telnet.Limits = ListenerLimits{Clients: 2, PerSource: PerSource{1, Rate{2, time.Hour}}, Policy: limits.Policy}
+	telnet.Limits = ListenerLimits{Clients: 2, PerSource: PerSource{1, Rate{Count: 2, Per: time.Hour}}, Policy: limits.Policy}
 	telnet.Limits.Allow, telnet.Limits.Refusal, telnet.Limits.AccessTimes = nil, Bytes{}, nil
 	telnet.Limits.MaxSession, telnet.Limits.MaxSessionBytes, telnet.Limits.MessageTimeout = 0, 0, time.Millisecond
 	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346"}

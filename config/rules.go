@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode"
+
+	"tcpmux/config/notation"
 )
 
 // Rules is the content of a file of rules: prefixes of clients, as in Policy.
@@ -62,7 +64,7 @@ func (r *Rules) add(fields []string, side map[netip.Prefix]string) (faults []str
 		return []string{fmt.Sprintf(`%s is not a rule, want "allow" or "deny", followed by networks or addresses`, quote(strings.Join(fields, " ")))}
 	}
 	for _, text := range fields[1:] {
-		p, want := parsePrefix(text)
+		p, want := notation.ParseNetwork(text)
 		switch {
 		case want != "":
 			faults = append(faults, fmt.Sprintf("%s %s, want %s", fields[0], quote(text), want))

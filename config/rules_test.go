@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"tcpmux/config/notation"
 	"tcpmux/internal/fuzzing"
 )
 
@@ -38,7 +39,7 @@ func parsed(t *testing.T, texts ...string) []netip.Prefix {
 	t.Helper()
 	var list []netip.Prefix
 	for _, text := range texts {
-		p, want := parsePrefix(text)
+		p, want := notation.ParseNetwork(text)
 		if want != "" {
 			t.Fatalf("%q: want %s", text, want)
 		}

@@ -1,6 +1,10 @@
 package config
 
-import "slices"
+import (
+	"slices"
+
+	"tcpmux/config/notation"
+)
 
 // dependent are keys of a listener that have an effect only together with another key.
 var dependent = []struct {
@@ -49,7 +53,7 @@ func (d *document) warnOfUnused(c *Config, tables []table, served []Listener) {
 // warnOfDisabled warns of top-level keys without effect, because what they configure is disabled.
 func (d *document) warnOfDisabled(c *Config) {
 	if at := d.at("survive_after"); !c.Survive && c.SurviveAfter != Default().SurviveAfter {
-		at.warn("is %q and has no effect with survive = false: want survive = true, or no survive_after", formatDuration(c.SurviveAfter))
+		at.warn("is %q and has no effect with survive = false: want survive = true, or no survive_after", notation.FormatDuration(c.SurviveAfter))
 	}
 	counted := func(s PerSource) bool { return s != PerSource{} }
 	own := func(l Listener) bool { return counted(l.Limits.PerSource) }
@@ -70,12 +74,12 @@ func (t table) warnOfIgnored(l Listener) {
 		return
 	}
 	if l.IdleTimeout > 0 {
-		t.setting("idle_timeout").warn("is %q and %sexec_timeout limits a program", formatDuration(l.IdleTimeout), unlessRecorded)
+		t.setting("idle_timeout").warn("is %q and %sexec_timeout limits a program", notation.FormatDuration(l.IdleTimeout), unlessRecorded)
 	}
 	if n := l.Limits.MaxSessionBytes; n > 0 {
-		t.setting("limits", "max_session_bytes").warn("is %q and %smax_session and exec_timeout limit a program", formatSize(n), unlessRecorded)
+		t.setting("limits", "max_session_bytes").warn("is %q and %smax_session and exec_timeout limit a program", notation.FormatSize(n), unlessRecorded)
 	}
 	if l.Limits.MessageTimeout > 0 {
-		t.setting("limits", "message_timeout").warn("is %q and %sexec_timeout limits a program", formatDuration(l.Limits.MessageTimeout), unlessRecorded)
+		t.setting("limits", "message_timeout").warn("is %q and %sexec_timeout limits a program", notation.FormatDuration(l.Limits.MessageTimeout), unlessRecorded)
 	}
 }

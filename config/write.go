@@ -111,13 +111,6 @@ func Diff(old, new Config) (changes []Change) {
 	return changes
 }
 
-func addressTOML(list []string) string {
-	if len(list) == 1 {
-		return quoteTOML(list[0])
-	}
-	return arrayTOML(list)
-}
-
 func arrayTOML(list []string) string {
 	quoted := make([]string, len(list))
 	for i, s := range list {

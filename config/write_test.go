@@ -112,7 +112,7 @@ func leaves(typ reflect.Type, above []string) (paths [][]string) {
 func alter(t *testing.T, v reflect.Value) {
 	t.Helper()
 	if rate, ok := v.Addr().Interface().(*Rate); ok {
-		*rate = Rate{3, time.Second}
+		*rate = Rate{Count: 3, Per: time.Second}
 		return
 	}
 	if bytes, ok := v.Addr().Interface().(*Bytes); ok {

@@ -1,4 +1,4 @@
-package config
+package notation
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ var (
 	everyDay = [7]bool{true, true, true, true, true, true, true}
 )
 
-// String returns the window as it is written in a file.
+// String returns the window as it is written in a file: "Mon-Fri 08:00-18:00".
 func (w Window) String() string {
 	hours := fmt.Sprintf("%02d:%02d-%02d:%02d", w.From/60, w.From%60, w.To/60, w.To%60)
 	if w.Days == everyDay {
@@ -44,30 +44,8 @@ func (w Window) String() string {
 	return strings.Join(runs, ",") + " " + hours
 }
 
-// windows takes an array of windows.
-func windows() kind[[]Window] {
-	const allowed = "an array of times of the week"
-	const form = `such as "08:00-18:00", "Mon-Fri 08:00-18:00" or "Sat,Sun 22:00-06:00"`
-	read := func(v any, at place) (list []Window, ok bool) {
-		items, ok := v.([]any)
-		if !ok {
-			return nil, at.want(v, allowed+", "+form)
-		}
-		for i, item := range items {
-			s, _ := item.(string)
-			w, ok := parseWindow(s)
-			if !ok {
-				at.item(i).want(item, "a time of the week, "+form)
-				continue
-			}
-			list = append(list, w)
-		}
-		return list, true
-	}
-	return kind[[]Window]{allowed, read, windowsTOML}
-}
-
-func parseWindow(s string) (w Window, ok bool) {
+// ParseWindow reads what String writes, with the days in any order. ok is false for anything else.
+func ParseWindow(s string) (w Window, ok bool) {
 	days, hours, found := strings.Cut(s, " ")
 	if w.Days = everyDay; found {
 		if w.Days, ok = parseDays(days); !ok {
@@ -110,12 +88,4 @@ func parseMinute(s string) (int, bool) {
 	}
 	h, m := int(s[0]-'0')*10+int(s[1]-'0'), int(s[3]-'0')*10+int(s[4]-'0')
 	return 60*h + m, m < 60 && 60*h+m <= 1440
-}
-
-func windowsTOML(list []Window) string {
-	texts := make([]string, len(list))
-	for i, w := range list {
-		texts[i] = w.String()
-	}
-	return arrayTOML(texts)
 }

@@ -1,4 +1,4 @@
-package config
+package notation
 
 import "testing"
 
@@ -14,11 +14,11 @@ func TestWindows(t *testing.T) {
 		{"days apart", "Mon,Wed,Fri,Sun 23:59-24:00", "Mon,Wed,Fri,Sun 23:59-24:00"},
 		{"one day often", "Mon,Mon,Mon-Tue 01:00-02:00", "Mon-Tue 01:00-02:00"},
 	} {
-		w, ok := parseWindow(tc.text)
+		w, ok := ParseWindow(tc.text)
 		if got := w.String(); !ok || got != tc.want {
 			t.Errorf("%s: got %q, %v, want %q", tc.name, got, ok, tc.want)
 		}
-		if again, ok := parseWindow(tc.want); !ok || again != w {
+		if again, ok := ParseWindow(tc.want); !ok || again != w {
 			t.Errorf("%s: %q read again: got %+v, %v, want %+v", tc.name, tc.want, again, ok, w)
 		}
 	}
