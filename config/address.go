@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 
+	"tcpmux/config/document"
+	"tcpmux/config/fault"
 	"tcpmux/config/notation"
 )
 
@@ -16,13 +18,13 @@ func addresses(none string) kind[[]string] {
 	read := func(v any, at place) (list []string, ok bool) {
 		items, ok := v.([]any)
 		if !ok {
-			return at.doc.bind(at, v), true
+			return at.reader.bind(at.Place, v), true
 		}
 		if len(items) == 0 && none == "" {
-			return nil, at.want(v, notation.AddressForm)
+			return nil, at.Want(v, notation.AddressForm)
 		}
 		for i, item := range items {
-			list = append(list, at.doc.bind(at.item(i), item)...)
+			list = append(list, at.reader.bind(at.Item(i), item)...)
 		}
 		return list, true
 	}
@@ -31,41 +33,41 @@ func addresses(none string) kind[[]string] {
 
 func addressTOML(list []string) string {
 	if len(list) == 1 {
-		return quoteTOML(list[0])
+		return document.QuoteTOML(list[0])
 	}
-	return arrayTOML(list)
+	return document.ArrayTOML(list)
 }
 
 // bound is one address that one socket will be bound to.
 type bound struct {
-	at   place
+	at   document.Place
 	text string // as it is written in the file
 	addr netip.AddrPort
 }
 
 // bind notes the address v for the search for conflicts, and returns it in Go's spelling: several
 // where it stands for several.
-func (d *document) bind(at place, v any) []string {
+func (r *reader) bind(at document.Place, v any) []string {
 	s, _ := v.(string)
 	addrs, want := notation.ParseAddress(s)
 	if want != "" {
-		at.want(v, want)
+		at.Want(v, want)
 		return nil
 	}
 	list := make([]string, len(addrs))
 	for i, a := range addrs {
 		list[i] = a.String()
-		d.bound = append(d.bound, bound{at, s, a})
+		r.bound = append(r.bound, bound{at, s, a})
 	}
 	return list
 }
 
 // checkAddresses reports addresses that cannot be bound together: one that is listed twice, or one
 // and the wildcard of its family.
-func (d *document) checkAddresses() {
+func (r *reader) checkAddresses() {
 	// By address; the first of each family and port is also there by its wildcard.
 	owners := map[netip.AddrPort]bound{}
-	for _, b := range d.bound {
+	for _, b := range r.bound {
 		if b.addr.Port() == 0 {
 			continue
 		}
@@ -92,15 +94,15 @@ func (b bound) conflict(other bound) {
 	if b.addr == other.addr {
 		what = "which is listed twice"
 	}
-	if other.at.path == "" {
+	if other.at.Line() == 0 { // a default stands on no line
 		how = " by default (address = [] at the top removes it)"
 	}
-	b.at.fault("is %s, %s: %s has %s%s", quote(b.text), what, other.owner(), quote(other.text), how)
+	b.at.Fault("is %s, %s: %s has %s%s", fault.Quote(b.text), what, other.owner(), fault.Quote(other.text), how)
 }
 
 // owner names the key that has the address.
 func (b bound) owner() string {
-	if listener, ok := strings.CutSuffix(b.at.name, ": address"); ok {
+	if listener, ok := strings.CutSuffix(b.at.Name(), ": address"); ok {
 		return listener
 	}
 	return "the top-level address"

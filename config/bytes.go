@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"tcpmux/config/document"
+	"tcpmux/config/fault"
 	"tcpmux/config/notation"
 )
 
@@ -30,15 +32,15 @@ func (b Bytes) String() string {
 	if b.Hex {
 		return hexTable(fmt.Sprintf("% x", b.Raw))
 	}
-	return quoteTOML(b.Raw)
+	return document.QuoteTOML(b.Raw)
 }
 
 // shown returns b for a message, cut when it is long.
 func (b Bytes) shown() string {
 	if b.Hex {
-		return fmt.Sprintf("{ hex = %s }", quote(fmt.Sprintf("% x", b.Raw)))
+		return fmt.Sprintf("{ hex = %s }", fault.Quote(fmt.Sprintf("% x", b.Raw)))
 	}
-	return quote(b.Raw)
+	return fault.Quote(b.Raw)
 }
 
 func hexTable(digits string) string { return fmt.Sprintf("{ hex = %q }", digits) }
@@ -49,70 +51,40 @@ func bytesOf(most int, words ...string) kind[Bytes] {
 	form := ": a string in quotes, or " + hexTable("0d 0a")
 	read := func(v any, at place) (Bytes, bool) {
 		if values, ok := v.(map[string]any); ok {
-			return readHex(values, most, at)
+			return readHex(values, most, at.Place)
 		}
 		s, ok := v.(string)
 		if !ok || len(s) > most {
-			return Bytes{}, at.want(v, allowed+form)
+			return Bytes{}, at.Want(v, allowed+form)
 		}
-		at.warnOfLatin(s)
-		warnOfPlaceholders(s, words, at)
+		warnOfLatin(s, at.Place)
+		warnOfPlaceholders(s, words, at.Place)
 		return Text(s), true
 	}
 	return kind[Bytes]{allowed, read, Bytes.String}
 }
 
 // readHex reads a table { hex = "…" }. Blanks may separate bytes.
-func readHex(values map[string]any, most int, at place) (Bytes, bool) {
+func readHex(values map[string]any, most int, at document.Place) (Bytes, bool) {
 	const want = `two hexadecimal digits for each byte, such as "78 78 0d 0a"`
-	t := table{doc: at.doc, path: at.path, name: at.name + ".", of: section{table: "bytes"}, values: values}
-	t.rejectUnknown([]string{"hex"})
+	t := at.Table(at.Name()+".", values)
+	rejectUnknown(t, section{table: "bytes"}, []string{"hex"})
 	v, ok := values["hex"]
 	if !ok {
-		return Bytes{}, t.missing("hex", want)
+		return Bytes{}, t.Missing("hex", want)
 	}
-	at = t.place("hex")
+	at = t.At("hex")
 	s, ok := v.(string)
 	fields := strings.Fields(s)
 	raw, err := hex.DecodeString(strings.Join(fields, ""))
 	odd := slices.ContainsFunc(fields, func(f string) bool { return len(f)%2 != 0 })
 	switch {
 	case !ok || err != nil || odd:
-		return Bytes{}, at.want(v, want)
+		return Bytes{}, at.Want(v, want)
 	case len(raw) > most:
-		return Bytes{}, at.fault("is %d bytes long, want at most %s", len(raw), notation.FormatSize(int64(most)))
+		return Bytes{}, at.Fault("is %d bytes long, want at most %s", len(raw), notation.FormatSize(int64(most)))
 	}
 	return Bytes{Raw: string(raw), Hex: len(raw) > 0}, true
-}
-
-// latinEscape returns the first escape in a basic string of TOML that stands for a character from
-// U+0080 to U+00FF, as it is written there: "\xd9", "\u00d9" or "\U000000d9". It returns "" when
-// there is none.
-func latinEscape(token string) string {
-	for i := 0; i < len(token); i++ {
-		if token[i] != '\\' {
-			continue
-		}
-		i++ // what is escaped may be a backslash
-		digits := 0
-		switch {
-		case i == len(token):
-		case token[i] == 'x':
-			digits = 2
-		case token[i] == 'u':
-			digits = 4
-		case token[i] == 'U':
-			digits = 8
-		}
-		end := i + 1 + digits
-		if digits == 0 || end > len(token) {
-			continue
-		}
-		if r, err := strconv.ParseUint(token[i+1:end], 16, 32); err == nil && 0x80 <= r && r <= 0xff {
-			return token[i-1 : end]
-		}
-	}
-	return ""
 }
 
 // maxProposed is the number of bytes up to which a warning spells out the table for a whole text.
@@ -120,17 +92,17 @@ const maxProposed = 16
 
 // warnOfLatin warns of text with a character that was most likely meant for a byte. Escapes of TOML
 // are characters, and in UTF-8 those from U+0080 are several bytes.
-func (p place) warnOfLatin(s string) {
-	escape := p.doc.latin[p.path]
+func warnOfLatin(s string, at document.Place) {
+	escape := at.LatinEscape()
 	if escape == "" {
 		return
 	}
-	r, _ := strconv.ParseUint(escape[2:], 16, 32) // latinEscape has read it
+	r, _ := strconv.ParseUint(escape[2:], 16, 32) // Parse has found an escape of this form
 	meant := []byte{byte(r)}
 	if all, ok := latin(s); ok && len(all) <= maxProposed {
 		meant = all
 	}
-	p.warn("has %s, a character that is sent as the two bytes % x: bytes are written %s", escape, string(rune(r)), hexTable(fmt.Sprintf("% x", meant)))
+	at.Warn("has %s, a character that is sent as the two bytes % x: bytes are written %s", escape, string(rune(r)), hexTable(fmt.Sprintf("% x", meant)))
 }
 
 // latin returns a byte for each character of s; ok is false when that cannot be.

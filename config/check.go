@@ -3,22 +3,21 @@ package config
 import (
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"tcpmux/config/notation"
 )
 
 // check reports errors that involve several keys. tables are those of the listeners, in their
 // order.
-func (d *document) check(c *Config, top table, tables []table) {
-	d.checkAddresses()
-	if len(tables) == 0 && !d.failed[top.place("listener").path] {
-		top.place("address").want([]any{}, "at least one address here, or a [[listener]]")
+func (r *reader) check(c *Config, top table, tables []table) {
+	r.checkAddresses()
+	if len(tables) == 0 && !top.At("listener").Failed() {
+		top.At("address").Want([]any{}, "at least one address here, or a [[listener]]")
 	}
-	d.checkFiles(c)
-	d.checkSizes(c, tables)
-	d.checkExec(c, tables)
-	d.warnOfDisabled(c)
+	r.checkFiles(c)
+	r.checkSizes(c, tables)
+	checkExec(c, tables)
+	r.warnOfDisabled(c)
 }
 
 // SurvivalFiles returns the number of descriptors that a process needs so that this many clients
@@ -26,13 +25,13 @@ func (d *document) check(c *Config, top table, tables []table) {
 func SurvivalFiles(clients int) int { return 2*clients + 2000 }
 
 // checkFiles reports a log file that is also the record file.
-func (d *document) checkFiles(c *Config) {
-	at := d.at("log", "file")
-	if d.failed[at.path] || d.failed[d.at("record", "file").path] || c.Log.File == "" {
+func (r *reader) checkFiles(c *Config) {
+	at := r.At("log", "file")
+	if at.Failed() || r.At("record", "file").Failed() || c.Log.File == "" {
 		return
 	}
 	if filepath.Clean(c.Log.File) == filepath.Clean(c.Record.File) {
-		at.want(c.Log.File, `another file than that of record.file, or "" for the journal`)
+		at.Want(c.Log.File, `another file than that of record.file, or "" for the journal`)
 	}
 }
 
@@ -45,7 +44,7 @@ const (
 // checkLengths reports a length_size or length_order that another framing does not use. A default
 // is allowed everywhere, and a value at the top may be for a [[listener]]. Unused values become the
 // default. tables are those of all listeners of c, the main one first.
-func (d *document) checkLengths(c *Config, tables []table) {
+func (r *reader) checkLengths(c *Config, tables []table) {
 	used := func(l Listener) bool { return l.Framing == lengthPrefixed }
 	anyUsed := slices.ContainsFunc(c.Listeners, used)
 	for i, t := range tables {
@@ -53,7 +52,7 @@ func (d *document) checkLengths(c *Config, tables []table) {
 		if used(*l) {
 			continue
 		}
-		if (i > 0 || !anyUsed) && !d.anyFailed("framing") {
+		if (i > 0 || !anyUsed) && !r.AnyFailed("framing") {
 			t.checkUnused("length_size", l.LengthSize == defaultLengthSize, l.Framing)
 			t.checkUnused("length_order", l.LengthOrder == defaultLengthOrder, l.Framing)
 		}
@@ -64,10 +63,10 @@ func (d *document) checkLengths(c *Config, tables []table) {
 // checkUnused reports a key that has no effect with the listener's framing, unless it is the
 // default.
 func (t table) checkUnused(key string, isDefault bool, framing string) {
-	if v, set := t.values[key]; set && !isDefault {
-		at := t.place(key)
-		at.fault("is %s, which has no effect with framing%s = %q: want framing = %q, or no %s",
-			at.written(v), t.origin("framing"), framing, lengthPrefixed, key)
+	if v, set := t.Values[key]; set && !isDefault {
+		at := t.At(key)
+		at.Fault("is %s, which has no effect with framing%s = %q: want framing = %q, or no %s",
+			at.Written(v), t.Origin("framing"), framing, lengthPrefixed, key)
 	}
 }
 
@@ -80,8 +79,8 @@ const recordHead = 1 << 10
 
 // checkSizes reports a max_size too small for the longest record, once, for the listener with the
 // largest messages.
-func (d *document) checkSizes(c *Config, tables []table) {
-	if d.anyFailed("max_message", "max_size", "format") || len(tables) == 0 {
+func (r *reader) checkSizes(c *Config, tables []table) {
+	if r.AnyFailed("max_message", "max_size", "format") || len(tables) == 0 {
 		return
 	}
 	most := 0
@@ -95,25 +94,13 @@ func (d *document) checkSizes(c *Config, tables []table) {
 		return
 	}
 	owner := ""
-	if t := tables[most]; t.name != "" {
-		owner = " of " + strings.TrimSuffix(t.name, ": ") + t.origin("max_message")
+	if t := tables[most]; t.owner != "" {
+		owner = " of " + t.owner + t.Origin("max_message")
 	}
-	d.at("record", "max_size").fault(
+	r.At("record", "max_size").Fault(
 		"is %q, and with max_message = %q%s a record can be longer: want max_size %q or more, or max_message %q or less",
 		notation.FormatSize(c.Record.MaxSize), notation.FormatSize(longest), owner,
 		notation.FormatSize(up(longest*times+recordHead)), notation.FormatSize(down((c.Record.MaxSize-recordHead)/times)))
-}
-
-// anyFailed reports whether a key of one of these names has an error, so that its value is unknown.
-func (d *document) anyFailed(names ...string) bool {
-	for path := range d.failed {
-		for _, name := range names {
-			if strings.HasSuffix(path, keyPath("", name)) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // up and down round to whole KiB, where possible, so that a proposed value is easy to read.

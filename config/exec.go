@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 
+	"tcpmux/config/document"
+	"tcpmux/config/fault"
 	"tcpmux/config/notation"
 )
 
@@ -24,53 +26,53 @@ func program() kind[[]string] {
 	read := func(v any, at place) ([]string, bool) {
 		list, ok := v.([]any)
 		if !ok {
-			return nil, at.want(v, allowed+form)
+			return nil, at.Want(v, allowed+form)
 		}
 		var args []string
 		size := 0
 		for i, item := range list {
 			s, ok := item.(string)
 			if !ok || strings.ContainsRune(s, 0) {
-				at.doc.failed[at.path] = true
-				return nil, at.item(i).fault("has %s, want %s", show(item), allowed+form)
+				at.Fail()
+				return nil, at.Item(i).Fault("has %s, want %s", document.Show(item), allowed+form)
 			}
 			args = append(args, s)
 			size += len(s) + 1
 		}
 		if size > maxExec {
-			return nil, at.fault("is %d bytes long, want at most %s", size, notation.FormatSize(maxExec))
+			return nil, at.Fault("is %d bytes long, want at most %s", size, notation.FormatSize(maxExec))
 		}
 		return args, len(args) == 0 || executable(args[0], at)
 	}
-	return kind[[]string]{allowed, read, arrayTOML}
+	return kind[[]string]{allowed, read, document.ArrayTOML}
 }
 
 // executable reports whether somebody can execute the file at path, and reports an error at the
 // place if not. Whether the daemon can is known to the daemon alone: it may be another user, and
 // see other files.
 func executable(path string, at place) bool {
-	fault := func(what, want string) bool {
-		at.doc.failed[at.path] = true
-		return at.item(0).fault("has %s, which %s: want %s", quote(path), what, want)
+	reject := func(what, want string) bool {
+		at.Fail()
+		return at.Item(0).Fault("has %s, which %s: want %s", fault.Quote(path), what, want)
 	}
 	if !filepath.IsAbs(path) {
-		return fault("is not an absolute path", "one such as /usr/local/bin/handler")
+		return reject("is not an absolute path", "one such as /usr/local/bin/handler")
 	}
-	if at.doc.early {
+	if at.reader.early {
 		return true
 	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fault("does not exist", "a program that does; under systemd, the service has no /home, no /root and its own /tmp")
+		return reject("does not exist", "a program that does; under systemd, the service has no /home, no /root and its own /tmp")
 	case err != nil:
-		return fault(fmt.Sprintf("cannot be accessed (%v)", cause(err)), "a path whose directories everyone may enter")
+		return reject(fmt.Sprintf("cannot be accessed (%v)", cause(err)), "a path whose directories everyone may enter")
 	case !info.Mode().IsRegular():
-		return fault("is not a regular file", "a program")
+		return reject("is not a regular file", "a program")
 	case info.Mode()&0o111 == 0:
-		return fault("nobody may execute", "a program, or chmod +x")
+		return reject("nobody may execute", "a program, or chmod +x")
 	}
-	warnOfScript(path, at)
+	warnOfScript(path, at.Place)
 	return true
 }
 
@@ -82,42 +84,42 @@ func userName() kind[string] {
 	read := func(v any, at place) (string, bool) {
 		s, ok := v.(string)
 		if !ok || s != "" && !userForm().MatchString(s) {
-			return "", at.want(v, allowed)
+			return "", at.Want(v, allowed)
 		}
-		if s != "" && !at.doc.early {
+		if s != "" && !at.reader.early {
 			if _, err := user.Lookup(s); err != nil {
-				return "", at.want(v, "a user that exists; adduser --system creates one")
+				return "", at.Want(v, "a user that exists; adduser --system creates one")
 			}
 		}
 		return s, true
 	}
-	return kind[string]{allowed, read, quoteTOML}
+	return kind[string]{allowed, read, document.QuoteTOML}
 }
 
 // applyExec sets the defaults that depend on exec: a program greets its clients itself, and what
 // they send is not recorded. At the top level, record is a table.
 func (t table) applyExec(l *Listener) {
-	_, banner := t.values["banner"]
-	if _, exec := t.values["exec"]; exec && len(l.Exec) > 0 && !banner {
+	_, banner := t.Values["banner"]
+	if _, exec := t.Values["exec"]; exec && len(l.Exec) > 0 && !banner {
 		l.Banner = Bytes{}
 	}
-	if _, set := t.values["record"].(bool); !set {
+	if _, set := t.Values["record"].(bool); !set {
 		l.Record = len(l.Exec) == 0
 	}
 }
 
 // checkExec reports keys that contradict exec, and warns of keys without effect.
-func (d *document) checkExec(c *Config, tables []table) {
+func checkExec(c *Config, tables []table) {
 	for i, l := range c.Listeners {
 		t := tables[i]
 		if len(l.Exec) == 0 {
-			if !l.Record && !d.failed[t.place("exec").path] {
-				t.place("record").want(false, "true, or exec: without a program, clients must be recorded")
+			if !l.Record && !t.At("exec").Failed() {
+				t.At("record").Want(false, "true, or exec: without a program, clients must be recorded")
 			}
 			continue
 		}
-		if at := t.setting("model"); l.Model != "goroutine" && !d.failed[at.path] {
-			at.fault(`is %s, and exec%s runs a program for each client: want "goroutine", or exec = []`, quote(l.Model), t.origin("exec"))
+		if at := t.Setting("model"); l.Model != "goroutine" && !at.Failed() {
+			at.Fault(`is %s, and exec%s runs a program for each client: want "goroutine", or exec = []`, fault.Quote(l.Model), t.Origin("exec"))
 		}
 		t.warnOfIgnored(l)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	"tcpmux/config/document"
 	"tcpmux/config/notation"
 )
 
@@ -39,7 +40,7 @@ func wholeNumber(allowed string, least, most int) kind[int] {
 	read := func(v any, at place) (int, bool) {
 		n, ok := v.(int64)
 		if !ok || n < int64(least) || n > int64(most) {
-			return 0, at.want(v, allowed+unquoted(v))
+			return 0, at.Want(v, allowed+unquoted(v))
 		}
 		return int(n), true
 	}
@@ -52,7 +53,7 @@ func oneOf(numbers ...int) kind[int] {
 	read := func(v any, at place) (int, bool) {
 		n, ok := v.(int64)
 		if !ok || !slices.ContainsFunc(numbers, func(number int) bool { return int64(number) == n }) {
-			return 0, at.want(v, allowed+unquoted(v))
+			return 0, at.Want(v, allowed+unquoted(v))
 		}
 		return int(n), true
 	}
@@ -63,7 +64,7 @@ func boolean() kind[bool] {
 	const allowed = "true or false"
 	read := func(v any, at place) (bool, bool) {
 		b, ok := v.(bool)
-		return b, ok || at.want(v, allowed+unquoted(v))
+		return b, ok || at.Want(v, allowed+unquoted(v))
 	}
 	return kind[bool]{allowed, read, strconv.FormatBool}
 }
@@ -85,9 +86,9 @@ func word(words ...string) kind[string] {
 	allowed := choice(quoted)
 	read := func(v any, at place) (string, bool) {
 		s, _ := v.(string)
-		return s, slices.Contains(words, s) || at.want(v, allowed)
+		return s, slices.Contains(words, s) || at.Want(v, allowed)
 	}
-	return kind[string]{allowed, read, quoteTOML}
+	return kind[string]{allowed, read, document.QuoteTOML}
 }
 
 // choice returns "a or b", "a, b or c".
@@ -117,13 +118,13 @@ func size(least, most int64, zero string) kind[int64] {
 		n, ok, fits := notation.ParseSize(s)
 		switch {
 		case !ok:
-			return 0, at.want(v, allowed+form+didYouMean(notation.MeantSize(s)))
+			return 0, at.Want(v, allowed+form+didYouMean(notation.MeantSize(s)))
 		case !fits || n > most || n < least && (n != 0 || zero == ""):
-			return 0, at.want(v, allowed)
+			return 0, at.Want(v, allowed)
 		}
 		return n, true
 	}
-	return kind[int64]{allowed, read, func(n int64) string { return quoteTOML(notation.FormatSize(n)) }}
+	return kind[int64]{allowed, read, func(n int64) string { return document.QuoteTOML(notation.FormatSize(n)) }}
 }
 
 // didYouMean asks whether a value was meant, if there is one.
@@ -147,16 +148,16 @@ func duration(zero string) kind[time.Duration] {
 		d, ok := notation.ParseDuration(s)
 		switch {
 		case !ok:
-			return 0, at.want(v, allowed+durationForm)
+			return 0, at.Want(v, allowed+durationForm)
 		case d != 0 && d < minDuration || d > maxDuration:
-			return 0, at.want(v, allowed)
+			return 0, at.Want(v, allowed)
 		}
 		return d, true
 	}
 	return kind[time.Duration]{allowed, read, writeDuration}
 }
 
-func writeDuration(d time.Duration) string { return quoteTOML(notation.FormatDuration(d)) }
+func writeDuration(d time.Duration) string { return document.QuoteTOML(notation.FormatDuration(d)) }
 
 // idleTimeout takes a duration, and warns of a very short one.
 func idleTimeout() kind[time.Duration] {
@@ -165,7 +166,7 @@ func idleTimeout() kind[time.Duration] {
 	k.read = func(v any, at place) (time.Duration, bool) {
 		d, ok := read(v, at)
 		if 0 < d && d < time.Second {
-			at.warn("is %s: most clients are closed before they have sent anything", show(v))
+			at.Warn("is %s: most clients are closed before they have sent anything", document.Show(v))
 		}
 		return d, ok
 	}
@@ -179,9 +180,9 @@ func wholeSeconds(least, most time.Duration) kind[time.Duration] {
 		s, _ := v.(string)
 		d, ok := notation.ParseDuration(s)
 		if !ok {
-			return 0, at.want(v, allowed+durationForm)
+			return 0, at.Want(v, allowed+durationForm)
 		}
-		return d, least <= d && d <= most && d%time.Second == 0 || at.want(v, allowed)
+		return d, least <= d && d <= most && d%time.Second == 0 || at.Want(v, allowed)
 	}
 	return kind[time.Duration]{allowed, read, writeDuration}
 }
@@ -193,7 +194,7 @@ func days(zero string) kind[time.Duration] {
 		s, _ := v.(string)
 		d, ok := notation.ParseDuration(s)
 		if !ok || d < 0 || d > maxDuration || d%notation.Day != 0 {
-			return 0, at.want(v, allowed+`, as in "30d" or "720h"`)
+			return 0, at.Want(v, allowed+`, as in "30d" or "720h"`)
 		}
 		return d, true
 	}
@@ -218,11 +219,11 @@ func syncTime() kind[time.Duration] {
 		}
 		d, ok := notation.ParseDuration(s)
 		if !ok {
-			return 0, at.want(v, allowed+durationForm)
+			return 0, at.Want(v, allowed+durationForm)
 		}
-		return d, minDuration <= d && d <= maxDuration || at.want(v, allowed)
+		return d, minDuration <= d && d <= maxDuration || at.Want(v, allowed)
 	}
-	return kind[time.Duration]{allowed, read, func(d time.Duration) string { return quoteTOML(formatSync(d)) }}
+	return kind[time.Duration]{allowed, read, func(d time.Duration) string { return document.QuoteTOML(formatSync(d)) }}
 }
 
 func formatSync(d time.Duration) string {
@@ -256,18 +257,18 @@ func mode() kind[uint32] {
 		n, _ := strconv.ParseUint(s, 8, 32)
 		_, isNumber := v.(int64)
 		switch {
-		case isNumber && meantMode(at.written(v)) != "":
-			return 0, at.want(v, fmt.Sprintf("it in quotes: %q", meantMode(at.written(v))))
+		case isNumber && meantMode(at.Written(v)) != "":
+			return 0, at.Want(v, fmt.Sprintf("it in quotes: %q", meantMode(at.Written(v))))
 		case !modeForm().MatchString(s):
-			return 0, at.want(v, allowed)
+			return 0, at.Want(v, allowed)
 		case n&0o600 != 0o600:
-			return 0, at.want(v, "a mode that lets the owner read and write: it begins with 06 or 07")
+			return 0, at.Want(v, "a mode that lets the owner read and write: it begins with 06 or 07")
 		case n&0o002 != 0:
-			return 0, at.want(v, "a mode that does not let everyone write")
+			return 0, at.Want(v, "a mode that does not let everyone write")
 		}
 		return uint32(n), true
 	}
-	return kind[uint32]{allowed, read, func(m uint32) string { return quoteTOML(fmt.Sprintf("%04o", m)) }}
+	return kind[uint32]{allowed, read, func(m uint32) string { return document.QuoteTOML(fmt.Sprintf("%04o", m)) }}
 }
 
 // Linux allows 4096 bytes for a path and 255 for a name. Rotation adds a suffix to both.
@@ -283,17 +284,17 @@ func filePath(empty string) kind[string] {
 		s, ok := v.(string)
 		switch {
 		case !ok || s == "" && empty == "":
-			return "", at.want(v, allowed+" in quotes")
+			return "", at.Want(v, allowed+" in quotes")
 		case strings.ContainsFunc(s, unicode.IsControl):
-			return "", at.want(v, "a path without control characters")
+			return "", at.Want(v, "a path without control characters")
 		case isDirectory(s):
-			return "", at.want(v, "the path of a file, not of a directory")
+			return "", at.Want(v, "the path of a file, not of a directory")
 		case len(s) > maxPath || len(filepath.Base(s)) > maxName:
-			return "", at.want(v, fmt.Sprintf("a path of at most %d bytes, with a name of at most %d", maxPath, maxName))
+			return "", at.Want(v, fmt.Sprintf("a path of at most %d bytes, with a name of at most %d", maxPath, maxName))
 		}
 		return s, true
 	}
-	return kind[string]{allowed, read, quoteTOML}
+	return kind[string]{allowed, read, document.QuoteTOML}
 }
 
 func isDirectory(s string) bool {

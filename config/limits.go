@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"tcpmux/config/document"
 	"tcpmux/config/notation"
 )
 
@@ -78,7 +79,7 @@ type (
 
 // checkPolicy reports prefixes that are both allowed and denied, for a table with one of the keys.
 func (t table) checkPolicy(p Policy) {
-	own, ok := t.values["limits"].(map[string]any)
+	own, ok := t.Values["limits"].(map[string]any)
 	_, allow := own["allow"]
 	_, deny := own["deny"]
 	if !ok || !allow && !deny {
@@ -88,10 +89,10 @@ func (t table) checkPolicy(p Policy) {
 	if !deny {
 		name, other = "allow", "deny"
 	}
-	at := t.setting("limits", name)
+	at := t.Setting("limits", name)
 	for _, prefix := range p.Deny {
-		if !t.doc.failed[at.path] && slices.Contains(p.Allow, prefix) {
-			at.fault("has %q, which is also in %s%s: want it in one of them", prefix, other, t.origin("limits", other))
+		if !at.Failed() && slices.Contains(p.Allow, prefix) {
+			at.Fault("has %q, which is also in %s%s: want it in one of them", prefix, other, t.Origin("limits", other))
 		}
 	}
 }
@@ -101,9 +102,9 @@ func sourcePrefix() kind[SourcePrefix] {
 	read := func(v any, at place) (SourcePrefix, bool) {
 		s, _ := v.(string)
 		p, ok := notation.ParseSourcePrefix(s)
-		return p, ok || at.want(v, allowed)
+		return p, ok || at.Want(v, allowed)
 	}
-	return kind[SourcePrefix]{allowed, read, func(p SourcePrefix) string { return quoteTOML(p.String()) }}
+	return kind[SourcePrefix]{allowed, read, func(p SourcePrefix) string { return document.QuoteTOML(p.String()) }}
 }
 
 func rate() kind[Rate] {
@@ -111,9 +112,9 @@ func rate() kind[Rate] {
 	read := func(v any, at place) (Rate, bool) {
 		s, ok := v.(string)
 		r, fits := notation.ParseRate(s)
-		return r, ok && fits && r.Count <= maxCount || at.want(v, allowed)
+		return r, ok && fits && r.Count <= maxCount || at.Want(v, allowed)
 	}
-	return kind[Rate]{allowed, read, func(r Rate) string { return quoteTOML(r.String()) }}
+	return kind[Rate]{allowed, read, func(r Rate) string { return document.QuoteTOML(r.String()) }}
 }
 
 // prefixes takes an array of networks and addresses.
@@ -122,13 +123,13 @@ func prefixes() kind[[]netip.Prefix] {
 	read := func(v any, at place) (list []netip.Prefix, ok bool) {
 		items, ok := v.([]any)
 		if !ok {
-			return nil, at.want(v, allowed+`, such as ["192.0.2.0/24", "2001:db8::/32"]`)
+			return nil, at.Want(v, allowed+`, such as ["192.0.2.0/24", "2001:db8::/32"]`)
 		}
 		for i, item := range items {
 			s, _ := item.(string)
 			p, want := notation.ParseNetwork(s)
 			if want != "" {
-				at.item(i).want(item, want)
+				at.Item(i).Want(item, want)
 				continue
 			}
 			list = append(list, p)
@@ -143,7 +144,7 @@ func prefixesTOML(list []netip.Prefix) string {
 	for i, p := range list {
 		texts[i] = notation.FormatNetwork(p)
 	}
-	return arrayTOML(texts)
+	return document.ArrayTOML(texts)
 }
 
 // windows takes an array of windows.
@@ -153,13 +154,13 @@ func windows() kind[[]Window] {
 	read := func(v any, at place) (list []Window, ok bool) {
 		items, ok := v.([]any)
 		if !ok {
-			return nil, at.want(v, allowed+", "+form)
+			return nil, at.Want(v, allowed+", "+form)
 		}
 		for i, item := range items {
 			s, _ := item.(string)
 			w, ok := notation.ParseWindow(s)
 			if !ok {
-				at.item(i).want(item, "a time of the week, "+form)
+				at.Item(i).Want(item, "a time of the week, "+form)
 				continue
 			}
 			list = append(list, w)
@@ -174,5 +175,5 @@ func windowsTOML(list []Window) string {
 	for i, w := range list {
 		texts[i] = w.String()
 	}
-	return arrayTOML(texts)
+	return document.ArrayTOML(texts)
 }

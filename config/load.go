@@ -1,18 +1,15 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"syscall"
-	"unicode/utf8"
 
+	"tcpmux/config/document"
 	"tcpmux/config/notation"
-
-	"github.com/BurntSushi/toml"
 )
 
 // maxFile is the size of the largest file in bytes.
@@ -101,76 +98,19 @@ func describe(m fs.FileMode) string {
 
 // parse is Load for a text.
 func parse(path string, text []byte, early bool) (Config, error) {
-	d := &document{file: path, early: early, names: map[string]bool{}, failed: map[string]bool{}}
-	values, fault := d.decode(text)
-	if fault != nil {
-		return Config{}, Faults{*fault}
+	doc, err := document.Parse(path, text)
+	if err != nil {
+		return Config{}, err
 	}
-	c := d.config(values)
+	r := &reader{Document: doc, early: early, names: map[string]bool{}}
+	c := r.config()
 	var warnings []string
-	for _, w := range d.sorted(d.warnings).shown("warnings") {
+	for _, w := range doc.Warnings() {
 		warnings = append(warnings, w.String())
 	}
-	if len(d.faults) > 0 {
-		return Config{Warnings: warnings}, d.sorted(d.faults).shown("errors")
+	if faults := doc.Faults(); len(faults) > 0 {
+		return Config{Warnings: warnings}, faults
 	}
 	c.Path, c.Warnings = path, warnings
 	return c, nil
-}
-
-// decode returns the TOML values of a text and notes the line of each. It returns an error where
-// the text is not TOML.
-func (d *document) decode(text []byte) (map[string]any, *Fault) {
-	if f := d.encoding(text); f != nil {
-		return nil, f
-	}
-	scan := scanText(string(text))
-	if scan.deep > 0 {
-		return nil, &Fault{d.file, scan.deep, fmt.Sprintf("nested more than %d deep, want tables and arrays as the manual shows them", maxDepth)}
-	}
-	d.lines, d.bare, d.latin = scan.lines, scan.bares, scan.latin
-	values, err := decodeTOML(string(text))
-	if err != nil {
-		return nil, d.syntax(err, scan)
-	}
-	if line := lostLine(scan.lines, values); line > 0 {
-		return nil, &Fault{d.file, line, "not TOML: a key has a value and also keys below it"}
-	}
-	return values, nil
-}
-
-// encoding rejects what an editor may save without showing it.
-func (d *document) encoding(text []byte) *Fault {
-	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
-		return &Fault{d.file, 1, "the file is UTF-16, want plain UTF-8"}
-	}
-	if bytes.HasPrefix(text, []byte("\xef\xbb\xbf")) {
-		return &Fault{d.file, 1, "the file begins with a byte order mark, want plain UTF-8 without one"}
-	}
-	for i, line := 0, 1; i < len(text); {
-		r, n := utf8.DecodeRune(text[i:])
-		switch {
-		case r == 0:
-			return &Fault{d.file, line, "a NUL byte, want plain UTF-8"}
-		case r == utf8.RuneError && n == 1:
-			return &Fault{d.file, line, fmt.Sprintf("byte 0x%02x is not UTF-8, want plain UTF-8", text[i])}
-		case r == '\n':
-			line++
-		}
-		i += n
-	}
-	return nil
-}
-
-// decodeTOML decodes into a map, not into Config: the library would match keys without regard to
-// case, take a bare number for a duration, and stop at the first value of a wrong type. It panics
-// at suspected bugs of its own, which becomes an error here: no file may end the process.
-func decodeTOML(text string) (values map[string]any, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("the TOML library gave up: %v", r)
-		}
-	}()
-	_, err = toml.Decode(text, &values)
-	return values, err
 }

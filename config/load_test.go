@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tcpmux/config/document"
 )
 
 var update = flag.Bool("update", false, "write the .want files")
@@ -201,15 +203,6 @@ func TestAddresses(t *testing.T) {
 
 func TestInvalidTexts(t *testing.T) {
 	for _, tc := range []struct{ name, text, want string }{
-		{"byte order mark", "\ufeffbacklog = 1", "t.toml:1: the file begins with a byte order mark, want plain UTF-8 without one"},
-		{"UTF-16", "\xff\xfeb\x00", "t.toml:1: the file is UTF-16, want plain UTF-8"},
-		{"NUL", "#\n\x00", "t.toml:2: a NUL byte, want plain UTF-8"},
-		{"no UTF-8", "#\n#\nbanner = \"\xe4\"", "t.toml:3: byte 0xe4 is not UTF-8, want plain UTF-8"},
-		{"no value", "a =\n", `t.toml:1: not TOML: a value is missing (expected value but found '\n' instead)`},
-		{"deep array", "\nx = " + strings.Repeat("[", 500_000), "t.toml:2: nested more than 32 deep, want tables and arrays as the manual shows them"},
-		{"deep key", strings.Repeat("a.", 300_000), "t.toml:1: nested more than 32 deep, want tables and arrays as the manual shows them"},
-		{"deep inline table", strings.Repeat("a={", 100_000), "t.toml:1: nested more than 32 deep, want tables and arrays as the manual shows them"},
-		{"keys below an array", "backlog = 1\naddress = [':1']\naddress.b = 2\nx = 1", "t.toml:2: not TOML: a key has a value and also keys below it"},
 		{"long value", `model = "` + strings.Repeat("ä", 100) + `"`, `t.toml:1: model is "` + strings.Repeat("ä", 30) + `"…, want "goroutine", "thread" or "process"`},
 		{"long path", "record.file = '" + strings.Repeat("/d", 2000) + "/f'", `t.toml:1: record.file is "` + strings.Repeat("/d", 30) + `"…, want a path of at most 4000 bytes, with a name of at most 200`},
 		{"long name", "log.file = '" + strings.Repeat("f", 201) + "'", `t.toml:1: log.file is "` + strings.Repeat("f", 60) + `"…, want a path of at most 4000 bytes, with a name of at most 200`},
@@ -302,7 +295,7 @@ func TestPlaceholders(t *testing.T) {
 		{"several words", "{client_ip} {remote.addr} {client-1}", `has "{client_ip}", ` + only + `has "{remote.addr}", ` + only + `has "{client-1}", ` + only},
 	} {
 		got := ""
-		for _, w := range load(t, "banner = "+quoteTOML(tc.banner)).Warnings {
+		for _, w := range load(t, "banner = "+document.QuoteTOML(tc.banner)).Warnings {
 			got += strings.TrimPrefix(w, "t.toml:1: banner ")
 		}
 		if got != tc.want {
@@ -323,37 +316,5 @@ func TestWarningsOfAnInvalidFile(t *testing.T) {
 	c, err := parse("t.toml", []byte("banner = '{clent}'\nbacklog = -1\n"), false)
 	if err == nil || len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], `t.toml:1: banner has "{clent}"`) {
 		t.Errorf("got %v and warnings %q, want a fault and a warning", err, c.Warnings)
-	}
-}
-
-func TestSyntax(t *testing.T) {
-	for _, tc := range []struct{ name, text, want string }{
-		{"words", "#\nhello there\n", "t.toml:2: not TOML: want KEY = VALUE, [TABLE] or a # comment (expected '.' or '=', but got 't' instead)"},
-		{"a word", "#\nhello", "t.toml:2: not TOML: want KEY = VALUE"},
-		{"head without its end", "#\n[record\nfile = 'x'\n", "t.toml:2: not TOML: a table begins with [NAME] on a line of its own (expected "},
-		{"head without its end, then blank lines", "[record\n\n\nfile = 'x'\n", "t.toml:1: not TOML: a table begins with [NAME]"},
-		{"head of several without its end", "#\n[[listener]\nname = 'x'\n", "t.toml:2: not TOML: an array of tables begins with [[NAME]]"},
-		{"nameless head", "#\n[]\n", "t.toml:2: not TOML: a table begins with [NAME]"},
-		{"table twice", "[record]\nfile = 'x'\n[log]\n[record]\n", "t.toml:4: not TOML: it is defined twice, first on line 1 (key 'record' has already been defined)"},
-		{"key twice", "#\nbacklog = 1\n\nbacklog = 2\n", "t.toml:4: not TOML: it is defined twice, first on line 2 (key 'backlog' has"},
-		{"key twice in a listener", "[[listener]]\nname='a'\n[[listener]]\nname='b'\nname='c'\n", "t.toml:5: not TOML: it is defined twice, first on line 4 ("},
-		{"array without its end", "#\naddress = [':1',\n\nbacklog = 5\n", "t.toml:4: not TOML: "},
-		{"array without a comma", "address = [':1'\n':2']\n", "t.toml:2: not TOML: an array lacks a comma or its closing ], which begins on line 1 ("},
-		{"text without its end", "banner = \"hello\nbacklog = 1\n", "t.toml:1: not TOML: a string has no closing quote ("},
-		{"long text without its end", "#\nbanner = \"\"\"hello\nbacklog = 1\n", "which begins on line 2 ("},
-		{"two on a line", "backlog = 1 model = 'x'\n", "t.toml:1: not TOML: want one KEY = VALUE or [TABLE] per line"},
-		{"a word that begins like a number", "level = info\n", "text in quotes, such as \"info\""},
-	} {
-		_, err := parse("t.toml", []byte(tc.text), false)
-		if err == nil || !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("%s: got %v, want %s", tc.name, err, tc.want)
-		}
-	}
-}
-
-func TestFileNamesAreEscaped(t *testing.T) {
-	_, err := parse("a\n\x1b.toml", []byte("backlog = 0"), false)
-	if want := `"a\n\x1b.toml":1: backlog is 0, want a whole number from 1 to 1000000`; err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
 	}
 }

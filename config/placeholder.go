@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"tcpmux/config/document"
+	"tcpmux/config/fault"
 )
 
 // placeholders are the words in braces that are replaced in a banner.
@@ -15,7 +18,7 @@ var placeholders = []string{"client", "server", "listener", "session", "time", "
 var placeholderForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{+ *[a-zA-Z_]\w*(?:[.-]\w+)*(?: *\}+)?`) })
 
 // warnOfPlaceholders warns of all in s that looks like a placeholder and is none of words.
-func warnOfPlaceholders(s string, words []string, at place) {
+func warnOfPlaceholders(s string, words []string, at document.Place) {
 	for _, found := range placeholderForm().FindAllString(s, -1) {
 		word := strings.Trim(found, "{ }")
 		known := slices.Contains(words, word)
@@ -25,9 +28,9 @@ func warnOfPlaceholders(s string, words []string, at place) {
 			if len(words) > 0 {
 				replaced = "the placeholders are {" + strings.Join(words, "}, {") + "}"
 			}
-			at.warn("has %s, which is sent as written: %s", quote(found), replaced)
+			at.Warn("has %s, which is sent as written: %s", fault.Quote(found), replaced)
 		case found != "{"+word+"}" && known:
-			at.warn("has %s: did you mean {%s}?", quote(found), word)
+			at.Warn("has %s: did you mean {%s}?", fault.Quote(found), word)
 		}
 	}
 }

@@ -4,17 +4,19 @@ import (
 	"fmt"
 	"regexp"
 	"sync"
+
+	"tcpmux/config/document"
+	"tcpmux/config/fault"
 )
 
 // config reads all tables over the defaults.
-func (d *document) config(values map[string]any) Config {
+func (r *reader) config() Config {
 	c := Default()
 	main := &c.Listeners[0]
-	top := table{doc: d, values: values}
+	top := table{Table: r.Top(), reader: r}
 	to := topTarget(&c, main)
-	if address := top.place("address"); values["address"] == nil {
-		address.path = "" // it has no line
-		d.bind(address, main.Address[0])
+	if top.Values["address"] == nil {
+		r.bind(top.At("address"), main.Address[0])
 	}
 	top.read(to)
 	for _, name := range []string{"record", "log", "limits"} {
@@ -24,53 +26,53 @@ func (d *document) config(values map[string]any) Config {
 	top.checkPolicy(c.Limits.Policy)
 	main.Limits.Policy = c.Limits.Policy
 
-	tables := append([]table{top}, d.listenerTables(top)...)
+	tables := append([]table{top}, r.listenerTables(top)...)
 	for _, t := range tables[1:] {
 		c.Listeners = append(c.Listeners, t.listener(&c))
 	}
 	served := 0
-	if a, ok := values["address"].([]any); ok && len(a) == 0 {
+	if a, ok := top.Values["address"].([]any); ok && len(a) == 0 {
 		served = 1
 	}
-	d.checkLengths(&c, tables)
-	d.warnOfUnused(&c, tables, c.Listeners[served:])
+	r.checkLengths(&c, tables)
+	r.warnOfUnused(&c, tables, c.Listeners[served:])
 	c.Listeners, tables = c.Listeners[served:], tables[served:]
-	d.check(&c, top, tables)
+	r.check(&c, top, tables)
 	return c
 }
 
 // listenerTables returns the tables of [[listener]], or of listener = [{…}, …], in their order.
-func (d *document) listenerTables(top table) []table {
+func (r *reader) listenerTables(top table) []table {
 	const want = "[[listener]] in double brackets, one for each listener"
 	var tables []table
-	at := top.place("listener")
-	switch v := top.values["listener"].(type) {
+	at := top.At("listener")
+	switch v := top.Values["listener"].(type) {
 	case nil:
 	case []map[string]any:
 		for i, values := range v {
-			tables = append(tables, d.listenerTable(at.item(i), i, values))
+			tables = append(tables, r.listenerTable(at.Item(i), i, values))
 		}
 	case []any:
 		for i, item := range v {
 			values, ok := item.(map[string]any)
 			if !ok {
-				at.want(item, want)
+				at.Want(item, want)
 				continue
 			}
-			tables = append(tables, d.listenerTable(at.item(i), i, values))
+			tables = append(tables, r.listenerTable(at.Item(i), i, values))
 		}
 	default:
-		at.want(v, want)
+		at.Want(v, want)
 	}
 	return tables
 }
 
-func (d *document) listenerTable(at place, i int, values map[string]any) table {
-	label := fmt.Sprintf("listener %d: ", i+1)
+func (r *reader) listenerTable(at document.Place, i int, values map[string]any) table {
+	owner := fmt.Sprintf("listener %d", i+1)
 	if name, ok := values["name"].(string); ok {
-		label = fmt.Sprintf("listener %s: ", quote(name))
+		owner = fmt.Sprintf("listener %s", fault.Quote(name))
 	}
-	return table{d, at.path, label, section{listener: true}, values}
+	return table{at.Table(owner+": ", values), r, section{listener: true}, owner}
 }
 
 // listener reads one [[listener]]. c holds all that was read from the top-level keys.
@@ -99,16 +101,16 @@ func listenerName() kind[string] {
 		s, ok := v.(string)
 		switch {
 		case !ok || !nameForm().MatchString(s):
-			return "", at.want(v, allowed)
+			return "", at.Want(v, allowed)
 		case s == MainListener:
-			return "", at.want(v, "another name: this one is the listener of the top-level keys")
-		case at.doc.names[s]:
-			return "", at.want(v, "a name that no other listener has")
+			return "", at.Want(v, "another name: this one is the listener of the top-level keys")
+		case at.reader.names[s]:
+			return "", at.Want(v, "a name that no other listener has")
 		}
-		at.doc.names[s] = true
+		at.reader.names[s] = true
 		return s, true
 	}
-	return kind[string]{allowed, read, quoteTOML}
+	return kind[string]{allowed, read, document.QuoteTOML}
 }
 
 var nameForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`) })

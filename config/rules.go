@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 
+	"tcpmux/config/document"
+	"tcpmux/config/fault"
 	"tcpmux/config/notation"
 )
 
@@ -38,9 +40,9 @@ func parseRules(path, text string) (r Rules, faults Faults) {
 	for i, line := range strings.Split(text, "\n") {
 		line, _, _ = strings.Cut(line, "#") // without its comment
 		fields := strings.Fields(line)
-		for _, fault := range r.add(fields, side) {
-			if len(faults) < maxFaults {
-				faults = append(faults, Fault{path, i + 1, fault})
+		for _, text := range r.add(fields, side) {
+			if len(faults) < fault.Most {
+				faults = append(faults, Fault{File: path, Line: i + 1, Text: text})
 				continue
 			}
 			if more++; more == 1 {
@@ -49,7 +51,7 @@ func parseRules(path, text string) (r Rules, faults Faults) {
 		}
 	}
 	if more > 0 {
-		faults = append(faults, further(path, first, more, "errors"))
+		faults = append(faults, fault.Further(path, first, more, "errors"))
 	}
 	return r, faults
 }
@@ -61,13 +63,13 @@ func (r *Rules) add(fields []string, side map[netip.Prefix]string) (faults []str
 	}
 	list := map[string]*[]netip.Prefix{"allow": &r.Allow, "deny": &r.Deny}[fields[0]]
 	if list == nil || len(fields) == 1 {
-		return []string{fmt.Sprintf(`%s is not a rule, want "allow" or "deny", followed by networks or addresses`, quote(strings.Join(fields, " ")))}
+		return []string{fmt.Sprintf(`%s is not a rule, want "allow" or "deny", followed by networks or addresses`, fault.Quote(strings.Join(fields, " ")))}
 	}
 	for _, text := range fields[1:] {
 		p, want := notation.ParseNetwork(text)
 		switch {
 		case want != "":
-			faults = append(faults, fmt.Sprintf("%s %s, want %s", fields[0], quote(text), want))
+			faults = append(faults, fmt.Sprintf("%s %s, want %s", fields[0], fault.Quote(text), want))
 		case side[p] != "" && side[p] != fields[0]:
 			faults = append(faults, fmt.Sprintf("%s %q, which is both allowed and denied: want one of them", fields[0], p))
 		default:
@@ -85,20 +87,19 @@ func rulesFile() kind[string] {
 	read := func(v any, at place) (string, bool) {
 		s, ok := v.(string)
 		if !ok || s != "" && !filepath.IsAbs(s) || strings.ContainsFunc(s, unicode.IsControl) {
-			return "", at.want(v, allowed+`, such as "/etc/tcpmux.rules"`)
+			return "", at.Want(v, allowed+`, such as "/etc/tcpmux.rules"`)
 		}
-		if s == "" || at.doc.early {
+		if s == "" || at.reader.early {
 			return s, true
 		}
 		_, err := LoadRules(s)
 		switch err := err.(type) {
 		case Faults:
-			at.doc.faults = append(at.doc.faults, err...)
-			at.doc.failed[at.path] = true
+			at.Include(err)
 		case *unreadable:
-			at.fault("is %s: %v", quote(s), err.cause)
+			at.Fault("is %s: %v", fault.Quote(s), err.cause)
 		}
 		return s, true
 	}
-	return kind[string]{allowed, read, quoteTOML}
+	return kind[string]{allowed, read, document.QuoteTOML}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"tcpmux/config/document"
+	"tcpmux/config/fault"
 	"tcpmux/config/notation"
 	"tcpmux/internal/fuzzing"
 )
@@ -29,7 +31,7 @@ func TestRules(t *testing.T) {
 		{"many", strings.Repeat("x\n", 1000), "r:101: and 900 further errors"},
 	} {
 		_, faults := parseRules("r", tc.text)
-		if got := faults.Error(); !strings.Contains(got, tc.want) || len(faults) > maxFaults+1 {
+		if got := faults.Error(); !strings.Contains(got, tc.want) || len(faults) > fault.Most+1 {
 			t.Errorf("%s: got %s, want %s", tc.name, got, tc.want)
 		}
 	}
@@ -54,7 +56,7 @@ func TestErrorsOfRulesAreReported(t *testing.T) {
 	if err := os.WriteFile(path, []byte("\ndeny all\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := parse("t.toml", []byte("\n\nbacklog = -1\nlimits.rules = "+quoteTOML(path)+"\n"), false)
+	_, err := parse("t.toml", []byte("\n\nbacklog = -1\nlimits.rules = "+document.QuoteTOML(path)+"\n"), false)
 	want := "t.toml:3: backlog is -1, want a whole number from 1 to 1000000\n" + path + `:2: deny "all", want a network`
 	if !errors.Is(err, ErrInvalid) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
@@ -62,7 +64,7 @@ func TestErrorsOfRulesAreReported(t *testing.T) {
 	if err := os.WriteFile(path, []byte("deny 10.0.0.0/8\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := load(t, "limits.rules = "+quoteTOML(path)+"\n[[listener]]\nname = 'a'\naddress = ':1'")
+	c := load(t, "limits.rules = "+document.QuoteTOML(path)+"\n[[listener]]\nname = 'a'\naddress = ':1'")
 	for _, l := range c.Listeners {
 		if l.Limits.Rules != path {
 			t.Errorf("listener %q: got rules %q, want %q", l.Name, l.Limits.Rules, path)
@@ -81,8 +83,8 @@ func FuzzRules(tf *testing.F) {
 				t.Errorf("got %v, want it masked and IPv4 unwrapped", p)
 			}
 		}
-		for _, fault := range faults {
-			if s := fault.String(); printable(s) != s {
+		for _, f := range faults {
+			if s := f.String(); fault.Printable(s) != s {
 				t.Errorf("got %q, want a line that can be printed", s)
 			}
 		}

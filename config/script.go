@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"tcpmux/config/document"
+	"tcpmux/config/fault"
 )
 
 // maxScriptHead is the size of what the kernel reads of a program to find its format
@@ -22,7 +25,7 @@ var programDirs = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/u
 // warnOfScript warns of an executable script that the kernel cannot start because its interpreter
 // is missing. It ignores a file that it cannot read: the user who checks may be another than the
 // one who runs the program.
-func warnOfScript(path string, at place) {
+func warnOfScript(path string, at document.Place) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return
@@ -34,7 +37,7 @@ func warnOfScript(path string, at place) {
 		return
 	}
 	if problem := scriptProblem(head[:n]); problem != "" {
-		at.item(0).warn("has %s, %s", quote(path), problem)
+		at.Item(0).Warn("has %s, %s", fault.Quote(path), problem)
 	}
 }
 
@@ -68,11 +71,11 @@ func interpreterProblem(path string) string {
 	info, err := os.Stat(path)
 	switch {
 	case strings.HasSuffix(path, "\r"):
-		return fmt.Sprintf("a script whose interpreter %s ends with a carriage return: want lines that end with LF only", quote(path))
+		return fmt.Sprintf("a script whose interpreter %s ends with a carriage return: want lines that end with LF only", fault.Quote(path))
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Sprintf("a script whose interpreter %s does not exist", quote(path))
+		return fmt.Sprintf("a script whose interpreter %s does not exist", fault.Quote(path))
 	case err == nil && (!info.Mode().IsRegular() || info.Mode()&0o111 == 0):
-		return fmt.Sprintf("a script whose interpreter %s nobody may execute", quote(path))
+		return fmt.Sprintf("a script whose interpreter %s nobody may execute", fault.Quote(path))
 	}
 	return ""
 }
@@ -90,5 +93,5 @@ func envProblem(name string) string {
 			return ""
 		}
 	}
-	return fmt.Sprintf("a script whose interpreter %s is not in the PATH of programs", quote(name))
+	return fmt.Sprintf("a script whose interpreter %s is not in the PATH of programs", fault.Quote(name))
 }

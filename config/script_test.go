@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"tcpmux/config/document"
+	"tcpmux/config/fault"
 )
 
 // TestScriptsThatCannotStart holds that an executable script gets a warning if the kernel cannot
@@ -33,9 +36,9 @@ func TestScriptsThatCannotStart(t *testing.T) {
 		}
 		var want []string
 		if tc.want != "" {
-			want = []string{"t.toml:1: exec has " + quote(path) + tc.want}
+			want = []string{"t.toml:1: exec has " + fault.Quote(path) + tc.want}
 		}
-		if got := load(t, "exec = ["+quoteTOML(path)+"]").Warnings; !slices.Equal(got, want) {
+		if got := load(t, "exec = ["+document.QuoteTOML(path)+"]").Warnings; !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, want %q", tc.name, got, want)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"tcpmux/config/document"
 )
 
 const shipped = "../packaging/tcpmux.toml"
@@ -31,17 +33,16 @@ func TestShippedFileDescribesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown, _ := scanLines(string(text))
+	doc, err := document.Parse(shipped, text)
+	if err != nil {
+		t.Fatal(err)
+	}
 	lines := strings.Split(string(text), "\n")
 	for _, k := range Keys() {
 		if !k.Top {
 			continue
 		}
-		path := keyPath("", k.Name)
-		if k.Table != "" {
-			path = keyPath(keyPath("", k.Table), k.Name)
-		}
-		got := commentAbove(lines, shown[path])
+		got := commentAbove(lines, doc.At(strings.Split(k.Path(), ".")...).Line())
 		if prose, ok := strings.CutSuffix(got, " "+k.Range()); !ok || prose == "" {
 			t.Errorf("%s: got comment %q, want prose and then %q", k.Path(), got, k.Range())
 		}

@@ -3,12 +3,14 @@ package config
 import (
 	"strconv"
 	"strings"
+
+	"tcpmux/config/fault"
 )
 
 // suggestion returns what follows "is not a key here": how the key is spelled, or where it belongs.
 // The table is one of a section that may have the given names.
 func suggestion(name string, of section, names []string) string {
-	if len(name) > maxShown {
+	if len(name) > fault.MaxShown {
 		return ""
 	}
 	lower := strings.ToLower(name)

@@ -26,9 +26,9 @@ var dependent = []struct {
 // warnOfUnused warns of keys that have another value than their default, and no effect. Those at
 // the top may have one in a [[listener]]. tables are those of all listeners of c, the main one
 // first; served are the listeners that have an address.
-func (d *document) warnOfUnused(c *Config, tables []table, served []Listener) {
+func (r *reader) warnOfUnused(c *Config, tables []table, served []Listener) {
 	for _, group := range dependent {
-		if d.anyFailed(group.on...) {
+		if r.AnyFailed(group.on...) {
 			continue
 		}
 		for i, t := range tables {
@@ -41,9 +41,9 @@ func (d *document) warnOfUnused(c *Config, tables []table, served []Listener) {
 			}
 			for _, name := range group.names {
 				k := find(section{}, name)
-				v, set := t.values[name]
-				if at := t.place(name); set && k.value.write(listenerTarget(c, &c.Listeners[i])) != k.Default() {
-					at.warn("is %s and has no effect %s, or no %s", at.written(v), group.advice, name)
+				v, set := t.Values[name]
+				if at := t.At(name); set && k.value.write(listenerTarget(c, &c.Listeners[i])) != k.Default() {
+					at.Warn("is %s and has no effect %s, or no %s", at.Written(v), group.advice, name)
 				}
 			}
 		}
@@ -51,15 +51,15 @@ func (d *document) warnOfUnused(c *Config, tables []table, served []Listener) {
 }
 
 // warnOfDisabled warns of top-level keys without effect, because what they configure is disabled.
-func (d *document) warnOfDisabled(c *Config) {
-	if at := d.at("survive_after"); !c.Survive && c.SurviveAfter != Default().SurviveAfter {
-		at.warn("is %q and has no effect with survive = false: want survive = true, or no survive_after", notation.FormatDuration(c.SurviveAfter))
+func (r *reader) warnOfDisabled(c *Config) {
+	if at := r.At("survive_after"); !c.Survive && c.SurviveAfter != Default().SurviveAfter {
+		at.Warn("is %q and has no effect with survive = false: want survive = true, or no survive_after", notation.FormatDuration(c.SurviveAfter))
 	}
 	counted := func(s PerSource) bool { return s != PerSource{} }
 	own := func(l Listener) bool { return counted(l.Limits.PerSource) }
 	if p := c.Limits.SourcePrefix; p != Default().Limits.SourcePrefix && !counted(c.Limits.PerSource) && !slices.ContainsFunc(c.Listeners, own) &&
-		!d.anyFailed("clients_per_source", "rate_per_source") {
-		d.at("limits", "source_prefix").warn("is %q and has no effect without clients_per_source or rate_per_source: want one of them, or no source_prefix", p)
+		!r.AnyFailed("clients_per_source", "rate_per_source") {
+		r.At("limits", "source_prefix").Warn("is %q and has no effect without clients_per_source or rate_per_source: want one of them, or no source_prefix", p)
 	}
 }
 
@@ -68,18 +68,18 @@ func (d *document) warnOfDisabled(c *Config) {
 func (t table) warnOfIgnored(l Listener) {
 	const unlessRecorded = "has no effect with exec unless record = true: "
 	if !l.Ack.Empty() {
-		t.setting("ack").warn("is %s and has no effect with exec: only the program answers", l.Ack.shown())
+		t.Setting("ack").Warn("is %s and has no effect with exec: only the program answers", l.Ack.shown())
 	}
 	if l.Record {
 		return
 	}
 	if l.IdleTimeout > 0 {
-		t.setting("idle_timeout").warn("is %q and %sexec_timeout limits a program", notation.FormatDuration(l.IdleTimeout), unlessRecorded)
+		t.Setting("idle_timeout").Warn("is %q and %sexec_timeout limits a program", notation.FormatDuration(l.IdleTimeout), unlessRecorded)
 	}
 	if n := l.Limits.MaxSessionBytes; n > 0 {
-		t.setting("limits", "max_session_bytes").warn("is %q and %smax_session and exec_timeout limit a program", notation.FormatSize(n), unlessRecorded)
+		t.Setting("limits", "max_session_bytes").Warn("is %q and %smax_session and exec_timeout limit a program", notation.FormatSize(n), unlessRecorded)
 	}
 	if l.Limits.MessageTimeout > 0 {
-		t.setting("limits", "message_timeout").warn("is %q and %sexec_timeout limits a program", notation.FormatDuration(l.Limits.MessageTimeout), unlessRecorded)
+		t.Setting("limits", "message_timeout").Warn("is %q and %sexec_timeout limits a program", notation.FormatDuration(l.Limits.MessageTimeout), unlessRecorded)
 	}
 }

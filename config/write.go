@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
-	"unicode"
 )
 
 // Setting is one key with its value.
@@ -109,35 +107,4 @@ func Diff(old, new Config) (changes []Change) {
 		}
 	}
 	return changes
-}
-
-func arrayTOML(list []string) string {
-	quoted := make([]string, len(list))
-	for i, s := range list {
-		quoted[i] = quoteTOML(s)
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
-}
-
-var escapes = map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`}
-
-// quoteTOML returns a basic string. strconv.Quote does not: TOML has no \a and \v, and its \x80 is
-// a character.
-func quoteTOML(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch e, ok := escapes[r]; {
-		case ok:
-			b.WriteString(e)
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		case r <= 0xffff:
-			fmt.Fprintf(&b, `\u%04X`, r)
-		default:
-			fmt.Fprintf(&b, `\U%08X`, r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
 }

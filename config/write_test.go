@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tcpmux/config/document"
 )
 
 // written returns what WriteTOML writes.
@@ -153,7 +155,7 @@ func TestEveryKeyRoundTripsWithAnotherValue(t *testing.T) {
 	roundTrip(t, good)
 	roundTrip(t, ruled)
 	other := map[string]bool{}
-	defaults := map[string]string{"name": quoteTOML(MainListener), "record": "true"}
+	defaults := map[string]string{"name": document.QuoteTOML(MainListener), "record": "true"}
 	for _, s := range Default().Settings() {
 		defaults[s.Path()] = s.Value
 	}

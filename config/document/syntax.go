@@ -1,4 +1,4 @@
-package config
+package document
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"tcpmux/config/fault"
 )
 
 // hints explain the messages of the TOML library, by a part of each.
@@ -30,10 +32,10 @@ var hints = []struct{ part, plain string }{
 }
 
 // syntax turns an error of the TOML library into a Fault, at the place that the scan found.
-func (d *document) syntax(err error, scan *scanner) *Fault {
+func (d *Document) syntax(err error, scan *scanner) *fault.Fault {
 	var pe toml.ParseError
 	if !errors.As(err, &pe) {
-		return &Fault{d.file, 0, "not TOML: " + oneLine(err.Error())}
+		return d.fault(0, "not TOML: "+oneLine(err.Error()))
 	}
 	// At the end of a file without a final newline the library can name line 0.
 	line := max(pe.Position.Line, 1)
@@ -46,7 +48,7 @@ func (d *document) syntax(err error, scan *scanner) *Fault {
 	case scan.open > 0 && scan.open < line:
 		where = fmt.Sprintf(", which begins on line %d", scan.open)
 	}
-	return &Fault{d.file, line, "not TOML: " + plain(pe.Message, where)}
+	return d.fault(line, "not TOML: "+plain(pe.Message, where))
 }
 
 // plain puts the explanation of a message, and the place, before the message.
@@ -65,8 +67,8 @@ func oneLine(s string) string {
 	if len(s) > 1 && s[1] >= 'a' && s[1] <= 'z' {
 		s = strings.ToLower(s[:1]) + s[1:]
 	}
-	if len(s) > 4*maxShown {
-		s = strings.ToValidUTF8(s[:4*maxShown], "") + "…"
+	if len(s) > 4*fault.MaxShown {
+		s = strings.ToValidUTF8(s[:4*fault.MaxShown], "") + "…"
 	}
-	return printable(s)
+	return fault.Printable(s)
 }
