@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +34,11 @@ func init() { keys = sync.OnceValue(rows) }
 // A new key is a field with a row here, an entry in tcpmux.toml(5), a place in the shipped file and
 // another value in testdata/good.toml. Tests report what is missing.
 func rows() []Key {
+	return slices.Concat(listenerRows(), tableRows(), limitRows())
+}
+
+// listenerRows has the keys of a [[listener]] and of the main listener.
+func listenerRows() []Key {
 	return []Key{
 		own("name", func(l *Listener) *string { return &l.Name }, listenerName(), "", Restart).required(),
 		own("address", func(l *Listener) *[]string { return &l.Address }, addresses("for none"), []string{"127.0.0.1:12345"}, Restart).onTop(),
@@ -56,7 +62,12 @@ func rows() []Key {
 		shared("exec_user", func(l *Listener) *string { return &l.ExecUser }, userName(), "", NewClients),
 		shared("exec_timeout", func(l *Listener) *time.Duration { return &l.ExecTimeout }, duration("for no timeout"), 0, NewClients),
 		shared("exec_memory", func(l *Listener) *int64 { return &l.ExecMemory }, size(minMemory, maxBytes, "for no limit"), 0, NewClients),
+	}
+}
 
+// tableRows has the keys of the daemon, of [record] and of [log].
+func tableRows() []Key {
+	return []Key{
 		top("drain_timeout", func(c *Config) *time.Duration { return &c.DrainTimeout }, duration("to close clients at once"), 10*time.Second, Now),
 		top("survive", func(c *Config) *bool { return &c.Survive }, boolean(), true, Restart),
 		top("survive_after", func(c *Config) *time.Duration { return &c.SurviveAfter }, duration("for all clients"), time.Second, Now),
@@ -74,7 +85,12 @@ func rows() []Key {
 
 		log("file", func(l *Log) *string { return &l.File }, filePath("for standard error"), "", Now),
 		log("level", func(l *Log) *string { return &l.Level }, word("debug", "info", "warn", "error"), "info", Now),
+	}
+}
 
+// limitRows has the keys of [limits] and of [listener.limits].
+func limitRows() []Key {
+	return []Key{
 		limits("clients", func(l *Limits) *int { return &l.Clients }, number(1, maxCount), 10000, Now),
 		ownLimits("clients", func(l *ListenerLimits) *int { return &l.Clients }, limit(maxCount, "for no limit"), 0, Now),
 		limits("memory", func(l *Limits) *int64 { return &l.Memory }, size(minMemory, maxPartials, ""), 256<<20, Now),

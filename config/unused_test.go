@@ -5,13 +5,27 @@ import (
 	"testing"
 )
 
+// ends ends the top-level keys with a [[listener]].
+const ends = "\n[[listener]]\nname = \"a\"\naddress = \":1\"\n"
+
+// warned is a text and the warnings about it.
+type warned struct {
+	name, text string
+	want       []string
+}
+
+func checkWarnings(t *testing.T, cases []warned) {
+	t.Helper()
+	for _, c := range cases {
+		if got := load(t, c.text).Warnings; !slices.Equal(got, c.want) {
+			t.Errorf("%s: got\n%q\nwant\n%q", c.name, got, c.want)
+		}
+	}
+}
+
 // TestUnusedKeys holds that a key without effect gets a warning, and no other.
 func TestUnusedKeys(t *testing.T) {
-	const ends = "\n[[listener]]\nname = \"a\"\naddress = \":1\"\n"
-	for _, c := range []struct {
-		name, text string
-		want       []string
-	}{
+	checkWarnings(t, []warned{
 		{"defaults", "exec_user = \"\"\nexec_timeout = \"0s\"\nexec_memory = \"0B\"\nclients_per_process = 100\nack_timeout = \"30s\"\n" +
 			"survive = false\nsurvive_after = \"1s\"\nlimits.source_prefix = \"32/64\"", nil},
 		{"no program", "exec_user = \"nobody\"\nexec_timeout = \"1s\"\nexec_memory = \"64MiB\"", []string{
@@ -38,6 +52,19 @@ func TestUnusedKeys(t *testing.T) {
 			`t.toml:7: listener "a": max_message is "1KiB" and has no effect with exec unless the [[listener]] has record = true: want that, or no max_message`,
 		}},
 		{"framing of what is recorded first", ends + "exec = [\"/bin/cat\"]\nrecord = true\nframing = \"nul\"", nil},
+		{"nobody survives", "survive = false\nsurvive_after = \"2s\"", []string{
+			`t.toml:2: survive_after is "2s" and has no effect with survive = false: want survive = true, or no survive_after`,
+		}},
+		{"no source is counted", "limits.source_prefix = \"24/56\"", []string{
+			`t.toml:1: limits.source_prefix is "24/56" and has no effect without clients_per_source or rate_per_source: want one of them, or no source_prefix`,
+		}},
+		{"the sources of a listener are counted", "limits.source_prefix = \"24/56\"" + ends + "limits.rate_per_source = \"1/s\"", nil},
+	})
+}
+
+// TestUnusedBounds holds that a bound which a program's clients do not have gets a warning.
+func TestUnusedBounds(t *testing.T) {
+	checkWarnings(t, []warned{
 		{"bounds of a program", "exec = [\"/bin/cat\"]\nack = \"ok\"\nidle_timeout = \"5m\"\nlimits.max_session = \"1h\"\nlimits.max_session_bytes = \"1KiB\"\nlimits.message_timeout = \"1s\"", []string{
 			`t.toml:2: ack is "ok" and has no effect with exec: only the program answers`,
 			`t.toml:3: idle_timeout is "5m" and has no effect with exec unless record = true: exec_timeout limits a program`,
@@ -49,20 +76,7 @@ func TestUnusedKeys(t *testing.T) {
 			`t.toml:3: listener "a": limits.message_timeout (inherited from line 2) is "1s" and has no effect with exec unless record = true: exec_timeout limits a program`,
 		}},
 		{"bounds of what is recorded first", "idle_timeout = \"5m\"\nlimits.message_timeout = \"1s\"" + ends + "exec = [\"/bin/cat\"]\nrecord = true", nil},
-		{"nobody survives", "survive = false\nsurvive_after = \"2s\"", []string{
-			`t.toml:2: survive_after is "2s" and has no effect with survive = false: want survive = true, or no survive_after`,
-		}},
-		{"no source is counted", "limits.source_prefix = \"24/56\"", []string{
-			`t.toml:1: limits.source_prefix is "24/56" and has no effect without clients_per_source or rate_per_source: want one of them, or no source_prefix`,
-		}},
-		{"the sources of a listener are counted", "limits.source_prefix = \"24/56\"" + ends + "limits.rate_per_source = \"1/s\"", nil},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if got := load(t, c.text).Warnings; !slices.Equal(got, c.want) {
-				t.Errorf("got\n%q\nwant\n%q", got, c.want)
-			}
-		})
-	}
+	})
 }
 
 // TestNoWarningDependsOnAnInvalidKey: its value is unknown.
