@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockSet returns a moment of the monotonic clock as it shows in a time.Time after somebody has set
-// the clock by that much.
+// clockSet returns a moment of the monotonic clock as it shows in a time.Time after somebody has
+// set the clock by that much.
 func clockSet(t time.Time, by time.Duration) time.Time {
 	const secondsAt = 30                                                  // the lowest bit of the seconds in Time.wall (package time)
 	*(*uint64)(unsafe.Pointer(&t)) += uint64(by/time.Second) << secondsAt // wall is its first field

@@ -82,7 +82,6 @@ func TestWakeWithinTry(t *testing.T) {
 	})
 }
 
-// TestWakeDoesNotEndAWrite.
 func TestWakeDoesNotEndAWrite(t *testing.T) {
 	everyDeadline(t, func(t *testing.T, p *pair, set func(*pair)) {
 		p.wake()

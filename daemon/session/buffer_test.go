@@ -90,7 +90,6 @@ func TestPauseWaitsForLentBuffers(t *testing.T) {
 	})
 }
 
-// TestPauseThatIsGivenUpChangesNothing.
 func TestPauseThatIsGivenUpChangesNothing(t *testing.T) {
 	p := NewBuffers(newEncoder)
 	lent := p.Get()

@@ -17,8 +17,8 @@ func boundsOf(b Bounds) func(*config.Listener) {
 	}
 }
 
-// saying is a text that a client sends at a moment of its session.
-type saying struct {
+// sending is a text that a client sends at a moment of its session.
+type sending struct {
 	at   time.Duration
 	text string
 }
@@ -33,40 +33,40 @@ func TestBoundsAreExact(t *testing.T) {
 		name   string
 		bounds Bounds
 		change func(*config.Listener)
-		said   []saying
+		sent   []sending
 		lasted time.Duration
 		want   []string // between open and close
 		end    string
 	}{
 		{"silent from the first", Bounds{Idle: 10 * s}, nil, nil, 10 * s, nil, "idle, 0 records, 0 bytes"},
-		{"silent after a message", Bounds{Idle: 10 * s}, nil, []saying{{3 * s, "one\n"}}, 13 * s, []string{": one"}, "idle, 1 records, 4 bytes"},
-		{"silent in the middle of one", Bounds{Idle: 10 * s}, nil, []saying{{3 * s, "one\nhalf"}}, 13 * s, []string{": one", "[timeout]: half"}, "idle, 2 records, 8 bytes"},
-		{"silent in the middle of a long one", Bounds{Idle: 10 * s}, nil, []saying{{3 * s, long}}, 13 * s, []string{"[timeout]: " + long}, "idle, 1 records, 16385 bytes"},
-		{"every byte ends a silence", Bounds{Idle: 10 * s}, nil, []saying{{0, "x"}, {9 * s, "y"}, {18 * s, "z"}}, 28 * s, []string{"[timeout]: xyz"}, "idle, 1 records, 3 bytes"},
-		{"every message ends a silence", Bounds{Idle: 10 * s}, nil, []saying{{9 * s, "x\n"}, {18 * s, "y\n"}}, 28 * s, []string{": x", ": y"}, "idle, 2 records, 4 bytes"},
-		{"age", Bounds{Session: 60 * s}, nil, []saying{{20 * s, "x\n"}, {59 * s, "y\n"}}, 60 * s, []string{": x", ": y"}, "age, 2 records, 4 bytes"},
-		{"age in the middle of a message", Bounds{Session: 60 * s}, nil, []saying{{59 * s, "one\nhalf"}}, 60 * s, []string{": one", "[timeout]: half"}, "age, 2 records, 8 bytes"},
-		{"slow", Bounds{Message: 5 * s}, nil, []saying{{7 * s, "one\nhalf"}}, 12 * s, []string{": one", "[timeout]: half"}, "slow, 2 records, 8 bytes"},
-		{"slow with a long one", Bounds{Message: 5 * s}, nil, []saying{{7 * s, long}}, 12 * s, []string{"[timeout]: " + long}, "slow, 1 records, 16385 bytes"},
-		{"slow byte by byte", Bounds{Idle: 3 * s, Message: 5 * s}, nil, []saying{{0, "v"}, {2 * s, "w"}, {4 * s, "x"}}, 5 * s, []string{"[timeout]: vwx"}, "slow, 1 records, 3 bytes"},
-		{"slow with a piece", Bounds{Message: 5 * s}, pieces, []saying{{0, "abcdef"}, {3 * s, "ghijkl"}}, 8 * s, []string{"[cut]: abcd", "[cut]: efgh", "[timeout]: ijkl"}, "slow, 3 records, 12 bytes"},
-		{"not slow between messages", Bounds{Idle: 60 * s, Message: 5 * s}, nil, []saying{{0, "on"}, {4 * s, "e\n"}, {34 * s, "tw"}, {38 * s, "o\n"}}, 98 * s, []string{": one", ": two"}, "idle, 2 records, 8 bytes"},
-		{"not slow behind a line end that is no message's", Bounds{Idle: 20 * s, Message: 5 * s}, octets, []saying{{0, "1 a\n"}}, 20 * s, []string{": a"}, "idle, 1 records, 4 bytes"},
-		{"the first of all bounds: idle", Bounds{Idle: 4 * s, Session: 60 * s, Message: 5 * s}, nil, []saying{{1 * s, "x"}}, 5 * s, []string{"[timeout]: x"}, "idle, 1 records, 1 bytes"},
-		{"the first of all bounds: age", Bounds{Idle: 10 * s, Session: 5 * s, Message: 5 * s}, nil, []saying{{1 * s, "x"}}, 5 * s, []string{"[timeout]: x"}, "age, 1 records, 1 bytes"},
-		{"the first of all bounds: slow", Bounds{Idle: 10 * s, Session: 60 * s, Message: 5 * s}, nil, []saying{{1 * s, "x"}}, 6 * s, []string{"[timeout]: x"}, "slow, 1 records, 1 bytes"},
-		{"volume at a message's end", Bounds{Bytes: 4}, nil, []saying{{s, "one\ntwo\n"}}, s, []string{": one"}, "volume, 1 records, 4 bytes"},
-		{"volume in the middle of a message", Bounds{Bytes: 6}, nil, []saying{{s, "one\ntwo\n"}}, s, []string{": one", "[timeout]: tw"}, "volume, 2 records, 6 bytes"},
-		{"volume in several parts", Bounds{Bytes: 6}, nil, []saying{{s, "one\n"}, {2 * s, "t"}, {3 * s, "wo\n"}}, 3 * s, []string{": one", "[timeout]: tw"}, "volume, 2 records, 6 bytes"},
-		{"volume of a long message", Bounds{Bytes: moveSize}, nil, []saying{{s, long}}, s, []string{"[timeout]: " + long[1:]}, "volume, 1 records, 16384 bytes"},
+		{"silent after a message", Bounds{Idle: 10 * s}, nil, []sending{{3 * s, "one\n"}}, 13 * s, []string{": one"}, "idle, 1 records, 4 bytes"},
+		{"silent in the middle of one", Bounds{Idle: 10 * s}, nil, []sending{{3 * s, "one\nhalf"}}, 13 * s, []string{": one", "[timeout]: half"}, "idle, 2 records, 8 bytes"},
+		{"silent in the middle of a long one", Bounds{Idle: 10 * s}, nil, []sending{{3 * s, long}}, 13 * s, []string{"[timeout]: " + long}, "idle, 1 records, 16385 bytes"},
+		{"every byte ends a silence", Bounds{Idle: 10 * s}, nil, []sending{{0, "x"}, {9 * s, "y"}, {18 * s, "z"}}, 28 * s, []string{"[timeout]: xyz"}, "idle, 1 records, 3 bytes"},
+		{"every message ends a silence", Bounds{Idle: 10 * s}, nil, []sending{{9 * s, "x\n"}, {18 * s, "y\n"}}, 28 * s, []string{": x", ": y"}, "idle, 2 records, 4 bytes"},
+		{"age", Bounds{Session: 60 * s}, nil, []sending{{20 * s, "x\n"}, {59 * s, "y\n"}}, 60 * s, []string{": x", ": y"}, "age, 2 records, 4 bytes"},
+		{"age in the middle of a message", Bounds{Session: 60 * s}, nil, []sending{{59 * s, "one\nhalf"}}, 60 * s, []string{": one", "[timeout]: half"}, "age, 2 records, 8 bytes"},
+		{"slow", Bounds{Message: 5 * s}, nil, []sending{{7 * s, "one\nhalf"}}, 12 * s, []string{": one", "[timeout]: half"}, "slow, 2 records, 8 bytes"},
+		{"slow with a long one", Bounds{Message: 5 * s}, nil, []sending{{7 * s, long}}, 12 * s, []string{"[timeout]: " + long}, "slow, 1 records, 16385 bytes"},
+		{"slow byte by byte", Bounds{Idle: 3 * s, Message: 5 * s}, nil, []sending{{0, "v"}, {2 * s, "w"}, {4 * s, "x"}}, 5 * s, []string{"[timeout]: vwx"}, "slow, 1 records, 3 bytes"},
+		{"slow with a piece", Bounds{Message: 5 * s}, pieces, []sending{{0, "abcdef"}, {3 * s, "ghijkl"}}, 8 * s, []string{"[cut]: abcd", "[cut]: efgh", "[timeout]: ijkl"}, "slow, 3 records, 12 bytes"},
+		{"not slow between messages", Bounds{Idle: 60 * s, Message: 5 * s}, nil, []sending{{0, "on"}, {4 * s, "e\n"}, {34 * s, "tw"}, {38 * s, "o\n"}}, 98 * s, []string{": one", ": two"}, "idle, 2 records, 8 bytes"},
+		{"not slow behind a line end that is no message's", Bounds{Idle: 20 * s, Message: 5 * s}, octets, []sending{{0, "1 a\n"}}, 20 * s, []string{": a"}, "idle, 1 records, 4 bytes"},
+		{"the first of all bounds: idle", Bounds{Idle: 4 * s, Session: 60 * s, Message: 5 * s}, nil, []sending{{1 * s, "x"}}, 5 * s, []string{"[timeout]: x"}, "idle, 1 records, 1 bytes"},
+		{"the first of all bounds: age", Bounds{Idle: 10 * s, Session: 5 * s, Message: 5 * s}, nil, []sending{{1 * s, "x"}}, 5 * s, []string{"[timeout]: x"}, "age, 1 records, 1 bytes"},
+		{"the first of all bounds: slow", Bounds{Idle: 10 * s, Session: 60 * s, Message: 5 * s}, nil, []sending{{1 * s, "x"}}, 6 * s, []string{"[timeout]: x"}, "slow, 1 records, 1 bytes"},
+		{"volume at a message's end", Bounds{Bytes: 4}, nil, []sending{{s, "one\ntwo\n"}}, s, []string{": one"}, "volume, 1 records, 4 bytes"},
+		{"volume in the middle of a message", Bounds{Bytes: 6}, nil, []sending{{s, "one\ntwo\n"}}, s, []string{": one", "[timeout]: tw"}, "volume, 2 records, 6 bytes"},
+		{"volume in several parts", Bounds{Bytes: 6}, nil, []sending{{s, "one\n"}, {2 * s, "t"}, {3 * s, "wo\n"}}, 3 * s, []string{": one", "[timeout]: tw"}, "volume, 2 records, 6 bytes"},
+		{"volume of a long message", Bounds{Bytes: moveSize}, nil, []sending{{s, long}}, s, []string{"[timeout]: " + long[1:]}, "volume, 1 records, 16384 bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, c.change, func(f *fixture) {
 				f.bounds.Store(&c.bounds)
 				f.start()
-				for _, said := range c.said {
-					f.pass(said.at - time.Since(f.opened))
-					f.send(said.text)
+				for _, sent := range c.sent {
+					f.pass(sent.at - time.Since(f.opened))
+					f.send(sent.text)
 				}
 				if left := c.lasted - time.Since(f.opened); left > 0 {
 					f.pass(left - time.Nanosecond)
@@ -80,7 +80,6 @@ func TestBoundsAreExact(t *testing.T) {
 	}
 }
 
-// TestWithoutBoundsNothingEnds.
 func TestWithoutBoundsNothingEnds(t *testing.T) {
 	bubble(t, nil, func(f *fixture) {
 		f.bounds.Store(&Bounds{})
@@ -100,7 +99,7 @@ func TestTheSinksTimeIsNotTheClients(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		bounds Bounds
-		said   string // what is then waited for
+		sent   string // what is then waited for
 		more   string // and what comes meanwhile
 		closes bool
 		lasted time.Duration // the sink is held up for 30 s
@@ -118,7 +117,7 @@ func TestTheSinksTimeIsNotTheClients(t *testing.T) {
 				f.bounds.Store(&c.bounds)
 				f.start()
 				f.sink.hold()
-				f.send(c.said, c.more)
+				f.send(c.sent, c.more)
 				if c.closes {
 					f.sendEnd()
 				}

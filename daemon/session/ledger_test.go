@@ -11,8 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"tcpmux/daemon/servertest"
 	"testing"
+
+	"tcpmux/daemon/servertest"
 )
 
 // entry is a message as it was sent, or as it was recorded.
@@ -23,7 +24,7 @@ type entry struct {
 
 func (e entry) String() string { return fmt.Sprintf("%.120q [%s] at %d", e.data, e.flag, e.offset) }
 
-// ledger is what record files say, by client.
+// ledger has what is in record files, by client.
 type ledger struct {
 	messages map[string][]entry
 	streams  map[string]string // what json gives back, byte for byte
@@ -65,7 +66,7 @@ func expected(stream string, most int, offsets bool) (want []entry) {
 	return want
 }
 
-// recordFiles are the record file at path and its backups, oldest first.
+// recordFiles returns the record file at path and its backups, oldest first.
 func recordFiles(t *testing.T, path string) []string {
 	t.Helper()
 	stem, ext := strings.TrimSuffix(path, filepath.Ext(path)), filepath.Ext(path)
@@ -192,7 +193,7 @@ func (l *ledger) readJSON(line string) bool {
 	return true
 }
 
-// either is a member as it was written: as text where it could be, else in base64.
+// either returns a member as it was written: as text if that was possible, else in base64.
 func either(text *string, base64 []byte) string {
 	if text != nil {
 		return *text
@@ -200,12 +201,12 @@ func either(text *string, base64 []byte) string {
 	return string(base64)
 }
 
-// closing is the text of a close record behind the address.
+// closing returns the text of a close record behind the address.
 func closing(reason string, records, bytes int64) string {
 	return reason + ", " + strconv.FormatInt(records, 10) + " records, " + strconv.FormatInt(bytes, 10) + " bytes"
 }
 
-// compare tells the first message of a client that is not as it was sent.
+// compare reports the first message of a client that is not as it was sent.
 func (l *ledger) compare(t *testing.T, remote string, want []entry) {
 	t.Helper()
 	got := l.messages[remote]

@@ -10,8 +10,8 @@ import (
 	"tcpmux/config"
 )
 
-// TestLevelOfASession: what the record file tells is for debugging, what may have cost a record never
-// is.
+// TestLevelOfASession: what the record file tells is for debugging, what may have cost a record
+// never is.
 func TestLevelOfASession(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -50,7 +50,7 @@ func TestASessionIsOneLine(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		events bool
-		said   string
+		sent   string
 		want   string // of the line, behind the time
 	}{
 		{"recorded", true, "one\nhalf", `level=DEBUG msg="session closed" listener=tcpmux remote=192.0.2.7:4711 session=0-1 reason=eof records=2 bytes=8 duration=1.235s`},
@@ -61,7 +61,7 @@ func TestASessionIsOneLine(t *testing.T) {
 			bubble(t, nil, func(f *fixture) {
 				f.config.Events = c.events
 				f.start()
-				f.send(c.said)
+				f.send(c.sent)
 				f.pass(1234567 * time.Microsecond)
 				f.sendEnd()
 				_, got, _ := strings.Cut(strings.TrimSpace(f.log.String()), " ")
@@ -70,7 +70,7 @@ func TestASessionIsOneLine(t *testing.T) {
 				}
 				var visits strings.Builder
 				f.env.Visits.Report(slog.New(slog.NewTextHandler(&visits, nil)), 0)
-				if silent := visits.Len() > 0; silent != (c.said == "") {
+				if silent := visits.Len() > 0; silent != (c.sent == "") {
 					t.Errorf("a visit without data: got %v (%q)", silent, visits.String())
 				}
 			})

@@ -10,7 +10,6 @@ import (
 	"tcpmux/daemon/state"
 )
 
-// TestAPhaseOnlyGrows.
 func TestAPhaseOnlyGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, nil)
@@ -77,7 +76,7 @@ func TestADrainAcknowledgesWhatHasArrived(t *testing.T) {
 func TestWhenTimeIsOverWhatHasArrivedIsRecorded(t *testing.T) {
 	long := strings.Repeat("x", moveSize+1)
 	for _, c := range []struct {
-		name, said string
+		name, sent string
 		want       []string
 	}{
 		{"nothing", "", []string{"close: drain, 0 records, 0 bytes"}},
@@ -88,7 +87,7 @@ func TestWhenTimeIsOverWhatHasArrivedIsRecorded(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, nil, func(f *fixture) {
 				f.start()
-				f.send(c.said)
+				f.send(c.sent)
 				f.pass(time.Second)
 				f.enter(Over)
 				f.over(time.Second)
@@ -97,7 +96,7 @@ func TestWhenTimeIsOverWhatHasArrivedIsRecorded(t *testing.T) {
 			bubble(t, nil, func(f *fixture) { // it had arrived, and nobody looked
 				f.sink.hold()
 				f.start()
-				f.send(c.said)
+				f.send(c.sent)
 				f.enter(Over)
 				f.sink.resume()
 				synctest.Wait()

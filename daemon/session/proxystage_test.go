@@ -34,14 +34,14 @@ func TestAHeaderIsTakenWhole(t *testing.T) {
 	large := "\r\n\r\n\x00\r\nQUIT\n\x21\x11" + "\x10\x00" + // with values of 4 KiB in all
 		"\xc0\x00\x02\x01\xc0\x00\x02\x02\x04\xd2\x01\xbb" + "\xe0\x0f\xf1" + strings.Repeat("\n", 4<<10-15)
 	for _, head := range []string{header, large} {
-		for _, said := range [][]string{
+		for _, sent := range [][]string{
 			{head + "one\nhalf"}, {head, "one\nhalf"}, {head[:20], head[20:] + "one\nhalf"},
 			{head[:len(head)-1], head[len(head)-1:], "one\nhalf"}, strings.SplitAfter(header, ""),
 		} {
 			proxied(t, func(f *fixture) {
 				f.start()
-				f.send(said...)
-				if len(said) > 10 {
+				f.send(sent...)
+				if len(sent) > 10 {
 					f.send("one\nhalf")
 				}
 				f.received("hello 192.0.2.1:1234\n", false)
@@ -61,7 +61,6 @@ func TestAHeaderIsTakenWhole(t *testing.T) {
 	}
 }
 
-// TestWithoutAnotherClientTheProxyIsTheClient.
 func TestWithoutAnotherClientTheProxyIsTheClient(t *testing.T) {
 	proxied(t, func(f *fixture) {
 		var admitted netip.AddrPort
@@ -78,10 +77,10 @@ func TestWithoutAnotherClientTheProxyIsTheClient(t *testing.T) {
 
 // TestAHeaderHasItsTime, which no byte and no phase renews.
 func TestAHeaderHasItsTime(t *testing.T) {
-	for _, said := range []string{"", header[:8]} {
+	for _, sent := range []string{"", header[:8]} {
 		proxied(t, func(f *fixture) {
 			f.start()
-			for _, c := range said {
+			for _, c := range sent {
 				f.pass(time.Second)
 				f.send(string(c))
 				f.Refresh()
@@ -100,9 +99,9 @@ func TestAHeaderHasItsTime(t *testing.T) {
 }
 
 // TestWhatIsNoHeaderIsNoData: the session is closed with a reason, and nothing of it is a record.
-func TestWhatIsNoHeaderIsNoData(t *testing.T) {
+func TestWhatIsNoHeaderIsNotRecorded(t *testing.T) {
 	for _, c := range []struct {
-		name, said  string
+		name, sent  string
 		end         error // nil: the end of the stream
 		reason, err string
 	}{
@@ -116,7 +115,7 @@ func TestWhatIsNoHeaderIsNoData(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			proxied(t, func(f *fixture) {
-				f.client.Send(c.said)
+				f.client.Send(c.sent)
 				if c.end == nil {
 					f.client.SendEnd()
 				} else {
@@ -229,7 +228,8 @@ func TestAHeaderThatWasTakenIsNotAwaited(t *testing.T) {
 	})
 }
 
-// TestHeaderLooksAreFew: the usual header takes a small buffer, and a large one a single larger one.
+// TestHeaderLooksAreFew: the usual header takes a small buffer, and a large one a single larger
+// one.
 func TestHeaderLooksAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, nil)

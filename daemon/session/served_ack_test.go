@@ -5,15 +5,15 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"tcpmux/daemon/conn"
-	"tcpmux/daemon/servertest"
-	"tcpmux/daemon/session"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tcpmux/config"
+	"tcpmux/daemon/conn"
+	"tcpmux/daemon/servertest"
+	"tcpmux/daemon/session"
 )
 
 // acks returns a change by which clients are acknowledged.
@@ -41,7 +41,7 @@ func TestEachMessageIsAcknowledgedOnce(t *testing.T) {
 		change    func(*config.Listener)
 		say, want string // with CLIENT to be replaced
 	}{
-		{"nothing said", "{offset}\n", nil, "", ""},
+		{"nothing sent", "{offset}\n", nil, "", ""},
 		{"lines", "{offset}\n", nil, "a\nbb\r\n\nd\n", "0\n2\n6\n7\n"},
 		{"as written", "OK\x00", nil, "a\nb\n", "OK\x00OK\x00"},
 		{"placeholders", "{listener} {client} {{offset}} {nosuch}\n", nil, "a\nb\n", "tcpmux CLIENT {0} {nosuch}\ntcpmux CLIENT {2} {nosuch}\n"},
@@ -95,7 +95,7 @@ func TestTheRecordIsWrittenBeforeItIsAcknowledged(t *testing.T) {
 	}
 }
 
-// flood says lines of two bytes until the connection ends.
+// flood sends lines of two bytes until the connection ends.
 func flood(c *servertest.Client) {
 	lines := strings.Repeat("x\n", 10_000)
 	for {
@@ -105,7 +105,7 @@ func flood(c *servertest.Client) {
 	}
 }
 
-func TestWhoTakesNoAcknowledgementsIsClosed(t *testing.T) {
+func TestAClientThatTakesNoAcknowledgementsIsEnded(t *testing.T) {
 	f := servertest.New(t, acks(strings.Repeat("x", 1000), func(l *config.Listener) { l.Banner, l.AckTimeout = config.Bytes{}, 50*time.Millisecond }))
 	f.Open()
 	conn := f.Deaf()
@@ -164,7 +164,8 @@ func TestASlowTakerGetsEveryAcknowledgement(t *testing.T) {
 	}
 }
 
-// TestWhoDrainsIsAcknowledgedFirst holds that the end of the stream comes behind the last acknowledgement that is due.
+// TestWhoDrainsIsAcknowledgedFirst: the end of the stream comes after the last acknowledgement that
+// is due.
 func TestWhoDrainsIsAcknowledgedFirst(t *testing.T) {
 	f := servertest.New(t, acks("{offset}\n", nil)).Open()
 	conn, idle := f.Greeted(), f.Greeted()
@@ -197,7 +198,8 @@ func TestTheDrainsEndEndsTheWaitForAcknowledgements(t *testing.T) {
 	f.AwaitRecords(" close from " + conn.Addr() + ": drain, ")
 }
 
-// TestWhatHasArrivedIsAcknowledgedBeforeTheEnd holds that a message which waits in the kernel when the drain begins is, too.
+// TestWhatHasArrivedIsAcknowledgedBeforeTheEnd, also a message that is still in the socket when the
+// drain begins.
 func TestWhatHasArrivedIsAcknowledgedBeforeTheEnd(t *testing.T) {
 	f, sockets := watched(t, acks("{offset}\n", nil))
 	f.Open()
@@ -221,8 +223,8 @@ func TestWhatHasArrivedIsAcknowledgedBeforeTheEnd(t *testing.T) {
 	}
 }
 
-// TestAnAcknowledgementIsNotHeldBack: the kernel sends each at once, whether the one before was taken
-// or not (tcp(7)).
+// TestAnAcknowledgementIsNotHeldBack: the kernel sends each at once, whether the one before was
+// taken or not (tcp(7)).
 func TestAnAcknowledgementIsNotHeldBack(t *testing.T) {
 	f, sockets := watched(t, acks("OK\n", nil))
 	f.Open().Greeted()

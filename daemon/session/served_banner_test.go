@@ -8,12 +8,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"tcpmux/daemon/servertest"
-	"tcpmux/daemon/session"
 	"testing"
 	"time"
 
 	"tcpmux/config"
+	"tcpmux/daemon/servertest"
+	"tcpmux/daemon/session"
 )
 
 func TestBannerFillsInItsPlaceholders(t *testing.T) {
@@ -50,7 +50,7 @@ func TestBannerFillsInItsPlaceholders(t *testing.T) {
 	}
 }
 
-// TestConfigurationKnowsThePlaceholders that are filled in, and the pages tell of them.
+// TestConfigurationKnowsThePlaceholders: it warns of all others, and the manual pages name them.
 func TestConfigurationKnowsThePlaceholders(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tcpmux.toml")
 	if err := os.WriteFile(path, []byte(`banner = "{nosuch}"`), 0o600); err != nil {
@@ -82,7 +82,7 @@ func TestConfigurationKnowsThePlaceholders(t *testing.T) {
 	}
 }
 
-// sessionOf returns the name of the only session, as its records have it.
+// sessionOf returns the name of the only session, from its records.
 func sessionOf(t *testing.T, f *servertest.Fixture) string {
 	t.Helper()
 	var r struct{ Session string }
@@ -127,7 +127,7 @@ func TestNoBannerSendsNothing(t *testing.T) {
 	f.AwaitRecords(": hello\n", conn.Addr()+": eof, 1 records, 6 bytes\n")
 }
 
-// large does not fit the kernel's buffers.
+// large is a banner that does not fit the kernel's buffers.
 var large = strings.Repeat("x", 16<<20)
 
 func TestAClientThatDoesNotTakeTheBannerIsClosed(t *testing.T) {

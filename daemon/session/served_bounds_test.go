@@ -2,12 +2,12 @@ package session_test
 
 import (
 	"strings"
-	"tcpmux/daemon/servertest"
-	"tcpmux/daemon/session"
 	"testing"
 	"time"
 
 	"tcpmux/config"
+	"tcpmux/daemon/servertest"
+	"tcpmux/daemon/session"
 )
 
 // bounding returns a change of what a client may take of the first listener.
@@ -21,7 +21,7 @@ func TestBoundsOfASession(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*config.Policy)
-		said   string
+		sent   string
 		want   []string // records
 		reason string
 	}{
@@ -39,7 +39,7 @@ func TestBoundsOfASession(t *testing.T) {
 			t.Parallel()
 			f := servertest.New(t, bounding(c.change)).Open()
 			conn := f.Greeted()
-			_, _ = conn.Write([]byte(c.said)) // it may be broken off
+			_, _ = conn.Write([]byte(c.sent)) // it may be broken off
 			f.AwaitRecords(c.want...)
 			if l := f.Log.Await(t, "session closed"); !strings.Contains(l, " reason="+c.reason+" ") {
 				t.Errorf("log: got %s, want reason=%s", l, c.reason)

@@ -10,16 +10,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"tcpmux/daemon/servertest"
 	"testing"
 	"time"
 
 	"tcpmux/config"
 	"tcpmux/daemon/framing"
+	"tcpmux/daemon/servertest"
 )
 
-// framings are those that a listener can have, each with what frames a message. Chunk has nothing: its messages are what the
-// network makes of them.
+// framings are those that a listener can have, each with what frames a message. The framing chunk
+// has nothing for that: its messages are what the network makes of them.
 var framings = []struct {
 	name  string
 	set   func(*config.Listener)
@@ -51,7 +51,7 @@ var framings = []struct {
 	}},
 }
 
-// TestConfigurationKnowsTheFramings that there are, and the pages tell of them.
+// TestConfigurationKnowsTheFramings: it refuses all others, and the manual pages name them.
 func TestConfigurationKnowsTheFramings(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tcpmux.toml")
 	if err := os.WriteFile(path, []byte(`framing = ""`), 0o600); err != nil {
@@ -98,7 +98,7 @@ func TestEveryFramingGivesBackWhatWasSent(t *testing.T) {
 			for i := range clients {
 				rnd := rand.New(rand.NewPCG(1, uint64(i)))
 				stream, entries := framed(rnd, most, kind.frame)
-				remote := recite(f, rnd, stream)
+				remote := sendStream(f, rnd, stream)
 				streams[remote], want[remote] = stream, entries
 			}
 			f.Finish()
@@ -116,7 +116,7 @@ func TestEveryFramingGivesBackWhatWasSent(t *testing.T) {
 	}
 }
 
-// framed is a client's stream and its messages, some of them longer than most and so in pieces.
+// framed returns a client's stream and its messages. Some are longer than most, and so in pieces.
 func framed(rnd *rand.Rand, most int, frame func(string) (head, end string)) (stream string, want []entry) {
 	for range 50 {
 		var data, head, end string
@@ -144,7 +144,7 @@ func framed(rnd *rand.Rand, most int, frame func(string) (head, end string)) (st
 	return stream, want
 }
 
-// TestWhatIsNoWholeMessageIsFlagged: recorded with a flag that says why, and the session closed with the reason.
+// TestWhatIsNoWholeMessageIsFlagged with why it is none, and the session is closed for that reason.
 func TestWhatIsNoWholeMessageIsFlagged(t *testing.T) {
 	const most = 4
 	for _, c := range []struct {
@@ -195,7 +195,8 @@ func TestWhatIsNoWholeMessageIsFlagged(t *testing.T) {
 	}
 }
 
-// TestTheEndOfAStreamIsRecordedAsJSON, also where it is no message: the bytes are all there, and are not counted or acknowledged.
+// TestTheEndOfAStreamIsRecordedAsJSON, also if it is no message: then its bytes are recorded, and
+// not counted or acknowledged.
 func TestTheEndOfAStreamIsRecordedAsJSON(t *testing.T) {
 	f := servertest.New(t, func(cfg *config.Config) {
 		cfg.Record.Format = "json"

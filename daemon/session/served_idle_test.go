@@ -2,11 +2,11 @@ package session_test
 
 import (
 	"strings"
-	"tcpmux/daemon/servertest"
 	"testing"
 	"time"
 
 	"tcpmux/config"
+	"tcpmux/daemon/servertest"
 )
 
 // idling returns a change of how long clients may be silent.
@@ -16,7 +16,7 @@ func idling(timeout time.Duration) func(*config.Config) {
 
 func TestTheSilentAreClosed(t *testing.T) {
 	for _, c := range []struct {
-		name, said string
+		name, sent string
 		want       []string // records
 	}{
 		{"from the first", "", []string{": idle, 0 records, 0 bytes\n"}},
@@ -27,7 +27,7 @@ func TestTheSilentAreClosed(t *testing.T) {
 			t.Parallel()
 			f := servertest.New(t, idling(50*time.Millisecond)).Open()
 			conn := f.Greeted()
-			conn.Say(c.said)
+			conn.Say(c.sent)
 			if rest := conn.HearEnd(); rest != "" {
 				t.Errorf("heard %q, want nothing", rest)
 			}

@@ -2,14 +2,16 @@ package session_test
 
 import (
 	"strings"
-	"tcpmux/daemon/servertest"
-	"tcpmux/daemon/session"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/servertest"
+	"tcpmux/daemon/session"
 )
 
-// TestAMessageIsTakenOnceItIsWritten, and no sooner: who dies in between leaves it to the next process.
+// TestAMessageIsTakenOnceItIsWritten, and no sooner: a process that dies in between leaves it to
+// the next one.
 func TestAMessageIsTakenOnceItIsWritten(t *testing.T) {
 	f, sockets := watched(t, nil)
 	f.Open()
@@ -59,7 +61,7 @@ func TestAReceiveBufferMayBeSmall(t *testing.T) {
 	f.AwaitRecords(": " + long + "\n")
 }
 
-// TestBytesBehindAnUrgentOneAreSeen: a look ends at it, and would for ever show half a message.
+// TestBytesBehindAnUrgentOneAreSeen, although a look ends at it and shows half a message.
 func TestBytesBehindAnUrgentOneAreSeen(t *testing.T) {
 	f, sockets := watched(t, nil)
 	f.Open()
@@ -80,7 +82,8 @@ func TestBytesBehindAnUrgentOneAreSeen(t *testing.T) {
 	f.AwaitRecords(" [eof]: rest\n", ": eof, 2 records, 17 bytes\n")
 }
 
-// TestNobodyIsWokenByHalfALine that was seen: poll(2), by which a thread waits, would return at once.
+// TestNobodyIsWokenByHalfALine that was seen: poll(2), with which a thread waits, would return at
+// once.
 func TestNobodyIsWokenByHalfALine(t *testing.T) {
 	f, sockets := watched(t, nil)
 	f.Open()

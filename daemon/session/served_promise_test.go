@@ -6,16 +6,17 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"tcpmux/daemon/servertest"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tcpmux/config"
+	"tcpmux/daemon/servertest"
 )
 
-// TestEveryMessageIsRecordedOnceWholeAndInOrder owns the promise: whatever bytes, in whatever segments, over rotations.
+// TestEveryMessageIsRecordedOnceWholeAndInOrder owns the promise: any bytes, in any
+// segments, over rotations.
 func TestEveryMessageIsRecordedOnceWholeAndInOrder(t *testing.T) {
 	const clients, messages, most = 8, 100, 1 << 10
 	for _, c := range []struct {
@@ -43,8 +44,8 @@ func TestEveryMessageIsRecordedOnceWholeAndInOrder(t *testing.T) {
 			for i := range clients {
 				talking.Go(func() {
 					rnd := rand.New(rand.NewPCG(1, uint64(i)))
-					stream := babble(rnd, messages, most)
-					remote := recite(f, rnd, stream)
+					stream := randomLines(rnd, messages, most)
+					remote := sendStream(f, rnd, stream)
 					mu.Lock()
 					defer mu.Unlock()
 					sent[remote] = stream
@@ -95,8 +96,9 @@ func checkPromise(t *testing.T, f *servertest.Fixture, format string, events boo
 	}
 }
 
-// babble returns a client's stream: lines of random bytes, ended by LF or CRLF, the last one sometimes not at all.
-func babble(rnd *rand.Rand, messages, most int) string {
+// randomLines returns a client's stream: lines of random bytes, ended by LF or CRLF, the last one
+// sometimes not at all.
+func randomLines(rnd *rand.Rand, messages, most int) string {
 	var b strings.Builder
 	for range messages {
 		n := rnd.IntN(300)
@@ -124,7 +126,8 @@ func babble(rnd *rand.Rand, messages, most int) string {
 	return b.String()
 }
 
-// letter is any byte but LF; more often than chance has it, one that means something to somebody.
+// letter returns any byte but LF, and more often than by chance one with a meaning to terminals or
+// records.
 func letter(rnd *rand.Rand, printable bool) byte {
 	if printable {
 		return byte(' ' + rnd.IntN('~'-' '+1))
@@ -138,8 +141,9 @@ func letter(rnd *rand.Rand, printable bool) byte {
 	return 0
 }
 
-// recite sends a stream in random segments and waits for the server to have closed. It returns the client's address.
-func recite(f *servertest.Fixture, rnd *rand.Rand, stream string) (remote string) {
+// sendStream sends a stream in random segments and waits for the server to have closed. It returns
+// the client's address.
+func sendStream(f *servertest.Fixture, rnd *rand.Rand, stream string) (remote string) {
 	c := f.Client()
 	for rest := stream; len(rest) > 0; {
 		n := min(1+rnd.IntN([]int{3, 100, 4000, 70_000}[rnd.IntN(4)]), len(rest))
@@ -177,7 +181,7 @@ func TestExpectedCutsAsTheFramingPromises(t *testing.T) {
 	}
 }
 
-// TestUrgentBytesStayInTheStream: telnet sends some, and what is urgent is no less said.
+// TestUrgentBytesStayInTheStream: telnet sends some.
 func TestUrgentBytesStayInTheStream(t *testing.T) {
 	f := servertest.New(t, nil).Open()
 	c := f.Greeted()

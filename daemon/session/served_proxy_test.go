@@ -2,15 +2,15 @@ package session_test
 
 import (
 	"strings"
-	"tcpmux/daemon/servertest"
 	"testing"
 
 	"tcpmux/config"
+	"tcpmux/daemon/servertest"
 )
 
 const proxyLine = "PROXY TCP4 192.0.2.1 192.0.2.2 1234 443\r\n"
 
-// behindProxy is a change by which the clients come through a proxy on this machine.
+// behindProxy has the clients come through a proxy on this machine.
 func behindProxy(cfg *config.Config) {
 	cfg.Listeners[0].ProxyProtocol = prefix("127.0.0.1/32")
 	cfg.Listeners[0].Banner = config.Text("hello {client}\r\n")
@@ -64,8 +64,8 @@ func TestAProxysClientIsServed(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoHeaderIsNoData: it is closed with a reason.
-func TestWhatIsNoHeaderIsNoData(t *testing.T) {
+// TestWhatIsNoHeaderIsNotRecorded: the session is closed with a reason.
+func TestWhatIsNoHeaderIsNotRecorded(t *testing.T) {
 	for _, c := range []struct{ name, says, err string }{
 		{"something else", "GET / HTTP/1.0\r\n\r\n", "there is none, but other bytes"},
 		{"a malformed one", "PROXY TCP4 1.2.3.4 5.6.7.8 1\r\nhello\n", "it is malformed"},
@@ -141,7 +141,7 @@ func TestLimitsAreAboutTheProxysClient(t *testing.T) {
 	}
 }
 
-// TestAProxyThatIsSilentHoldsUpNobody, nor the daemon's end.
+// TestAProxyThatIsSilentHoldsUpNobody, and neither the end of the server.
 func TestAProxyThatIsSilentHoldsUpNobody(t *testing.T) {
 	f := servertest.New(t, behindProxy).Open()
 	silent := f.Client()

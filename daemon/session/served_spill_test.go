@@ -5,15 +5,16 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"tcpmux/daemon/servertest"
-	"tcpmux/daemon/session"
 	"testing"
 	"time"
 
 	"tcpmux/config"
+	"tcpmux/daemon/servertest"
+	"tcpmux/daemon/session"
 )
 
-// remembering returns a change by which partial messages may take so much memory; that of a session's process is not counted.
+// remembering returns a change by which partial messages may take that much memory. That of a
+// session's process is not counted, so sessions have none here.
 func remembering(memory int64) func(*config.Config) {
 	return func(cfg *config.Config) {
 		cfg.Limits.Memory = memory
@@ -41,7 +42,7 @@ func TestPartialMessagesStayWithinTheirMemory(t *testing.T) {
 	for i, c := range all {
 		want := strings.Repeat(string(rune('a'+i)), length)
 		got, pieces := "", 0
-		servertest.Eventually(t, func() bool { got, pieces = said(f, c); return len(got) >= length }, func() {
+		servertest.Eventually(t, func() bool { got, pieces = recordedOf(f, c); return len(got) >= length }, func() {
 			t.Errorf("client %d: got %d bytes in %d records, want %d", i, len(got), pieces, length)
 		})
 		if got != want {
@@ -61,7 +62,7 @@ func TestPartialMessagesStayWithinTheirMemory(t *testing.T) {
 	}
 }
 
-// TestASinkThatStandsStillCostsNoMoreMemory: nobody can give up what it holds meanwhile.
+// TestASinkThatStandsStillCostsNoMoreMemory, although nobody can give up what it holds meanwhile.
 func TestASinkThatStandsStillCostsNoMoreMemory(t *testing.T) {
 	const memory, clients, length = 1 << 20, 40, 60 << 10
 	f := servertest.New(t, func(cfg *config.Config) {
@@ -81,7 +82,7 @@ func TestASinkThatStandsStillCostsNoMoreMemory(t *testing.T) {
 	for i, c := range all {
 		c.Say("\n")
 		got := ""
-		servertest.Eventually(t, func() bool { got, _ = said(f, c); return len(got) == length }, func() { t.Errorf("client %d: got %d bytes, want %d", i, len(got), length) })
+		servertest.Eventually(t, func() bool { got, _ = recordedOf(f, c); return len(got) == length }, func() { t.Errorf("client %d: got %d bytes, want %d", i, len(got), length) })
 	}
 	if most := most(); most > memory*9/8 {
 		t.Errorf("memory in use: got %d at the most, want not much above %d", most, memory)
@@ -98,7 +99,7 @@ func TestWhoHoldsMostGivesItUp(t *testing.T) {
 	for range 4 { // one of them, wherever it is cut, asks for too much
 		other.Say(strings.Repeat("x", 300<<10))
 	}
-	servertest.Eventually(t, func() bool { _, n := said(f, hog); return n > 0 }, func() { t.Error("the hog: got no record, want a piece of what it holds") })
+	servertest.Eventually(t, func() bool { _, n := recordedOf(f, hog); return n > 0 }, func() { t.Error("the hog: got no record, want a piece of what it holds") })
 	if !strings.Contains(f.Out.String(), hog.Addr()+" [cut]: hhh") {
 		t.Error("the hog: got a record that is not flagged as cut")
 	}
@@ -107,11 +108,11 @@ func TestWhoHoldsMostGivesItUp(t *testing.T) {
 		t.Errorf("memory in use: got %d, want no more than what is left of the hog's", used(f))
 	})
 	hog.Say("\n")
-	servertest.Eventually(t, func() bool { text, _ := said(f, hog); return len(text) == 500<<10 }, func() { t.Error("the hog: got less than it sent") })
-	servertest.Eventually(t, func() bool { text, _ := said(f, other); return len(text) == 1200<<10 }, func() { t.Error("the other: got less than it sent") })
+	servertest.Eventually(t, func() bool { text, _ := recordedOf(f, hog); return len(text) == 500<<10 }, func() { t.Error("the hog: got less than it sent") })
+	servertest.Eventually(t, func() bool { text, _ := recordedOf(f, other); return len(text) == 1200<<10 }, func() { t.Error("the other: got less than it sent") })
 }
 
-// TestMessagesThatWaitInTheKernelNeedNoMemory however little there is.
+// TestMessagesThatWaitInTheKernelNeedNoMemory: there may be none.
 func TestMessagesThatWaitInTheKernelNeedNoMemory(t *testing.T) {
 	f, sockets := watched(t, remembering(0))
 	c := f.Open().Greeted()
@@ -122,12 +123,12 @@ func TestMessagesThatWaitInTheKernelNeedNoMemory(t *testing.T) {
 	f.AwaitRecords(": " + half + half + "\n")
 }
 
-// used returns how much of the memory for partial messages is.
+// used returns how much memory partial messages take.
 func used(f *servertest.Fixture) int64 { return f.Server.Env().Spill.Used() }
 
-// said returns what the records say that a client has sent, its pieces put together, and how many
-// there are.
-func said(f *servertest.Fixture, c *servertest.Client) (text string, pieces int) {
+// recordedOf returns what the records say that a client has sent, its pieces put together, and how
+// many there are.
+func recordedOf(f *servertest.Fixture, c *servertest.Client) (text string, pieces int) {
 	record := regexp.MustCompile(` from ` + c.Addr() + `(?: \[\w+\])?: (\w*)\n`)
 	for _, m := range record.FindAllStringSubmatch(f.Out.String(), -1) {
 		text, pieces = text+m[1], pieces+1
@@ -135,8 +136,8 @@ func said(f *servertest.Fixture, c *servertest.Client) (text string, pieces int)
 	return text, pieces
 }
 
-// watchMemory begins to look at how much memory is used, and returns what ends that and tells how
-// much it was at the most.
+// watchMemory watches how much memory is used until most is called, which returns the largest
+// amount.
 func watchMemory(f *servertest.Fixture) (most func() int64) {
 	var seen atomic.Int64
 	stop, watching := make(chan struct{}), sync.WaitGroup{}

@@ -2,14 +2,14 @@ package session_test
 
 import (
 	"strings"
-	"tcpmux/daemon/logging"
-	"tcpmux/daemon/servertest"
 	"testing"
 
 	"tcpmux/config"
+	"tcpmux/daemon/logging"
+	"tcpmux/daemon/servertest"
 )
 
-// TestVisitsWithoutDataAreSummedUp: health checks leave one line an interval, however many there are.
+// TestVisitsWithoutDataAreSummedUp: any number of health checks leaves one line an interval.
 func TestVisitsWithoutDataAreSummedUp(t *testing.T) {
 	const visits = 300
 	for _, events := range []bool{true, false} {

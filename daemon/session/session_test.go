@@ -104,8 +104,8 @@ type hangingUp struct {
 func (h hangingUp) HangUp() { h.told("hang up"); h.Conn.HangUp() }
 func (h hangingUp) Close()  { h.told("close"); h.Conn.Close() }
 
-// TestASessionIsOverForTheNextProcessFirst: when its peer is told of the end, a process that comes then
-// does not go on with it any more.
+// TestASessionIsOverForTheNextProcessFirst: when its peer is told of the end, a process that comes
+// then does not go on with it any more.
 func TestASessionIsOverForTheNextProcessFirst(t *testing.T) {
 	for _, c := range []struct {
 		held bool
@@ -216,7 +216,8 @@ func TestAPanicIsNoted(t *testing.T) {
 	}
 }
 
-// TestASessionGoesOnWhereThePreviousProcessLeftIt: nothing is recorded twice, and nothing is missing.
+// TestASessionGoesOnWhereThePreviousProcessLeftIt: nothing is recorded twice, and nothing is
+// missing.
 func TestASessionGoesOnWhereThePreviousProcessLeftIt(t *testing.T) {
 	for _, c := range []struct {
 		name   string
