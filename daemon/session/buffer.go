@@ -12,8 +12,9 @@ import (
 const (
 	// readSize is how much is looked at at a time.
 	readSize = 64 << 10
-	// outSize is how much output a session gathers before it hands that to the sink.
-	outSize = 128 << 10
+	// BatchSize is about how much a session gathers before it hands that to the sink: what it has
+	// encoded before the last message of a batch is less.
+	BatchSize = 128 << 10
 	// maxBuffers bounds how many clients are read at the same time, and so the memory that a sink
 	// which stands still can tie up: the other clients wait without a buffer, and the kernel keeps
 	// what they send.
@@ -130,10 +131,10 @@ func (p *Buffers) Put(b *Buffer) {
 	b.peekResult = peekResult{}
 	b.framed, b.Message.Raw = framing.Message{}, nil // they may be of what had been moved
 	b.out = b.out[:0]
-	if cap(b.out) > 2*outSize {
+	if cap(b.out) > 2*BatchSize {
 		b.out = nil
 	}
-	if cap(b.Frame) > 2*outSize {
+	if cap(b.Frame) > 2*BatchSize {
 		b.Frame = nil
 	}
 	p.mu.Lock()

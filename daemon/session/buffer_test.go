@@ -39,7 +39,7 @@ func TestBuffersAreBounded(t *testing.T) {
 
 // TestABufferComesBackEmpty, and without what an unusual client had it grow to.
 func TestABufferComesBackEmpty(t *testing.T) {
-	for _, size := range []int{outSize, 3 * outSize} {
+	for _, size := range []int{BatchSize, 3 * BatchSize} {
 		p := NewBuffers(newEncoder)
 		b := p.Get()
 		b.n, b.last, b.cut = 7, true, true
@@ -49,7 +49,7 @@ func TestABufferComesBackEmpty(t *testing.T) {
 		if b = p.Get(); b.peekResult != (peekResult{}) || len(b.out) > 0 || b.framed.Raw != nil || b.Message.Raw != nil {
 			t.Errorf("%d bytes: got %+v and %d bytes of output, want it empty", size, b.peekResult, len(b.out))
 		}
-		if kept := cap(b.out) == size && cap(b.Frame) == size; kept != (size == outSize) {
+		if kept := cap(b.out) == size && cap(b.Frame) == size; kept != (size == BatchSize) {
 			t.Errorf("%d bytes: got it kept: %v", size, kept)
 		}
 	}

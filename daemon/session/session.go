@@ -94,9 +94,6 @@ func (s *Session) Resumed() bool { return s.Resume != &fresh }
 // Offset returns how many bytes of the client's stream messages have taken.
 func (s *Session) Offset() int64 { return s.offset }
 
-// SetOffset is for a service that has learnt otherwise how far it has come.
-func (s *Session) SetOffset(n int64) { s.offset = n }
-
 // Records returns how many messages of the client are recorded.
 func (s *Session) Records() int64 { return s.records }
 

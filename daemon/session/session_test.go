@@ -174,7 +174,7 @@ func TestOnlyWorkOnItsBytesMakesASuspect(t *testing.T) {
 			}}
 		})
 		f.start()
-		f.send(strings.Repeat("x\n", readSize/2)) // becomes several times outSize
+		f.send(strings.Repeat("x\n", readSize/2)) // becomes several times BatchSize
 		f.sendEnd()
 		f.over(0)
 		if blamed != 1 {

@@ -183,7 +183,7 @@ func (r *Recorder) fill(n int, flag framing.Flag) (int, bool) {
 	for r.nextMessage(n, flag) {
 		n += r.buf.framed.Len()
 		r.encode()
-		if len(r.buf.out) >= outSize {
+		if len(r.buf.out) >= BatchSize {
 			return n, true
 		}
 	}

@@ -175,8 +175,8 @@ func TestOutputGoesToTheSinkInBatches(t *testing.T) {
 		f.start()
 		calls = 0
 		f.send(strings.Repeat("\n", readSize)) // each becomes more than 40 bytes
-		if calls < readSize*40/outSize {
-			t.Errorf("got %d calls of the sink, want one for each %d bytes", calls, outSize)
+		if calls < readSize*40/BatchSize {
+			t.Errorf("got %d calls of the sink, want one for each %d bytes", calls, BatchSize)
 		}
 		if got := f.Records(); got != readSize {
 			t.Errorf("records: got %d, want %d", got, readSize)
