@@ -64,9 +64,6 @@ func (d *delimited) last() Flag {
 	return Whole
 }
 
-// stride is how many bytes are searched for one end byte before they are searched for the other.
-const stride = 256
-
 // index returns the index of the first end byte in b, or -1.
 func (d *delimited) index(b []byte) int {
 	if !d.nul {

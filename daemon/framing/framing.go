@@ -1,11 +1,12 @@
 // Package framing cuts a client's bytes into messages. It keeps no bytes, never blocks and uses no
 // sockets. The same bytes give the same messages, however they were segmented on the way; only
-// Chunk depends on segments.
+// Chunk depends on segments, and Silence on the time between them.
 package framing
 
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Flag tells in what way a message is not whole.
@@ -65,7 +66,8 @@ type Framer interface {
 	// Malformed.
 	Next(b []byte) Message
 	// Rest returns the bytes that Next left in b at the end of the stream. The last message has the
-	// flag why. Call it until the length is 0, and do not call Next afterwards.
+	// flag why. Call it until the length is 0, and do not call Next afterwards; for Silence, Whole
+	// means that the message has ended, and Next goes on behind it.
 	Rest(b []byte, why Flag) Message
 	// Part cuts off all of b, which Next has left, as pieces of a message whose end is still to
 	// come. This framer or another one continues with what follows. Call Part until the length is
@@ -95,9 +97,22 @@ const (
 	OctetCounted
 	// LengthPrefixed puts the length before a message, as a binary number.
 	LengthPrefixed
+	// Delimited ends a message with one of several byte strings, and may begin it with another.
+	Delimited
+	// Fixed gives all messages the same size.
+	Fixed
+	// Silence ends a message when nothing has come for some time.
+	Silence
+
+	kindCount
 )
 
-var kinds = [...]string{"line", "nul", "chunk", "octet-counted", "length-prefixed"}
+var kinds = [kindCount]string{
+	"line", "nul", "chunk", "octet-counted", "length-prefixed", "delimited", "fixed", "silence",
+}
+
+// Known reports whether there is a kind k.
+func (k Kind) Known() bool { return k < kindCount }
 
 // String returns the kind's name in the configuration.
 func (k Kind) String() string { return kinds[k] }
@@ -110,16 +125,28 @@ func ParseKind(name string) (Kind, error) {
 	return 0, fmt.Errorf("framing %q: want one of %q", name, kinds)
 }
 
-// Spec describes how a client's bytes become messages.
+// Spec describes how a client's bytes become messages. Each kind uses Max, and the fields that name
+// it.
 type Spec struct {
 	Kind Kind
 	// Max is the length of the longest message in bytes, without framing. It is at least 1. A
 	// longer message is cut into pieces of Max bytes.
 	Max int
-	// LengthSize is the size of the length of LengthPrefixed: 1, 2 or 4 bytes.
+	// LengthSize is the size of the length of LengthPrefixed: 1 to 4 bytes.
 	LengthSize int
 	// LittleEndian is the byte order of that length; false means network order.
 	LittleEndian bool
+	// LengthOffset is how many bytes stand in front of that length, at most MaxLengthOffset. They
+	// are framing.
+	LengthOffset int
+	// LengthAdjust is added to that length to get the number of bytes that follow it.
+	LengthAdjust int
+	// Delimiters are those of Delimited.
+	Delimiters *Delimiters
+	// MessageSize is the size of the messages of Fixed in bytes. It is at least 1.
+	MessageSize int
+	// Silence is how long nothing comes after a message of the kind Silence.
+	Silence time.Duration
 }
 
 // New returns a framer for one client.
@@ -133,9 +160,38 @@ func (s Spec) New() Framer {
 		line := delimited{max: s.Max, end: '\n', cr: true, nul: true}
 		return &octetCounted{counted: counted{max: s.Max}, line: line}
 	case LengthPrefixed:
-		return &lengthPrefixed{counted: counted{max: s.Max}, size: s.LengthSize, little: s.LittleEndian}
+		return &lengthPrefixed{
+			counted: counted{max: s.Max},
+			offset:  s.LengthOffset,
+			size:    s.LengthSize,
+			adjust:  s.LengthAdjust,
+			little:  s.LittleEndian,
+		}
+	case Delimited:
+		if d := s.Delimiters; len(d.start) == 0 && len(d.all) == 1 && len(d.all[0]) == 1 {
+			return &delimited{max: s.Max, end: d.all[0][0]}
+		}
+		return &sequences{Delimiters: s.Delimiters, max: s.Max}
+	case Fixed:
+		return &fixed{counted: counted{max: s.Max}, size: s.MessageSize}
+	case Silence:
+		return &silence{max: s.Max}
 	}
 	return &delimited{max: s.Max, end: '\n', cr: true}
+}
+
+// Tail returns how many bytes, at the end of those that Next has left, are better not given to Part:
+// they tell how the message ended, or may be the beginning of its terminator.
+func (s Spec) Tail() int {
+	if s.Kind == Delimited {
+		return MaxDelimiter
+	}
+	return 1
+}
+
+// Remembers reports whether a framer may have a Memory other than 0 also between two messages.
+func (s Spec) Remembers() bool {
+	return s.Kind == Delimited && s.Delimiters.extended && len(s.Delimiters.start) == 0
 }
 
 // part cuts a piece off b that others will follow. b begins with head bytes of framing.

@@ -26,8 +26,19 @@ func (c cut) String() string {
 	return fmt.Sprintf("%q %q %q[%s, %v]", c.head, c.data, c.end, c.flag, c.more)
 }
 
-// maxHead is how many bytes may be kept in addition to a message: its framing.
-const maxHead = maxBetween + maxDigits + 1
+// maxHead returns how many bytes may be kept in addition to a message: its framing.
+func maxHead(s Spec) int {
+	switch s.Kind {
+	case Delimited:
+		if s.Delimiters.Start() != "" {
+			return maxNoise + 2*MaxDelimiter
+		}
+		return 2 * MaxDelimiter
+	case LengthPrefixed:
+		return s.LengthOffset + s.LengthSize
+	}
+	return maxBetween + maxDigits + 1
+}
 
 // frame feeds stream in segments of the given sizes (then in one), as a session does, and returns
 // all messages.
@@ -48,8 +59,8 @@ func frame(t rapid.TB, s Spec, stream []byte, sizes []byte, why Flag) (out []cut
 		for m := f.Next(held); m.Len() > 0; m = f.Next(held) {
 			take(m)
 		}
-		if len(held) > s.Max+maxHead {
-			t.Fatalf("max %d: %d bytes are held back, want at most %d", s.Max, len(held), s.Max+maxHead)
+		if len(held) > s.Max+maxHead(s) {
+			t.Fatalf("max %d: %d bytes are held back, want at most %d", s.Max, len(held), s.Max+maxHead(s))
 		}
 	}
 	for m := f.Rest(held, why); m.Len() > 0; m = f.Rest(held, why) {
@@ -86,6 +97,11 @@ func TestMessages(t *testing.T) {
 	line := func(data, end string) cut { return cut{data: data, end: end} }
 	prefixed := func(size int, little bool) Spec {
 		return Spec{Kind: LengthPrefixed, Max: 4, LengthSize: size, LittleEndian: little}
+	}
+	by := func(start string, all ...string) Spec {
+		s := delimitedBy(start, all...)
+		s.Max = 4
+		return s
 	}
 	lines, nuls, octets := Spec{Kind: Line, Max: 4}, Spec{Kind: NUL, Max: 4}, Spec{Kind: OctetCounted, Max: 4}
 	for _, c := range []struct {
@@ -168,6 +184,42 @@ func TestMessages(t *testing.T) {
 		{"a length alone", prefixed(2, false), "\x00\x03", []cut{{head: "\x00\x03", flag: EOF}}},
 		{"the longest length", prefixed(4, false), "\xff\xff\xff\xffabcde", []cut{{"\xff\xff\xff\xff", "abcd", "", Cut, true}, {data: "e", flag: EOF}}},
 		{"too long", prefixed(1, false), "\x05abcde\x01x", []cut{{"\x05", "abcd", "", Cut, true}, {"", "e", "", Cut, false}, {head: "\x01", data: "x"}}},
+		{"three bytes", prefixed(3, false), "\x00\x00\x02ab\x00\x00\x00", []cut{{head: "\x00\x00\x02", data: "ab"}, {head: "\x00\x00\x00"}}},
+		{"three bytes, little", prefixed(3, true), "\x02\x00\x00ab", []cut{{head: "\x02\x00\x00", data: "ab"}}},
+		{"a length in a header", Spec{Kind: LengthPrefixed, Max: 4, LengthSize: 1, LengthOffset: 2, LengthAdjust: 1}, "xx\x02abcyy\x00d", []cut{{head: "xx\x02", data: "abc"}, {head: "yy\x00", data: "d"}}},
+		{"a length that counts itself", Spec{Kind: LengthPrefixed, Max: 4, LengthSize: 2, LengthAdjust: -2}, "\x00\x04ab\x00\x02", []cut{{head: "\x00\x04", data: "ab"}, {head: "\x00\x02"}}},
+		{"a length that is too small", Spec{Kind: LengthPrefixed, Max: 4, LengthSize: 1, LengthAdjust: -2}, "\x03a\x01\x03b", []cut{{head: "\x03", data: "a"}, {data: "\x01\x03b", flag: Malformed}}},
+		{"half a header", Spec{Kind: LengthPrefixed, Max: 4, LengthSize: 1, LengthOffset: 2}, "xx", []cut{{data: "xx", flag: EOF}}},
+
+		{"CR", by("", "\r"), "a\rb\n\r", []cut{line("a", "\r"), line("b\n", "\r")}},
+		{"a long delimiter", by("", "END"), "aENENDb", []cut{line("aEN", "END"), {data: "b", flag: EOF}}},
+		{"half a delimiter behind the longest message", by("", "END"), "abcdENxEND", []cut{{"", "abcd", "", Cut, true}, {data: "ENx", end: "END", flag: Cut}}},
+		{"the longest message", by("", "END"), "abcdEND", []cut{line("abcd", "END")}},
+		{"half a delimiter at the end", by("", "END"), "abEN", []cut{{data: "abEN", flag: EOF}}},
+		{"LF or CRLF", by("", "\r\n", "\n"), "a\r\nb\n\r\n", []cut{line("a", "\r\n"), line("b", "\n"), line("", "\r\n")}},
+		{"whatever comes", by("", "\r\n", "\n", "\r"), "a\r\nb\nc\rd\r\n", []cut{line("a", "\r"), {head: "\n", data: "b", end: "\n"}, line("c", "\r"), line("d", "\r"), {head: "\n", flag: Between}}},
+		{"LF in front of CR", by("", "\r\n", "\n", "\r"), "a\n\rb\r\r\n", []cut{line("a", "\n"), line("", "\r"), line("b", "\r"), line("", "\r"), {head: "\n", flag: Between}}},
+		{"no LF behind CR", by("", "\r\n", "\r"), "a\rb\nc\r", []cut{line("a", "\r"), line("b\nc", "\r")}},
+		{"a rest in steps", by("", "1", "12", "1234"), "a12341", []cut{line("a", "1"), {head: "234", end: "1"}}},
+		{"a rest that does not come", by("", "1", "1234"), "a123b1", []cut{line("a", "1"), line("23b", "1")}},
+		{"a rest that is overtaken", by("", "1", "12134"), "a1213", []cut{line("a", "1"), line("2", "1"), {data: "3", flag: EOF}}},
+		{"the longest of those that end there", by("", ";", "#;", "##;"), "a##;b#;c;", []cut{line("a", "##;"), line("b", "#;"), line("c", ";")}},
+		{"one that never is the first", by("", "ab", "xaby"), "xaby", []cut{line("x", "ab"), {data: "y", flag: EOF}}},
+
+		{"STX and ETX", by("\x02", "\x03"), "\x02a\x03\x02b\x03", []cut{{head: "\x02", data: "a", end: "\x03"}, {head: "\x02", data: "b", end: "\x03"}}},
+		{"noise", by("(", ")"), "x)(a)\r\n(b)\r\n", []cut{{head: "x)(", data: "a", end: ")"}, {head: "\r\n(", data: "b", end: ")"}, {head: "\r\n", flag: Between}}},
+		{"a start inside data", by("(", ")"), "(a(b)(c)", []cut{{head: "(", data: "a(b", end: ")"}, {head: "(", data: "c", end: ")"}}},
+		{"a start inside a long message", by("(", ")"), "(abcd(e)f", []cut{{"(", "abcd", "", Cut, true}, {data: "(e", end: ")", flag: Cut}, {head: "f", flag: Between}}},
+		{"a start alone", by("(", ")"), "x(", []cut{{head: "x(", flag: EOF}}},
+		{"half a start", by("ab", ")"), "xa", []cut{{head: "xa", flag: Between}}},
+		{"a start that begins anew", by("aab", ")"), "aaab1)", []cut{{head: "aaab", data: "1", end: ")"}}},
+		{"much noise", by("<<", ">"), strings.Repeat("<.", 70) + "<<a>", []cut{
+			{head: strings.Repeat("<.", 32), flag: Between}, {head: strings.Repeat("<.", 32), flag: Between},
+			{head: strings.Repeat("<.", 6) + "<<", data: "a", end: ">"}}},
+
+		{"fixed", Spec{Kind: Fixed, Max: 4, MessageSize: 2}, "abcde", []cut{{data: "ab"}, {data: "cd"}, {data: "e", flag: EOF}}},
+		{"fixed, in pieces", Spec{Kind: Fixed, Max: 4, MessageSize: 5}, "abcdefghijk", []cut{{"", "abcd", "", Cut, true}, {data: "e", flag: Cut}, {"", "fghi", "", Cut, true}, {data: "j", flag: Cut}, {data: "k", flag: EOF}}},
+
 		{"twice as long and not whole", prefixed(1, false), "\x09abcdefgh", []cut{{"\x09", "abcd", "", Cut, true}, {data: "efgh", flag: EOF}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -218,7 +270,7 @@ func TestChunk(t *testing.T) {
 }
 
 func TestKindsHaveTheNamesOfTheConfiguration(t *testing.T) {
-	for k := Line; k <= LengthPrefixed; k++ {
+	for k := Line; k.Known(); k++ {
 		if got, err := ParseKind(k.String()); got != k || err != nil {
 			t.Errorf("%v: got %v, %v", k, got, err)
 		}
@@ -263,9 +315,36 @@ var specs = []struct {
 	{"length-prefixed 2", Spec{Kind: LengthPrefixed, LengthSize: 2}, func(b []byte) []byte {
 		return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
 	}},
+	{"length-prefixed 3", Spec{Kind: LengthPrefixed, LengthSize: 3}, func(b []byte) []byte {
+		return append(binary.BigEndian.AppendUint32(nil, uint32(len(b)))[1:], b...)
+	}},
+	{"length-prefixed 2 in a header", Spec{Kind: LengthPrefixed, LengthSize: 2, LengthOffset: 3, LengthAdjust: -4}, func(b []byte) []byte {
+		return append(binary.BigEndian.AppendUint16([]byte("\nxx"), uint16(len(b)+4)), b...)
+	}},
+	{"delimited 1", delimitedBy("", "\r"), func(b []byte) []byte { return append(b, '\r') }},
+	{"delimited 2", delimitedBy("", "\r\n"), func(b []byte) []byte { return append(b, "\r\n"...) }},
+	{"delimited as lines", delimitedBy("", "\r\n", "\n"), func(b []byte) []byte { return append(b, "\r\n"...) }},
+	{"delimited several", delimitedBy("", "\r\n", "\n", "\r"), func(b []byte) []byte { return append(b, '\n') }},
+	{"delimited several, CRLF", delimitedBy("", "\r\n", "\n", "\r"), func(b []byte) []byte { return append(b, "\r\n"...) }},
+	{"delimited overlapping", delimitedBy("", "aaa1", "aa", "1 a1 <", "\xff\xff\xff"), func(b []byte) []byte { return append(b, "aaa1"...) }},
+	{"delimited with a start", delimitedBy("\x02", "\r"), func(b []byte) []byte { return append(append([]byte("\x02"), b...), '\r') }},
+	{"delimited with a long start", delimitedBy("aa1", "1a", "\r"), func(b []byte) []byte {
+		return append(append([]byte("a1aaa1"), b...), "1a"...)
+	}},
+	{"fixed", Spec{Kind: Fixed, MessageSize: 7}, func(b []byte) []byte { return b }},
+	{"silence", Spec{Kind: Silence}, func(b []byte) []byte { return b }},
 	{"length-prefixed 4 little", Spec{Kind: LengthPrefixed, LengthSize: 4, LittleEndian: true}, func(b []byte) []byte {
 		return append(binary.LittleEndian.AppendUint32(nil, uint32(len(b))), b...)
 	}},
+}
+
+// delimitedBy returns a Spec of delimiters.
+func delimitedBy(start string, all ...string) Spec {
+	d, err := NewDelimiters(start, all...)
+	if err != nil {
+		panic(err)
+	}
+	return Spec{Kind: Delimited, Delimiters: d}
 }
 
 func TestNextAllocatesNothing(t *testing.T) {

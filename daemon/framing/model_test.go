@@ -16,6 +16,9 @@ import (
 
 // model cuts the whole stream at once, as the manual describes it, unlike the framers.
 func model(s Spec, stream []byte, sizes []byte, why Flag) (out []cut) {
+	if s.Kind == Delimited {
+		return modelDelimited(s, string(stream), why)
+	}
 	for len(stream) > 0 {
 		n, message := 0, []cut(nil)
 		switch s.Kind {
@@ -30,6 +33,10 @@ func model(s Spec, stream []byte, sizes []byte, why Flag) (out []cut) {
 			n, message = modelOctets(s.Max, stream, why)
 		case LengthPrefixed:
 			n, message = modelPrefixed(s, stream, why)
+		case Fixed:
+			n, message = modelCounted(s.Max, nil, stream, int64(s.MessageSize), why)
+		case Silence: // the end of the stream ends the message too
+			n, message = len(stream), pieces(s.Max, nil, stream, nil, map[Flag]Flag{EOF: Whole, Timeout: Timeout}[why])
 		}
 		out, stream = append(out, message...), stream[n:]
 	}
@@ -129,19 +136,90 @@ func modelOctetLine(max int, head, stream []byte, why Flag) (int, []cut) {
 }
 
 func modelPrefixed(s Spec, stream []byte, why Flag) (int, []cut) {
-	if len(stream) < s.LengthSize {
+	if len(stream) < s.LengthOffset+s.LengthSize {
 		return len(stream), pieces(s.Max, nil, stream, nil, why)
 	}
-	head := stream[:s.LengthSize]
+	head := stream[:s.LengthOffset+s.LengthSize]
+	field := head[s.LengthOffset:]
 	var eight [8]byte
-	for i, b := range head {
+	for i, b := range field {
 		if s.LittleEndian {
 			eight[7-i] = b
 		} else {
-			eight[8-len(head)+i] = b
+			eight[8-len(field)+i] = b
 		}
 	}
-	return modelCounted(s.Max, head, stream, int64(binary.BigEndian.Uint64(eight[:])), why)
+	n := int64(binary.BigEndian.Uint64(eight[:])) + int64(s.LengthAdjust)
+	if n < 0 {
+		return len(stream), []cut{{data: string(stream), flag: Malformed}}
+	}
+	return modelCounted(s.Max, head, stream, n, why)
+}
+
+// modelDelimited goes through the stream byte by byte.
+func modelDelimited(s Spec, stream string, why Flag) (out []cut) {
+	last := "" // the delimiter that has ended the message before
+	for stream != "" {
+		head, begun := modelHead(s, stream, last)
+		if !begun {
+			return append(out, cut{head: stream, flag: Between})
+		}
+		if len(head) == maxNoise && s.Delimiters.Start() != "" && !strings.HasSuffix(head, s.Delimiters.Start()) {
+			out, stream = append(out, cut{head: head, flag: Between}), stream[maxNoise:]
+			continue
+		}
+		data := stream[len(head):]
+		n := 0
+		for last = ""; n < len(data) && last == ""; n++ {
+			last = modelEnd(s, data[:n+1])
+		}
+		flag := Whole
+		if last == "" {
+			flag = why
+		}
+		out = append(out, pieces(s.Max, []byte(head), []byte(strings.TrimSuffix(data[:n], last)), []byte(last), flag)...)
+		stream = data[n:]
+	}
+	return out
+}
+
+// modelEnd returns the longest delimiter that text ends with.
+func modelEnd(s Spec, text string) (end string) {
+	for _, d := range s.Delimiters.All() {
+		if strings.HasSuffix(text, d) && len(d) > len(end) {
+			end = d
+		}
+	}
+	return end
+}
+
+// modelHead returns what precedes a message, and whether there is one.
+func modelHead(s Spec, stream, last string) (head string, begun bool) {
+	if start := s.Delimiters.Start(); start != "" {
+		noise, _, found := strings.Cut(stream, start)
+		if found && len(noise) < maxNoise {
+			return noise + start, true
+		}
+		for half := len(start) - 1; half > 0 && !found; half-- { // these may become a start
+			if strings.HasSuffix(noise, start[:half]) {
+				noise = noise[:len(noise)-half]
+				break
+			}
+		}
+		if len(noise) >= maxNoise {
+			return noise[:maxNoise], true
+		}
+		return stream, false
+	}
+	for n := 1; n <= len(stream) && last != ""; n++ {
+		rest := stream[len(head):n]
+		if slices.Contains(s.Delimiters.All(), last+rest) {
+			last, head = last+rest, stream[:n]
+		} else if modelEnd(s, rest) != "" {
+			break
+		}
+	}
+	return head, len(head) < len(stream)
 }
 
 // modelCounted is a message of n bytes after its head.
@@ -225,6 +303,17 @@ func TestRandomOctetCountedStreams(t *testing.T) {
 // The fuzz targets check the same for any stream.
 
 func fuzz(tf *testing.F, kind Kind, seeds ...string) {
+	fuzzSpec(tf, func(choice byte) Spec {
+		return Spec{
+			Kind: kind, LengthSize: []int{1, 2, 4, 3}[choice%4], LittleEndian: choice&4 != 0,
+			LengthOffset: []int{0, 3}[choice>>4&1], LengthAdjust: []int{0, 2, -1, -4}[choice>>5&3], MessageSize: 1 + int(choice),
+		}
+	}, seeds...)
+}
+
+// fuzzSpec compares any stream with the model. A byte chooses the Spec, and with bit 3 why the
+// stream ends.
+func fuzzSpec(tf *testing.F, spec func(choice byte) Spec, seeds ...string) {
 	f := fuzzing.Fixed(tf)
 	for i, seed := range seeds {
 		for _, limit := range []byte{0, 3, 200} {
@@ -232,9 +321,9 @@ func fuzz(tf *testing.F, kind Kind, seeds ...string) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, stream, sizes []byte, limit, choice byte) {
-		check(t, Spec{
-			Kind: kind, Max: int(limit) + 1, LengthSize: []int{1, 2, 4}[choice%3], LittleEndian: choice&4 != 0,
-		}, stream, sizes, []Flag{EOF, Timeout}[choice>>3&1])
+		s := spec(choice)
+		s.Max = int(limit) + 1
+		check(t, s, stream, sizes, []Flag{EOF, Timeout}[choice>>3&1])
 	})
 }
 
@@ -254,3 +343,19 @@ func FuzzOctetCounted(f *testing.F) {
 func FuzzLengthPrefixed(f *testing.F) {
 	fuzz(f, LengthPrefixed, "\x05hello\x00\x01x", "\x00\x05hello\x00\x00", "\x00\x00\x00\x05hello\xff\xff\xff\xff", "\x02\x00\x00\x00hi", "\x00\x00")
 }
+
+// fuzzDelimiters are those that FuzzDelimited chooses from.
+var fuzzDelimiters = []Spec{
+	delimitedBy("", "\r\n", "\n", "\r"), delimitedBy("", "\r\n", "\n"), delimitedBy("", "aaa1", "aa", "1 a1 <", "\xff\xff\xff"),
+	delimitedBy("\x02", "\x03"), delimitedBy("\x0b", "\x1c\r"), delimitedBy("aab", "ba", "b"), delimitedBy("", "1", "12", "1234", "2345"), delimitedBy("", "\r"),
+}
+
+func FuzzDelimited(f *testing.F) {
+	fuzzSpec(f, func(choice byte) Spec { return fuzzDelimiters[choice%8] },
+		"a\r\nb\nc\rd\r\n\n\r", "a\r\r\n\r", "aaaa1aaa1 a1 <\xff\xff\xff\xff", "x\x02a\x02b\x03\r\n\x02c", "\x0bMSH|^~\\&\rPID\r\x1c\r\x1c\x0b\x1c\r",
+		"aaaabxbabaab", "123412345a2345", "abcdefgh\r", strings.Repeat("a.", 60)+"aabxb")
+}
+
+func FuzzFixed(f *testing.F) { fuzz(f, Fixed, "abcdefgh", "a") }
+
+func FuzzSilence(f *testing.F) { fuzz(f, Silence, "abcdefgh", "a") }

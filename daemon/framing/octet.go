@@ -23,7 +23,7 @@ type octetCounted struct {
 func (o *octetCounted) Next(b []byte) Message {
 	switch {
 	case o.lost:
-		return o.malformed(b, 0)
+		return malformed(b, 0, o.max)
 	case o.left > 0:
 		return o.cut(b, 0, o.left)
 	case o.line.cutting:
@@ -46,7 +46,7 @@ func (o *octetCounted) Next(b []byte) Message {
 		return Message{}
 	case isControl(b[start]):
 		o.lost = true
-		return o.malformed(b, start)
+		return malformed(b, start, o.max)
 	}
 	start = lineStart(b, start)
 	m := o.line.Next(b[start:])
@@ -108,8 +108,9 @@ func (o *octetCounted) Recall(m int64) {
 	o.line.cutting = m < 0
 }
 
-func (o *octetCounted) malformed(b []byte, head int) Message {
-	m := remainder(b, head, o.max, Malformed)
+// malformed cuts off bytes that are no message, after head bytes of framing.
+func malformed(b []byte, head, max int) Message {
+	m := remainder(b, head, max, Malformed)
 	m.Flag = Malformed
 	return m
 }

@@ -18,15 +18,15 @@ func frameInPieces(t rapid.TB, s Spec, stream, sizes []byte, now func() bool) (o
 		for m := f.Next(held); m.Len() > 0; m = f.Next(held) {
 			out, held = append(out, seen(t, m, held)), held[m.Len():]
 		}
-		if len(held) <= maxHead || !now() {
+		if len(held) <= maxHead(s)+s.Tail() || !now() {
 			continue
 		}
-		last := len(held) - 1
+		last := len(held) - s.Tail()
 		for m := f.Part(held[:last]); m.Len() > 0; m = f.Part(held[:last]) {
 			out, held, last = append(out, seen(t, m, held)), held[m.Len():], last-m.Len()
 		}
-		if len(held) != 1 {
-			t.Fatalf("got %q left, want the last byte", held)
+		if len(held) != s.Tail() {
+			t.Fatalf("got %q left, want the last %d bytes", held, s.Tail())
 		}
 	}
 	for m := f.Rest(held, EOF); m.Len() > 0; m = f.Rest(held, EOF) {

@@ -1,0 +1,181 @@
+package framing
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+const (
+	// MaxDelimiters is how many delimiters there can be.
+	MaxDelimiters = 8
+	// MaxDelimiter is the length in bytes of the longest delimiter, and of the longest start.
+	MaxDelimiter = 16
+)
+
+// Delimiters are the byte strings that end a message, and the one that begins it. They are never
+// changed, so all framers of a Spec share them. Safe for concurrent use.
+type Delimiters struct {
+	start []byte // empty: a message begins where the one before it has ended
+	all   [][]byte
+	// minimal are those that contain no other one: the first to be complete is among them.
+	minimal []minimal
+	// longer has, for each of all, the indices of those that begin with it.
+	longer [][]uint8
+	// extended reports whether one of all begins with another.
+	extended bool
+}
+
+// minimal is a delimiter that contains no other one.
+type minimal struct {
+	text  []byte
+	index int   // in all
+	ends  []int // the indices of those that end with it, the longest first
+}
+
+// NewDelimiters returns the delimiters all, and start, which may be empty. It refuses none and too
+// many, and those that are empty, too long or there twice.
+func NewDelimiters(start string, all ...string) (*Delimiters, error) {
+	if len(all) == 0 || len(all) > MaxDelimiters {
+		return nil, fmt.Errorf("%d delimiters, want 1 to %d", len(all), MaxDelimiters)
+	}
+	if len(start) > MaxDelimiter {
+		return nil, fmt.Errorf("start %q has %d bytes, want at most %d", start, len(start), MaxDelimiter)
+	}
+	d := &Delimiters{start: []byte(start), longer: make([][]uint8, len(all))}
+	for i, one := range all {
+		if len(one) == 0 || len(one) > MaxDelimiter {
+			return nil, fmt.Errorf("delimiter %q has %d bytes, want 1 to %d", one, len(one), MaxDelimiter)
+		}
+		if slices.Contains(all[:i], one) {
+			return nil, fmt.Errorf("delimiter %q is there twice", one)
+		}
+		d.add(i, one, all)
+	}
+	for i := range d.minimal {
+		slices.SortFunc(d.minimal[i].ends, func(a, b int) int { return len(all[b]) - len(all[a]) })
+	}
+	return d, nil
+}
+
+// add adds one, which is all[i].
+func (d *Delimiters) add(i int, one string, all []string) {
+	d.all = append(d.all, []byte(one))
+	m, isMinimal := minimal{text: d.all[i], index: i}, true
+	for j, other := range all {
+		if i == j {
+			continue
+		}
+		isMinimal = isMinimal && !strings.Contains(one, other)
+		if strings.HasSuffix(other, one) {
+			m.ends = append(m.ends, j)
+		}
+		if strings.HasPrefix(other, one) {
+			d.longer[i] = append(d.longer[i], uint8(j))
+			d.extended = true
+		}
+	}
+	if isMinimal {
+		d.minimal = append(d.minimal, m)
+	}
+}
+
+// All returns the delimiters in their order.
+func (d *Delimiters) All() (all []string) {
+	for _, one := range d.all {
+		all = append(all, string(one))
+	}
+	return all
+}
+
+// Start returns what a message begins with; "" for nothing.
+func (d *Delimiters) Start() string { return string(d.start) }
+
+// stride is how many bytes are searched for one delimiter before they are searched for the next.
+const stride = 256
+
+// first returns where the first delimiter ends that is complete in b, and its index in all; of
+// those that end there it is the longest. It returns -1 if none is complete.
+func (d *Delimiters) first(b []byte) (end, which int) {
+	if len(d.minimal) == 1 {
+		m := &d.minimal[0]
+		if end = m.endIn(b); end < 0 {
+			return -1, 0
+		}
+		return end, d.longest(m, b[:end])
+	}
+	for from := 0; from < len(b); from += stride {
+		// Those that begin in this stride, and end no later than what was found.
+		end, m := d.firstWithin(b, from, from+stride)
+		if end > from+stride { // one that begins in the next stride may end earlier
+			end, m = d.firstWithin(b[:end], from, end)
+		}
+		if end >= 0 {
+			return end, d.longest(m, b[:end])
+		}
+	}
+	return -1, 0
+}
+
+// firstWithin returns where the first delimiter ends of those that begin in b[from:to], and which
+// that is; -1 if there is none.
+func (d *Delimiters) firstWithin(b []byte, from, to int) (end int, which *minimal) {
+	end = -1
+	for i := range d.minimal {
+		m := &d.minimal[i]
+		limit := min(len(b), to+len(m.text)-1)
+		if end >= 0 {
+			limit = min(limit, end)
+		}
+		if n := m.endIn(b[from:limit]); n >= 0 {
+			end, which = from+n, m
+		}
+	}
+	return end, which
+}
+
+// endIn returns where the first occurrence in b ends; -1 if there is none.
+func (m *minimal) endIn(b []byte) int {
+	i := -1
+	if len(m.text) == 1 {
+		i = bytes.IndexByte(b, m.text[0])
+	} else {
+		i = bytes.Index(b, m.text)
+	}
+	if i < 0 {
+		return -1
+	}
+	return i + len(m.text)
+}
+
+// longest returns the index of the longest delimiter that b, which ends with m, ends with.
+func (d *Delimiters) longest(m *minimal, b []byte) int {
+	for _, i := range m.ends {
+		if bytes.HasSuffix(b, d.all[i]) {
+			return i
+		}
+	}
+	return m.index
+}
+
+// begun returns the longest beginning of a delimiter that b ends with, as an index and a length,
+// which is 0 if there is none.
+func (d *Delimiters) begun(b []byte) (which, n int) {
+	for i, one := range d.all {
+		if m := begun(b, one); m > n {
+			which, n = i, m
+		}
+	}
+	return which, n
+}
+
+// begun returns the length of the longest beginning of one, but not all of it, that b ends with.
+func begun(b, one []byte) int {
+	for n := min(len(b), len(one)-1); n > 0; n-- {
+		if bytes.HasSuffix(b, one[:n]) {
+			return n
+		}
+	}
+	return 0
+}
