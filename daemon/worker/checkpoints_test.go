@@ -96,6 +96,45 @@ func TestBytesLeaveTheSocketLast(t *testing.T) {
 	}
 }
 
+// TestACheckpointFollowsWhereTheMessagesDoNotTellHowFarTheSessionIs, and nowhere else: it costs a
+// round trip.
+func TestACheckpointFollowsWhereTheMessagesDoNotTellHowFarTheSessionIs(t *testing.T) {
+	whatever := spec{Kind: framing.Delimited, Max: 8, Delimiters: [framing.MaxDelimiters]sequence{sequenceOf("\r\n"), sequenceOf("\n"), sequenceOf("\r")}}
+	for _, c := range []struct {
+		name, ack, say string
+		framing        spec
+		want           int
+	}{
+		{"whole lines", "", "one\n", spec{Max: 8}, 0},
+		{"acknowledged lines", "ok\n", "one\n", spec{Max: 8}, 1},
+		{"a piece", "", "123456789", spec{Max: 8}, 1},
+		{"a delimiter that may go on", "", "one\r", whatever, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := conntest.New()
+				client.Send(c.say)
+				d := &fakeDaemon{conn: client}
+				s := &setup{setupHeader: setupHeader{Framing: c.framing}, ack: c.ack}
+				k, recorder := serveTo(d, client, s)
+				d.sink = k.sink
+				over := make(chan struct{})
+				go func() {
+					defer close(over)
+					_, _ = recorder.Serve() // how it ends does not matter
+				}()
+				synctest.Wait()
+				if got := len(d.seen); got != c.want {
+					t.Errorf("checkpoints: got %d, want %d", got, c.want)
+				}
+				k.session.Enter(session.Leaving)
+				recorder.Changed()
+				<-over
+			})
+		})
+	}
+}
+
 // noDaemon is the channel of a process whose daemon has gone.
 type noDaemon struct{}
 

@@ -164,17 +164,21 @@ func drawText(t *rapid.T, name string) string {
 func TestSetupsPass(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := &setup{
-			setupHeader: drawn[setupHeader](t, "setup"),
+			setupHeader: setupHeader{
+				Control:       drawn[control](t, "control"),
+				Framing:       drawSpec(t),
+				Age:           drawn[time.Duration](t, "age"),
+				BannerTimeout: drawn[time.Duration](t, "banner timeout"),
+				AckTimeout:    drawn[time.Duration](t, "ack timeout"),
+				AckHex:        drawn[bool](t, "hex"),
+				Checkpoints:   drawn[bool](t, "checkpoints"),
+				Resume:        drawn[resume](t, "resume"),
+			},
 			banner:      drawText(t, "banner"),
 			ack:         drawText(t, "ack"),
 			moved:       []byte(drawText(t, "moved")),
 		}
 		want.Control.Phase = rapid.SampledFrom(phases).Draw(t, "phase")
-		want.Framing = spec{
-			Kind:       rapid.SampledFrom([]framing.Kind{framing.Line, framing.LengthPrefixed}).Draw(t, "kind"),
-			Max:        rapid.Uint32Range(1, 16<<20).Draw(t, "max"),
-			LengthSize: rapid.SampledFrom([]uint8{1, 2, 4}).Draw(t, "length size"),
-		}
 		got, err := parseSetup(body(t, &toProcess, frameSetup, want.append(nil)))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("got %+v, %v, want %+v", got, err, want)
@@ -183,6 +187,32 @@ func TestSetupsPass(t *testing.T) {
 			t.Fatalf("framing: got %+v, want %+v", s, want.Framing)
 		}
 	})
+}
+
+// drawSpec draws a spec that is valid.
+func drawSpec(t *rapid.T) spec {
+	s := spec{
+		Kind: framing.Kind(rapid.IntRange(0, int(framing.Silence)).Draw(t, "kind")),
+		Max:  rapid.Uint32Range(1, 16<<20).Draw(t, "max"),
+	}
+	sequences := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-c]{1,16}`), 1, framing.MaxDelimiters, rapid.ID[string])
+	switch s.Kind {
+	case framing.LengthPrefixed:
+		s.LengthSize = rapid.Uint8Range(1, 4).Draw(t, "length size")
+		s.LittleEndian = rapid.Bool().Draw(t, "little")
+		s.LengthOffset = rapid.Uint8Range(0, framing.MaxLengthOffset).Draw(t, "length offset")
+		s.LengthAdjust = rapid.Int32().Draw(t, "length adjust")
+	case framing.Delimited:
+		s.Start = sequenceOf(rapid.StringMatching(`[a-c]{0,16}`).Draw(t, "start"))
+		for i, one := range sequences.Draw(t, "delimiters") {
+			s.Delimiters[i] = sequenceOf(one)
+		}
+	case framing.Fixed:
+		s.MessageSize = rapid.Uint32Range(1, 16<<20).Draw(t, "message size")
+	case framing.Silence:
+		s.Silence = time.Duration(rapid.Int64Range(1, math.MaxInt64).Draw(t, "silence"))
+	}
+	return s
 }
 
 var phases = []session.Phase{session.Serving, session.Draining, session.Leaving, session.Over}
@@ -271,16 +301,25 @@ func TestNumbersAreChecked(t *testing.T) {
 		_, err := parseSetup(s.append(nil)[frameHeaderSize:])
 		return err
 	}
+	two := [framing.MaxDelimiters]sequence{sequenceOf("a"), sequenceOf("a")}
 	if err := parseSetupOf(func(*setup) {}); err != nil {
 		t.Fatalf("a good setup: got %v", err)
 	}
 	for name, err := range map[string]error{
-		"phase":                parseSetupOf(func(s *setup) { s.Control.Phase = session.Over + 1 }),
-		"negative phase":       parseSetupOf(func(s *setup) { s.Control.Phase = -1 }),
-		"bounds":               parseSetupOf(func(s *setup) { s.Control.Bounds.Idle = -1 }),
-		"kind of framing":      parseSetupOf(func(s *setup) { s.Framing.Kind = framing.LengthPrefixed + 1 }),
-		"no longest message":   parseSetupOf(func(s *setup) { s.Framing.Max = 0 }),
-		"length of a length":   parseSetupOf(func(s *setup) { s.Framing.Kind, s.Framing.LengthSize = framing.LengthPrefixed, 3 }),
+		"phase":              parseSetupOf(func(s *setup) { s.Control.Phase = session.Over + 1 }),
+		"negative phase":     parseSetupOf(func(s *setup) { s.Control.Phase = -1 }),
+		"bounds":             parseSetupOf(func(s *setup) { s.Control.Bounds.Idle = -1 }),
+		"kind of framing":    parseSetupOf(func(s *setup) { s.Framing.Kind = framing.Silence + 1 }),
+		"no longest message": parseSetupOf(func(s *setup) { s.Framing.Max = 0 }),
+		"length of a length": parseSetupOf(func(s *setup) { s.Framing.Kind, s.Framing.LengthSize = framing.LengthPrefixed, 5 }),
+		"no length":          parseSetupOf(func(s *setup) { s.Framing.Kind = framing.LengthPrefixed }),
+		"length offset": parseSetupOf(func(s *setup) {
+			s.Framing = spec{Kind: framing.LengthPrefixed, Max: 1, LengthSize: 1, LengthOffset: framing.MaxLengthOffset + 1}
+		}),
+		"no delimiter":         parseSetupOf(func(s *setup) { s.Framing.Kind = framing.Delimited }),
+		"a delimiter twice":    parseSetupOf(func(s *setup) { s.Framing.Kind, s.Framing.Delimiters = framing.Delimited, two }),
+		"no message size":      parseSetupOf(func(s *setup) { s.Framing.Kind = framing.Fixed }),
+		"no silence":           parseSetupOf(func(s *setup) { s.Framing.Kind = framing.Silence }),
 		"banner timeout":       parseSetupOf(func(s *setup) { s.BannerTimeout = -1 }),
 		"ack timeout":          parseSetupOf(func(s *setup) { s.AckTimeout = -time.Hour }),
 		"offset":               parseSetupOf(func(s *setup) { s.Resume.Progress.Offset = -1 }),
@@ -320,6 +359,13 @@ func FuzzToProcess(tf *testing.F) {
 	f.Add(s.append(nil))
 	f.Add(kept.append(appendFrame(written.append(nil), frameControl, &control{Phase: session.Draining})))
 	f.Add(kept.append((&setup{setupHeader: setupHeader{Framing: spec{Max: 1}}}).append(nil)))
+	for _, of := range []spec{
+		{Kind: framing.Delimited, Max: 9, Start: sequenceOf("\x02"), Delimiters: [framing.MaxDelimiters]sequence{sequenceOf("\r\n"), sequenceOf("\r")}},
+		{Kind: framing.LengthPrefixed, Max: 9, LengthSize: 3, LengthOffset: 2, LengthAdjust: -5},
+		{Kind: framing.Fixed, Max: 9, MessageSize: 32}, {Kind: framing.Silence, Max: 9, Silence: time.Second},
+	} {
+		f.Add((&setup{setupHeader: setupHeader{Framing: of, Resume: resume{Progress: progress{Framing: 2<<8 | 1<<1 | 1}}}}).append(nil))
+	}
 	f.Add(frameHeader{frameSetup, maxSetup}.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		in := bytes.NewReader(b)

@@ -200,14 +200,14 @@ func (s *service) record(size uint32) error {
 // them.
 func (s *service) add(b *session.Buffer, body []byte) (follows bool, err error) {
 	s.session.Begin(b, time.Now())
-	acks := !s.session.Settings.Ack.Empty()
+	all := checkpointsFollow(!s.session.Settings.Ack.Empty(), s.session.Settings.Framing)
 	for len(body) > 0 {
 		if body, err = parseMessage(body, &b.Message); err != nil {
 			return false, err
 		}
 		b.Message.Offset = s.session.Offset()
 		s.session.Add(b)
-		follows = checkpointFollows(acks, b.Message.Flag)
+		follows = all || checkpointFollows(b.Message.Flag)
 	}
 	return follows, nil
 }

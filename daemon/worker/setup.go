@@ -44,32 +44,92 @@ type spec struct {
 	Kind         framing.Kind
 	LengthSize   uint8
 	LittleEndian bool
+	LengthOffset uint8
+	LengthAdjust int32
 	Max          uint32
+	MessageSize  uint32
+	Silence      time.Duration
+	Start        sequence
+	Delimiters   [framing.MaxDelimiters]sequence // those that are empty are none
 }
 
+// sequence is a delimiter or a start.
+type sequence struct {
+	Size  uint8
+	Bytes [framing.MaxDelimiter]byte
+}
+
+func sequenceOf(text string) (s sequence) {
+	s.Size = uint8(copy(s.Bytes[:], text))
+	return s
+}
+
+func (s *sequence) text() string { return string(s.Bytes[:min(int(s.Size), len(s.Bytes))]) }
+
 func specOf(s framing.Spec) spec {
-	return spec{
+	of := spec{
 		Kind:         s.Kind,
 		LengthSize:   uint8(s.LengthSize),
 		LittleEndian: s.LittleEndian,
+		LengthOffset: uint8(s.LengthOffset),
+		LengthAdjust: int32(s.LengthAdjust),
 		Max:          uint32(s.Max),
+		MessageSize:  uint32(s.MessageSize),
+		Silence:      s.Silence,
 	}
+	if s.Delimiters != nil {
+		of.Start = sequenceOf(s.Delimiters.Start())
+		for i, one := range s.Delimiters.All() {
+			of.Delimiters[i] = sequenceOf(one)
+		}
+	}
+	return of
 }
 
-func (s spec) framing() framing.Spec {
-	return framing.Spec{
+// framing returns the Spec, which is valid.
+func (s *spec) framing() framing.Spec {
+	of := framing.Spec{
 		Kind:         s.Kind,
 		Max:          int(s.Max),
 		LengthSize:   int(s.LengthSize),
 		LittleEndian: s.LittleEndian,
+		LengthOffset: int(s.LengthOffset),
+		LengthAdjust: int(s.LengthAdjust),
+		MessageSize:  int(s.MessageSize),
+		Silence:      s.Silence,
 	}
+	if s.Kind == framing.Delimited {
+		of.Delimiters, _ = s.delimiters() // valid has seen that they can be made
+	}
+	return of
 }
 
-func (s spec) valid() bool {
-	if s.Kind == framing.LengthPrefixed && s.LengthSize != 1 && s.LengthSize != 2 && s.LengthSize != 4 {
+func (s *spec) delimiters() (*framing.Delimiters, error) {
+	var all []string
+	for i := range s.Delimiters {
+		if s.Delimiters[i].Size > 0 {
+			all = append(all, s.Delimiters[i].text())
+		}
+	}
+	return framing.NewDelimiters(s.Start.text(), all...)
+}
+
+func (s *spec) valid() bool {
+	if !s.Kind.Known() || s.Max < 1 || s.Max > math.MaxInt32 {
 		return false
 	}
-	return s.Kind <= framing.LengthPrefixed && s.Max >= 1 && s.Max <= math.MaxInt32
+	switch s.Kind {
+	case framing.LengthPrefixed:
+		return s.LengthSize >= 1 && s.LengthSize <= 4 && s.LengthOffset <= framing.MaxLengthOffset
+	case framing.Delimited:
+		_, err := s.delimiters()
+		return err == nil
+	case framing.Fixed:
+		return s.MessageSize >= 1 && s.MessageSize <= math.MaxInt32
+	case framing.Silence:
+		return s.Silence > 0
+	}
+	return true
 }
 
 // setupOf returns the setup of a session, as things stand.
