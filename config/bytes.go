@@ -12,7 +12,7 @@ import (
 	"tcpmux/config/notation"
 )
 
-// Bytes is what is sent to a client: text, or any bytes from a table { hex = "78 78 0d 0a" }. It is
+// Bytes is what is sent to a client, or what a client sends: text, or any bytes from a table { hex = "78 78 0d 0a" }. It is
 // comparable. The zero value is no bytes.
 type Bytes struct {
 	// Raw are the bytes.
@@ -45,8 +45,22 @@ func (b Bytes) shown() string {
 
 func hexTable(digits string) string { return fmt.Sprintf("{ hex = %q }", digits) }
 
-// bytesOf takes at most so many bytes. In text, the given words in braces are placeholders.
+// bytesOf takes at most so many bytes to send. In text, the given words in braces are placeholders.
 func bytesOf(most int, words ...string) kind[Bytes] {
+	k := anyBytes(most)
+	read := k.read
+	k.read = func(v any, at place) (Bytes, bool) {
+		b, ok := read(v, at)
+		if s, isText := v.(string); isText && ok {
+			warnOfPlaceholders(s, words, at.Place)
+		}
+		return b, ok
+	}
+	return k
+}
+
+// anyBytes takes at most so many bytes.
+func anyBytes(most int) kind[Bytes] {
 	allowed := "text or bytes, at most " + notation.FormatSize(int64(most))
 	form := ": a string in quotes, or " + hexTable("0d 0a")
 	read := func(v any, at place) (Bytes, bool) {
@@ -58,7 +72,6 @@ func bytesOf(most int, words ...string) kind[Bytes] {
 			return Bytes{}, at.Want(v, allowed+form)
 		}
 		warnOfLatin(s, at.Place)
-		warnOfPlaceholders(s, words, at.Place)
 		return Text(s), true
 	}
 	return kind[Bytes]{allowed, read, Bytes.String}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"path/filepath"
-	"slices"
 
 	"tcpmux/config/notation"
 )
@@ -32,41 +31,6 @@ func (r *reader) checkFiles(c *Config) {
 	}
 	if filepath.Clean(c.Log.File) == filepath.Clean(c.Record.File) {
 		at.Want(c.Log.File, `another file than that of record.file, or "" for the journal`)
-	}
-}
-
-const (
-	lengthPrefixed     = "length-prefixed"
-	defaultLengthSize  = 4
-	defaultLengthOrder = "big"
-)
-
-// checkLengths reports a length_size or length_order that another framing does not use. A default
-// is allowed everywhere, and a value at the top may be for a [[listener]]. Unused values become the
-// default. tables are those of all listeners of c, the main one first.
-func (r *reader) checkLengths(c *Config, tables []table) {
-	used := func(l Listener) bool { return l.Framing == lengthPrefixed }
-	anyUsed := slices.ContainsFunc(c.Listeners, used)
-	for i, t := range tables {
-		l := &c.Listeners[i]
-		if used(*l) {
-			continue
-		}
-		if (i > 0 || !anyUsed) && !r.AnyFailed("framing") {
-			t.checkUnused("length_size", l.LengthSize == defaultLengthSize, l.Framing)
-			t.checkUnused("length_order", l.LengthOrder == defaultLengthOrder, l.Framing)
-		}
-		l.LengthSize, l.LengthOrder = defaultLengthSize, defaultLengthOrder
-	}
-}
-
-// checkUnused reports a key that has no effect with the listener's framing, unless it is the
-// default.
-func (t table) checkUnused(key string, isDefault bool, framing string) {
-	if v, set := t.Values[key]; set && !isDefault {
-		at := t.At(key)
-		at.Fault("is %s, which has no effect with framing%s = %q: want framing = %q, or no %s",
-			at.Written(v), t.Origin("framing"), framing, lengthPrefixed, key)
 	}
 }
 

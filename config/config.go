@@ -60,15 +60,27 @@ type Listener struct {
 	// ClientsPerProcess is the number of clients that a process of the model "process" serves, one
 	// after another, before it ends.
 	ClientsPerProcess int
-	// Framing is how bytes become messages: "line", "nul", "chunk", "octet-counted" (RFC 6587) or
-	// "length-prefixed".
+	// Framing is how bytes become messages: "line", "nul", "chunk", "octet-counted" (RFC 6587),
+	// "length-prefixed", "delimited", "fixed" or "silence". The fields down to LengthAdjust describe
+	// one of them; with another framing they have their defaults.
 	Framing string
-	// LengthSize is the size in bytes of the length field of length-prefixed framing. With another
-	// framing it is the default.
+	// Delimiter are the byte strings of which each ends a message of delimited framing: at least
+	// one, none of them empty, and none there twice.
+	Delimiter []Bytes
+	// Start is what a message of delimited framing begins with; empty means nothing.
+	Start Bytes
+	// MessageSize is the size in bytes of a message of fixed framing.
+	MessageSize int
+	// Silence is how long nothing comes after a message of silence framing.
+	Silence time.Duration
+	// LengthSize is the size in bytes of the length field of length-prefixed framing.
 	LengthSize int
-	// LengthOrder is the byte order of the length field: "big" or "little". With another framing it
-	// is the default.
+	// LengthOrder is the byte order of the length field: "big" or "little".
 	LengthOrder string
+	// LengthOffset is the number of bytes in front of the length field.
+	LengthOffset int
+	// LengthAdjust is added to the length to get the number of bytes that follow its field.
+	LengthAdjust int
 	// MaxMessage is the size in bytes of the longest message that is recorded in one piece.
 	MaxMessage int64
 	// IdleTimeout is how long a client may send nothing; 0 means no timeout.

@@ -31,7 +31,7 @@ func TestDiff(t *testing.T) {
 		}, []string{`listener "more": name:  -> "more"`}},
 		{"no main listener", func(c *Config) { c.Listeners = c.Listeners[1:] }, []string{
 			`address: "127.0.0.1:12345" -> []`, `backlog: 4096 -> `, `banner: "Welcome connect!\r\n" -> `, `model: "goroutine" -> `, `clients_per_process: 100 -> `,
-			`framing: "line" -> `, `length_size: 4 -> `, `length_order: "big" -> `, `max_message: "64KiB" -> `, `idle_timeout: "0s" -> `, `lost_timeout: "2m" -> `, `proxy_protocol: [] -> `, `ack: "" -> `, `ack_timeout: "30s" -> `,
+			`framing: "line" -> `, `delimiter: "" -> `, `start: "" -> `, `message_size: 0 -> `, `silence: "50ms" -> `, `length_size: 4 -> `, `length_order: "big" -> `, `length_offset: 0 -> `, `length_adjust: 0 -> `, `max_message: "64KiB" -> `, `idle_timeout: "0s" -> `, `lost_timeout: "2m" -> `, `proxy_protocol: [] -> `, `ack: "" -> `, `ack_timeout: "30s" -> `,
 			`exec: [] -> `, `exec_user: "" -> `, `exec_timeout: "0s" -> `, `exec_memory: "0B" -> `,
 		}},
 	} {

@@ -19,7 +19,13 @@ const (
 	maxCount      = 1_000_000
 	maxBanner     = 4 << 10
 	maxAck        = 1 << 10
-	maxRefusal    = 1 << 10 // fits into the send buffer of a new connection, so sending never waits
+	maxSilence    = time.Hour
+	maxDelimiter  = 16 // bytes, as of start
+	maxDelimiters = 8
+	// What precedes a message in a record has no room for more.
+	maxLengthOffset = 64
+	maxLengthAdjust = 1 << 16
+	maxRefusal      = 1 << 10 // fits into the send buffer of a new connection, so sending never waits
 )
 
 // keys returns the table of all keys. It is built when it is first used: a worker process never
@@ -49,14 +55,20 @@ func listenerRows() []Key {
 		shared("banner", func(l *Listener) *Bytes { return &l.Banner }, bytesOf(maxBanner, placeholders...), Text("Welcome connect!\r\n"), NewClients).otherwise(`"" with exec`),
 		shared("model", func(l *Listener) *string { return &l.Model }, word("goroutine", "thread", "process"), "goroutine", NewClients),
 		shared("clients_per_process", func(l *Listener) *int { return &l.ClientsPerProcess }, number(1, maxCount), 100, NewClients),
-		shared("framing", func(l *Listener) *string { return &l.Framing }, word("line", "nul", "chunk", "octet-counted", lengthPrefixed), "line", NewClients),
-		shared("length_size", func(l *Listener) *int { return &l.LengthSize }, oneOf(1, 2, 4), defaultLengthSize, NewClients),
-		shared("length_order", func(l *Listener) *string { return &l.LengthOrder }, word("big", "little"), defaultLengthOrder, NewClients),
+		shared("framing", func(l *Listener) *string { return &l.Framing }, word("line", "nul", "chunk", "octet-counted", lengthPrefixed, delimited, fixed, silence), "line", NewClients),
+		shared("delimiter", func(l *Listener) *[]Bytes { return &l.Delimiter }, delimiters(), nil, NewClients),
+		shared("start", func(l *Listener) *Bytes { return &l.Start }, anyBytes(maxDelimiter), Bytes{}, NewClients),
+		shared("message_size", func(l *Listener) *int { return &l.MessageSize }, limit(maxMaxMessage, "for none"), 0, NewClients),
+		shared("silence", func(l *Listener) *time.Duration { return &l.Silence }, durationUpTo(maxSilence), 50*time.Millisecond, NewClients),
+		shared("length_size", func(l *Listener) *int { return &l.LengthSize }, number(1, 4), 4, NewClients),
+		shared("length_order", func(l *Listener) *string { return &l.LengthOrder }, word("big", "little"), "big", NewClients),
+		shared("length_offset", func(l *Listener) *int { return &l.LengthOffset }, number(0, maxLengthOffset), 0, NewClients),
+		shared("length_adjust", func(l *Listener) *int { return &l.LengthAdjust }, number(-maxLengthAdjust, maxLengthAdjust), 0, NewClients),
 		shared("max_message", func(l *Listener) *int64 { return &l.MaxMessage }, size(1, maxMaxMessage, ""), 64<<10, NewClients),
 		shared("idle_timeout", func(l *Listener) *time.Duration { return &l.IdleTimeout }, idleTimeout(), 0, Now),
 		shared("lost_timeout", func(l *Listener) *time.Duration { return &l.LostTimeout }, wholeSeconds(10*time.Second, 2*time.Hour), 2*time.Minute, NewClients),
 		shared("proxy_protocol", func(l *Listener) *[]netip.Prefix { return &l.ProxyProtocol }, prefixes(), nil, NewClients),
-		shared("ack", func(l *Listener) *Bytes { return &l.Ack }, bytesOf(maxAck, append(placeholders, "offset")...), Bytes{}, NewClients),
+		shared("ack", func(l *Listener) *Bytes { return &l.Ack }, bytesOf(maxAck, append(placeholders, "offset", "length")...), Bytes{}, NewClients),
 		shared("ack_timeout", func(l *Listener) *time.Duration { return &l.AckTimeout }, duration("for no timeout"), 30*time.Second, NewClients),
 		shared("exec", func(l *Listener) *[]string { return &l.Exec }, program(), nil, NewClients),
 		shared("exec_user", func(l *Listener) *string { return &l.ExecUser }, userName(), "", NewClients),

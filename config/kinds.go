@@ -47,19 +47,6 @@ func wholeNumber(allowed string, least, most int) kind[int] {
 	return kind[int]{allowed, read, strconv.Itoa}
 }
 
-// oneOf takes one of a few numbers.
-func oneOf(numbers ...int) kind[int] {
-	allowed := choice(numbers)
-	read := func(v any, at place) (int, bool) {
-		n, ok := v.(int64)
-		if !ok || !slices.ContainsFunc(numbers, func(number int) bool { return int64(number) == n }) {
-			return 0, at.Want(v, allowed+unquoted(v))
-		}
-		return int(n), true
-	}
-	return kind[int]{allowed, read, strconv.Itoa}
-}
-
 func boolean() kind[bool] {
 	const allowed = "true or false"
 	read := func(v any, at place) (bool, bool) {
@@ -153,6 +140,20 @@ func duration(zero string) kind[time.Duration] {
 			return 0, at.Want(v, allowed)
 		}
 		return d, true
+	}
+	return kind[time.Duration]{allowed, read, writeDuration}
+}
+
+// durationUpTo takes a duration, where 0 has no meaning.
+func durationUpTo(most time.Duration) kind[time.Duration] {
+	allowed := fmt.Sprintf("a duration from %s to %s", notation.FormatDuration(minDuration), notation.FormatDuration(most))
+	read := func(v any, at place) (time.Duration, bool) {
+		s, _ := v.(string)
+		d, ok := notation.ParseDuration(s)
+		if !ok {
+			return 0, at.Want(v, allowed+durationForm)
+		}
+		return d, minDuration <= d && d <= most || at.Want(v, allowed)
 	}
 	return kind[time.Duration]{allowed, read, writeDuration}
 }

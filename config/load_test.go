@@ -50,7 +50,7 @@ func TestLoadGood(t *testing.T) {
 	}
 	main := Listener{
 		Name: MainListener, Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
-		Banner: Text("hello {client}\r\n"), Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little",
+		Banner: Text("hello {client}\r\n"), Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little", LengthOffset: 4, LengthAdjust: -6, Silence: 50 * time.Millisecond,
 		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, LostTimeout: 30 * time.Second, ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Ack: Text("{offset}\n"), AckTimeout: time.Minute, Record: true,
 	}
 	limits := Limits{
@@ -70,15 +70,22 @@ func TestLoadGood(t *testing.T) {
 	telnet.Limits.MaxSession, telnet.Limits.MaxSessionBytes, telnet.Limits.MessageTimeout = 0, 0, time.Millisecond
 	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346"}
 	telnet.Backlog, telnet.Banner, telnet.MaxMessage, telnet.IdleTimeout, telnet.LostTimeout = 1, Bytes{}, 1000, 0, 2*time.Hour
-	telnet.Framing, telnet.LengthSize, telnet.LengthOrder = "line", 4, "big"
+	telnet.Framing, telnet.LengthSize, telnet.LengthOrder, telnet.LengthOffset, telnet.LengthAdjust = "line", 4, "big", 0, 0
 	scan.Name, scan.Address, scan.Model = "scan-2.b_", []string{"[fe80::1%eth0]:0", "127.0.0.1:0"}, "process"
 	program.Name, program.Address, program.Banner, program.IdleTimeout = "program", []string{"127.0.0.1:12347"}, Bytes{}, 0
 	program.Exec, program.ExecUser = []string{"/bin/sh", "-c", "echo 'hello\t'"}, "nobody"
 	program.Ack, program.ExecTimeout, program.ExecMemory, program.Record = Bytes{}, 90*time.Second, 64<<20, false
 	program.Limits.MaxSessionBytes, program.Limits.MessageTimeout = 0, 0
+	scanner := main
+	scanner.LengthSize, scanner.LengthOrder, scanner.LengthOffset, scanner.LengthAdjust = 4, "big", 0, 0
+	fixed, silence := scanner, scanner
+	scanner.Name, scanner.Address, scanner.Framing = "scanner", []string{"127.0.0.1:12350"}, "delimited"
+	scanner.Delimiter, scanner.Start = []Bytes{Text("\r\n"), {Raw: "\x00\xff", Hex: true}}, Text("(")
+	fixed.Name, fixed.Address, fixed.Framing, fixed.MessageSize = "fixed", []string{"127.0.0.1:12348"}, "fixed", 32
+	silence.Name, silence.Address, silence.Framing, silence.Silence = "silence", []string{"127.0.0.1:12349"}, "silence", time.Second
 	want := Config{
 		Path:         "testdata/good.toml",
-		Listeners:    []Listener{main, telnet, scan, program},
+		Listeners:    []Listener{main, telnet, scan, program, scanner, fixed, silence},
 		DrainTimeout: 1500 * time.Millisecond,
 		Survive:      true,
 		SurviveAfter: 250 * time.Millisecond,

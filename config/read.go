@@ -34,9 +34,12 @@ func (r *reader) config() Config {
 	if a, ok := top.Values["address"].([]any); ok && len(a) == 0 {
 		served = 1
 	}
-	r.checkLengths(&c, tables)
+	r.checkFramings(&c, tables)
 	r.warnOfUnused(&c, tables, c.Listeners[served:])
 	c.Listeners, tables = c.Listeners[served:], tables[served:]
+	for i, t := range tables {
+		t.checkFraming(c.Listeners[i])
+	}
 	r.check(&c, top, tables)
 	return c
 }

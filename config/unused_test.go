@@ -62,6 +62,26 @@ func TestUnusedKeys(t *testing.T) {
 	})
 }
 
+// TestFramingsThatCutOtherwiseThanIsMeant get a warning.
+func TestFramingsThatCutOtherwiseThanIsMeant(t *testing.T) {
+	checkWarnings(t, []warned{
+		{"delimiters that all have an effect", "framing = \"delimited\"\ndelimiter = [\"\\r\\n\", \"\\n\", \"\\r\", \"#\\n\"]", nil},
+		{"a delimiter behind another one", "framing = \"delimited\"\ndelimiter = [\"a;b\", { hex = \"3b\" }]", []string{
+			`t.toml:2: delimiter is "a;b" and has no effect: { hex = "3b" } in it ends a message before it does`,
+		}},
+		{"no placeholder", "framing = \"delimited\"\ndelimiter = \"{time}\"", nil},
+		{"large messages", "framing = \"fixed\"\nmessage_size = 2000\nmax_message = \"1KiB\"", []string{
+			`t.toml:2: message_size is 2000, more than max_message = "1KiB": every message is recorded in pieces`,
+		}},
+		{"timeouts that are longer", "framing = \"silence\"\nsilence = \"1s\"\nidle_timeout = \"1001ms\"\nlimits.message_timeout = \"2s\"", nil},
+		{"timeouts that are shorter", "framing = \"silence\"\nidle_timeout = \"1s\"\nlimits.message_timeout = \"10ms\"" + ends + "silence = \"1s\"", []string{
+			`t.toml:3: limits.message_timeout is "10ms" and silence is "50ms": each client is closed before its message ends`,
+			`t.toml:4: listener "a": idle_timeout (inherited from line 2) is "1s" and silence is "1s": each client is closed before its message ends`,
+			`t.toml:4: listener "a": limits.message_timeout (inherited from line 3) is "10ms" and silence is "1s": each client is closed before its message ends`,
+		}},
+	})
+}
+
 // TestUnusedBounds holds that a bound which a program's clients do not have gets a warning.
 func TestUnusedBounds(t *testing.T) {
 	checkWarnings(t, []warned{

@@ -131,7 +131,11 @@ func alter(t *testing.T, v reflect.Value) {
 	case reflect.String:
 		v.SetString(v.String() + "x")
 	case reflect.Slice:
-		v.Set(reflect.Append(v, reflect.Zero(v.Type().Elem())))
+		item := reflect.New(v.Type().Elem()).Elem()
+		if item.Type() == reflect.TypeFor[Bytes]() { // one that is empty is none
+			alter(t, item)
+		}
+		v.Set(reflect.Append(v, item))
 	case reflect.Struct:
 		for i := range v.NumField() {
 			alter(t, v.Field(i))

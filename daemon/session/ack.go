@@ -69,7 +69,7 @@ func (r *Recorder) acknowledge() {
 		due.text = due.text[:0]
 		for len(left) > 0 && len(due.text) < ackChunk {
 			n, size := binary.Uvarint(left)
-			due.text = r.ack.form.appendTo(due.text, r.s, due.offset)
+			due.text = r.ack.form.appendTo(due.text, r.s, extent{due.offset, int64(n)})
 			due.offset += int64(n)
 			left = left[size:]
 		}

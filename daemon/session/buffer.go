@@ -46,8 +46,9 @@ type peekResult struct {
 	last bool  // no more will come than is seen
 	// move has the beginning of a message, at the end of what is seen, leave the kernel: nothing
 	// shows behind it otherwise.
-	move bool
-	cut  bool // and it may not be held in our memory: it is recorded as a piece
+	move   bool
+	cut    bool // and it may not be held in our memory: it is recorded as a piece
+	silent bool // nothing has come for so long that it ends the message (framing.Silence)
 	// rest tells that nextMessage has found the last whole message of a stream that ends: what is
 	// left is the framer's Rest.
 	rest bool

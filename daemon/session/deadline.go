@@ -9,9 +9,11 @@ import (
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
 
-// due returns when the session has to end as things stand, and why; the zero time is never.
+// due returns when the session has to do something as things stand: to end, and why, or to take a
+// message that silence ends, for which there is no reason. The zero time is never.
 func (r *Recorder) due() (at time.Time, why Reason) {
 	b := r.s.Bounds.Load()
+	at = r.silentAt()
 	for _, c := range [...]struct {
 		from  time.Time
 		after time.Duration
@@ -22,6 +24,16 @@ func (r *Recorder) due() (at time.Time, why Reason) {
 		}
 	}
 	return at, why
+}
+
+// silentAt returns when the message that is under way ends if nothing comes any more; the zero time
+// if none is, or silence does not end one.
+func (r *Recorder) silentAt() time.Time {
+	s := &r.s.Settings.Framing
+	if s.Kind != framing.Silence || r.waiting+len(r.moved) == 0 {
+		return time.Time{}
+	}
+	return r.heard.Add(s.Silence)
 }
 
 // setDeadline has a wait return when the session is due to end. It is called again when a deadline
@@ -74,6 +86,11 @@ func (r *Recorder) woken() Reason {
 
 // overdue returns why the session's time is over; "" when it is not, and the deadline is set.
 func (r *Recorder) overdue() Reason {
+	if at := r.silentAt(); !at.IsZero() && !time.Now().Before(at) {
+		if err := r.takeSilent(); err != nil {
+			return BySink
+		}
+	}
 	at, why := r.due()
 	if why == BySlow && !time.Now().Before(at) { // the rest may have come just now
 		if err := r.takeArrived(); err != nil {
@@ -81,11 +98,22 @@ func (r *Recorder) overdue() Reason {
 		}
 		at, why = r.due()
 	}
-	if !at.IsZero() && !time.Now().Before(at) {
+	if why != "" && !time.Now().Before(at) {
 		return r.takeRest(why, framing.Timeout)
 	}
 	r.setDeadline()
 	return ""
+}
+
+// takeSilent takes what has arrived as a whole message: nothing has come for so long.
+func (r *Recorder) takeSilent() error {
+	b := r.borrow()
+	b.silent = true
+	if room := r.room(len(b.in)); room > 0 && r.waiting > 0 {
+		n, _ := r.s.Conn.Peek(b.in[:room])
+		b.n = max(n, 0)
+	}
+	return r.take(framing.Timeout)
 }
 
 // takeArrived takes what has arrived by now, as far as one look shows it.

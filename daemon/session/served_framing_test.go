@@ -46,6 +46,22 @@ var framings = []struct {
 	{"length-prefixed", func(l *config.Listener) { l.LengthSize, l.LengthOrder = 2, "little" }, func(data string) (string, string) {
 		return string(binary.LittleEndian.AppendUint16(nil, uint16(len(data)))), ""
 	}},
+	{"length-prefixed", func(l *config.Listener) { l.LengthSize, l.LengthOffset, l.LengthAdjust = 3, 2, -5 }, func(data string) (string, string) {
+		return "xx" + string(binary.BigEndian.AppendUint32(nil, uint32(len(data)+5))[1:]), ""
+	}},
+	{"delimited", func(l *config.Listener) { l.Delimiter = []config.Bytes{config.Text("\r")} }, func(string) (string, string) { return "", "\r" }},
+	{"delimited", func(l *config.Listener) {
+		l.Delimiter = []config.Bytes{config.Text("\r\n"), config.Text("\n"), {Raw: "\x00\x01\x02\x03", Hex: true}}
+	}, func(data string) (string, string) {
+		return "", []string{"\r\n", "\n", "\x00\x01\x02\x03"}[len(data)%3]
+	}},
+	{"delimited", func(l *config.Listener) {
+		l.Delimiter, l.Start = []config.Bytes{{Raw: "\x1c\r", Hex: true}}, config.Bytes{Raw: "\x0b", Hex: true}
+	}, func(data string) (string, string) {
+		return strings.Repeat("\n", len(data)%60) + "\x0b", "\x1c\r"
+	}},
+	{"fixed", func(l *config.Listener) { l.MessageSize = 70 }, nil},
+	{"silence", func(l *config.Listener) { l.Silence = time.Millisecond }, nil},
 	{"length-prefixed", nil, func(data string) (string, string) {
 		return string(binary.BigEndian.AppendUint32(nil, uint32(len(data)))), ""
 	}},
@@ -91,7 +107,7 @@ func TestEveryFramingGivesBackWhatWasSent(t *testing.T) {
 			}
 		}
 		l := servertest.Config(cfg).Listeners[0]
-		t.Run(fmt.Sprintf("%s %d %s", kind.name, l.LengthSize, l.LengthOrder), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %d %s %d %q", kind.name, l.LengthSize, l.LengthOrder, l.LengthOffset, l.Delimiter), func(t *testing.T) {
 			t.Parallel()
 			f := servertest.NewWithFile(t, cfg).Open()
 			streams, want := map[string]string{}, map[string][]entry{}
@@ -167,12 +183,21 @@ func TestWhatIsNoWholeMessageIsFlagged(t *testing.T) {
 		{"line ends behind messages, idle", "octet-counted", "1 a\n1 b\r\n", true, []string{": a", ": b", ": idle, 2 records, 9 bytes"}},
 		{"nothing but a line end", "octet-counted", "\n", false, []string{": eof, 0 records, 1 bytes"}},
 		{"no text", "octet-counted", "1 a\x16\x03GET\n", false, []string{": a", ` [malformed]: \x16\x03GE`, ` [malformed]: T\x0a`, ": malformed, 3 records, 9 bytes"}},
+		{"half a delimiter", "delimited", "aENDbEN", false, []string{": a", " [eof]: bEN", ": eof, 2 records, 7 bytes"}},
+		{"half of one, idle", "delimited", "aENDb", true, []string{": a", " [timeout]: b", ": idle, 2 records, 5 bytes"}},
+		{"half of a fixed one", "fixed", "abcd", false, []string{": abc", " [eof]: d", ": eof, 2 records, 4 bytes"}},
+		{"the end of the stream instead of silence", "silence", "abc", false, []string{": abc", ": eof, 1 records, 3 bytes"}},
+		{"a length that is too small", "length-prefixed in all", "\x00\x00\x00\x05a\x00\x00\x00\x03b", false, []string{": a", ` [malformed]: \x00\x00\x00\x03`, " [malformed]: b", ": malformed, 3 records, 10 bytes"}},
 		{"nothing but a fault", "octet-counted", "\x16", false, []string{` [malformed]: \x16`, ": malformed, 1 records, 1 bytes"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := servertest.New(t, func(cfg *config.Config) {
-				cfg.Listeners[0].Framing, cfg.Listeners[0].MaxMessage = c.framing, most
+				l := &cfg.Listeners[0]
+				if l.MaxMessage = most; c.framing == "length-prefixed in all" {
+					c.framing, l.LengthAdjust = "length-prefixed", -4
+				}
+				l.Framing, l.Delimiter, l.MessageSize, l.Silence = c.framing, []config.Bytes{config.Text("END")}, 3, time.Hour
 				if c.idle {
 					cfg.Listeners[0].IdleTimeout = 2 * time.Second
 				}

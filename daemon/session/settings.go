@@ -34,12 +34,29 @@ func NewSettings(c config.Listener, origin uint32) *Settings {
 // framingOf returns how the listener's clients are cut into messages.
 func framingOf(c config.Listener) framing.Spec {
 	kind, _ := framing.ParseKind(c.Framing) // config has refused all others
-	return framing.Spec{
+	s := framing.Spec{
 		Kind:         kind,
 		Max:          int(c.MaxMessage),
 		LengthSize:   c.LengthSize,
 		LittleEndian: c.LengthOrder == "little",
+		LengthOffset: c.LengthOffset,
+		LengthAdjust: c.LengthAdjust,
+		MessageSize:  c.MessageSize,
+		Silence:      c.Silence,
 	}
+	if kind == framing.Delimited {
+		s.Delimiters = delimitersOf(c)
+	}
+	return s
+}
+
+func delimitersOf(c config.Listener) *framing.Delimiters {
+	var all []string
+	for _, one := range c.Delimiter {
+		all = append(all, one.Raw)
+	}
+	d, _ := framing.NewDelimiters(c.Start.Raw, all...) // config has refused what makes none
+	return d
 }
 
 // Bounds are what ends a session whose client does not: how long it may go on and how much it may

@@ -10,7 +10,7 @@ import (
 
 // minPiece is how long the beginning of a message has to be to be recorded as a piece: longer than
 // what frames a message.
-const minPiece = 64
+const minPiece = 128
 
 // Spill bounds what the beginnings of messages that have not come whole take together, as far as
 // they were moved out of the kernel. Safe for concurrent use.

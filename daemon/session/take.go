@@ -197,15 +197,18 @@ func (r *Recorder) nextMessage(n int, flag framing.Flag) bool {
 	if left := r.s.Resume.Cut - r.s.offset; 0 < left && left <= int64(len(data)) {
 		return r.again(data[:left])
 	}
+	if b.silent {
+		flag = framing.Whole
+	}
 	if !b.rest {
 		b.framed = r.framer.Next(data)
-		b.rest = b.framed.Len() == 0 && b.last
+		b.rest = b.framed.Len() == 0 && (b.last || b.silent)
 	}
 	switch {
 	case b.rest:
 		b.framed = r.framer.Rest(data, flag)
 	case b.framed.Len() == 0 && len(data) > minPiece && !r.fits(data):
-		b.framed = r.framer.Part(data[:len(data)-1]) // a byte is left to tell how the message ended
+		b.framed = r.framer.Part(data[:len(data)-r.s.Settings.Framing.Tail()])
 	}
 	return b.framed.Len() > 0
 }
@@ -214,7 +217,12 @@ func (r *Recorder) nextMessage(n int, flag framing.Flag) bool {
 // of data, so what of it is no whole message was a piece.
 func (r *Recorder) again(data []byte) bool {
 	b := r.buf
-	if b.framed = r.framer.Next(data); b.framed.Len() == 0 {
+	b.framed = r.framer.Next(data)
+	switch {
+	case b.framed.Len() > 0:
+	case r.s.Settings.Framing.Kind == framing.Silence: // or the whole of one: most often it was
+		b.framed = r.framer.Rest(data, framing.Whole)
+	default:
 		b.framed = r.framer.Part(data)
 	}
 	return true

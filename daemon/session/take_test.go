@@ -92,13 +92,17 @@ func (n noting) Message(dst []byte, m *record.Message) []byte {
 // TestEverySegmentationGivesBackTheStream: whatever the framing, the segments and the delays, each
 // byte is in one message, in order, and until then in the socket or in memory.
 func TestEverySegmentationGivesBackTheStream(t *testing.T) {
-	for _, kind := range []string{"line", "nul", "chunk", "octet-counted", "length-prefixed"} {
+	for _, kind := range []string{"line", "nul", "chunk", "octet-counted", "length-prefixed", "delimited", "fixed", "silence"} {
 		for seed := range uint64(60) {
 			t.Run(fmt.Sprintf("%s %d", kind, seed), func(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(seed, 1))
 				bubble(t, func(l *config.Listener) {
 					l.Framing, l.MaxMessage = kind, int64(1+rnd.IntN(100))
 					l.LengthSize = 2
+					l.Delimiter, l.MessageSize = []config.Bytes{config.Text("\r\n"), config.Text("\n"), config.Text("end of message")}, 1+rnd.IntN(200)
+					if rnd.IntN(2) == 0 {
+						l.Start = config.Text("begin")
+					}
 				}, func(f *fixture) { segmented(f, rnd, kind) })
 			})
 		}
@@ -124,6 +128,9 @@ func segmented(f *fixture, rnd *rand.Rand, kind string) {
 		}
 		f.client.Send(stream[sent : sent+n])
 		sent += n
+		if kind == "silence" && rnd.IntN(4) == 0 {
+			time.Sleep(time.Duration(rnd.IntN(100)) * time.Millisecond)
+		}
 		if rnd.IntN(2) == 0 {
 			synctest.Wait()
 			held := len(f.service.(*Recorder).moved)
@@ -154,8 +161,10 @@ func randomStream(rnd *rand.Rand, kind string) string {
 		n := rnd.IntN([]int{10, 200, 3 * moveSize}[rnd.IntN(3)])
 		text := strings.Repeat(string(rune('a'+rnd.IntN(26))), n)
 		switch kind {
-		case "line", "chunk":
+		case "line", "chunk", "fixed", "silence":
 			b.WriteString(text + []string{"\n", "\r\n"}[rnd.IntN(2)])
+		case "delimited":
+			b.WriteString([]string{"begin", ""}[rnd.IntN(2)] + text + []string{"\n", "\r\n", "end of message"}[rnd.IntN(3)])
 		case "nul":
 			b.WriteString(text + "\x00")
 		case "octet-counted":

@@ -22,7 +22,7 @@ type Template struct {
 }
 
 // facts are what the placeholders of their names are filled in with: config's, which warns of
-// others. Only an acknowledgement has one more, {offset}, which is its message's.
+// others. Only an acknowledgement has more, which are its message's.
 var facts = map[string]func(dst []byte, s *Session) []byte{
 	"client":   func(dst []byte, s *Session) []byte { return append(dst, s.Source.Remote...) },
 	"server":   func(dst []byte, s *Session) []byte { return s.Conn.LocalAddr().AppendTo(dst) },
@@ -35,17 +35,27 @@ var facts = map[string]func(dst []byte, s *Session) []byte{
 	},
 }
 
+// ofMessage are the placeholders that an acknowledgement fills in for each message.
+var ofMessage = map[string]func(dst []byte, m extent) []byte{
+	"offset": func(dst []byte, m extent) []byte { return strconv.AppendInt(dst, m.offset, 10) },
+	"length": func(dst []byte, m extent) []byte { return strconv.AppendInt(dst, m.length, 10) },
+}
+
+// extent is where in the stream a message is, framing included.
+type extent struct{ offset, length int64 }
+
 // placeholder is what is filled in; all else is sent as written.
 var placeholder = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`\{(?:offset|` + strings.Join(slices.Collect(maps.Keys(facts)), "|") + `)\}`)
+	names := append(slices.Collect(maps.Keys(facts)), slices.Collect(maps.Keys(ofMessage))...)
+	return regexp.MustCompile(`\{(?:` + strings.Join(names, "|") + `)\}`)
 })
 
-// NewBanner returns a template in which {offset} is no placeholder.
+// NewBanner returns a template in which those of messages are no placeholders.
 func NewBanner(text config.Bytes) Template {
 	t := NewAck(text)
 	var places [][]int
 	for _, p := range t.places {
-		if t.name(p) != "offset" {
+		if ofMessage[t.name(p)] == nil {
 			places = append(places, p)
 		}
 	}
@@ -76,17 +86,16 @@ func (t Template) For(s *Session) []byte {
 	if t.fixed != nil {
 		return t.fixed
 	}
-	return t.appendTo(nil, s, 0)
+	return t.appendTo(nil, s, extent{})
 }
 
-// appendTo appends the text for a session and, where it is an acknowledgement, the offset of its
-// message.
-func (t Template) appendTo(dst []byte, s *Session, offset int64) []byte {
+// appendTo appends the text for a session and, where it is an acknowledgement, for a message.
+func (t Template) appendTo(dst []byte, s *Session, m extent) []byte {
 	from := 0
 	for _, p := range t.places {
 		dst = append(dst, t.text[from:p[0]]...)
-		if name := t.name(p); name == "offset" {
-			dst = strconv.AppendInt(dst, offset, 10)
+		if name := t.name(p); ofMessage[name] != nil {
+			dst = ofMessage[name](dst, m)
 		} else {
 			dst = facts[name](dst, s)
 		}
@@ -104,7 +113,7 @@ func (t Template) Bind(s *Session) Template {
 	for _, p := range t.places {
 		bound = append(bound, t.text[from:p[0]]...)
 		from = p[1]
-		if name := t.name(p); name == "offset" || name == "time" {
+		if name := t.name(p); ofMessage[name] != nil || name == "time" {
 			start := len(bound)
 			bound = append(bound, t.text[p[0]:p[1]]...)
 			places = append(places, []int{start, len(bound)})

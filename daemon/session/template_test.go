@@ -17,7 +17,7 @@ func TestTemplates(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, text  string
-		banner, ack string // for the message at 42
+		banner, ack string // for the message of 7 bytes at 42
 	}{
 		{"empty", "", "", ""},
 		{"none", "hello\r\n", "hello\r\n", "hello\r\n"},
@@ -28,6 +28,7 @@ func TestTemplates(t *testing.T) {
 		{"time", "{time}.", "2000-01-01T00:00:00Z.", "2000-01-01T00:00:00Z."},
 		{"hostname", "220 {hostname} ready", "220 " + host + " ready", "220 " + host + " ready"},
 		{"offset", "{offset} {listener} {offset}", "{offset} tcpmux {offset}", "42 tcpmux 42"},
+		{"length", "{length}@{offset}", "{length}@{offset}", "7@42"},
 		{"braces that are none", "{} {nosuch} {Client} { client } {client", "{} {nosuch} {Client} { client } {client", "{} {nosuch} {Client} { client } {client"},
 		{"braces around one", "{{listener}}{{offset}}", "{tcpmux}{{offset}}", "{tcpmux}{42}"},
 		{"long", strings.Repeat("{listener}", 400), strings.Repeat("tcpmux", 400), strings.Repeat("tcpmux", 400)},
@@ -39,11 +40,11 @@ func TestTemplates(t *testing.T) {
 				if got := string(banner.For(s)); got != c.banner {
 					t.Errorf("banner: got %q, want %q", got, c.banner)
 				}
-				if got := string(ack.appendTo([]byte("> "), s, 42)); got != "> "+c.ack {
+				if got := string(ack.appendTo([]byte("> "), s, extent{42, 7})); got != "> "+c.ack {
 					t.Errorf("acknowledgement: got %q, want %q", got, "> "+c.ack)
 				}
 				bound := ack.Bind(s)
-				if got := string(bound.appendTo(nil, s, 42)); got != c.ack {
+				if got := string(bound.appendTo(nil, s, extent{42, 7})); got != c.ack {
 					t.Errorf("bound acknowledgement: got %q, want %q", got, c.ack)
 				}
 				if banner.Text() != c.text || ack.Text() != c.text || banner.Empty() != (c.text == "") {
@@ -67,7 +68,7 @@ func TestTextsOfBytesHaveNoPlaceholders(t *testing.T) {
 		if got := string(form.For(s)); got != odd {
 			t.Errorf("%s: got %q, want %q", name, got, odd)
 		}
-		if got := string(form.appendTo(nil, s, 1)); got != odd {
+		if got := string(form.appendTo(nil, s, extent{1, 1})); got != odd {
 			t.Errorf("%s: appended %q, want %q", name, got, odd)
 		}
 	}
@@ -77,19 +78,19 @@ func TestTextsOfBytesHaveNoPlaceholders(t *testing.T) {
 func TestABoundTextIsNotFilledInAgain(t *testing.T) {
 	s := &Session{Config: Config{Source: record.Source{Listener: "{offset}", Session: "{time}"}}}
 	bound := NewAck(config.Text("{listener} {session} {offset}")).Bind(s)
-	if got, want := string(bound.appendTo(nil, s, 7)), "{offset} {time} 7"; got != want {
+	if got, want := string(bound.appendTo(nil, s, extent{7, 1})), "{offset} {time} 7"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
 func TestAcknowledgementsAllocateNothing(t *testing.T) {
 	s := &Session{Config: Config{Source: record.Source{Listener: "tcpmux", Session: "0-1"}}}
-	text := NewAck(config.Text("{listener} {session} {time} {offset}\n")).Bind(s)
+	text := NewAck(config.Text("{listener} {session} {time} {offset} {length}\n")).Bind(s)
 	out := make([]byte, 0, 100)
-	if n := testing.AllocsPerRun(1000, func() { out = text.appendTo(out[:0], s, 1234567) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { out = text.appendTo(out[:0], s, extent{1234567, 89}) }); n != 0 {
 		t.Errorf("got %v allocations for an acknowledgement, want 0", n)
 	}
-	if !strings.HasPrefix(string(out), "tcpmux 0-1 2") || !strings.HasSuffix(string(out), "Z 1234567\n") {
+	if !strings.HasPrefix(string(out), "tcpmux 0-1 2") || !strings.HasSuffix(string(out), "Z 1234567 89\n") {
 		t.Errorf("got %q, want all filled in", out)
 	}
 }

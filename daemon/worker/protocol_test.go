@@ -174,9 +174,9 @@ func TestSetupsPass(t *testing.T) {
 				Checkpoints:   drawn[bool](t, "checkpoints"),
 				Resume:        drawn[resume](t, "resume"),
 			},
-			banner:      drawText(t, "banner"),
-			ack:         drawText(t, "ack"),
-			moved:       []byte(drawText(t, "moved")),
+			banner: drawText(t, "banner"),
+			ack:    drawText(t, "ack"),
+			moved:  []byte(drawText(t, "moved")),
 		}
 		want.Control.Phase = rapid.SampledFrom(phases).Draw(t, "phase")
 		got, err := parseSetup(body(t, &toProcess, frameSetup, want.append(nil)))
