@@ -25,13 +25,13 @@ import (
 // with random messages: in each model and in each framing, as text too, with files so small that
 // batches are cut over them, and little memory for the beginnings of messages.
 func TestKillsLoseAndDoubleNothing(t *testing.T) {
-	framings := []string{"line", "nul", "chunk", "octet-counted", "length-prefixed"}
+	framings := []string{"line", "nul", "fixed", "silence", "octet-counted", "length-prefixed", "delimited", "chunk"}
 	for i, model := range []string{"goroutine", "thread", "process"} {
 		for j := range 3 {
 			if testing.Short() && j > 0 {
 				continue
 			}
-			framing, format := framings[(2*i+j)%len(framings)], "json"
+			framing, format := framings[(3*i+j)%len(framings)], "json"
 			if framing == "line" && i%2 == 0 {
 				format = "text"
 			}
@@ -41,6 +41,13 @@ func TestKillsLoseAndDoubleNothing(t *testing.T) {
 			})
 		}
 	}
+}
+
+// framingKeys are those that a framing needs, or that make a kill meet more of it.
+var framingKeys = map[string]string{
+	"delimited": "delimiter = [\"\\r\\n\", \"\\n\", \"\\r\"]\n",
+	"silence":   "silence = \"2ms\"\n",
+	"fixed":     "message_size = 300\n",
 }
 
 // killing is one such trial.
@@ -114,7 +121,7 @@ address = "127.0.0.1:0"
 banner = ""
 model = %q
 framing = %q
-max_message = "%dB"
+%smax_message = "%dB"
 survive_after = "0s"
 [record]
 file = %q
@@ -126,7 +133,7 @@ max_backups = 0
 max_age = "0s"
 [limits]
 memory = "1MiB"
-`, k.model, k.framing, message, filepath.Join(k.dir, "records.log"), k.format,
+`, k.model, k.framing, framingKeys[k.framing], message, filepath.Join(k.dir, "records.log"), k.format,
 		[]string{"1s", "always", "none"}[k.rnd.IntN(3)], k.rnd.IntN(2) == 0, size))
 }
 
@@ -168,6 +175,8 @@ func (k *killing) message(rnd *rand.Rand, n int) []byte {
 	switch k.framing {
 	case "line":
 		return append(data, '\n')
+	case "delimited":
+		return append(data, []string{"\r\n", "\n", "\r"}[rnd.IntN(3)]...)
 	case "nul":
 		return append(data, 0)
 	case "octet-counted":

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"tcpmux/config"
 	"tcpmux/daemon/servertest"
@@ -162,12 +163,18 @@ func TestWhatIsRecordedEndsWhereItDid(t *testing.T) {
 		{"octets behind a line end", "octet-counted", "", "3 one\n3 two", 5, `"offset":5,"head":"\u000a3 ","data":"two"}`},
 		{"the line end of octets", "octet-counted", "", "3 one\n", 6, `"records":1,"bytes":6}`},
 		{"a piece behind a length", "length-prefixed", "", "\x00\x00\x00\x04half", 6, `"offset":6,"data":"lf","flag":"cut"}`},
+		{"a delimiter that may go on", "delimited", "", "one\r\ntwo\r", 4, `"offset":4,"head":"\u000a","data":"two","end":"\u000d"}`},
+		{"the end of a delimiter", "delimited", "", "one\r\n", 4, `"offset":4,"head":"\u000a","data":"","flag":"between"}`},
+		{"a piece behind a start", "delimited (", "", "(one)(two and more)", 8, `"offset":8,"data":"o and more","end":")","flag":"cut"}`},
+		{"noise in front of a start", "delimited (", "", "(one)\r\n(two)", 5, `"offset":5,"head":"\u000d\u000a(","data":"two","end":")"}`},
+		{"a piece of a fixed size", "fixed", "", "onetwo", 4, `"offset":4,"data":"wo","flag":"cut"}`},
+		{"what silence ended", "silence", "", "onetwo", 3, `"offset":3,"data":"two"}`},
 		{"the last bytes", "line", "", "half", 4, `"records":1,"bytes":4}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			change := func(cfg *config.Config) {
 				asJSON(cfg)
-				cfg.Listeners[0].Framing = c.framing
+				setFraming(&cfg.Listeners[0], c.framing)
 			}
 			d, st := unjournaled(t, change)
 			d.Open()
@@ -189,6 +196,15 @@ func TestWhatIsRecordedEndsWhereItDid(t *testing.T) {
 	}
 }
 
+// setFraming sets a framing, and its keys to what the tests send.
+func setFraming(l *config.Listener, name string) {
+	l.Framing, l.MessageSize, l.Silence = name, 6, time.Hour
+	l.Delimiter = []config.Bytes{config.Text("\r\n"), config.Text("\n"), config.Text("\r")}
+	if name == "delimited (" {
+		l.Framing, l.Start, l.Delimiter = "delimited", config.Text("("), []config.Bytes{config.Text(")")}
+	}
+}
+
 // TestAMessageIsAcknowledgedByItsBeginning, also when another daemon has recorded its first
 // pieces, and however that one ended.
 func TestAMessageIsAcknowledgedByItsBeginning(t *testing.T) {
@@ -198,11 +214,15 @@ func TestAMessageIsAcknowledgedByItsBeginning(t *testing.T) {
 		{"nul", "one\x00", long, "end\x00"},
 		{"octet-counted", "3 one", "23 " + long, long + "end"},
 		{"length-prefixed", "\x00\x00\x00\x03one", "\x00\x00\x00\x17" + long, long + "end"},
+		{"delimited", "one\r", "\n" + long, "end\r"},
+		{"delimited (", "(one)", "noise(" + long, "end)"},
+		{"fixed", "onetwo", "xxxxx", "x"},
 	} {
 		t.Run(c.framing, func(t *testing.T) {
 			change := func(cfg *config.Config) {
 				l := &cfg.Listeners[0]
-				l.Framing, l.MaxMessage, l.Ack = c.framing, 4, config.Text("{offset}\n")
+				setFraming(l, c.framing)
+				l.MaxMessage, l.Ack = 4, config.Text("{offset}\n")
 			}
 			d, st := surviving(t, change)
 			d.Open()
