@@ -6,9 +6,9 @@ import (
 	"tcpmux/daemon/record"
 )
 
-// maxFraming is more than any framing adds to the data of a message, or after the last one: a
-// length in digits, a blank, and the line ends and blanks before it.
-const maxFraming = 48
+// maxFraming is more than any framing adds to the data of a message, or after the last one: what
+// came in front of it as far as it waits for it, a start or a length in a header, and a delimiter.
+const maxFraming = 128
 
 // speaker is a client of an address between two openings in a text file. Text has neither offsets
 // nor framing, so that the number of bytes is known only within limits.
@@ -66,7 +66,10 @@ func (v *verifier) hold(at place, s *speaker, r *record.Record) {
 		v.Repeated += s.records - r.Records
 		v.note(at, "%s: its close tells of %d records, and there are %d: the others may have been recorded again, after a crash", r.Remote, r.Records, s.records)
 		s.records, s.bytes = r.Records, r.Bytes // for the next close, if this one was cut short
-	case r.Bytes < s.bytes, r.Bytes > s.bytes+maxFraming*(s.records+1):
+	case r.Bytes > s.bytes+maxFraming*(s.records+1):
+		v.note(at, "%s: its close tells of %d bytes, and its %d records have %d: the others belong to no message, as in front of a start",
+			r.Remote, r.Bytes, s.records, s.bytes)
+	case r.Bytes < s.bytes:
 		v.fault(at, fmt.Sprintf("%s: its close tells of %d bytes, and its %d records have %d", r.Remote, r.Bytes, s.records, s.bytes))
 	}
 }
