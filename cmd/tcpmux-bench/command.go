@@ -88,6 +88,7 @@ func (r *request) define(cmd *cobra.Command) {
 	flags.IntVar(&r.Count, "count", 0, "visits in all, lines of each client, or rounds (default: the workload's)")
 	flags.DurationVar(&r.Duration, "duration", 0, fmt.Sprintf("the longest a run may last, or how long an idle crowd holds; at most %v (default: the workload's)", bench.MaxDuration))
 	flags.IntVar(&r.Size, "size", 0, "bytes of a line with its newline (default: the workload's)")
+	flags.StringVar(&r.Framing, "framing", "line", "how messages are framed that are sent as lines: "+strings.Join(bench.FramingNames(), ", "))
 	flags.IntVar(&r.Rate, "rate", 0, "visits or lines a second at most; 0: as many as the server takes")
 	flags.BoolVar(&r.Greeting, "greeting", true, "wait for the server to speak first")
 	flags.StringVar(&r.Expect, "expect", "", "what the greeting must begin with")
@@ -102,6 +103,7 @@ func (r *request) define(cmd *cobra.Command) {
 	flags.StringVar(&r.plot, "plot", "", "with --compare: draw it into a `FILE` that ends in .svg or .png")
 	if err := errors.Join(
 		cmd.RegisterFlagCompletionFunc("workload", cobra.FixedCompletions(bench.WorkloadNames(), cobra.ShellCompDirectiveNoFileComp)),
+		cmd.RegisterFlagCompletionFunc("framing", cobra.FixedCompletions(bench.FramingNames(), cobra.ShellCompDirectiveNoFileComp)),
 		cmd.MarkFlagFilename("plot", "svg", "png"),
 		cmd.MarkFlagFilename("tcpmux"),
 		cmd.MarkFlagDirname("reference")); err != nil {

@@ -72,6 +72,8 @@ func TestBenchExitStatus(t *testing.T) {
 		{"another greeting", []string{"--count", "5", "--expect", "Hello", server}, 1, "wrong greeting 5\n", "5 visits failed"},
 		{"another machine", []string{"192.0.2.1:9"}, 64, "", `tcpmux-bench: "192.0.2.1:9" is 192.0.2.1: bench puts a load on this machine only; --allow-remote`},
 		{"no such workload", []string{"--workload", "party"}, 64, "", `workload "party", want one of visits, idle, lines, volume, trickle; see "tcpmux-bench --help"`},
+		{"no such framing", []string{"--framing", "lines"}, 64, "", `--framing "lines", want one of line, nul, chunk, octet-counted, length-prefixed, delimited, fixed, silence; see`},
+		{"no room for a count", []string{"--workload", "lines", "--framing", "octet-counted", "--size", "7"}, 64, "", `--size is 7, want at least 8 with --framing octet-counted; see`},
 		{"too many clients", []string{"--clients", "100001", "--count", "-1"}, 64, "", `--clients is 100001, want 1 to 100000; --count is -1, want 1 to 100000000; see`},
 		{"no clients", []string{"--clients", "0"}, 64, "", `--clients is 0, want more than that`},
 		{"no time", []string{"--duration", "0s"}, 64, "", `--duration is 0s, want more than that`},
@@ -177,6 +179,7 @@ func TestBenchCompares(t *testing.T) {
 	}{
 		{"visits", []string{"--count", "20", "--runs", "2"}, []string{"tcpmux goroutine", "reference process", "reference thread", "reference coroutine"}},
 		{"lines", []string{"--workload", "lines", "--count", "20", "--runs", "1"}, []string{"tcpmux goroutine", "reference process", "reference thread"}},
+		{"delimited", []string{"--workload", "lines", "--framing", "delimited", "--count", "20", "--runs", "1"}, []string{"tcpmux goroutine"}},
 		{"without the reference programs", []string{"--count", "20", "--runs", "1", "--reference", tmp}, []string{"tcpmux goroutine"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +17,9 @@ import (
 	"time"
 
 	"tcpmux/cmd/internal/progress"
+	"tcpmux/config"
+	"tcpmux/daemon/framing"
+	"tcpmux/daemon/session"
 )
 
 // testServer is a server with known behaviour that counts what it receives.
@@ -345,8 +350,41 @@ func TestDescriptorAdvice(t *testing.T) {
 }
 
 func TestBlockIsWholeLines(t *testing.T) {
-	b := block(5, 30)
+	b := framings[0].block(5, 30)
 	if len(b) != 150 || bytes.Count(b, []byte("\n")) != 30 || !bytes.HasPrefix(b, []byte("aaaa\nbbbb\n")) {
 		t.Errorf("got %q, want 30 lines of 5 bytes", b)
+	}
+}
+
+// TestBlocksAreWhatTheDaemonReads: with the settings that a comparison gives it, each message is one.
+func TestBlocksAreWhatTheDaemonReads(t *testing.T) {
+	for _, f := range framings {
+		for _, size := range []int{least, 11, 12, 100, 101, 102, 103, 1000, 1004, 1005} {
+			path := filepath.Join(t.TempDir(), "tcpmux.toml")
+			if err := os.WriteFile(path, []byte(f.settings(size)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c, err := config.Load(path)
+			if err != nil {
+				t.Fatalf("%s: %v", f.name, err)
+			}
+			b := f.block(size, 30)
+			if len(b) != 30*size {
+				t.Errorf("%s: got %d bytes, want 30 messages of %d", f.name, len(b), size)
+			}
+			if f.name == "chunk" || f.name == "silence" { // the network and the clock cut them
+				continue
+			}
+			framer, n := session.NewSettings(c.Listeners[0], 0).Framing.New(), 0
+			for m := framer.Next(b); m.Len() == size && m.Flag == framing.Whole; m = framer.Next(b) {
+				n, b = n+1, b[size:]
+			}
+			if n != 30 {
+				t.Errorf("%s: got %d messages of %d bytes, want 30", f.name, n, size)
+			}
+		}
+	}
+	if _, err := findFraming("lines"); err == nil || !strings.Contains(err.Error(), "want one of line, nul") {
+		t.Errorf("got %v, want the framings there are", err)
 	}
 }

@@ -82,7 +82,7 @@ func Compare(ctx context.Context, o CompareOptions, p *progress.Progress) (Compa
 	if w.Size > 0 {
 		c.Size = o.Size
 	}
-	list, skipped := candidates(o.Program, o.Reference)
+	list, skipped := candidates(o)
 	c.Skipped = skipped
 	list = slices.DeleteFunc(list, func(s candidate) bool {
 		skip := s.oneByOne && o.Workload != "visits"

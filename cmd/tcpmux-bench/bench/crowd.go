@@ -181,7 +181,8 @@ func sendLines(ctx context.Context, r *run, perWrite int, rounds bool) string {
 	for _, m := range c.members {
 		readers.Go(func() { c.read(m) })
 	}
-	s := &sender{crowd: c, sending: sending, pace: newPace(r.Rate), block: block(r.Size, perWrite), perWrite: perWrite}
+	framing, _ := findFraming(r.Framing) // Check has refused all others
+	s := &sender{crowd: c, sending: sending, pace: newPace(r.Rate), block: framing.block(r.Size, perWrite), perWrite: perWrite}
 	if rounds {
 		s.takeTurns()
 	} else {
@@ -195,18 +196,6 @@ func sendLines(ctx context.Context, r *run, perWrite int, rounds bool) string {
 		}
 	}
 	return EndedByCount
-}
-
-// block returns n lines of size bytes.
-func block(size, n int) []byte {
-	b := make([]byte, 0, size*n)
-	for i := range n {
-		for range size - 1 {
-			b = append(b, byte('a'+i%26))
-		}
-		b = append(b, '\n')
-	}
-	return b
 }
 
 // read reads what the server sends until it closes, so that the server never waits for room.

@@ -34,6 +34,9 @@ type Options struct {
 	Duration time.Duration
 	// Size is the number of bytes of a line with its end.
 	Size int
+	// Framing is how messages are framed that are sent in place of lines, by its name in the
+	// configuration of tcpmux; "" is "line".
+	Framing string
 	// Rate is the largest number of visits or lines a second, over all clients; 0 means no limit.
 	Rate int
 	// Greeting reports whether a client waits until the server has sent something.
@@ -68,6 +71,7 @@ func (o *Options) Check() error {
 		within("--rate", o.Rate, 0, MaxRate),
 		within("--timeout", o.Timeout, time.Millisecond, MaxTimeout),
 		o.checkExpect(),
+		o.checkFraming(),
 	)
 }
 

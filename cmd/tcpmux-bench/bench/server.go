@@ -33,12 +33,16 @@ type candidate struct {
 
 // candidates returns tcpmux with each model, and the reference programs in a directory. missing has
 // a line for each that cannot be measured.
-func candidates(program, reference string) (list []candidate, missing []string) {
+func candidates(o CompareOptions) (list []candidate, missing []string) {
+	framing, _ := findFraming(o.Framing) // Check has refused all others
 	for _, model := range models() {
-		list = append(list, candidate{name: "tcpmux " + model, command: tcpmux(program, model)})
+		list = append(list, candidate{name: "tcpmux " + model, command: tcpmux(o.Program, model, framing.settings(o.Size))})
+	}
+	if framing.name != framings[0].name {
+		return list, []string{"reference programs: they read lines, not " + framing.name}
 	}
 	for _, r := range []candidate{{name: "process", needsNext: true}, {name: "thread"}, {name: "coroutine", oneByOne: true}} {
-		script := filepath.Join(reference, "server_"+r.name+".py")
+		script := filepath.Join(o.Reference, "server_"+r.name+".py")
 		command, err := python(script)
 		if err != nil {
 			missing = append(missing, fmt.Sprintf("reference %s: %v", r.name, err))
@@ -74,11 +78,11 @@ func configurationTakes(model string) bool {
 	return err == nil
 }
 
-func tcpmux(program, model string) func(int, string, int) (*exec.Cmd, error) {
+func tcpmux(program, model, framing string) func(int, string, int) (*exec.Cmd, error) {
 	return func(port int, dir string, clients int) (*exec.Cmd, error) {
 		path := filepath.Join(dir, "tcpmux.toml")
-		text := fmt.Sprintf("address = \"127.0.0.1:%d\"\nmodel = %q\n[record]\nfile = \"records.log\"\n[limits]\nclients = %d\n",
-			port, model, max(clients+spare, config.Default().Limits.Clients))
+		text := fmt.Sprintf("address = \"127.0.0.1:%d\"\nmodel = %q\n%s[record]\nfile = \"records.log\"\n[limits]\nclients = %d\n",
+			port, model, framing, max(clients+spare, config.Default().Limits.Clients))
 		return exec.Command(program, "run", "--config", path), os.WriteFile(path, []byte(text), 0o600)
 	}
 }
