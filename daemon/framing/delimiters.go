@@ -21,6 +21,8 @@ type Delimiters struct {
 	all   [][]byte
 	// minimal are those that contain no other one: the first to be complete is among them.
 	minimal []minimal
+	// single are the bytes that minimal consists of, in its order, if each of them is one byte.
+	single []byte
 	// longer has, for each of all, the indices of those that begin with it.
 	longer [][]uint8
 	// extended reports whether one of all begins with another.
@@ -31,7 +33,7 @@ type Delimiters struct {
 type minimal struct {
 	text  []byte
 	index int   // in all
-	ends  []int // the indices of those that end with it, the longest first
+	ends  []int // the indices of those that end with it, and contain no other end, the longest first
 }
 
 // NewDelimiters returns the delimiters all, and start, which may be empty. It refuses none and too
@@ -54,9 +56,20 @@ func NewDelimiters(start string, all ...string) (*Delimiters, error) {
 		d.add(i, one, all)
 	}
 	for i := range d.minimal {
+		d.minimal[i].ends = slices.DeleteFunc(d.minimal[i].ends, func(j int) bool { return d.endsWithin(j) })
+		d.single = append(d.single, d.minimal[i].text...)
 		slices.SortFunc(d.minimal[i].ends, func(a, b int) int { return len(all[b]) - len(all[a]) })
 	}
+	if len(d.single) != len(d.minimal) {
+		d.single = nil
+	}
 	return d, nil
+}
+
+// endsWithin reports whether another delimiter is complete within the one at i, before that is.
+func (d *Delimiters) endsWithin(i int) bool {
+	text := d.all[i][:len(d.all[i])-1]
+	return slices.ContainsFunc(d.all, func(other []byte) bool { return bytes.Contains(text, other) })
 }
 
 // add adds one, which is all[i].
@@ -98,12 +111,15 @@ const stride = 256
 // first returns where the first delimiter ends that is complete in b, and its index in all; of
 // those that end there it is the longest. It returns -1 if none is complete.
 func (d *Delimiters) first(b []byte) (end, which int) {
-	if len(d.minimal) == 1 {
+	switch {
+	case len(d.minimal) == 1:
 		m := &d.minimal[0]
 		if end = m.endIn(b); end < 0 {
 			return -1, 0
 		}
 		return end, d.longest(m, b[:end])
+	case d.single != nil:
+		return d.firstByte(b)
 	}
 	for from := 0; from < len(b); from += stride {
 		// Those that begin in this stride, and end no later than what was found.
@@ -113,6 +129,24 @@ func (d *Delimiters) first(b []byte) (end, which int) {
 		}
 		if end >= 0 {
 			return end, d.longest(m, b[:end])
+		}
+	}
+	return -1, 0
+}
+
+// firstByte is first for delimiters of which one that is complete has ended with one of single.
+func (d *Delimiters) firstByte(b []byte) (end, which int) {
+	for from := 0; from < len(b); from += stride {
+		window := b[from:min(len(b), from+stride)]
+		found := -1
+		for i, c := range d.single {
+			if n := bytes.IndexByte(window, c); n >= 0 {
+				window, found = window[:n], i
+			}
+		}
+		if found >= 0 {
+			end = from + len(window) + 1
+			return end, d.longest(&d.minimal[found], b[:end])
 		}
 	}
 	return -1, 0
