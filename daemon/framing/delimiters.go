@@ -21,7 +21,8 @@ type Delimiters struct {
 	all   [][]byte
 	// minimal are those that contain no other one: the first to be complete is among them.
 	minimal []minimal
-	// single are the bytes that minimal consists of, in its order, if each of them is one byte.
+	// single are the bytes that minimal consists of, in its order, if those are several and each of
+	// them is one byte.
 	single []byte
 	// longer has, for each of all, the indices of those that begin with it.
 	longer [][]uint8
@@ -60,7 +61,7 @@ func NewDelimiters(start string, all ...string) (*Delimiters, error) {
 		d.single = append(d.single, d.minimal[i].text...)
 		slices.SortFunc(d.minimal[i].ends, func(a, b int) int { return len(all[b]) - len(all[a]) })
 	}
-	if len(d.single) != len(d.minimal) {
+	if len(d.single) != len(d.minimal) || len(d.single) == 1 {
 		d.single = nil
 	}
 	return d, nil
@@ -111,15 +112,12 @@ const stride = 256
 // first returns where the first delimiter ends that is complete in b, and its index in all; of
 // those that end there it is the longest. It returns -1 if none is complete.
 func (d *Delimiters) first(b []byte) (end, which int) {
-	switch {
-	case len(d.minimal) == 1:
+	if len(d.minimal) == 1 {
 		m := &d.minimal[0]
 		if end = m.endIn(b); end < 0 {
 			return -1, 0
 		}
 		return end, d.longest(m, b[:end])
-	case d.single != nil:
-		return d.firstByte(b)
 	}
 	for from := 0; from < len(b); from += stride {
 		// Those that begin in this stride, and end no later than what was found.
@@ -129,24 +127,6 @@ func (d *Delimiters) first(b []byte) (end, which int) {
 		}
 		if end >= 0 {
 			return end, d.longest(m, b[:end])
-		}
-	}
-	return -1, 0
-}
-
-// firstByte is first for delimiters of which one that is complete has ended with one of single.
-func (d *Delimiters) firstByte(b []byte) (end, which int) {
-	for from := 0; from < len(b); from += stride {
-		window := b[from:min(len(b), from+stride)]
-		found := -1
-		for i, c := range d.single {
-			if n := bytes.IndexByte(window, c); n >= 0 {
-				window, found = window[:n], i
-			}
-		}
-		if found >= 0 {
-			end = from + len(window) + 1
-			return end, d.longest(&d.minimal[found], b[:end])
 		}
 	}
 	return -1, 0

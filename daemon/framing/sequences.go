@@ -17,6 +17,12 @@ type sequences struct {
 	cutting bool
 	// seen is how many bytes of the current message were searched for the end.
 	seen int
+	// clear is how many of the bytes that Next will be given do not contain each of single. So no
+	// byte is searched twice for one that does not come.
+	clear [MaxDelimiters]int32
+	// last is the index in single of the one that was found last. It is searched for behind the
+	// others, which may not come at all.
+	last uint8
 	// before is what is known of the bytes before those that Next is given.
 	before known
 }
@@ -33,6 +39,14 @@ type known struct {
 
 // Next implements Framer.
 func (s *sequences) Next(b []byte) Message {
+	m := s.next(b)
+	for i := range s.single {
+		s.clear[i] = max(s.clear[i]-int32(m.Len()), 0)
+	}
+	return m
+}
+
+func (s *sequences) next(b []byte) Message {
 	head := 0
 	switch {
 	case !s.cutting && s.before == known{} && len(s.start) == 0: // most often
@@ -47,9 +61,7 @@ func (s *sequences) Next(b []byte) Message {
 		}
 	}
 	data := b[head:min(len(b), head+s.max+MaxDelimiter)]
-	from := max(0, min(s.seen, len(data))-MaxDelimiter)
-	if end, which := s.first(data[from:]); end >= 0 {
-		end += from
+	if end, which := s.search(b[:head+len(data)], head); end >= 0 {
 		if n := len(s.all[which]); end-n <= s.max {
 			return s.end(b[:head+end], head, n, which)
 		}
@@ -59,6 +71,37 @@ func (s *sequences) Next(b []byte) Message {
 	}
 	s.cutting, s.seen, s.before = true, 0, known{}
 	return Message{Raw: b[:head+s.max], HeadLen: uint8(head), Flag: Piece}
+}
+
+// search returns where in the data behind head bytes the first delimiter ends, as first does.
+func (s *sequences) search(b []byte, head int) (end, which int) {
+	if s.single == nil {
+		from := max(0, min(s.seen, len(b)-head)-MaxDelimiter)
+		if end, which = s.first(b[head+from:]); end < 0 {
+			return -1, 0
+		}
+		return end + from, which
+	}
+	found, at := -1, len(b)
+	for i := int(s.last) + 1; ; i++ {
+		if i >= len(s.single) {
+			i = 0
+		}
+		if from := max(head, int(s.clear[i])); from < at {
+			if n := bytes.IndexByte(b[from:at], s.single[i]); n >= 0 {
+				found, at = i, from+n
+			}
+			s.clear[i] = int32(at)
+		}
+		if i == int(s.last) {
+			break
+		}
+	}
+	if found < 0 {
+		return -1, 0
+	}
+	s.last = uint8(found)
+	return at + 1 - head, s.longest(&s.minimal[found], b[head:at+1])
 }
 
 // end ends the current message with raw, whose last bytes are a delimiter, or the rest of one.
@@ -206,6 +249,7 @@ func (s *sequences) continues(data []byte) bool {
 
 // Rest implements Framer. Bytes that no message follows are none.
 func (s *sequences) Rest(b []byte, why Flag) Message {
+	clear(s.clear[:])
 	if s.cutting || len(b) == 0 {
 		return remainder(b, 0, s.max, why)
 	}
@@ -232,6 +276,7 @@ func (s *sequences) head(b []byte) (n int) {
 
 // Part implements Framer.
 func (s *sequences) Part(b []byte) Message {
+	clear(s.clear[:])
 	if len(b) == 0 {
 		return Message{}
 	}
@@ -286,7 +331,7 @@ func (s *sequences) Memory() int64 {
 
 // Recall implements Framer.
 func (s *sequences) Recall(m int64) {
-	s.cutting, s.before = m&1 != 0, known{}
+	s.cutting, s.before, s.clear = m&1 != 0, known{}, [MaxDelimiters]int32{}
 	which, n := m>>8, m>>1&0x1f
 	switch {
 	case m < 0, m>>6&3 != 0, which > int64(len(s.all)):
