@@ -156,7 +156,7 @@ func TestADelimiterIsFoundThoughItsBeginningWasTaken(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		spec := randomDelimiters(t)
 		stream, sizes := randomDelimited(t)
-		if spec.Remembers() { // where the rest of a longer one is taken, it may be for a message
+		if spec.Delimiters.extended { // where the rest of a longer one is taken, it may be for a message
 			return
 		}
 		got := ends(t, spec, stream, sizes, func() bool { return rapid.Bool().Draw(t, "leave") })
@@ -171,12 +171,12 @@ func TestADelimiterIsFoundThoughItsBeginningWasTaken(t *testing.T) {
 func TestTheRestOfADelimiterIsKnownToTheNext(t *testing.T) {
 	spec := delimitedBy("", "\r\n", "\n", "\r")
 	spec.Max = 10
-	if !spec.Remembers() {
-		t.Error("got no memory between messages, want one")
-	}
 	f := spec.New()
 	if m := f.Next([]byte("a\r")); string(m.Data()) != "a" {
 		t.Fatalf("got %q, want a message", m.Raw)
+	}
+	if got, want := spec.MemoryAfter([]byte("\r")), f.Memory(); got != want || want == 0 {
+		t.Errorf("memory: got %#x, want %#x", got, want)
 	}
 	next := spec.New()
 	next.Recall(f.Memory())

@@ -4,6 +4,7 @@
 package framing
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -189,9 +190,19 @@ func (s Spec) Tail() int {
 	return 1
 }
 
-// Remembers reports whether a framer may have a Memory other than 0 also between two messages.
-func (s Spec) Remembers() bool {
-	return s.Kind == Delimited && s.Delimiters.extended && len(s.Delimiters.start) == 0
+// MemoryAfter returns the Memory of a framer behind a message that came with all of its end, and was
+// not cut off in pieces.
+func (s Spec) MemoryAfter(end []byte) int64 {
+	if s.Kind != Delimited || !s.Delimiters.extended || len(s.Delimiters.start) > 0 {
+		return 0
+	}
+	for i, one := range s.Delimiters.all {
+		if bytes.Equal(one, end) && len(s.Delimiters.longer[i]) > 0 {
+			f := sequences{before: known{which: uint8(i + 1)}}
+			return f.Memory()
+		}
+	}
+	return 0
 }
 
 // part cuts a piece off b that others will follow. b begins with head bytes of framing.

@@ -360,6 +360,23 @@ func TestNextAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestMemoryAfterAMessage is what the end of a message tells.
+func TestMemoryAfterAMessage(t *testing.T) {
+	for _, s := range specs {
+		s.spec.Max = 300
+		f := s.spec.New()
+		for _, data := range []string{"one", "a1 <", "\r", "aa"} {
+			stream := s.wrap([]byte(data))
+			for m := f.Next(stream); m.Len() > 0; m = f.Next(stream) {
+				stream = stream[m.Len():]
+				if got, want := s.spec.MemoryAfter(m.Raw[m.Len()-int(m.EndLen):]), f.Memory(); m.Flag == Whole && got != want {
+					t.Errorf("%s: behind %q: got %#x, want %#x", s.name, m.Raw, got, want)
+				}
+			}
+		}
+	}
+}
+
 // drain cuts all messages of a stream.
 func drain(f Framer, stream []byte) {
 	for m := f.Next(stream); m.Len() > 0; m = f.Next(stream) {

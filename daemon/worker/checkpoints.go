@@ -7,7 +7,7 @@ import "tcpmux/daemon/state"
 type checkpoints struct {
 	sink *remoteSink
 	last *lastMessage // whether messages were recorded that a checkpoint has to follow
-	all  bool         // one follows all messages: the daemon does not know from them how far that is
+	acks bool         // one follows all messages: these do not tell what was acknowledged
 	base int64        // from where on the daemon keeps something
 	have int          // how many bytes that are
 	full bool         // it has no room for what begins there
@@ -16,7 +16,7 @@ type checkpoints struct {
 // Save implements session.Checkpoints: nothing is sent while the daemon knows from the messages
 // alone how far the session has come. It returns when the daemon has answered.
 func (c *checkpoints) Save(t state.Tally, more bool, moved []byte) error {
-	due := more && c.all || c.last.cut
+	due := more && c.acks || c.last.cut
 	if t.Offset != c.base {
 		due = due || c.have > 0
 		c.base, c.have, c.full = t.Offset, 0, false

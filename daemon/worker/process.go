@@ -205,7 +205,7 @@ func (s *childServer) newSession(setup *setup, c conn.Conn) *session.Session {
 		config.Checkpoints = &checkpoints{
 			sink: s.sink,
 			last: &s.last,
-			all:  checkpointsFollow(setup.ack != "", config.Settings.Framing),
+			acks: setup.ack != "",
 			base: config.Resume.Offset,
 			have: len(setup.moved),
 		}

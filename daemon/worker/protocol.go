@@ -263,13 +263,10 @@ func parseCheckpoint(body []byte) (c checkpoint, err error) {
 	return c, nil
 }
 
-// checkpointsFollow reports whether a checkpoint follows all messages of a session, once they are
-// written: what was acknowledged, or the framing has to know, does not show from the messages.
-func checkpointsFollow(acks bool, s framing.Spec) bool { return acks || s.Remembers() }
-
-// checkpointFollows reports whether a checkpoint follows messages of which the last has a flag, in
-// any session. Otherwise the session has come to their end, where its framing has to know nothing.
-func checkpointFollows(flag string) bool { return flag == framing.Cut.String() }
+// checkpointFollows reports whether a checkpoint follows messages of which the last has a flag,
+// once they are written. Otherwise the session has come to their end, where its framing has to know
+// nothing but what that message tells.
+func checkpointFollows(acks bool, flag string) bool { return acks || flag == framing.Cut.String() }
 
 // end is how a process's session has ended.
 type end struct {

@@ -119,7 +119,7 @@ func (encoder) Begin(*record.Source, time.Time) {}
 
 // Message appends what parseMessage reads.
 func (e encoder) Message(dst []byte, m *record.Message) []byte {
-	e.last.cut = checkpointFollows(m.Flag)
+	e.last.cut = checkpointFollows(false, m.Flag)
 	return appendMessage(dst, m)
 }
 

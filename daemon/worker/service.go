@@ -186,11 +186,12 @@ func (s *service) record(size uint32) error {
 		s.session.Env.Buffers.Put(b)
 		return s.session.Lose(first, err)
 	}
+	memory := s.session.Settings.Framing.MemoryAfter(b.Message.End())
 	if err := s.session.Commit(b, first); err != nil {
 		return err
 	}
 	if !follows {
-		s.session.Slot.Count(state.Tally{Offset: s.session.Offset(), Records: s.session.Records()})
+		s.session.Slot.Count(state.Tally{Offset: s.session.Offset(), Records: s.session.Records(), Framing: memory})
 	}
 	s.answer(written)
 	return nil
@@ -200,14 +201,14 @@ func (s *service) record(size uint32) error {
 // them.
 func (s *service) add(b *session.Buffer, body []byte) (follows bool, err error) {
 	s.session.Begin(b, time.Now())
-	all := checkpointsFollow(!s.session.Settings.Ack.Empty(), s.session.Settings.Framing)
+	acks := !s.session.Settings.Ack.Empty()
 	for len(body) > 0 {
 		if body, err = parseMessage(body, &b.Message); err != nil {
 			return false, err
 		}
 		b.Message.Offset = s.session.Offset()
 		s.session.Add(b)
-		follows = all || checkpointFollows(b.Message.Flag)
+		follows = checkpointFollows(acks, b.Message.Flag)
 	}
 	return follows, nil
 }
