@@ -38,6 +38,7 @@ func BenchmarkCut(b *testing.B) {
 		{"CRLF or LF", delimited("\r\n", "\n"), "\r\n"},
 		{"CR, LF or CRLF", delimited("\r\n", "\n", "\r"), "\n"},
 		{"CR, LF or CRLF, CRLF", delimited("\r\n", "\n", "\r"), "\r\n"},
+		{"CR, LF or CRLF, CR", delimited("\r\n", "\n", "\r"), "\r"},
 		{"four bytes", delimited("\x00\x01\x02\x03"), "\x00\x01\x02\x03"},
 	} {
 		for _, size := range []int{32, 128, 512} {
