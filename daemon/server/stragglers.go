@@ -74,8 +74,12 @@ func (s *Server) drainStragglers() (stragglers []*session.Session, err error) {
 	return stragglers, err
 }
 
-// survives reports whether a session would outlive this process now.
-func survives(ss *session.Session) bool { return ss.Keep != nil && ss.Keep.Survives() }
+// survives reports whether a session would outlive this process now. A program does not, and its
+// client with it, though the connection may have been kept before its listener ran programs.
+func survives(ss *session.Session) bool {
+	program := len(ss.Settings.Exec) > 0 && !ss.Resumed()
+	return !program && ss.Keep != nil && ss.Keep.Survives()
+}
 
 // cutShort ends the sessions that are still there.
 func (s *Server) cutShort(sessions []*session.Session) {

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +126,39 @@ func TestWhoOutlastsTheTimeToFinishIsEnded(t *testing.T) {
 			other.Say("afterwards\n")
 			next.AwaitRecords(other.Addr() + ": afterwards\n")
 		})
+	}
+}
+
+// TestAKeptClientOfAProgramIsEnded: it was kept while its PROXY header was to come, and its listener
+// runs a program by now, which no other process can go on with.
+func TestAKeptClientOfAProgramIsEnded(t *testing.T) {
+	for _, recorded := range []bool{false, true} {
+		f, k := keeping(t, nil)
+		f.Open()
+		client := f.Greeted()
+		leave(t, f)
+		next := servertest.New(t, func(c *config.Config) {
+			ln := &c.Listeners[0]
+			ln.Exec, ln.Record = []string{"/bin/sh", "-c", "echo here; exec sleep 1000"}, recorded
+			ln.ProxyProtocol = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+			ln.Banner = config.Bytes{}
+		})
+		next.Server.SetKeeper(k)
+		r := k.kept[0].resumed(t, next.Binding())
+		r.Config.Staged, r.Config.Resume = false, nil
+		if err := next.Server.Resume(r); err != nil {
+			t.Fatal(err)
+		}
+		next.Open()
+		client.Say("PROXY UNKNOWN\r\n")
+		client.Hear("here\n")
+		ctx, cancel := context.WithCancel(t.Context())
+		left := leaving(ctx, next)
+		cancel()
+		if err := servertest.Result(t, left); err == nil || !strings.Contains(err.Error(), "1 client did not finish in time") {
+			t.Errorf("recorded %v: got %v, want it to count 1 client", recorded, err)
+		}
+		next.AwaitRecords("close from " + client.Addr() + ": drain, 0 records, 0 bytes\n")
 	}
 }
 
