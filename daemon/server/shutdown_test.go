@@ -15,9 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tcpmux/daemon/record"
 	"tcpmux/daemon/server"
 	"tcpmux/daemon/servertest"
+	"tcpmux/daemon/sink"
 )
 
 func TestHowSessionsEnd(t *testing.T) {
@@ -280,7 +280,7 @@ func TestASinkThatIsClosedEndsItsSessions(t *testing.T) {
 	if err := servertest.Result(t, ended); err == nil || !strings.Contains(err.Error(), "1 client did not finish in time") {
 		t.Errorf("got %v, want it to count 1 client", err)
 	}
-	wantLine(t, f.Log, "session closed", "level=ERROR", "reason=sink records=1 bytes=", "lost=2", record.ErrSinkClosed.Error())
+	wantLine(t, f.Log, "session closed", "level=ERROR", "reason=sink records=1 bytes=", "lost=2", sink.ErrClosed.Error())
 	if got := f.Server.Records(); got != 1 {
 		t.Errorf("records: got %d, want 1", got)
 	}

@@ -8,7 +8,7 @@ import (
 
 	"tcpmux/daemon/conn"
 	"tcpmux/daemon/logging"
-	"tcpmux/daemon/record"
+	"tcpmux/daemon/sink"
 	"tcpmux/daemon/state"
 )
 
@@ -30,11 +30,11 @@ type Env struct {
 	Admit func(s *Session, client netip.AddrPort) bool
 }
 
-// Sink is where sessions hand what they have encoded. Its promises are those of record.Sink.
+// Sink is where sessions hand what they have encoded. Its promises are those of sink.Sink.
 type Sink interface {
-	Gather(lines []byte, by record.Giver) (record.Ticket, error)
-	Commit(record.Ticket) error
-	CommitNow(record.Ticket) error
+	Gather(lines []byte, by sink.Giver) (sink.Ticket, error)
+	Commit(sink.Ticket) error
+	CommitNow(sink.Ticket) error
 }
 
 // Ring has sessions with a thread of their own notice what was set for them.

@@ -79,7 +79,7 @@ func (s *Session) Lose(first int64, err error) error {
 	return err
 }
 
-// Taken implements record.Giver: it notes what the session has come to once its records up to there
+// Taken implements sink.Giver: it notes what the session has come to once its records up to there
 // are written.
 func (s *Session) Taken(position int64) {
 	s.Slot.Mark(state.Written{

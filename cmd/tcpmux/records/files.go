@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"tcpmux/daemon/record"
+	"tcpmux/daemon/recordfile"
 )
 
 // Files are record files in the order in which they were written.
@@ -37,12 +37,12 @@ type Files struct {
 
 // file is one of the files. It stays open, so that a rotation meanwhile takes nothing away.
 type file struct {
-	name          string
-	f             *os.File
-	info          fs.FileInfo
-	start         int64    // where in f it begins
-	spool         *os.File // what was read of it, if it can be read only once; nil before the first reading
-	record.Backup          // Of is itself, and At zero, if it is none
+	name              string
+	f                 *os.File
+	info              fs.FileInfo
+	start             int64    // where in f it begins
+	spool             *os.File // what was read of it, if it can be read only once; nil before the first reading
+	recordfile.Backup          // Of is itself, and At zero, if it is none
 }
 
 // Open opens record files, rotated and compressed ones too; withBackups, also those that each was
@@ -94,7 +94,7 @@ func (fs *Files) open(name string) error {
 	if fs.has(info) {
 		return f.Close()
 	}
-	b, _ := record.ParseBackup(name) // else it is one of itself
+	b, _ := recordfile.ParseBackup(name) // else it is one of itself
 	fs.list = append(fs.list, &file{name: name, f: f, info: info, Backup: b})
 	return nil
 }
@@ -111,7 +111,7 @@ func (fs *Files) openStandardInput() error {
 	if err == nil && info.IsDir() {
 		err = syscall.EISDIR
 	}
-	f := &file{name: StandardInput, f: fs.stdin, info: info, Backup: record.Backup{Of: StandardInput}}
+	f := &file{name: StandardInput, f: fs.stdin, info: info, Backup: recordfile.Backup{Of: StandardInput}}
 	if err == nil && info.Mode().IsRegular() {
 		f.start, err = fs.stdin.Seek(0, io.SeekCurrent)
 	}
@@ -126,7 +126,7 @@ func (fs *Files) openStandardInput() error {
 
 // rotated reports whether a file has backups.
 func rotated(name string) bool {
-	backups, err := record.Backups(name)
+	backups, err := recordfile.Backups(name)
 	return err == nil && len(backups) > 0
 }
 
@@ -161,7 +161,7 @@ func (fs *Files) openWithBackups(name string) error {
 // openBackups opens the files that name was rotated to. If one is compressed meanwhile, it is
 // opened under its other name; if one is removed, it is skipped.
 func (fs *Files) openBackups(name string) error {
-	backups, err := record.Backups(name)
+	backups, err := recordfile.Backups(name)
 	if err != nil {
 		return err
 	}
