@@ -89,6 +89,11 @@ func awaitHeader(s *Session) (header proxy.Header, err error) {
 // header.
 const usualHeader = 512
 
+// headerPause is how long a look waits that shows no more than the one before, although the socket
+// is readable: an urgent byte stands within the header, or small segments fill the receive buffer,
+// which makes a socket readable below its low water. A Thread would look again at once.
+const headerPause = 100 * time.Millisecond
+
 // headerLook looks for a PROXY header at the head of a connection.
 type headerLook struct {
 	conn interface {
@@ -97,13 +102,14 @@ type headerLook struct {
 		SetLowWater(int)
 	}
 	buf    []byte
+	seen   int // bytes that the last look has shown
 	header proxy.Header
 	err    error
 }
 
 // look looks once, and reports whether there is a header or an error.
 func (l *headerLook) look() bool {
-	_, ended := l.conn.Readable()
+	some, ended := l.conn.Readable()
 	n, err := l.peek()
 	switch {
 	case err == unix.EAGAIN:
@@ -120,10 +126,23 @@ func (l *headerLook) look() bool {
 	case ended:
 		l.err = io.ErrUnexpectedEOF
 	default:
-		l.conn.SetLowWater(n + 1)
+		l.expectMore(n, some)
 		return false
 	}
 	return true
+}
+
+// expectMore has the next look wait for more than the n bytes that are seen. some reports that the
+// socket is readable.
+func (l *headerLook) expectMore(n int, some bool) {
+	if n > l.seen {
+		l.seen = n
+		l.conn.SetLowWater(n + 1) // the kernel calls a socket that is readable so again
+		return
+	}
+	if some {
+		time.Sleep(headerPause)
+	}
 }
 
 // peek looks at what has come, into a larger buffer when the header needs one.

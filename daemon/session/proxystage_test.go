@@ -228,6 +228,52 @@ func TestAHeaderThatWasTakenIsNotAwaited(t *testing.T) {
 	})
 }
 
+// TestAHeaderThatShowsNoMoreIsSeldomLookedAt: behind an urgent byte nothing shows, although the
+// connection is readable. A Thread looks again at once, and so the look itself has to take its time.
+func TestAHeaderThatShowsNoMoreIsSeldomLookedAt(t *testing.T) {
+	proxied(t, func(f *fixture) {
+		looks := &countedLooks{Conn: f.client, most: 100}
+		f.config.Conn = looks
+		f.start()
+		f.send(header[:20])
+		f.client.SendUrgent(header[20])
+		f.send(header[21:])
+		f.pass(proxyTimeout)
+		f.over(proxyTimeout)
+		if looks.n > 5 {
+			t.Errorf("got %d looks, want 5 at most", looks.n)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nil)
+		look := headerLook{conn: f.client, buf: make([]byte, usualHeader)}
+		f.client.Send(header[:20])
+		f.client.SendUrgent(header[20])
+		for i, want := range []time.Duration{0, headerPause, headerPause} {
+			start := time.Now()
+			if look.look() {
+				t.Fatalf("look %d: got a header, want none", i)
+			}
+			if got := time.Since(start); got != want {
+				t.Errorf("look %d: took %v, want %v", i, got, want)
+			}
+		}
+	})
+}
+
+// countedLooks is a connection that breaks when it is looked at too often.
+type countedLooks struct {
+	conn.Conn
+	n, most int
+}
+
+func (c *countedLooks) Peek(buf []byte) (int, error) {
+	if c.n++; c.n > c.most {
+		return -1, unix.ECONNRESET
+	}
+	return c.Conn.Peek(buf)
+}
+
 // TestHeaderLooksAreFew: the usual header takes a small buffer, and a large one a single larger
 // one.
 func TestHeaderLooksAreFew(t *testing.T) {
