@@ -7,10 +7,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"tcpmux/daemon/record"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/record"
 )
 
 // adopt prepares a file for our lines that others, or a process before us, have written.

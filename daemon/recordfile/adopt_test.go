@@ -5,10 +5,11 @@ import (
 	"io"
 	"os"
 	"strings"
-	"tcpmux/daemon/record"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/record"
 )
 
 func TestLastLineThatIsNotWhole(t *testing.T) {

@@ -12,56 +12,60 @@ import (
 
 const aDayLong, aYearLong = 24 * time.Hour, 365 * 24 * time.Hour
 
+// look is how far the clock and the process have advanced before a look at the backups, or whether
+// another process looks.
+type look struct {
+	wall, lived time.Duration
+	restarts    bool
+}
+
+const monthLong = 30 * aDayLong
+
+var agesCases = []struct {
+	name  string
+	named time.Duration // when the backup is named, from the first look on
+	looks []look
+	limit time.Duration
+	want  time.Duration
+}{
+	{"it is as old as its name says", -5 * aDayLong, nil, monthLong, 5 * aDayLong},
+	{"it is named by a time to come", 70 * aYearLong, nil, monthLong, 0},
+	{"and grows old all the same", 70 * aYearLong, []look{{aDayLong, aDayLong, false}, {aDayLong, aDayLong, false}}, monthLong, 2 * aDayLong},
+	{"time passes", 0, []look{{aDayLong, aDayLong, false}, {3 * aDayLong, 3 * aDayLong, false}}, monthLong, 4 * aDayLong},
+	{"the clock jumps ahead", 0, []look{{10 * aYearLong, time.Hour, false}}, monthLong, aDayLong + time.Hour},
+	{"a little", 0, []look{{5 * time.Hour, time.Hour, false}}, monthLong, 5 * time.Hour},
+	{"the limit is short", 0, []look{{10 * aYearLong, 0, false}}, aDayLong, aDayLong / 2},
+	{"the clock is set back", -aDayLong, []look{{-10 * aYearLong, time.Hour, false}}, monthLong, aDayLong + time.Hour},
+	{"and ahead again", -aDayLong, []look{{-10 * aYearLong, time.Hour, false}, {10*aYearLong + time.Hour, time.Hour, false}}, monthLong, 2*aDayLong + 2*time.Hour},
+	{"the daemon starts anew", -aDayLong, []look{{2 * time.Second, 0, true}}, monthLong, aDayLong + 2*time.Second},
+	{"after a night", -aDayLong, []look{{8 * time.Hour, 0, true}}, monthLong, aDayLong + 8*time.Hour},
+	{"after a month", -aDayLong, []look{{30 * aDayLong, 0, true}}, monthLong, 2 * aDayLong},
+	{"that ran for a while", 0, []look{{2 * time.Hour, 2 * time.Hour, false}, {25 * time.Hour, 0, true}}, monthLong, 26 * time.Hour},
+	{"every night for long", 0, []look{{aDayLong, 0, true}, {aDayLong, 0, true}, {aDayLong, 0, true}}, monthLong, 3 * aDayLong},
+	{"with another clock", -aDayLong, []look{{-50 * aYearLong, 0, true}, {50 * aYearLong, time.Minute, false}}, monthLong, 2*aDayLong + time.Minute},
+}
+
 // TestAges: a backup ages by the time that passes, and not by jumps of the clock.
 func TestAges(t *testing.T) {
-	// step is a look at the backup: how far the clock and the process have advanced, or whether
-	// another process looks.
-	type step struct {
-		wall, lived time.Duration
-		restarts    bool
-	}
-	const limit = 30 * aDayLong
-	for _, c := range []struct {
-		name  string
-		named time.Duration // when the backup is named, from the first look on
-		steps []step
-		limit time.Duration
-		want  time.Duration
-	}{
-		{"it is as old as its name says", -5 * aDayLong, nil, limit, 5 * aDayLong},
-		{"it is named by a time to come", 70 * aYearLong, nil, limit, 0},
-		{"and grows old all the same", 70 * aYearLong, []step{{aDayLong, aDayLong, false}, {aDayLong, aDayLong, false}}, limit, 2 * aDayLong},
-		{"time passes", 0, []step{{aDayLong, aDayLong, false}, {3 * aDayLong, 3 * aDayLong, false}}, limit, 4 * aDayLong},
-		{"the clock jumps ahead", 0, []step{{10 * aYearLong, time.Hour, false}}, limit, aDayLong + time.Hour},
-		{"a little", 0, []step{{5 * time.Hour, time.Hour, false}}, limit, 5 * time.Hour},
-		{"the limit is short", 0, []step{{10 * aYearLong, 0, false}}, aDayLong, aDayLong / 2},
-		{"the clock is set back", -aDayLong, []step{{-10 * aYearLong, time.Hour, false}}, limit, aDayLong + time.Hour},
-		{"and ahead again", -aDayLong, []step{{-10 * aYearLong, time.Hour, false}, {10*aYearLong + time.Hour, time.Hour, false}}, limit, 2*aDayLong + 2*time.Hour},
-		{"the daemon starts anew", -aDayLong, []step{{2 * time.Second, 0, true}}, limit, aDayLong + 2*time.Second},
-		{"after a night", -aDayLong, []step{{8 * time.Hour, 0, true}}, limit, aDayLong + 8*time.Hour},
-		{"after a month", -aDayLong, []step{{30 * aDayLong, 0, true}}, limit, 2 * aDayLong},
-		{"that ran for a while", 0, []step{{2 * time.Hour, 2 * time.Hour, false}, {25 * time.Hour, 0, true}}, limit, 26 * time.Hour},
-		{"every night for long", 0, []step{{aDayLong, 0, true}, {aDayLong, 0, true}, {aDayLong, 0, true}}, limit, 3 * aDayLong},
-		{"with another clock", -aDayLong, []step{{-50 * aYearLong, 0, true}, {50 * aYearLong, time.Minute, false}}, limit, 2*aDayLong + time.Minute},
-	} {
+	for _, c := range agesCases {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), ".r.log.ages")
 			now := moment{time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC), time.Hour}
 			b := Backup{Of: "r.log", At: now.wall.Add(c.named)}
 			a := &ages{path: path, disk: kernel{}}
-			look := func() {
+			again := func() {
 				b.Packed = !b.Packed // it is the same backup
 				if _, err := a.look([]Backup{b}, c.limit, now); err != nil {
 					t.Fatal(err)
 				}
 			}
-			look()
-			for _, s := range c.steps {
+			again()
+			for _, s := range c.looks {
 				now.wall, now.lived = now.wall.Add(s.wall), now.lived+s.lived
 				if s.restarts {
 					a, now.lived = &ages{path: path, disk: kernel{}}, time.Second
 				}
-				look()
+				again()
 			}
 			if got := a.of(b); got != c.want {
 				t.Errorf("got %v, want %v", got, c.want)

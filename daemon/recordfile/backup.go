@@ -22,8 +22,8 @@ const (
 type Backup struct {
 	// Of is the path of the file that was rotated.
 	Of string
-	// At is the time of the rotation, to the millisecond. Two backups of a file with the same time
-	// are one backup, compressed and uncompressed.
+	// At is the time of the rotation, to the millisecond. Two backups of a file with the same
+	// time are one backup, compressed and uncompressed.
 	At time.Time
 	// Packed reports whether the backup is compressed with gzip.
 	Packed bool

@@ -41,7 +41,8 @@ type output struct {
 	size   int64     // with everything that was written
 	torn   int64     // where to truncate after a write that failed half-way; -1: nothing to truncate
 	looked time.Time // when the name was last compared with the descriptor
-	// needsAdopt reports that others may have written to the file: adopt it before the next write.
+	// needsAdopt reports that others may have written to the file: adopt it before the next
+	// write.
 	needsAdopt bool
 	// renamedAway is why a rotation left the file under the name of a backup. Nothing may be
 	// written to it. nil: the file has its name.

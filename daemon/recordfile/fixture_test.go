@@ -9,10 +9,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"tcpmux/daemon/sink"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/sink"
 )
 
 // options returns options for a file in a new directory.

@@ -9,12 +9,13 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"tcpmux/daemon/record"
-	"tcpmux/daemon/sink"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/record"
+	"tcpmux/daemon/sink"
 )
 
 // giverMark is the progress of a giver at a position of the journal, as a session's slot has it.

@@ -9,10 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"tcpmux/daemon/sink"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/sink"
 )
 
 // giverVariable makes the test's executable a process that gives lines and is killed. It has the
@@ -138,31 +139,47 @@ func killAndComplete(t *testing.T, seed uint64) {
 		t.Fatal(err)
 	}
 	kills := 0
-	for life, over := 0, false; !over; life++ {
+	for life := 0; ; life++ {
 		moments := 1 + rnd.IntN(40)
 		if life == 8 {
 			moments = 0
 		}
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %d %s", giverVariable, seed, rnd.Uint64(), moments, dir))
-		for _, fd := range []int{j.FD(), marks} {
-			dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			file := os.NewFile(uintptr(dup), "")
-			defer file.Close()
-			cmd.ExtraFiles = append(cmd.ExtraFiles, file)
+		if lives(t, fmt.Sprintf("%d %d %d %s", seed, rnd.Uint64(), moments, dir), j.FD(), marks) {
+			break
 		}
-		out, err := cmd.CombinedOutput()
-		over = err == nil
-		if !over {
-			kills++
-			if cmd.ProcessState.ExitCode() != -1 {
-				t.Fatalf("life %d: got %v, want it killed or to have given all:\n%s", life, err, out)
-			}
-		}
+		kills++
 	}
+	checkGiven(t, dir, seed, kills)
+	if kills == 0 {
+		t.Error("got no kill, want some to prove something")
+	}
+}
+
+// lives runs a process that gives lines. It reports whether that has given all; otherwise it was
+// killed.
+func lives(t *testing.T, life string, inherited ...int) bool {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), giverVariable+"="+life)
+	for _, fd := range inherited {
+		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := os.NewFile(uintptr(dup), "")
+		defer file.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, file)
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState.ExitCode() != -1 {
+		t.Fatalf("life %q: got %v, want it killed or to have given all:\n%s", life, err, out)
+	}
+	return err == nil
+}
+
+// checkGiven checks that all lines of all givers are in the files once, whole and in order.
+func checkGiven(t *testing.T, dir string, seed uint64, kills int) {
+	t.Helper()
 	opt, long := giverOptions(dir, seed)
 	var next [givers]int
 	for line := range strings.Lines(allOf(t, opt.Path)) {
@@ -176,9 +193,6 @@ func killAndComplete(t *testing.T, seed uint64) {
 		if got != giverLines {
 			t.Errorf("giver %d: got %d lines, want %d", name, got, giverLines)
 		}
-	}
-	if kills == 0 {
-		t.Error("got no kill, want some to prove something")
 	}
 }
 

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"tcpmux/daemon/record"
 	"time"
+
+	"tcpmux/daemon/record"
 )
 
 // Options are the options of a File.

@@ -8,10 +8,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"tcpmux/daemon/sink"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/sink"
 )
 
 // TestPowerLossCostsNothingThatWasCommitted: writers write through rotations and faults, and the

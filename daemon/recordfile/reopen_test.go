@@ -7,10 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"tcpmux/daemon/record"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/record"
 )
 
 func TestFileHasOneFormat(t *testing.T) {

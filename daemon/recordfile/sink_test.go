@@ -6,11 +6,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"tcpmux/daemon/sink"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/sink"
 )
 
 func TestOneSyncServesAllWhoWait(t *testing.T) {

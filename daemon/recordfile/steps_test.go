@@ -8,11 +8,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"tcpmux/daemon/record"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/record"
 )
 
 // TestWhateverFailsIsTriedAgain runs all that can happen to a file, and fails each single operation

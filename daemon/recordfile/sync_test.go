@@ -14,47 +14,52 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// diskFault is what is wrong with a disk when a file is written.
+type diskFault struct {
+	name   string
+	fail   func(*faulty)
+	tries  int // until it succeeds
+	rotate bool
+}
+
+var diskFaults = []diskFault{
+	{"a disk in order", func(*faulty) {}, 1, false},
+	{"fdatasync fails once", func(d *faulty) { d.syncs = failing(1, unix.EIO) }, 2, false},
+	{"fdatasync fails thrice", func(d *faulty) { d.syncs = failing(3, unix.EIO) }, 4, false},
+	{"the directory cannot be synced", func(d *faulty) { d.syncsOf = failing(2, unix.EIO) }, 2, false},
+	{"a disk in order, rotation", func(*faulty) {}, 1, true},
+	{"fdatasync fails before a rotation", func(d *faulty) { d.syncs = failing(1, unix.EIO) }, 2, true},
+	{"fdatasync fails after a rotation", func(d *faulty) {
+		calls := 0
+		d.syncs = func() error {
+			if calls++; calls == 3 { // the old file twice: before it is moved and before it is closed
+				return unix.EIO
+			}
+			return nil
+		}
+	}, 2, true},
+	{"the directory cannot be synced after a rotation", func(d *faulty) {
+		calls := 0
+		d.syncsOf = func() error {
+			if calls++; calls == 2 || calls == 3 {
+				return unix.EIO
+			}
+			return nil
+		}
+	}, 2, true},
+	{"a short write", func(d *faulty) {
+		full := false
+		d.writes = func(p []byte) (int, error) {
+			if full = !full; full {
+				return len(p) / 2, unix.ENOSPC
+			}
+			return -1, nil
+		}
+	}, 2, false},
+}
+
 func TestWriteThatSyncsAlways(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		fail   func(*faulty)
-		tries  int // until it succeeds
-		rotate bool
-	}{
-		{"a disk in order", func(*faulty) {}, 1, false},
-		{"fdatasync fails once", func(d *faulty) { d.syncs = failing(1, unix.EIO) }, 2, false},
-		{"fdatasync fails thrice", func(d *faulty) { d.syncs = failing(3, unix.EIO) }, 4, false},
-		{"the directory cannot be synced", func(d *faulty) { d.syncsOf = failing(2, unix.EIO) }, 2, false},
-		{"a disk in order, rotation", func(*faulty) {}, 1, true},
-		{"fdatasync fails before a rotation", func(d *faulty) { d.syncs = failing(1, unix.EIO) }, 2, true},
-		{"fdatasync fails after a rotation", func(d *faulty) {
-			calls := 0
-			d.syncs = func() error {
-				if calls++; calls == 3 { // the old file twice: before it is moved and before it is closed
-					return unix.EIO
-				}
-				return nil
-			}
-		}, 2, true},
-		{"the directory cannot be synced after a rotation", func(d *faulty) {
-			calls := 0
-			d.syncsOf = func() error {
-				if calls++; calls == 2 || calls == 3 {
-					return unix.EIO
-				}
-				return nil
-			}
-		}, 2, true},
-		{"a short write", func(d *faulty) {
-			full := false
-			d.writes = func(p []byte) (int, error) {
-				if full = !full; full {
-					return len(p) / 2, unix.ENOSPC
-				}
-				return -1, nil
-			}
-		}, 2, false},
-	} {
+	for _, c := range diskFaults {
 		t.Run(c.name, func(t *testing.T) {
 			opt, d := onFaulty(t)
 			if c.rotate {
@@ -74,17 +79,8 @@ func TestWriteThatSyncsAlways(t *testing.T) {
 				}
 				left = left[n:]
 				done := string(lines[:len(lines)-len(left)])
-				var kept strings.Builder
-				for name := range d.names {
-					if name != filepath.Base(opt.Path) {
-						kept.WriteString(d.survives(name))
-					}
-				}
-				if done != "" {
-					kept.WriteString(d.survives(opt.Path))
-				}
-				if !strings.HasPrefix(kept.String(), done) {
-					t.Errorf("try %d: got %q if the power went, want %q, which counts as written", tries, kept.String(), done)
+				if got := d.kept(opt.Path, done != ""); !strings.HasPrefix(got, done) {
+					t.Errorf("try %d: got %q if the power went, want %q, which counts as written", tries, got, done)
 				}
 			}
 			if got := whole(t, opt.Path); got != string(lines) || tries != c.tries {
@@ -92,6 +88,20 @@ func TestWriteThatSyncsAlways(t *testing.T) {
 			}
 		})
 	}
+}
+
+// kept returns what would survive now of the backups, and then of the file itself if it is wanted.
+func (d *faulty) kept(path string, itself bool) string {
+	var all strings.Builder
+	for name := range d.names {
+		if name != filepath.Base(path) {
+			all.WriteString(d.survives(name))
+		}
+	}
+	if itself {
+		all.WriteString(d.survives(path))
+	}
+	return all.String()
 }
 
 // aside runs a test with a file in simulated time.

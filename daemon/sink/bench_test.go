@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"tcpmux/daemon/recordfile"
 	"testing"
 	"time"
+
+	"tcpmux/daemon/recordfile"
 )
 
 func BenchmarkSink(b *testing.B) {

@@ -2,10 +2,11 @@ package sink
 
 import (
 	"errors"
-	"tcpmux/daemon/record"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/record"
 )
 
 // left returns the journal of a process that was killed after it had taken lines, and before it had

@@ -10,8 +10,8 @@ type file interface {
 }
 
 // Keep makes the sink gather lines in a journal. First it writes the lines that another process has
-// left there. If the sink writes to a recordfile.File, that tells the journal how much of each write
-// is done. Call Keep before Gather. The caller closes the journal after Release.
+// left there. If the sink writes to a recordfile.File, that tells the journal how much of each
+// write is done. Call Keep before Gather. The caller closes the journal after Release.
 func (s *Sink) Keep(j *Journal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

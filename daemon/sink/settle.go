@@ -30,8 +30,8 @@ func (j *Journal) rest(i int) []byte {
 
 // Settle finds out how much another process has written to the record file, which is open now and
 // ends with a line end. It returns the position up to which lines are in the file, or will be: the
-// sink that keeps the journal writes the rest. If the format of records has changed, the rest cannot
-// be written, and the sink forgets it.
+// sink that keeps the journal writes the rest. If the format of records has changed, the rest
+// cannot be written, and the sink forgets it.
 //
 // find returns the path of the file that had the device and the inode, as that of recordfile.Finder
 // does, and "" if there is none.

@@ -75,9 +75,9 @@ type Ticket uint64
 
 // Giver gives lines to the sink.
 type Giver interface {
-	// Taken is called when the sink takes lines of the giver. They end at the given position of the
-	// journal: if the next process finds that Journal.Settle reaches it, they are written. Taken
-	// must not call the sink.
+	// Taken is called when the sink takes lines of the giver. They end at the given position of
+	// the journal: if the next process finds that Journal.Settle reaches it, they are written.
+	// Taken must not call the sink.
 	Taken(position int64)
 }
 
