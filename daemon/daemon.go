@@ -30,19 +30,19 @@ type Reload func() (config.Config, error)
 type Requests struct {
 	// Reload brings new configurations, which take effect under live clients.
 	Reload <-chan Reload
-	// Upgrade names programs that are to take the place of this one. The process goes on with one
-	// that can do so (execve(2)), and else as before.
+	// Upgrade names programs that are to take the place of this one. The process goes on with
+	// one that can do so (execve(2)), and else as before.
 	Upgrade <-chan handover.Program
 	// Reopen closes record and log files that were moved away or deleted, and makes new ones.
 	Reopen <-chan struct{}
 }
 
 var (
-	// ErrRestart, as a cause of the end of Run's context, says that another process follows, which
-	// goes on with the clients of this one.
+	// ErrRestart, as a cause of the end of Run's context, says that another process follows,
+	// which goes on with the clients of this one.
 	ErrRestart = errors.New("restart")
-	// ErrClientsWait reports that the daemon could not start while clients of the previous process
-	// wait for one that can serve them. Another attempt may succeed.
+	// ErrClientsWait reports that the daemon could not start while clients of the previous
+	// process wait for one that can serve them. Another attempt may succeed.
 	ErrClientsWait = errors.New("clients are connected and wait: it is tried again")
 )
 

@@ -16,7 +16,7 @@ func TestStatus(t *testing.T) {
 		want   string
 	}{
 		{"serving", func(*daemon) {}, "STATUS=0 clients, 0 records"},
-		{"waiting for clients that cannot go on", func(d *daemon) { d.phase = settling },
+		{"waiting for clients that cannot go on", func(d *daemon) { d.phase = finishing },
 			"STATUS=leaving clients to the next process, 0 clients, 0 may finish first"},
 		{"the file has another configuration", func(d *daemon) { d.fault = errors.New("one\ntwo") },
 			"STATUS=0 clients, 0 records; configuration not loaded: one"},

@@ -25,15 +25,15 @@ import (
 // The daemon starts its own executable under other names, for processes with a narrower task.
 func main() {
 	switch os.Args[0] {
-	case program.StarterName:
+	case program.ExecName:
 		signals.Deliver()
-		os.Exit(program.Start(os.Args))
+		os.Exit(program.Exec(os.Args))
 	case handover.TrialName:
 		signals.Deliver()
 		os.Exit(handover.BecomeTrial(os.Args))
 	}
-	// A reader that goes away is an error of the write, and never the end of a daemon. SIGPIPE is
-	// not ignored: programs that this process starts would inherit that.
+	// A reader that goes away is an error of the write, and never the end of a daemon. SIGPIPE
+	// is not ignored: programs that this process starts would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if os.Args[0] == worker.ProcessName {
 		os.Exit(worker.Main(os.Args))

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// past is a deadline that has passed.
-var past = time.Unix(1, 0)
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
 
 // Interruptions of a Poll, as bits.
 const (
@@ -65,7 +65,7 @@ func (p *Poll) Write(b []byte) error {
 func (p *Poll) SetReadDeadline(t time.Time) {
 	_ = p.file.SetReadDeadline(t)
 	if p.interrupted.Load() != 0 {
-		_ = p.file.SetReadDeadline(past)
+		_ = p.file.SetReadDeadline(longAgo)
 	}
 }
 
@@ -73,20 +73,20 @@ func (p *Poll) SetReadDeadline(t time.Time) {
 func (p *Poll) SetWriteDeadline(t time.Time) {
 	_ = p.file.SetWriteDeadline(t)
 	if p.interrupted.Load()&expired != 0 {
-		_ = p.file.SetWriteDeadline(past)
+		_ = p.file.SetWriteDeadline(longAgo)
 	}
 }
 
 // Wake implements Conn.
 func (p *Poll) Wake() {
 	p.interrupted.Or(woken)
-	_ = p.file.SetReadDeadline(past)
+	_ = p.file.SetReadDeadline(longAgo)
 }
 
 // Expire implements Conn.
 func (p *Poll) Expire() {
 	p.interrupted.Or(woken | expired)
-	_ = p.file.SetDeadline(past)
+	_ = p.file.SetDeadline(longAgo)
 }
 
 // CloseWrite implements Conn.

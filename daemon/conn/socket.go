@@ -60,9 +60,9 @@ func (s socket) SetNoDelay() {
 	_ = unix.SetsockoptInt(int(s), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // without it, it is only slower
 }
 
-// The calls below are made directly: those of x/sys/unix also ask for an address, which a connection
-// has only one of. MSG_DONTWAIT is for descriptors that block because a program that has them too
-// wants that.
+// The calls below are made directly: those of x/sys/unix also ask for an address, which a
+// connection has only one of. MSG_DONTWAIT is for descriptors that block because a program that has
+// them too wants that.
 
 // Discard removes n bytes that have arrived from the socket fd, without copying them (tcp(7),
 // MSG_TRUNC).

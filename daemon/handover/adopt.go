@@ -112,7 +112,7 @@ func restore(c *session.Config, k kernelState, slot *state.Slot) {
 		c.Resume.Pieces = tally.Pieces
 	}
 	if crashLoop(slot) {
-		c.Resume.Suspect = true
+		c.Resume.CrashLoop = true
 		// It is closed as having come to what is recorded.
 		c.Resume.Offset = max(c.Resume.Offset, c.Resume.Written)
 	}

@@ -48,11 +48,11 @@ type Handover struct {
 
 // Options are what a Handover works with. All fields are required.
 type Options struct {
-	// Stored are the descriptors that the previous process has left. They stay the caller's, who
-	// may close them once Open has returned.
+	// Stored are the descriptors that the previous process has left. They stay the caller's,
+	// who may close them once Open has returned.
 	Stored []systemd.Socket
-	// Settings has the settings that sessions began with. It stays the caller's, and has to stay
-	// open until Close.
+	// Settings has the settings that sessions began with. It stays the caller's, and has to
+	// stay open until Close.
 	Settings *SettingsStore
 	// Config is the configuration in force. With Survive false the clients of the previous
 	// process are served to their end, and no others are kept.

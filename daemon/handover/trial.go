@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// trialTimeout bounds how long a program that is tried may take until it serves, and, beyond
-	// drain_timeout, to leave its clients again.
+	// trialTimeout bounds how long a program that is tried may take until it serves, and,
+	// beyond drain_timeout, to leave its clients again.
 	trialTimeout = 10 * time.Second
-	// trialService is how long it then serves: so no client waits for two programs in a row, and
-	// a program that cannot stand what clients send is found out.
+	// trialService is how long it then serves: so no client waits for two programs in a row,
+	// and a program that cannot stand what clients send is found out.
 	trialService = time.Second
 )
 

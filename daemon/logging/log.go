@@ -18,8 +18,8 @@ import (
 type Options struct {
 	// Level is the lowest level that is logged, in the notation of slog.Level.UnmarshalText.
 	Level string
-	// File is a rotating file. If its Path is "", the log goes to stderr. Its Trouble is replaced:
-	// what is wrong with the log file is written to stderr.
+	// File is a rotating file. If its Path is "", the log goes to stderr. Its Trouble is
+	// replaced: what is wrong with the log file is written to stderr.
 	File recordfile.Options
 }
 

@@ -45,7 +45,7 @@ func NewSpec(c config.Listener) *Spec {
 	s := &Spec{program: c.Exec[0], path: c.Exec[0], argv: c.Exec, env: []string{pathVariable}}
 	if c.ExecMemory > 0 || hasAmbientCapabilities() {
 		s.path = selfExe
-		s.argv = slices.Concat([]string{StarterName, strconv.FormatInt(c.ExecMemory, 10)}, c.Exec)
+		s.argv = slices.Concat([]string{ExecName, strconv.FormatInt(c.ExecMemory, 10)}, c.Exec)
 	}
 	if c.ExecUser == "" {
 		return s

@@ -64,7 +64,8 @@ func TestProgramsGroupEndsWithIt(t *testing.T) {
 	awaitClose(f, c, "exit 4")
 	awaitGone(t, grandchild)
 
-	// This one, outside the group, waits until the program has gone, and then for the client's end.
+	// This one, outside the group, waits until the program has gone, and then for the client's
+	// end.
 	f = servertest.New(t, shell(`exec 3<&0
 		setsid sh -c 'echo $$; while [ -d /proc/'$$' ]; do sleep 0.01; done; cat <&3' &
 		read line; exit 5`)).Open()

@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	// sparedDescriptors are kept for what is not a client: a file that is rotated, a process that
-	// is started.
+	// sparedDescriptors are kept for what is not a client: a file that is rotated, a process
+	// that is started.
 	sparedDescriptors = 16
-	// shedAfter is how long there may be no descriptor for new clients before those that wait are
-	// refused.
+	// shedAfter is how long there may be no descriptor for new clients before those that wait
+	// are refused.
 	shedAfter = time.Second
 	// shedMost is how many are refused before the next try.
 	shedMost = 1000
@@ -99,8 +99,8 @@ func (s *spare) keepLocked() {
 	}
 }
 
-// held reports whether the descriptor is open.
-func (s *spare) held() bool {
+// isOpen reports whether the descriptor is open.
+func (s *spare) isOpen() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.file != nil

@@ -78,7 +78,7 @@ func (c *kept) Survives() bool {
 	return c.enlisted && !c.retired
 }
 
-func (c *kept) Retire() (held bool) {
+func (c *kept) Retire() (shared bool) {
 	c.keeper.mu.Lock()
 	defer c.keeper.mu.Unlock()
 	c.retired = true
@@ -132,7 +132,7 @@ func leave(t *testing.T, f *servertest.Fixture) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), servertest.Patience)
 	defer cancel()
-	f.Server.Settle(ctx)
+	f.Server.WaitForStragglers(ctx)
 	if err := f.Server.Leave(ctx); err != nil {
 		t.Errorf("leave: got %v, want nil", err)
 	}

@@ -49,8 +49,8 @@ func TestHowSessionsEnd(t *testing.T) {
 	}
 }
 
-// TestAResetBeforeTheGreetingLosesNothing: a client in the backlog may have said all and gone before
-// it is greeted.
+// TestAResetBeforeTheGreetingLosesNothing: a client in the backlog may have said all and gone
+// before it is greeted.
 func TestAResetBeforeTheGreetingLosesNothing(t *testing.T) {
 	f := servertest.New(t, nil)
 	conn := f.Client() // the socket listens already, nobody accepts
@@ -191,8 +191,8 @@ func TestClientsComeWhileTheServerEnds(t *testing.T) {
 	}
 }
 
-// TestTheBacklogOfASocketOfOurOwnIsTakenIn: its clients have connected in good faith, and the socket
-// ends with the process.
+// TestTheBacklogOfASocketOfOurOwnIsTakenIn: its clients have connected in good faith, and the
+// socket ends with the process.
 func TestTheBacklogOfASocketOfOurOwnIsTakenIn(t *testing.T) {
 	accept := servertest.NewHangingAccept()
 	f := servertest.New(t, nil, servertest.Accept(accept.Accept)).Open()

@@ -35,7 +35,7 @@ func leaving(ctx context.Context, f *servertest.Fixture) (left chan error) {
 	f.T.Helper()
 	left = make(chan error, 1)
 	go func() {
-		f.Server.Settle(ctx)
+		f.Server.WaitForStragglers(ctx)
 		left <- f.Server.Leave(ctx)
 	}()
 	f.Log.Await(f.T, "the others are served on")
@@ -129,8 +129,8 @@ func TestWhoOutlastsTheTimeToFinishIsEnded(t *testing.T) {
 	}
 }
 
-// TestAKeptClientOfAProgramIsEnded: it was kept while its PROXY header was to come, and its listener
-// runs a program by now, which no other process can go on with.
+// TestAKeptClientOfAProgramIsEnded: it was kept while its PROXY header was to come, and its
+// listener runs a program by now, which no other process can go on with.
 func TestAKeptClientOfAProgramIsEnded(t *testing.T) {
 	for _, recorded := range []bool{false, true} {
 		f, k := keeping(t, nil)
@@ -175,7 +175,7 @@ func TestASinkThatFailsHoldsNobodyBack(t *testing.T) {
 	other.Say("in the kernel\n")
 	servertest.Eventually(t, f.Sink.Failing, func() { t.Error("the sink does not fail") })
 	left := leaving(servertest.Done(), f)
-	servertest.Eventually(t, f.Server.Draining, func() { t.Error("Settle does not end") })
+	servertest.Eventually(t, f.Server.Draining, func() { t.Error("WaitForStragglers does not end") })
 	f.Sink.Close() // as Run does when it goes on failing
 	if err := servertest.Result(t, left); err == nil || !strings.Contains(err.Error(), "1 client did not finish in time") {
 		t.Errorf("got %v, want it to count 1 client", err)

@@ -12,12 +12,12 @@ import (
 const (
 	// readSize is how much is looked at at a time.
 	readSize = 64 << 10
-	// BatchSize is about how much a session gathers before it hands that to the sink: what it has
-	// encoded before the last message of a batch is less.
+	// BatchSize is about how much a session gathers before it hands that to the sink: what it
+	// has encoded before the last message of a batch is less.
 	BatchSize = 128 << 10
-	// maxBuffers bounds how many clients are read at the same time, and so the memory that a sink
-	// which stands still can tie up: the other clients wait without a buffer, and the kernel keeps
-	// what they send.
+	// maxBuffers bounds how many clients are read at the same time, and so the memory that a
+	// sink which stands still can tie up: the other clients wait without a buffer, and the
+	// kernel keeps what they send.
 	maxBuffers = 32
 )
 
@@ -44,12 +44,12 @@ type peekResult struct {
 	err  error // why none could be
 	full bool  // they are the last that the session may send (max_session_bytes)
 	last bool  // no more will come than is seen
-	// move has the beginning of a message, at the end of what is seen, leave the kernel: nothing
-	// shows behind it otherwise.
+	// move has the beginning of a message, at the end of what is seen, leave the kernel:
+	// nothing shows behind it otherwise.
 	move bool
 	cut  bool // and it may not be held in our memory: it is recorded as a piece
-	// rest tells that nextMessage has found the last whole message of a stream that ends: what is
-	// left is the framer's Rest.
+	// rest tells that nextMessage has found the last whole message of a stream that ends: what
+	// is left is the framer's Rest.
 	rest bool
 }
 
@@ -99,13 +99,13 @@ func (p *Buffers) Get() *Buffer {
 // SetEncoder has set. It returns nil and changes nothing when ctx is done first: a sink that stands
 // still can hold buffers for long.
 func (p *Buffers) Pause(ctx context.Context) (resume func()) {
-	held := 0
+	taken := 0
 	back := func() {
-		for range held {
+		for range taken {
 			p.places <- struct{}{}
 		}
 	}
-	for ; held < maxBuffers; held++ {
+	for ; taken < maxBuffers; taken++ {
 		select {
 		case <-p.places:
 		case <-ctx.Done():

@@ -56,7 +56,7 @@ func (r *Recorder) woken() Reason {
 			return BySink
 		}
 	}
-	r.sayNoMore()
+	r.halfClose()
 	if r.s.Resume.Unread > r.waiting { // whole messages may be among what came before us
 		if err := r.takeArrived(); err != nil {
 			return BySink

@@ -24,7 +24,8 @@ type Env struct {
 	Visits  *logging.Visits    // those without data
 	Records atomic.Int64       // messages written
 
-	// BannerTimeout is how long a client may take to read a banner that does not fit its buffer.
+	// BannerTimeout is how long a client may take to read a banner that does not fit its
+	// buffer.
 	BannerTimeout time.Duration
 	// Admit decides on a client that a proxy speaks for, and counts it.
 	Admit func(s *Session, client netip.AddrPort) bool
@@ -46,19 +47,20 @@ func (e *Env) Ring() {
 
 // Keep keeps one connection for the next process.
 type Keep interface {
-	// Survives reports whether the connection would outlive this process now. It may be called from
-	// any goroutine.
+	// Survives reports whether the connection would outlive this process now. It may be called
+	// from any goroutine.
 	Survives() bool
-	// Retire ends that, as the session is recorded to its end. It reports whether others hold the
-	// connection still, so that closing it does not end it.
-	Retire() (held bool)
+	// Retire ends that, as the session is recorded to its end. It reports whether others hold
+	// the connection still, so that closing it does not end it.
+	Retire() (shared bool)
 }
 
 // Checkpoints keep, where a crash of this process does not reach it, how far a session has come and
 // what of its stream is out of the kernel. The session's goroutine uses them.
 type Checkpoints interface {
-	// Save keeps t, if more reports that messages were recorded since the last call, and moved, the
-	// beginning of a message at t.Offset. After an error nothing may be removed from the socket.
+	// Save keeps t, if more reports that messages were recorded since the last call, and moved,
+	// the beginning of a message at t.Offset. After an error nothing may be removed from the
+	// socket.
 	Save(t state.Tally, more bool, moved []byte) error
 	// Saved reports whether n bytes from offset on are kept.
 	Saved(offset int64, n int) bool

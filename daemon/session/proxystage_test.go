@@ -229,7 +229,8 @@ func TestAHeaderThatWasTakenIsNotAwaited(t *testing.T) {
 }
 
 // TestAHeaderThatShowsNoMoreIsSeldomLookedAt: behind an urgent byte nothing shows, although the
-// connection is readable. A Thread looks again at once, and so the look itself has to take its time.
+// connection is readable. A Thread looks again at once, and so the look itself has to take its
+// time.
 func TestAHeaderThatShowsNoMoreIsSeldomLookedAt(t *testing.T) {
 	proxied(t, func(f *fixture) {
 		looks := &countedLooks{Conn: f.client, most: 100}

@@ -93,7 +93,7 @@ func (s *Session) Taken(position int64) {
 // slotCheckpoints are those of a session that this process serves itself.
 type slotCheckpoints struct{ *state.Slot }
 
-// Save implements Checkpoints: the tally first, as whoever finds it without what is moved knows
+// Save implements Checkpoints: the tally first. A process that finds it without what is moved knows
 // that the kernel still has that.
 func (s slotCheckpoints) Save(t state.Tally, more bool, moved []byte) error {
 	if more {

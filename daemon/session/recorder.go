@@ -40,7 +40,7 @@ type partial struct {
 	between bool        // they are none of a message, but stand before the next
 	lowat   int         // the socket's low water; 0: never set
 	moved   []byte      // what is too long to wait in the kernel for its end; nil when nothing is
-	held    int         // how much of Env.Spill that takes
+	spilled int         // how much of Env.Spill that takes
 	pressed atomic.Bool // it takes too much of it
 }
 
@@ -50,7 +50,7 @@ func Record(s *Session) (Service, error) { return NewRecorder(s), nil }
 // NewRecorder returns the service that records what the session's client sends.
 func NewRecorder(s *Session) *Recorder {
 	r := &Recorder{s: s, framer: s.Settings.Framing.New()}
-	r.onRead = r.look
+	r.onRead = r.peek
 	return r
 }
 
@@ -98,19 +98,19 @@ func (r *Recorder) Begin(greeting error) (Reason, error) {
 
 // resume goes on where the previous process has left the session, if there was one.
 func (r *Recorder) resume() {
-	past := r.s.Resume
+	prev := r.s.Resume
 	r.heard = time.Now() // the silence until here was ours
-	if !past.Heard.IsZero() {
-		r.heard = past.Heard
+	if !prev.Heard.IsZero() {
+		r.heard = prev.Heard
 	}
-	r.framer.Recall(past.Framing)
-	if r.moved = past.Moved; len(r.moved) > 0 {
-		past.Moved = nil
+	r.framer.Recall(prev.Framing)
+	if r.moved = prev.Moved; len(r.moved) > 0 {
+		prev.Moved = nil
 		r.s.Env.Spill.hold(r, cap(r.moved))
 		r.begun = r.heard
 	}
 	r.setDeadline()
-	r.sayNoMore()
+	r.halfClose()
 }
 
 // interrupted handles a wait that has ended with an error.
@@ -136,10 +136,10 @@ func (r *Recorder) Changed() {
 	r.s.Conn.Wake()
 }
 
-// sayNoMore tells a client that is to finish that nothing more will be sent to it, once it has every
-// acknowledgement that it is due: what it sends then is recorded and not acknowledged. Where a program
-// serves it, that alone speaks.
-func (r *Recorder) sayNoMore() {
+// halfClose tells a client that is to finish that nothing more will be sent to it, once it has
+// every acknowledgement that it is due: what it sends then is recorded and not acknowledged. Where
+// a program serves it, that alone speaks.
+func (r *Recorder) halfClose() {
 	r.draining = r.s.Phase() == Draining && r.relay == nil && !r.farewell
 	if !r.draining || r.ack != nil && r.s.Conn.Unread() > r.waiting {
 		return

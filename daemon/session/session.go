@@ -61,11 +61,11 @@ type progress struct {
 
 // Service serves a client once the stages are done.
 type Service interface {
-	// Serve serves the client, on the session's goroutine, until the client, the daemon or a fault
-	// ends that. When it returns nothing of the service is left running.
+	// Serve serves the client, on the session's goroutine, until the client, the daemon or a
+	// fault ends that. When it returns nothing of the service is left running.
 	Serve() (Reason, error)
-	// Changed tells it that the session's phase or its bounds have changed. It is called from any
-	// goroutine, also before Serve and after it.
+	// Changed tells it that the session's phase or its bounds have changed. It is called from
+	// any goroutine, also before Serve and after it.
 	Changed()
 }
 
@@ -115,7 +115,7 @@ func (s *Session) Run() {
 
 // prepare runs the stages and makes the service. A reason is that the session ends.
 func (s *Session) prepare() (Reason, error) {
-	if s.Resume.Suspect {
+	if s.Resume.CrashLoop {
 		return BySuspect, nil
 	}
 	if !s.Staged {

@@ -41,7 +41,7 @@ func (r *Recorder) next() (Reason, error) {
 		return r.giveUp()
 	}
 	if r.draining {
-		r.sayNoMore()
+		r.halfClose()
 	}
 	return "", nil
 }
@@ -61,9 +61,9 @@ func (r *Recorder) letGo() {
 	r.buf = nil
 }
 
-// look looks once, and reports whether there is something new: bytes, the end of the stream, which
+// peek peeks once, and reports whether there is something new: bytes, the end of the stream, which
 // shows as none, or an error. Only then does it hold a buffer.
-func (r *Recorder) look() bool {
+func (r *Recorder) peek() bool {
 	ended := false
 	if r.waiting > 0 {
 		var some bool
@@ -272,7 +272,7 @@ func (r *Recorder) keep(rest []byte) (done int) {
 	default:
 		r.moved, r.waiting, done = append(r.moved[:0], rest...), 0, saw
 	}
-	if n := cap(r.moved); n != r.held {
+	if n := cap(r.moved); n != r.spilled {
 		r.s.Env.Spill.hold(r, n)
 	}
 	return done

@@ -59,8 +59,8 @@ func sessionFilter() []unix.SockFilter {
 	for _, call := range sessionCalls {
 		filter = append(filter, skipUnless(uint32(call), 1), allow)
 	}
-	// The runtime signals its own threads. It must not signal another process, though that has the
-	// same user.
+	// The runtime signals its own threads. It must not signal another process, though that has
+	// the same user.
 	return append(filter,
 		skipUnless(unix.SYS_TGKILL, 3),
 		load(unsafe.Offsetof(d.args)), skipUnless(uint32(os.Getpid()), 1), allow,

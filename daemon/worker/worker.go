@@ -19,9 +19,9 @@ import (
 const (
 	// startTimeout is how long a worker may take to start and to read a setup.
 	startTimeout = 30 * time.Second
-	// grace is how long a worker may take over what it has to do at once before it is killed: to
-	// end a session whose time to finish is over, to send the rest of a frame, and to read what it
-	// is sent.
+	// grace is how long a worker may take over what it has to do at once before it is killed:
+	// to end a session whose time to finish is over, to send the rest of a frame, and to read
+	// what it is sent.
 	grace = 3 * time.Second
 )
 

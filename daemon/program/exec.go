@@ -11,20 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StarterName is the argv[0] of a process that is about to become a program of the user's: main
+// ExecName is the argv[0] of a process that is about to become a program of the user's: main
 // calls Start, and nothing else, when it finds this name. Limits must be set in the process itself
 // before the program's own code runs, and Go's syscall.StartProcess cannot do that. The starter
 // costs two milliseconds, so only programs that need it are started by it.
-const StarterName = "tcpmux: exec"
+const ExecName = "tcpmux: exec"
 
 // probeWord stands in the place of the memory limit when the starter is only to find out whether it
 // could execute the program.
 const probeWord = "probe"
 
-// Start becomes the program that args name: StarterName, the memory limit in bytes (0: none), the
+// Exec becomes the program that args name: ExecName, the memory limit in bytes (0: none), the
 // program and its arguments. It returns only when it fails, with the exit status that shells use
 // for that, after saying why on standard error.
-func Start(args []string) int {
+func Exec(args []string) int {
 	if len(args) < 3 {
 		return 64 // EX_USAGE of sysexits(3)
 	}
