@@ -116,7 +116,8 @@ func TestAProcessThatStandsStillIsKilled(t *testing.T) {
 			client := f.Open().Greeted()
 			pid := onlyProcess(t)
 			kill(t, pid, unix.SIGSTOP)
-			// kill(2) returns before the process has stopped: until then it may end its session well.
+			// kill(2) returns before the process has stopped: until then it may end its
+			// session well.
 			servertest.Eventually(t, func() bool { return stopped(pid) }, func() {
 				t.Errorf("process %d does not stop", pid)
 			})
