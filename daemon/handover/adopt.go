@@ -49,11 +49,10 @@ func (h *Handover) resume(bindings []*server.Binding, fd int, cookie uint64) (*c
 	c := &connection{ring: h.ring}
 	r := server.Resumed{Binding: from.binding, Settings: from.settings, Events: from.events, FD: fd, Client: k.remote}
 	r.Config = session.Config{
-		Source: record.Source{Listener: from.settings.Name, Session: server.SessionName(cookie), Remote: k.remote.String()},
-		Peer:   k.remote,
-		Opened: time.Now(),
-		Slot:   slot,
-		Keep:   c,
+		Source:      record.Source{Listener: from.settings.Name, Session: server.SessionName(cookie), Remote: k.remote.String()},
+		Peer:        k.remote,
+		Opened:      time.Now(),
+		Persistence: session.Persistence{Slot: slot, Keep: c},
 	}
 	if passProxyHeader(&r, &k, slot) {
 		r.Config.Staged = true

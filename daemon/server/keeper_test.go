@@ -120,9 +120,11 @@ func (c *kept) resumed(t *testing.T, b *server.Binding) server.Resumed {
 			Source: record.Source{Listener: b.Listener.Name, Session: server.SessionName(c.cookie), Remote: peer.String()},
 			Peer:   peer,
 			Opened: c.opened,
-			Resume: &session.Resume{Greeted: true, Opened: true},
-			Keep:   c,
-			Staged: true,
+			Persistence: session.Persistence{
+				Resume: &session.Resume{Greeted: true, Opened: true},
+				Keep:   c,
+				Staged: true,
+			},
 		},
 	}
 }

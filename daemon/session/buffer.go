@@ -24,20 +24,20 @@ const (
 // Buffer is what a session needs between looking at bytes and handing records to the sink. It is
 // one session's while it is lent, and only its memory and the encoder outlast that.
 type Buffer struct {
-	// Frame is for what a session's process has sent, in place of what a look copies.
+	// Frame is for what a session's process has sent, in place of what a peek copies.
 	Frame []byte
 	// Message is what the session's Add encodes.
 	Message record.Message
 
 	peekResult                 // of in
-	in         []byte          // what a look copies from the socket, peekResult.n bytes of it
+	in         []byte          // what a peek copies from the socket, peekResult.n bytes of it
 	out        []byte          // encoded records, which the sink has not been given yet
 	framed     framing.Message // what nextMessage has cut
 	now        time.Time       // when what is seen came
 	encoder    Encoder         // of the format in force
 }
 
-// peekResult is what a look at the socket shows, and what that asks of take. The zero value shows
+// peekResult is what a peek at the socket shows, and what that asks of take. The zero value shows
 // nothing.
 type peekResult struct {
 	n    int   // how many bytes are seen

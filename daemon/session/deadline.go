@@ -88,7 +88,7 @@ func (r *Recorder) overdue() Reason {
 	return ""
 }
 
-// takeArrived takes what has arrived by now, as far as one look shows it.
+// takeArrived takes what has arrived by now, as far as one peek shows it.
 func (r *Recorder) takeArrived() error {
 	b := r.borrow()
 	if room := r.room(len(b.in)); room > 0 {

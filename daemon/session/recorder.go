@@ -15,7 +15,7 @@ import (
 type Recorder struct {
 	s      *Session
 	framer framing.Framer
-	buf    *Buffer // what a look shows, until it is taken; nil while a client waits: it holds none
+	buf    *Buffer // what a peek shows, until it is taken; nil while a client waits: it holds none
 	onRead func() bool
 	clock
 	partial

@@ -27,8 +27,12 @@ type Config struct {
 	Peer     netip.AddrPort          // who has connected: the proxy, where there is one
 	Opened   time.Time
 	Events   bool // its opening and its closing are records
+	Persistence
+}
 
-	// For a session that outlives the process.
+// Persistence is what has a session outlive its process. The zero value has it begin and end with
+// the process.
+type Persistence struct {
 	Slot        *state.Slot // what the next process will know; nil: nothing
 	Keep        Keep        // nil: it ends with the process
 	Checkpoints Checkpoints // nil: the slot

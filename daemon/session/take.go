@@ -303,7 +303,7 @@ func (r *Recorder) consume(done int, more, fresh bool) error {
 	if r.relay != nil {
 		done -= r.handOn()
 	}
-	_ = r.s.Conn.Discard(done) // the next look tells
+	_ = r.s.Conn.Discard(done) // the next peek tells
 	r.expect(r.waiting + 1)
 	if fresh && (!r.deadline.IsZero() || r.s.Bounds.Load().Message > 0) {
 		r.heard = time.Now() // while the sink had us wait, the silence was ours

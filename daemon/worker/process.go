@@ -195,11 +195,11 @@ func (s *childServer) newSession(setup *setup, c conn.Conn) *session.Session {
 			Log:           s.log,
 			BannerTimeout: setup.BannerTimeout,
 		},
-		Settings: setup.settings(),
-		Bounds:   &s.bounds,
-		Conn:     c,
-		Opened:   now.Add(-setup.Age),
-		Resume:   setup.resume(now),
+		Settings:    setup.settings(),
+		Bounds:      &s.bounds,
+		Conn:        c,
+		Opened:      now.Add(-setup.Age),
+		Persistence: session.Persistence{Resume: setup.resume(now)},
 	}
 	if setup.Checkpoints {
 		config.Checkpoints = &checkpoints{
