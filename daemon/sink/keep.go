@@ -45,7 +45,8 @@ func (s *Sink) redo(old int) {
 	defer s.mu.Unlock()
 	s.wrote(err, nil)
 	if len(s.batch.lines) > 0 && err == nil {
-		_ = s.commit(s.batch.number, true) // it fails if the sink is closed: then the next process writes them
+		// If the sink is closed, the next process writes them.
+		_ = s.commit(s.batch.number, true)
 	}
 }
 

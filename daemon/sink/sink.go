@@ -89,7 +89,7 @@ func (s *Sink) Gather(lines []byte, by Giver) (Ticket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.batch.lines) >= maxGather && !s.closed {
-		_ = s.commit(s.batch.number, true) // it fails if the sink is closed, which is checked next
+		_ = s.commit(s.batch.number, true) // it fails only if the sink is closed: see below
 	}
 	if s.closed {
 		return 0, ErrClosed
