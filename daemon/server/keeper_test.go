@@ -21,6 +21,7 @@ import (
 // keeper keeps duplicates of the connections of a fixture, for the fixture that succeeds it.
 type keeper struct {
 	t    *testing.T
+	full bool // there is no room for any; set before the first
 	mu   sync.Mutex
 	kept []*kept
 }
@@ -65,7 +66,7 @@ func (k *keeper) EnlistAll() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range k.kept {
-		c.enlisted = true
+		c.enlisted = !k.full
 	}
 	return nil
 }

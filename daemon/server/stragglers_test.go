@@ -162,6 +162,28 @@ func TestAKeptClientOfAProgramIsEnded(t *testing.T) {
 	}
 }
 
+// TestWhoHasNoRoomIsEndedInTime: the keeper has none for a client, which does not finish by itself.
+func TestWhoHasNoRoomIsEndedInTime(t *testing.T) {
+	f, k := keeping(t, nil)
+	k.full = true
+	client := f.Open().Greeted()
+	client.Say("whole\nhalf")
+	f.AwaitRecords(": whole\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	waited := make(chan struct{})
+	go func() { defer close(waited); f.Server.WaitForStragglers(ctx) }()
+	client.HearEnd() // it is told to finish
+	cancel()
+	<-waited
+	if n := f.Server.Clients(); n != 0 {
+		t.Errorf("clients after WaitForStragglers: got %d, want 0", n)
+	}
+	f.AwaitRecords(client.Addr()+" [timeout]: half\n", ": drain, 2 records, 10 bytes\n")
+	if err := f.Server.Leave(servertest.Done()); err == nil || !strings.Contains(err.Error(), "1 client did not finish in time") {
+		t.Errorf("got %v, want it to count 1 client", err)
+	}
+}
+
 // TestASinkThatFailsHoldsNobodyBack who can go on with the next daemon, though a program waits to
 // be recorded to its end.
 func TestASinkThatFailsHoldsNobodyBack(t *testing.T) {
