@@ -47,8 +47,8 @@ func TestLogrotateByTheSample(t *testing.T) {
 	for day := range 3 {
 		say(t, conn, fmt.Sprintf("day %d\n", day))
 		recorded(t, dir, fmt.Sprintf(": day %d\n", day))
-		// Names tell the second, and the clock that logrotate reads is a tick of the kernel behind
-		// this one.
+		// Names tell the second, and the clock that logrotate reads is a tick of the kernel
+		// behind this one.
 		eventually(t, func() bool { return time.Now().Add(-100*time.Millisecond).Unix() > rotated }, func() { t.Error("the clock stands still") })
 		out, err := exec.Command(logrotate, "--force", "--state", filepath.Join(dir, "state"), recipe).CombinedOutput()
 		rotated = time.Now().Unix()

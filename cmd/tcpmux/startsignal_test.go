@@ -129,8 +129,8 @@ func TestNoSignalEndsTheStart(t *testing.T) {
 func TestNoSignalEndsTheNextProgram(t *testing.T) {
 	const inside = "TCPMUX_TEST_INSIDE"
 	if os.Getenv(inside) == "" {
-		// A Go program cannot take signal.Ignore back, and what later tests start would inherit it:
-		// a process of its own does it.
+		// A Go program cannot take signal.Ignore back, and what later tests start would
+		// inherit it: a process of its own does it.
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNoSignalEndsTheNextProgram$")
 		cmd.Env = append(os.Environ(), inside+"=1")
 		if out, err := cmd.CombinedOutput(); err != nil {

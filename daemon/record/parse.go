@@ -28,8 +28,8 @@ type Record struct {
 	Source
 	// Message is set for KindMessage.
 	Message
-	// Reason is why a session ended. Records is how many messages it has recorded, and Bytes is how
-	// much of the stream. They are set for KindClose.
+	// Reason is why a session ended. Records is how many messages it has recorded, and Bytes is
+	// how much of the stream. They are set for KindClose.
 	Reason         string
 	Records, Bytes int64
 }

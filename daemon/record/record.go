@@ -30,11 +30,12 @@ func ParseFormat(name string) (Format, error) {
 type Source struct {
 	// Listener is the name of the listener: printable ASCII without quotes or backslashes.
 	Listener string
-	// Session is the name of the session, which is unique across restarts: printable ASCII without
-	// quotes or backslashes.
+	// Session is the name of the session, which is unique across restarts: printable ASCII
+	// without quotes or backslashes.
 	Session string
 	// Remote is the client's address, host:port.
 	Remote string
-	// Proxy is the address of the proxy that named the client, host:port; "" if there was no proxy.
+	// Proxy is the address of the proxy that named the client, host:port; "" if there was no
+	// proxy.
 	Proxy string
 }

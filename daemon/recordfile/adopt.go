@@ -70,8 +70,8 @@ func (f *File) mend(in io.ReaderAt) error {
 	if err != nil {
 		return f.opt.fail("read", cause(err))
 	}
-	// Lines of numbers, such as barcodes, come from other programs that used the same file before.
-	// None of them ends in zero bytes.
+	// Lines of numbers, such as barcodes, come from other programs that used the same file
+	// before. None of them ends in zero bytes.
 	zeros := len(piece) < pieceSize && int64(len(piece)) < f.out.size-start
 	ours := isPiece(head) && (start > 0 || zeros || len(piece) >= len("2026-"))
 	if (!ours || !isPiece(piece)) && len(piece) > 0 {

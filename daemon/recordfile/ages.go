@@ -13,8 +13,8 @@ import (
 
 const (
 	// longestPause is the most that counts as age of the time between two looks at the backups
-	// during which the daemon did not run or the machine was suspended. It is then unknown whether
-	// the time passed or the clock jumped.
+	// during which the daemon did not run or the machine was suspended. It is then unknown
+	// whether the time passed or the clock jumped.
 	longestPause = 24 * time.Hour
 	// clockSlip is how much the clock may jump without a report.
 	clockSlip = time.Minute

@@ -28,15 +28,15 @@ type Options struct {
 	// SyncNever.
 	Sync time.Duration
 	// MinFree is the number of bytes that Write leaves free on the file system: with fewer, it
-	// fails. Compression leaves them free too, and is tried again after the next rotation, or an
-	// hour. With 0 the disk may run full.
+	// fails. Compression leaves them free too, and is tried again after the next rotation, or
+	// an hour. With 0 the disk may run full.
 	MinFree int64
-	// Format is the format of the lines. A file with lines of the other format is rotated before
-	// the first line is written.
+	// Format is the format of the lines. A file with lines of the other format is rotated
+	// before the first line is written.
 	Format record.Format
-	// Trouble is called with an error when something fails that does not lose lines yet, and with
-	// nil when it works again. It may be called while the File is locked, so it must not write to
-	// the File. nil ignores these errors.
+	// Trouble is called with an error when something fails that does not lose lines yet, and
+	// with nil when it works again. It may be called while the File is locked, so it must not
+	// write to the File. nil ignores these errors.
 	Trouble func(Trouble, error)
 
 	disk disk // nil: kernel
@@ -83,14 +83,15 @@ const (
 	Rotation Trouble = iota
 	// Retention failed: backups are not removed or compressed as they should be.
 	Retention
-	// Syncing failed: lines that were written since the last sync may not survive a power failure.
-	// Until it works again, Write waits for the disk, and fails if syncing fails.
+	// Syncing failed: lines that were written since the last sync may not survive a power
+	// failure. Until it works again, Write waits for the disk, and fails if syncing fails.
 	Syncing
-	// TornLine is reported once if the file ended in the middle of a line when it was opened. The
-	// error tells what was done.
+	// TornLine is reported once if the file ended in the middle of a line when it was opened.
+	// The error tells what was done.
 	TornLine
 	// Clock is reported if the clock seems to have jumped, or if names of backups are in the
-	// future. Backups are kept in the order of rotation, and age as if the clock had not jumped.
+	// future. Backups are kept in the order of rotation, and age as if the clock had not
+	// jumped.
 	Clock
 )
 

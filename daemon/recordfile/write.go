@@ -70,8 +70,8 @@ func (f *File) prepare() error {
 	if f.out.renamedAway != nil || now.Sub(f.out.looked) >= time.Second || now.Before(f.out.looked) {
 		f.out.looked, f.spare = now, 0
 		if err := elsewhere(f.everySecond); err != nil {
-			// The next write checks again: nothing may be written to a file that is no longer ours,
-			// or has no name.
+			// The next write checks again: nothing may be written to a file that is no
+			// longer ours, or has no name.
 			f.out.looked = time.Time{}
 			return err
 		}

@@ -31,8 +31,9 @@ func become(next []string) int {
 	return 1
 }
 
-// TestASignalOnTheWayWaitsForTheNextProgram: it is pending in the thread that calls execve(2), whichever thread the kernel chose for
-// it; when there is no next program after all, it is had as before.
+// TestASignalOnTheWayWaitsForTheNextProgram: it is pending in the thread that calls execve(2),
+// whichever thread the kernel chose for it; when there is no next program after all, it is had as
+// before.
 func TestASignalOnTheWayWaitsForTheNextProgram(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		heard := make(chan os.Signal, 1)
@@ -97,7 +98,8 @@ func TestExecHeedsWhatCameBefore(t *testing.T) {
 	}
 }
 
-// TestWhatTheNextProgramIsLeft: what it cannot lose is blocked, and what it need not hear is ignored.
+// TestWhatTheNextProgramIsLeft: what it cannot lose is blocked, and what it need not hear is
+// ignored.
 func TestWhatTheNextProgramIsLeft(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), leaverVariable+"=/bin/cat /proc/self/status")

@@ -14,8 +14,8 @@ const (
 	journalVersion = 1
 	// journalHead is where the first half begins.
 	journalHead = 4096
-	// halfSize is the maximum size of a half. It is enough for the longest batch: maxGather, and
-	// one record of 16 MiB with each byte escaped as six. What is not used takes no memory.
+	// halfSize is the maximum size of a half. It is enough for the longest batch: maxGather,
+	// and one record of 16 MiB with each byte escaped as six. What is not used takes no memory.
 	halfSize = 128 << 20
 	// journalStep is the step by which a half grows.
 	journalStep = 64 << 10
@@ -77,7 +77,8 @@ func (j *Journal) create() error {
 	if err := unix.Ftruncate(j.fd, journalHead+2*halfSize); err != nil {
 		return os.NewSyscallError("ftruncate", err)
 	}
-	// If another process that has the file could shorten it, access would crash (mmap(2), SIGBUS).
+	// If another process that has the file could shorten it, access would crash (mmap(2),
+	// SIGBUS).
 	const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 	if _, err := unix.FcntlInt(uintptr(j.fd), unix.F_ADD_SEALS, seals); err != nil {
 		return os.NewSyscallError("fcntl", err)

@@ -29,8 +29,8 @@ const (
 	slotSize = 192
 	// maxSlots bounds what is mapped.
 	maxSlots = 4_000_000
-	// shelfSize is the size of a slot's shelf: that of the longest message, and of what one peek
-	// returns. What is not used takes no memory.
+	// shelfSize is the size of a slot's shelf: that of the longest message, and of what one
+	// peek returns. What is not used takes no memory.
 	shelfSize = 17 << 20
 )
 
@@ -69,7 +69,8 @@ func New(slots int) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("ftruncate", err), unix.Close(fd))
 	}
-	// If another process that has the file could shorten it, access would crash (mmap(2), SIGBUS).
+	// If another process that has the file could shorten it, access would crash (mmap(2),
+	// SIGBUS).
 	const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))

@@ -16,8 +16,8 @@ const (
 	crashWords = "crash the daemon, please"
 )
 
-// TestACrashingClientIsDropped as a suspect when three processes have died over its words, and nobody else with it: each is a
-// goroutine or a thread of the process that dies.
+// TestACrashingClientIsDropped as a suspect when three processes have died over its words, and
+// nobody else with it: each is a goroutine or a thread of the process that dies.
 func TestACrashingClientIsDropped(t *testing.T)          { dropsSuspect(t, "goroutine") }
 func TestACrashingClientOfAThreadIsDropped(t *testing.T) { dropsSuspect(t, "thread") }
 

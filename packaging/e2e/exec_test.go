@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// The listeners of the tests here: what a program sees of itself, an echo that is recorded, and a program that does not end.
+// The listeners of the tests here: what a program sees of itself, an echo that is recorded, and a
+// program that does not end.
 const programs = `
 [[listener]]
 name = "self"
@@ -65,7 +66,8 @@ func (r *rig) hearAll(addr string) string {
 	return internalSignals.ReplaceAllString(string(said), "\n0000000000000000\n")
 }
 
-// internalSignals are masks of signals with the C library's own, 32 and 33, which whoever started systemd here may have passed on.
+// internalSignals are masks of signals with the C library's own, 32 and 33, which whoever started
+// systemd here may have passed on.
 var internalSignals = regexp.MustCompile(`\n0{7}[01][08]0{7}\n`)
 
 func TestProgramsOfThePackagedService(t *testing.T) {
@@ -93,8 +95,8 @@ func TestProgramsOfThePackagedService(t *testing.T) {
 	r.visitAt(port, banner)
 }
 
-// Another user's program needs a drop-in: without it a reload changes nothing and says what to do, with it the program has the
-// other user's rights and nothing of the daemon's.
+// Another user's program needs a drop-in: without it a reload changes nothing and says what to do,
+// with it the program has the other user's rights and nothing of the daemon's.
 func TestProgramsOfAnotherUser(t *testing.T) {
 	r := withPrograms(t)
 	r.visitAt(port, banner)
@@ -123,7 +125,8 @@ func TestProgramsOfAnotherUser(t *testing.T) {
 	}
 }
 
-// Neither a program that ignores that it should end, nor what has left its process group, outlives the service.
+// Neither a program that ignores that it should end, nor what has left its process group, outlives
+// the service.
 func TestProgramsEndWithTheService(t *testing.T) {
 	r := withPrograms(t)
 	k, err := r.call("127.0.0.1:12348", "here\n")
@@ -140,8 +143,9 @@ func TestProgramsEndWithTheService(t *testing.T) {
 	}
 }
 
-// At a restart programs finish first. All others are served on meanwhile, and new ones let in, while those of a program wait for the
-// next daemon. systemd lets that be, be it the watchdog or TimeoutStopSec=.
+// At a restart programs finish first. All others are served on meanwhile, and new ones let in,
+// while those of a program wait for the next daemon. systemd lets that be, be it the watchdog or
+// TimeoutStopSec=.
 func TestOthersAreServedWhileProgramsFinish(t *testing.T) {
 	r := withPrograms(t)
 	r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nWatchdogSec=1s\nTimeoutStopSec=1s\n")
@@ -194,7 +198,8 @@ func TestOthersAreServedWhileProgramsFinish(t *testing.T) {
 	}
 }
 
-// A stop while a restart waits for programs is a stop: systemd sends no second signal, and nobody will go on with the clients.
+// A stop while a restart waits for programs is a stop: systemd sends no second signal, and nobody
+// will go on with the clients.
 func TestAStopWhileARestartWaitsForPrograms(t *testing.T) {
 	r := withPrograms(t)
 	r.edit(toml, `drain_timeout = "1s"`, `drain_timeout = "10s"`)
@@ -220,7 +225,8 @@ func TestAStopWhileARestartWaitsForPrograms(t *testing.T) {
 	}
 }
 
-// Who does not want to wait for programs gives a second signal: it ends the daemon and its programs at once, and no other client.
+// Who does not want to wait for programs gives a second signal: it ends the daemon and its programs
+// at once, and no other client.
 func TestASecondSignalEndsTheWaitForPrograms(t *testing.T) {
 	r := withPrograms(t)
 	r.edit(toml, `drain_timeout = "1s"`, `drain_timeout = "80s"`)

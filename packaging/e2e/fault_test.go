@@ -37,7 +37,8 @@ func (r *rig) awaitStatus(parts ...string) {
 	})
 }
 
-// A port that another program has keeps no other from being served, be it the first or not, and is served once it is free.
+// A port that another program has keeps no other from being served, be it the first or not, and is
+// served once it is free.
 func TestABusyPort(t *testing.T)           { busyPort(t, "tcpmux-second.socket", secondPort, port) }
 func TestABusyPortOfTheFirst(t *testing.T) { busyPort(t, "tcpmux.socket", port, secondPort) }
 
@@ -98,7 +99,8 @@ func TestFaultsAtAStartCostNoClients(t *testing.T) {
 	}
 }
 
-// An address that only a daemon-reload followed is closed by systemd, and opened with the next daemon; clients of the old one stay.
+// An address that only a daemon-reload followed is closed by systemd, and opened with the next
+// daemon; clients of the old one stay.
 func TestANewAddressAfterADaemonReloadCostsNoClients(t *testing.T) {
 	r := serving(t)
 	r.explain(`listener is not served`)
@@ -146,7 +148,8 @@ func TestAReloadThatReloadsNothingFails(t *testing.T) {
 	}
 }
 
-// A listener that is renamed, gets another framing or goes under its clients leaves their records whole.
+// A listener that is renamed, gets another framing or goes under its clients leaves their records
+// whole.
 func TestAListenerThatChangesUnderClients(t *testing.T) {
 	r := jsonRecords(t)
 	r.throng.join(20)

@@ -102,7 +102,8 @@ func TestListenersByNameRefuseNobodyAtRestart(t *testing.T) {
 	}
 }
 
-// Who reloads systemd and forgets the socket keeps the old port as long as the daemon lives; the next one gets the new port.
+// Who reloads systemd and forgets the socket keeps the old port as long as the daemon lives; the
+// next one gets the new port.
 func TestForgottenSocketIsOpenedWithTheNextDaemon(t *testing.T) {
 	r := serving(t)
 	r.explain(`Failed to start tcpmux`, `tcpmux\.toml`, `passed in by systemd`)
@@ -116,7 +117,8 @@ func TestForgottenSocketIsOpenedWithTheNextDaemon(t *testing.T) {
 	}
 }
 
-// From a broken file nothing is taken: a running daemon keeps its port, and a socket that starts anew has the shipped one.
+// From a broken file nothing is taken: a running daemon keeps its port, and a socket that starts
+// anew has the shipped one.
 func TestBrokenFileLeavesThePort(t *testing.T) {
 	r := serving(t)
 	r.explain(`tcpmux\.toml`, `Failed to start tcpmux`, `tcpmux-generator failed with exit status 1`)

@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// A silence that began before a restart and a kill goes on after them: it is counted from the client's last byte, be that the end of a
-// line or not. A client that came later shows how late things are here.
+// A silence that began before a restart and a kill goes on after them: it is counted from the
+// client's last byte, be that the end of a line or not. A client that came later shows how late
+// things are here.
 func TestSilenceGoesOnWithTheNextDaemon(t *testing.T) {
 	const idle = 6 * time.Second
 	r := jsonRecords(t, `idle_timeout = "0s"`, `idle_timeout = "6s"`)
@@ -81,7 +82,8 @@ func (r *rig) guest(ip net.IP) (conn *net.TCPConn, refused bool) {
 	return nil, true
 }
 
-// Who had as many clients as a source may have has them after a restart and after a kill too, and gets in again when one leaves.
+// Who had as many clients as a source may have has them after a restart and after a kill too, and
+// gets in again when one leaves.
 func TestSourcesCountOnWithTheNextDaemon(t *testing.T) {
 	r := installed(t)
 	r.edit(toml, `clients_per_source = 0`, `clients_per_source = 2`)

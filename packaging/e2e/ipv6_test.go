@@ -15,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withoutIPv6 is the argument that makes of this program a prefix of a rig's first process (boot.sh).
+// withoutIPv6 is the argument that makes of this program a prefix of a rig's first process
+// (boot.sh).
 const withoutIPv6 = "without-ipv6"
 
 func TestMain(m *testing.M) {
@@ -26,8 +27,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// becomeWithoutIPv6 becomes a command for which, and for all that descend from it, there is no IPv6: socket(2) fails as it does when the
-// kernel was booted with ipv6.disable=1.
+// becomeWithoutIPv6 becomes a command for which, and for all that descend from it, there is no
+// IPv6: socket(2) fails as it does when the kernel was booted with ipv6.disable=1.
 func becomeWithoutIPv6(args []string) error {
 	runtime.LockOSThread()
 	const number, family = 0, 16 // of struct seccomp_data, seccomp(2)
@@ -46,7 +47,8 @@ func becomeWithoutIPv6(args []string) error {
 	return syscall.Exec("/usr/bin/env", append([]string{"env"}, args...), os.Environ())
 }
 
-// ":12345" is all addresses that there are. systemd opens no port of a socket unit that has one which it cannot open.
+// ":12345" is all addresses that there are. systemd opens no port of a socket unit that has one
+// which it cannot open.
 func TestAllAddressesWithoutIPv6(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

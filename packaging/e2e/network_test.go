@@ -27,7 +27,8 @@ func readmeBlock(t *testing.T, behind string) string {
 	return regexp.MustCompile(`(?m)^    `).ReplaceAllString(block, "")
 }
 
-// greetsFrom connects to addr from the address that the kernel chooses, which is the same, and waits for the banner.
+// greetsFrom connects to addr from the address that the kernel chooses, which is the same, and
+// waits for the banner.
 func (r *rig) greetsFrom(addr string) error {
 	conn, err := r.net.dialFrom(nil, addr)
 	if err != nil {

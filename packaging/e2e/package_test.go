@@ -17,7 +17,8 @@ func (r *rig) wantVersion(want string) {
 	}
 }
 
-// exchange puts one version in another's place while clients talk and come, and wants nobody refused and nothing lost.
+// exchange puts one version in another's place while clients talk and come, and wants nobody
+// refused and nothing lost.
 func exchange(t *testing.T, from, to string) {
 	t.Helper()
 	r := boot(t)
@@ -107,7 +108,8 @@ func TestPurgeWithoutRecordsLeavesNothing(t *testing.T) {
 	}
 }
 
-// traces are files that bear our name, but for records, our own copy of the package and what dpkg logs.
+// traces are files that bear our name, but for records, our own copy of the package and what dpkg
+// logs.
 func (r *rig) traces() string {
 	r.t.Helper()
 	return r.run("find", "/etc", "/usr", "/var", "/run", "-xdev", "-name", "*tcpmux*",

@@ -34,7 +34,8 @@ func parse(line string) entry {
 	return entry{}
 }
 
-// entries reads the record file; every line must be a record, and the last one whole. Without a file there are none.
+// entries reads the record file; every line must be a record, and the last one whole. Without a
+// file there are none.
 func (r *rig) entries() []entry {
 	b, err := os.ReadFile(r.path(records))
 	if os.IsNotExist(err) {
@@ -57,8 +58,8 @@ func (r *rig) entries() []entry {
 	return all
 }
 
-// checkRecords fails unless the file holds what every talker has said, once and in order, and nothing between that does not
-// add up.
+// checkRecords fails unless the file holds what every talker has said, once and in order, and
+// nothing between that does not add up.
 func (r *rig) checkRecords() {
 	all := r.entries()
 	r.checkTalkers(all)
@@ -90,7 +91,8 @@ func (r *rig) checkTalkers(all []entry) {
 	}
 }
 
-// checkSessions holds the events against the messages: each session opens, and closes with the right count if it closes.
+// checkSessions holds the events against the messages: each session opens, and closes with the
+// right count if it closes.
 func (r *rig) checkSessions(all []entry) {
 	count := make(map[string]int)
 	for _, e := range all {

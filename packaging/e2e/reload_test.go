@@ -111,8 +111,8 @@ func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 	r.visitAt(port, "Hello\r\n")
 }
 
-// However many visit, the journal's rate limit leaves what the daemon says of itself. Here that is 20 lines an hour, which journald makes
-// some 75 on a disk that is not full.
+// However many visit, the journal's rate limit leaves what the daemon says of itself. Here that is
+// 20 lines an hour, which journald makes some 75 on a disk that is not full.
 func TestVisitsDoNotDrownTheJournal(t *testing.T) {
 	r := installed(t)
 	r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nLogRateLimitIntervalSec=1h\nLogRateLimitBurst=20\n")
@@ -135,7 +135,8 @@ func TestVisitsDoNotDrownTheJournal(t *testing.T) {
 	}
 }
 
-// Every model serves inside the sandbox of the unit, and a reload brings it to new clients while the old go on with theirs; all are drained alike.
+// Every model serves inside the sandbox of the unit, and a reload brings it to new clients while
+// the old go on with theirs; all are drained alike.
 func TestModels(t *testing.T) {
 	r := serving(t)
 	r.mustVisit()

@@ -18,7 +18,8 @@ func (r *rig) awaitOther(was string) {
 	})
 }
 
-// A client that comes during a restart waits in the kernel's queue, and one that is there ends in good order or goes on.
+// A client that comes during a restart waits in the kernel's queue, and one that is there ends in
+// good order or goes on.
 func TestRestartRefusesNobody(t *testing.T) {
 	r := serving(t)
 	talking := r.chatters(50)
@@ -126,7 +127,8 @@ func TestKillUnderLoad(t *testing.T) {
 	r.mustVisit()
 }
 
-// A daemon that cannot even start, here for its configuration, keeps the port: once it can, who has waited is served.
+// A daemon that cannot even start, here for its configuration, keeps the port: once it can, who has
+// waited is served.
 func TestBrokenConfigurationKeepsThePort(t *testing.T) {
 	r := installed(t)
 	r.explain(`Failed to start tcpmux`, `tcpmux\.toml`)

@@ -1,8 +1,9 @@
 //go:build e2e
 
-// Package e2e holds what the package promises against a real systemd. Each test boots a machine of its own in namespaces
-// (boot.sh), installs the package there and is a client from within its network. When a test is over the journal may hold no
-// error that the test has not explained, and the record file must be whole. Run it by "make e2e", which makes what it needs.
+// Package e2e holds what the package promises against a real systemd. Each test boots a machine of
+// its own in namespaces (boot.sh), installs the package there and is a client from within its
+// network. When a test is over the journal may hold no error that the test has not explained, and
+// the record file must be whole. Run it by "make e2e", which makes what it needs.
 package e2e
 
 import (
@@ -19,8 +20,8 @@ import (
 	"time"
 )
 
-// The packages that "make e2e" leaves: what is in the tree, and that of the last version, which calls
-// itself 0.0.1.
+// The packages that "make e2e" leaves: what is in the tree, and that of the last version, which
+// calls itself 0.0.1.
 const (
 	newDeb = "../../build/e2e/new.deb"
 	oldDeb = "../../build/e2e/old.deb"
@@ -29,7 +30,8 @@ const (
 // logs is where a failed test leaves the journal of its rig.
 const logs = "../../build/e2e/journal"
 
-// patience is how long a test waits for what must come. It is long: a machine may be slow, and being late is no fault here.
+// patience is how long a test waits for what must come. It is long: a machine may be slow, and
+// being late is no fault here.
 const patience = 60 * time.Second
 
 const (
@@ -38,7 +40,8 @@ const (
 	toml    = "/etc/tcpmux.toml"
 )
 
-// rig is a machine with a systemd of its own, and the clients that it has had. It lives as long as its test.
+// rig is a machine with a systemd of its own, and the clients that it has had. It lives as long as
+// its test.
 type rig struct {
 	t         *testing.T
 	name      string
@@ -120,7 +123,8 @@ func (r *rig) end() {
 	}
 }
 
-// judge stops the daemon, so that all it has is written, and looks at the record file and the journal.
+// judge stops the daemon, so that all it has is written, and looks at the record file and the
+// journal.
 func (r *rig) judge() {
 	if _, err := r.try("systemctl", "cat", "tcpmux.service"); err == nil {
 		r.run("systemctl", "stop", "tcpmux.socket", "tcpmux.service")
@@ -251,8 +255,8 @@ func (r *rig) reboot() {
 	})
 }
 
-// install installs a package of the host with dpkg, over whatever version is there. Nobody is there to be asked about a
-// changed configuration: it stays, as it does by default.
+// install installs a package of the host with dpkg, over whatever version is there. Nobody is there
+// to be asked about a changed configuration: it stays, as it does by default.
 func (r *rig) install(deb string) {
 	r.t.Helper()
 	b, err := os.ReadFile(deb)

@@ -12,7 +12,8 @@ import (
 // logDir is where a small file system of its own stands in for a disk.
 const logDir = "/var/log/tcpmux"
 
-// onSmallDisk opens the port of a daemon with a watchdog of three seconds, whose records go to a disk of the given size.
+// onSmallDisk opens the port of a daemon with a watchdog of three seconds, whose records go to a
+// disk of the given size.
 func onSmallDisk(t *testing.T, size string) *rig {
 	t.Helper()
 	r := watched(t, "3s")
@@ -95,7 +96,8 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// A kill when the last line is half on the disk: the next daemon starts once it can, and mends the file first.
+// A kill when the last line is half on the disk: the next daemon starts once it can, and mends the
+// file first.
 func TestKillOnAFullDisk(t *testing.T) {
 	r := onSmallDisk(t, "256k")
 	r.killed = true
@@ -128,7 +130,8 @@ func TestKillOnAFullDisk(t *testing.T) {
 	}
 }
 
-// The daemon cannot start on a disk that is read-only; who comes meanwhile waits, with all that he says.
+// The daemon cannot start on a disk that is read-only; who comes meanwhile waits, with all that he
+// says.
 func TestReadOnlyDisk(t *testing.T) {
 	r := onSmallDisk(t, "64m")
 	r.explain("read-only file system", "Failed to start tcpmux")
@@ -170,8 +173,9 @@ func TestDirectoryMovedAwayAndBack(t *testing.T) {
 	}
 }
 
-// With its directory deleted the daemon reads its clients no further and says so; a restart makes the directory anew. What
-// had been taken from clients and could not be written by then is lost, and said to be.
+// With its directory deleted the daemon reads its clients no further and says so; a restart makes
+// the directory anew. What had been taken from clients and could not be written by then is lost,
+// and said to be.
 func TestDirectoryDeleted(t *testing.T) {
 	r := installed(t)
 	r.explain("records cannot be written, clients wait", "reason=sink .* lost=")

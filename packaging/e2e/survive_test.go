@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// throng are clients that say numbered lines in random segments, all the time, and stay connected whatever happens to the daemon.
+// throng are clients that say numbered lines in random segments, all the time, and stay connected
+// whatever happens to the daemon.
 type throng struct {
 	r       *rig
 	members []*member
@@ -35,7 +36,8 @@ type member struct {
 	err  error
 }
 
-// jsonRecords boots a machine that records JSON, with what else an edit of the configuration brings: pairs of old and new text.
+// jsonRecords boots a machine that records JSON, with what else an edit of the configuration
+// brings: pairs of old and new text.
 func jsonRecords(t *testing.T, pairs ...string) *rig {
 	t.Helper()
 	r := installed(t)
@@ -53,7 +55,8 @@ func (r *rig) asJSON(pairs ...string) {
 	r.throng = &throng{r: r, over: make(chan struct{})}
 }
 
-// join connects n more clients, which have the banner, and returns them. They say nothing by themselves.
+// join connects n more clients, which have the banner, and returns them. They say nothing by
+// themselves.
 func (c *throng) join(n int) []*member {
 	c.r.t.Helper()
 	for range n {
@@ -117,7 +120,8 @@ func (m *member) say(text string) error {
 	return nil
 }
 
-// hush ends all the talking; who has heard anything but the end of what they said themselves has not been left in peace.
+// hush ends all the talking; who has heard anything but the end of what they said themselves has
+// not been left in peace.
 func (c *throng) hush() {
 	c.r.t.Helper()
 	close(c.over)
@@ -164,7 +168,8 @@ type heard struct {
 	last                    object
 }
 
-// check holds the records against what was said: each byte once and in its place, one opening and one end to each session.
+// check holds the records against what was said: each byte once and in its place, one opening and
+// one end to each session.
 func (c *throng) check() {
 	heards := c.read()
 	faults := 0
@@ -260,7 +265,8 @@ func (c *throng) settled() {
 	time.Sleep(2 * time.Second) // twice survive_after, and nothing tells when it is over
 }
 
-// outlive has clients of a model talk while the daemon is ended in some way: they stay, and no byte is lost, doubled or out of place.
+// outlive has clients of a model talk while the daemon is ended in some way: they stay, and no byte
+// is lost, doubled or out of place.
 func outlive(t *testing.T, model string, clients int, end func(r *rig)) {
 	r := jsonRecords(t, `model = "goroutine"`, `model = "`+model+`"`)
 	r.throng.join(clients)
@@ -279,8 +285,8 @@ func TestClientsOutliveRestarts(t *testing.T) {
 	})
 }
 
-// A restart may come while systemd still takes the service for one that starts: then it runs no ExecStop=, and the signal alone
-// tells that another process follows.
+// A restart may come while systemd still takes the service for one that starts: then it runs no
+// ExecStop=, and the signal alone tells that another process follows.
 func TestClientsOutliveARestartDuringAStart(t *testing.T) {
 	outlive(t, "goroutine", 100, func(r *rig) {
 		r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nExecStartPost=/bin/sleep 3\n")
@@ -306,8 +312,9 @@ func TestClientsOutliveKills(t *testing.T) {
 	})
 }
 
-// TestClientsOutliveSignalsWhileItStarts: until its first instruction they end the process that systemd starts it in, and systemd starts
-// another, also after a hangup, by which a service that was ready would have ended in good order.
+// TestClientsOutliveSignalsWhileItStarts: until its first instruction they end the process that
+// systemd starts it in, and systemd starts another, also after a hangup, by which a service that
+// was ready would have ended in good order.
 func TestClientsOutliveSignalsWhileItStarts(t *testing.T) {
 	outlive(t, "goroutine", 200, func(r *rig) {
 		r.explain(`Failed to start tcpmux`) // it was ended before it was ready
@@ -434,7 +441,8 @@ func TestClientsWaitForADaemonThatStarts(t *testing.T) {
 	r.throng.hush()
 }
 
-// Clients are served with the configuration before while the file has a fault, and the status line shows that.
+// Clients are served with the configuration before while the file has a fault, and the status line
+// shows that.
 func TestClientsAreServedThroughABrokenConfiguration(t *testing.T) {
 	r := jsonRecords(t)
 	r.explain(`tcpmux\.toml`)
@@ -453,11 +461,12 @@ func TestClientsAreServedThroughABrokenConfiguration(t *testing.T) {
 	r.throng.hush()
 }
 
-// Where nothing is stored, or not all that is needed, clients are drained, and the journal says why.
+// Where nothing is stored, or not all that is needed, clients are drained, and the journal says
+// why.
 func TestWithoutAStoreClientsAreDrained(t *testing.T) { drainedWithStore(t, "0") }
 
-// The next daemon then finds the ring, if nothing else: what the kernel knows is enough to go on, though not
-// to count records from the first one on.
+// The next daemon then finds the ring, if nothing else: what the kernel knows is enough to go on,
+// though not to count records from the first one on.
 func TestWithAFullStoreClientsAreDrained(t *testing.T) {
 	r := drainedWithStore(t, "2")
 	k := r.mustCall()
@@ -508,7 +517,8 @@ func (r *rig) drainedAtRestart() {
 	r.mustVisit()
 }
 
-// A stop is an end: clients are told, what they say is recorded, and the next start knows nothing of them.
+// A stop is an end: clients are told, what they say is recorded, and the next start knows nothing
+// of them.
 func TestAStopEndsClients(t *testing.T) {
 	r := serving(t)
 	k := r.mustCall()
@@ -529,7 +539,8 @@ func TestAStopEndsClients(t *testing.T) {
 	r.mustVisit()
 }
 
-// SIGUSR2 is for those without systemd, but whoever sends it here loses nobody either, and systemd goes on with the same process.
+// SIGUSR2 is for those without systemd, but whoever sends it here loses nobody either, and systemd
+// goes on with the same process.
 func TestClientsOutliveSIGUSR2(t *testing.T)            { outlive(t, "goroutine", 1000, usr2) }
 func TestClientsOfProcessesOutliveSIGUSR2(t *testing.T) { outlive(t, "process", 30, usr2) }
 

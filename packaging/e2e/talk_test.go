@@ -17,7 +17,8 @@ import (
 // banner is the one that the package ships.
 const banner = "Welcome connect!\r\n"
 
-// talker is a client that says numbered lines, "NAME 1", "NAME 2", and knows how many. One goroutine uses it at a time.
+// talker is a client that says numbered lines, "NAME 1", "NAME 2", and knows how many. One
+// goroutine uses it at a time.
 type talker struct {
 	name string
 	conn *net.TCPConn
@@ -25,7 +26,8 @@ type talker struct {
 	torn bool // the connection was broken off: the last lines may be missing
 }
 
-// dial connects and says nothing. The record file is later looked through for what the talker has said.
+// dial connects and says nothing. The record file is later looked through for what the talker has
+// said.
 func (r *rig) dial(addr string) (*talker, error) {
 	conn, err := r.net.dial(addr)
 	if err != nil {
@@ -105,7 +107,8 @@ func (k *talker) bye() error {
 	return err
 }
 
-// tear breaks the connection off, or gives up one that has been: the daemon need not have read all that was said.
+// tear breaks the connection off, or gives up one that has been: the daemon need not have read all
+// that was said.
 func (k *talker) tear() {
 	k.torn = true
 	_ = k.conn.Close() // broken in any case
@@ -178,8 +181,8 @@ func (r *rig) newcomers() *crowd {
 	return gather(4, func() error { return r.visit(port, banner) })
 }
 
-// chatters are n talkers that have been greeted and say a line every few milliseconds, until they are dismissed or the
-// daemon says that it ends; then they say goodbye in good order.
+// chatters are n talkers that have been greeted and say a line every few milliseconds, until they
+// are dismissed or the daemon says that it ends; then they say goodbye in good order.
 type chatters struct {
 	wg      sync.WaitGroup
 	over    chan struct{}

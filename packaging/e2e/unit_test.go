@@ -23,7 +23,8 @@ func TestExposure(t *testing.T) {
 	}
 }
 
-// What the unit asks for is what the process has: a directive that systemd cannot put in force it may leave out in silence.
+// What the unit asks for is what the process has: a directive that systemd cannot put in force it
+// may leave out in silence.
 func TestDaemonIsConfined(t *testing.T) {
 	r := serving(t)
 	r.mustVisit()

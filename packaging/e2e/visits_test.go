@@ -24,7 +24,8 @@ const (
 	lingerers = 100  // who make longer ones, which the ring takes in
 )
 
-// visitTime is how long visits come and go: as E2E_VISITS says, "60s", else as long as what grows needs to show.
+// visitTime is how long visits come and go: as E2E_VISITS says, "60s", else as long as what grows
+// needs to show.
 func visitTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("E2E_VISITS")
@@ -44,7 +45,8 @@ type visits struct {
 	n, fails atomic.Int64
 }
 
-// one is one visit of so long, from one of many addresses: the ports of a single one would soon all be in TIME_WAIT.
+// one is one visit of so long, from one of many addresses: the ports of a single one would soon all
+// be in TIME_WAIT.
 func (v *visits) one(stay time.Duration) {
 	n := v.n.Add(1)
 	conn, err := v.r.net.dialFrom(&net.TCPAddr{IP: net.IPv4(127, 1, byte(n>>8)&15, byte(n))}, port)
@@ -178,7 +180,8 @@ func (d *daemon) most(do func()) (most burden, looks int) {
 	}
 }
 
-// managerTime is how long the machine's systemd has run on a processor, in steps of 10 ms (proc_pid_stat(5)).
+// managerTime is how long the machine's systemd has run on a processor, in steps of 10 ms
+// (proc_pid_stat(5)).
 func (r *rig) managerTime() time.Duration {
 	r.t.Helper()
 	text := r.read("/proc/1/stat")
@@ -191,8 +194,9 @@ func (r *rig) managerTime() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// Visits beside clients that stay take no more the longer they go on, and leave nothing behind: no descriptor, no memory, nothing in
-// the ring's queue and nothing with systemd, which has no work by them.
+// Visits beside clients that stay take no more the longer they go on, and leave nothing behind: no
+// descriptor, no memory, nothing in the ring's queue and nothing with systemd, which has no work by
+// them.
 func TestVisitsLeaveNothingBehind(t *testing.T) {
 	r := serving(t)
 	stay := &throng{r: r}

@@ -31,8 +31,8 @@ func Prepare(root *cobra.Command, stdin, stdout, stderr *os.File) {
 
 // Hooks let a program take part in Execute. The zero value does nothing.
 type Hooks struct {
-	// Start is called once, before the command that was asked for does its work, or before its help
-	// is printed.
+	// Start is called once, before the command that was asked for does its work, or before its
+	// help is printed.
 	Start func(cmd *cobra.Command)
 	// Explain returns what to print for an error that the program knows better, and its exit
 	// status; known is false for others.

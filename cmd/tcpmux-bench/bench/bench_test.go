@@ -119,8 +119,9 @@ func TestWorkloadsCountExactly(t *testing.T) {
 				if r.Rate <= 0 || r.Seconds <= 0 || r.Latency.Min <= 0 || r.Latency.P50 > r.Latency.P99 || r.Latency.P99 > r.Latency.Max {
 					t.Errorf("got rate %v, %v s, latency %+v, want figures in order", r.Rate, r.Seconds, r.Latency)
 				}
-				// The server may count a visit after the client has ended it. It has counted all
-				// lines, because the client waits until the server closes.
+				// The server may count a visit after the client has ended it. It
+				// has counted all lines, because the client waits until the server
+				// closes.
 				if got := d.lines.Load(); got != c.lines || d.bytes.Load() != c.bytes {
 					t.Errorf("the server read %d lines of %d bytes, want %d of %d", got, d.bytes.Load(), c.lines, c.bytes)
 				}

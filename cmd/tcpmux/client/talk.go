@@ -22,7 +22,8 @@ type talk struct {
 	// guard is deferred by each goroutine of the talk.
 	guard func()
 
-	// busy holds a token while somebody takes from in and sends it. Its holder owns what follows.
+	// busy holds a token while somebody takes from in and sends it. Its holder owns what
+	// follows.
 	busy   chan struct{}
 	buf    []byte
 	unsent int  // bytes taken from in that a failed write left over
@@ -149,8 +150,8 @@ func (t *talk) pass() error {
 // other direction too, but that shows only when something is sent: so settle sends the input that
 // is available, and then waits only for the kernel to confirm that it has arrived.
 func (t *talk) settle(ctx context.Context) error {
-	// A server that neither reads nor resets would hold a write for ever. Where no deadline can be
-	// set the write has failed.
+	// A server that neither reads nor resets would hold a write for ever. Where no deadline can
+	// be set the write has failed.
 	defer context.AfterFunc(ctx, func() { _ = t.conn.SetWriteDeadline(time.Unix(1, 0)) })()
 	select {
 	case t.busy <- struct{}{}: // kept: the sending goroutine has returned, or waits for good

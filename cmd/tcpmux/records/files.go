@@ -23,8 +23,8 @@ import (
 type Files struct {
 	list  []*file
 	stdin *os.File
-	// Progress is called with the number of bytes that were read, as the files are on disk. It may
-	// be nil.
+	// Progress is called with the number of bytes that were read, as the files are on disk. It
+	// may be nil.
 	Progress func(n int64)
 	// idle is called before each read of standard input that may wait. It may be nil.
 	idle func()
