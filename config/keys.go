@@ -19,7 +19,8 @@ const (
 	maxCount      = 1_000_000
 	maxBanner     = 4 << 10
 	maxAck        = 1 << 10
-	maxRefusal    = 1 << 10 // fits into the send buffer of a new connection, so sending never waits
+	// Fits into the send buffer of a new connection, so sending never waits.
+	maxRefusal = 1 << 10
 )
 
 // keys returns the table of all keys. It is built when it is first used: a worker process never

@@ -65,7 +65,8 @@ type daemon struct {
 // inheritance is what the process was given when it was started.
 type inheritance struct {
 	sockets, stored []systemd.Socket
-	misdirected     string // the process that the sockets in the environment are for instead; "": none
+	// The process that the sockets in the environment are for instead; "": none.
+	misdirected string
 }
 
 // Run serves until ctx is done and then drains. If ErrRestart is among the causes of that and
@@ -115,7 +116,8 @@ func start(in inheritance, load Reload, stderr io.Writer) (d *daemon, err error)
 	defer closeSockets(append(in.sockets, in.stored...)) // what is used is a duplicate
 	d = &daemon{answer: newReloadAnswer()}
 	if d.settings, err = handover.OpenSettings(in.stored); err != nil {
-		fmt.Fprintf(stderr, "tcpmux: of what clients began with: %v\n", err) // there is no log yet
+		// There is no log yet.
+		fmt.Fprintf(stderr, "tcpmux: of what clients began with: %v\n", err)
 	}
 	if err = d.begin(in, load, stderr); err == nil {
 		d.adopt(in.stored)

@@ -53,7 +53,8 @@ func run(ctx context.Context, args []string, stdin, stdout, stderr *os.File) int
 		}
 	}
 	status := cli.Execute(ctx, command(stdin, stdout, stderr), args, stderr, cli.Hooks{Start: start, Explain: explain})
-	if status == cli.StatusUsage && systemd.Waiting() { // after a usage error, systemd would drop the clients
+	// After a usage error, systemd would drop the clients.
+	if status == cli.StatusUsage && systemd.Waiting() {
 		return cli.StatusFailed
 	}
 	return status

@@ -44,7 +44,8 @@ func (p *Poll) Wait(try func() bool) error {
 	p.try = try
 	err := p.raw.Read(p.onReady)
 	if err != nil && p.interrupted.Load() != 0 {
-		p.interrupted.And(^uint32(woken)) // whatever ended the wait, the caller looks around now
+		// Whatever ended the wait, the caller looks around now.
+		p.interrupted.And(^uint32(woken))
 	}
 	return err
 }
@@ -102,4 +103,5 @@ func (p *Poll) LocalAddr() netip.AddrPort { return localAddr(p) }
 func (p *Poll) Control(f func(fd uintptr)) { _ = p.raw.Control(f) } // it fails only when closed
 
 // Close implements Conn.
-func (p *Poll) Close() { _ = p.file.Close() } // what matters was read; the client learns of the end anyway
+// What matters was read; the client learns of the end anyway.
+func (p *Poll) Close() { _ = p.file.Close() }

@@ -41,7 +41,8 @@ func (h *Handover) resume(bindings []*server.Binding, fd int, cookie uint64) (*c
 	slot := h.state.Find(cookie)
 	k, err := h.kernel(fd)
 	if err != nil || slot.Closed() || slot == nil && k.over {
-		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // its end was recorded, or it is no connection
+		// Its end was recorded, or it is no connection.
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
 		slot.Free()
 		return nil, errors.Join(err, unix.Close(fd))
 	}
@@ -96,7 +97,8 @@ func restore(c *session.Config, k kernelState, slot *state.Slot) {
 		Framing: tally.Framing,
 	}
 	if k.reset && tally.Offset == k.consumed-1 {
-		c.Resume.Offset = tally.Offset // what was counted last is the end of the stream, not a byte
+		// What was counted last is the end of the stream, not a byte.
+		c.Resume.Offset = tally.Offset
 	}
 	if at := slot.Opened(); !at.IsZero() { // from here on by the monotonic clock
 		c.Opened = time.Now().Add(-max(time.Since(at), 0))

@@ -82,7 +82,8 @@ func (ln *Listener) Prepare(lost time.Duration) error {
 		if err != nil {
 			return os.NewSyscallError("getsockname", err)
 		}
-		if addr := sockaddr.From(name); addr != ln.Addr { // not written again: sessions read it
+		// Not written again: sessions read it.
+		if addr := sockaddr.From(name); addr != ln.Addr {
 			ln.Addr = addr
 		}
 		return nil

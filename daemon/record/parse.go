@@ -212,7 +212,8 @@ func (p *Parser) compare(line []byte) error {
 	default:
 		p.expected = p.again.Message(p.expected[:0], &p.rec.Message)
 	}
-	want := bytes.TrimSuffix(p.expected, []byte("\n")) // empty if the encoder writes no such record
+	// Empty if the encoder writes no such record.
+	want := bytes.TrimSuffix(p.expected, []byte("\n"))
 	if bytes.Equal(line, want) {
 		return nil
 	}

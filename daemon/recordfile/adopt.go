@@ -30,7 +30,8 @@ func (f *File) adopt() error {
 	}
 	defer in.Close() // nothing was written
 	if !sameFile(in, f.out.handle) {
-		f.out.looked = time.Time{} // the next write follows; the content of this file says nothing about ours
+		// The next write follows; the content of this file says nothing about ours.
+		f.out.looked = time.Time{}
 		return f.opt.fail("read", errors.New("it was moved meanwhile"))
 	}
 	var first, last [1]byte

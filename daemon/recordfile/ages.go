@@ -41,11 +41,12 @@ func thisMoment() moment { return moment{time.Now().Round(0).UTC(), time.Since(b
 type ages struct {
 	path  string
 	disk  disk
-	at    moment               // of the last look; zero: none
-	alive bool                 // the last look was by this process
-	since map[string]time.Time // when the age of a backup began, by key; moves if the clock jumps
-	saved time.Duration        // moment.lived when the ages were saved
-	told  bool                 // it was reported that names are in the future
+	at    moment // of the last look; zero: none
+	alive bool   // the last look was by this process
+	// When the age of a backup began, by key; moves if the clock jumps.
+	since map[string]time.Time
+	saved time.Duration // moment.lived when the ages were saved
+	told  bool          // it was reported that names are in the future
 }
 
 // agesFile is the content of the file with the ages.

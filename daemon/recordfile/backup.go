@@ -34,7 +34,8 @@ type Backup struct {
 func ParseBackup(path string) (b Backup, ok bool) {
 	plain, packed := strings.CutSuffix(path, packedSuffix)
 	dir, name := filepath.Split(plain)
-	for _, ext := range []string{filepath.Ext(name), ""} { // without an extension, the milliseconds look like one
+	// Without an extension, the milliseconds look like one.
+	for _, ext := range []string{filepath.Ext(name), ""} {
 		stem := strings.TrimSuffix(name, ext)
 		base := len(stem) - len(stampForm) - 1
 		if base < 0 || stem[base] != '-' {

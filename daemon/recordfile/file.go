@@ -36,10 +36,11 @@ type File struct {
 
 // output is an open file and what is known of it.
 type output struct {
-	handle           // nil: closed
-	id     identity  // from when it was opened
-	size   int64     // with everything that was written
-	torn   int64     // where to truncate after a write that failed half-way; -1: nothing to truncate
+	handle          // nil: closed
+	id     identity // from when it was opened
+	size   int64    // with everything that was written
+	// Where to truncate after a write that failed half-way; -1: nothing to truncate.
+	torn   int64
 	looked time.Time // when the name was last compared with the descriptor
 	// needsAdopt reports that others may have written to the file: adopt it before the next
 	// write.
@@ -258,7 +259,8 @@ func (f *File) use(out handle, info fs.FileInfo) {
 	size := info.Size()
 	f.out = output{handle: out, id: identify(info), size: size, torn: -1, looked: time.Now(), needsAdopt: size > 0}
 	f.attempt.base = size
-	f.syncer.nameless = true // the process that created the file may not have synced the directory
+	// The process that created the file may not have synced the directory.
+	f.syncer.nameless = true
 }
 
 // create creates a file with the configured mode, whatever the umask.

@@ -183,7 +183,8 @@ func flockers(f *os.File) (pids []int) {
 		return nil
 	}
 	inode := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
-	for line := range strings.Lines(string(text)) { // 1: FLOCK  ADVISORY  WRITE 3568 fd:00:2531452 0 EOF
+	// 1: FLOCK  ADVISORY  WRITE 3568 fd:00:2531452 0 EOF.
+	for line := range strings.Lines(string(text)) {
 		if w := strings.Fields(line); len(w) > 5 && w[1] == "FLOCK" && w[5] == inode {
 			if pid, err := strconv.Atoi(w[4]); err == nil && pid > 0 {
 				pids = append(pids, pid)

@@ -15,10 +15,11 @@ type rule struct {
 	most     int           // how many backups are kept; 0: all
 	age      time.Duration // how long backups are kept; 0: no limit
 	compress bool
-	minFree  int64       // bytes that compression leaves free on the file system
-	disk     disk        // nil: kernel
-	ages     *ages       // nil: the saved ages
-	clock    func(error) // called if the clock or the names of backups look wrong; nil: not called
+	minFree  int64 // bytes that compression leaves free on the file system
+	disk     disk  // nil: kernel
+	ages     *ages // nil: the saved ages
+	// Called if the clock or the names of backups look wrong; nil: not called.
+	clock func(error)
 }
 
 // storage returns the disk of the backups.

@@ -23,7 +23,8 @@ type rotation struct {
 func renamer(path string) *lumberjack.Logger {
 	return &lumberjack.Logger{
 		Filename: path,
-		MaxSize:  math.MaxInt32, // in MiB, never reached: we rotate exactly, and between lines
+		// In MiB, never reached: we rotate exactly, and between lines.
+		MaxSize: math.MaxInt32,
 	}
 }
 
@@ -43,7 +44,8 @@ func (f *File) rotate() bool {
 		return false
 	}
 	if !names(f.opt.Path, f.out.handle) {
-		f.out.looked = time.Time{} // another program has moved the file: the next write follows
+		// Another program has moved the file: the next write follows.
+		f.out.looked = time.Time{}
 		return false
 	}
 	err := f.rotateNow()
@@ -119,7 +121,8 @@ func (f *File) moveAside() error {
 func (f *File) moveToBackup(disk disk) (path string, err error) {
 	at := f.backupTime()
 	if !at.After(time.Now()) {
-		_ = disk.rotate(f.rotation.lumberjack) // it may fail after the rename, such as in chown(2)
+		// It may fail after the rename, such as in chown(2).
+		_ = disk.rotate(f.rotation.lumberjack)
 		if path, ok := f.backupOf(); ok {
 			return path, nil
 		}
@@ -152,9 +155,11 @@ func (f *File) backupOf() (path string, ok bool) {
 // names is the order of rotation, whatever the clock does.
 func (f *File) backupTime() time.Time {
 	at := time.Now().UTC().Truncate(time.Millisecond)
-	backups, _ := Backups(f.opt.Path) // if they cannot be listed, none is compressed or removed either
+	// If they cannot be listed, none is compressed or removed either.
+	backups, _ := Backups(f.opt.Path)
 	if n := len(backups); n > 0 && !at.After(backups[n-1].At) {
-		if after := backups[n-1].At.Add(time.Millisecond); after.Year() <= 9999 { // stampForm has four digits
+		// stampForm has four digits.
+		if after := backups[n-1].At.Add(time.Millisecond); after.Year() <= 9999 {
 			return after
 		}
 	}

@@ -49,7 +49,8 @@ func (s *Server) affordable(cfg config.Config) int {
 		s.ownFDs = openDescriptors()
 	}
 	if s.ownFDs == 0 || limit == 0 {
-		return want // unknown: clients that come when none is left wait, and are then refused
+		// unknown: clients that come when none is left wait, and are then refused.
+		return want
 	}
 	ours := s.ownFDs + sparedDescriptors
 	most := max((limit-ours)/each, 1)
@@ -125,7 +126,8 @@ func exhausted(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is
 // that they are not served.
 func (a *acceptor) shed() {
 	a.server.spare.lend(func() {
-		_ = a.raw.Control(a.refuseWaiting) // it fails when closed, and so does the next accept
+		// It fails when closed, and so does the next accept.
+		_ = a.raw.Control(a.refuseWaiting)
 	})
 }
 

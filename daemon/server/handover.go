@@ -91,7 +91,8 @@ func (s *Server) Resume(r Resumed) error {
 	}
 	s.forcePlace(r.Binding)
 	var pass admission.Pass
-	if r.Config.Staged || !r.Settings.proxied() { // else a stage is still to decide on the client
+	// Else a stage is still to decide on the client.
+	if r.Config.Staged || !r.Settings.proxied() {
 		pass = s.gate(r.Binding).Return(r.Client.Addr())
 	}
 	r.Config.Events = r.Events

@@ -68,7 +68,8 @@ type Buffers struct {
 
 	mu      sync.Mutex
 	encoder func() Encoder // changed only while none is lent
-	free    []*Buffer      // the last one's memory is still in the processor's cache, so it is lent first
+	// The last one's memory is still in the processor's cache, so it is lent first.
+	free []*Buffer
 }
 
 // NewBuffers returns buffers whose encoders are made by encoder.

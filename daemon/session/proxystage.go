@@ -36,7 +36,8 @@ func (ProxyStage) Run(s *Session) (Reason, error) {
 	default:
 		return noHeader(s, err)
 	}
-	s.Slot.SetClient(header.Client, header.Size) // first, or the next process would look in vain for it
+	// first, or the next process would look in vain for it.
+	s.Slot.SetClient(header.Client, header.Size)
 	if err := s.Conn.Discard(header.Size); err != nil {
 		return noHeader(s, err)
 	}

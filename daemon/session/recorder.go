@@ -15,7 +15,8 @@ import (
 type Recorder struct {
 	s      *Session
 	framer framing.Framer
-	buf    *Buffer // what a peek shows, until it is taken; nil while a client waits: it holds none
+	// What a peek shows, until it is taken; nil while a client waits: it holds none.
+	buf    *Buffer
 	onRead func() bool
 	clock
 	partial
@@ -28,18 +29,21 @@ type Recorder struct {
 
 // clock is what the bounds of a session are measured from.
 type clock struct {
-	heard    time.Time // when the client last sent something
-	begun    time.Time // when the first byte of the message came that is under way; zero: none is
+	heard time.Time // when the client last sent something
+	// When the first byte of the message came that is under way; zero: none is.
+	begun    time.Time
 	deadline time.Time // the read deadline that is set; zero: none
 }
 
 // partial is the beginning of a message that has not come whole: it waits in the socket, or is
 // moved.
 type partial struct {
-	waiting int         // bytes at the head of the socket that were seen and are no whole message yet
-	between bool        // they are none of a message, but stand before the next
-	lowat   int         // the socket's low water; 0: never set
-	moved   []byte      // what is too long to wait in the kernel for its end; nil when nothing is
+	// Bytes at the head of the socket that were seen and are no whole message yet.
+	waiting int
+	between bool // they are none of a message, but stand before the next
+	lowat   int  // the socket's low water; 0: never set
+	// What is too long to wait in the kernel for its end; nil when nothing is.
+	moved   []byte
 	spilled int         // how much of Env.Spill that takes
 	pressed atomic.Bool // it takes too much of it
 }

@@ -113,7 +113,8 @@ func (s *Session) Run() {
 		why, err = s.service.Serve()
 	}
 	if why = s.end(why); why != "" {
-		s.log(why, err) // from here, as it is deep: a stack is the cheaper to grow the less is on it
+		// From here, as it is deep: a stack is the cheaper to grow the less is on it.
+		s.log(why, err)
 	}
 }
 

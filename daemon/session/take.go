@@ -136,7 +136,8 @@ func (r *Recorder) encodeAll(flag framing.Flag) (fresh bool, done int, err error
 	}
 	// What fill has found last.
 	r.between = r.buf.framed.Flag == framing.Between
-	if fresh = r.s.records > first || r.buf.n > r.s.Resume.Unread; fresh { // else the silence goes on
+	// Else the silence goes on.
+	if fresh = r.s.records > first || r.buf.n > r.s.Resume.Unread; fresh {
 		r.heard = r.buf.now
 	}
 	return fresh, r.recorded(n), nil
@@ -205,7 +206,8 @@ func (r *Recorder) nextMessage(n int, flag framing.Flag) bool {
 	case b.rest:
 		b.framed = r.framer.Rest(data, flag)
 	case b.framed.Len() == 0 && len(data) > minPiece && !r.fits(data):
-		b.framed = r.framer.Part(data[:len(data)-1]) // a byte is left to tell how the message ended
+		// A byte is left to tell how the message ended.
+		b.framed = r.framer.Part(data[:len(data)-1])
 	}
 	return b.framed.Len() > 0
 }

@@ -117,7 +117,8 @@ func leave() (back func(), err error) {
 	}
 	// Has every thread run once more: then none is still in the handler before. In a program
 	// with cgo it does nothing.
-	_, _, _ = syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0) // only that every thread makes it matters
+	// Only that every thread makes it matters.
+	_, _, _ = syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0)
 	return back, nil
 }
 
@@ -130,7 +131,8 @@ func block(signals ...syscall.Signal) (unblock func(), err error) {
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, &before); err != nil {
 		return nil, os.NewSyscallError("rt_sigprocmask", err)
 	}
-	return func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }, nil // it has not failed before
+	// It has not failed before.
+	return func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }, nil
 }
 
 // action is the kernel's struct sigaction.

@@ -248,7 +248,8 @@ func (j *Journal) flushed(keep int) {
 		j.room[j.writing] = 0
 		const mode = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
 		start := int64(journalHead + j.writing*halfSize)
-		_ = unix.Fallocate(j.fd, mode, start, halfSize) // else the next long batch uses the memory
+		// Else the next long batch uses the memory.
+		_ = unix.Fallocate(j.fd, mode, start, halfSize)
 	}
 }
 

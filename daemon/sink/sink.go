@@ -113,7 +113,8 @@ func (s *Sink) take(lines []byte, by Giver) {
 
 // Commit returns when the lines of the ticket, and all that were gathered before them, are written.
 // It fails only if the sink is closed before.
-func (s *Sink) Commit(t Ticket) error { // without defer, which would need more of the caller's stack
+// Without defer, which would need more of the caller's stack.
+func (s *Sink) Commit(t Ticket) error {
 	s.mu.Lock()
 	err := s.commit(uint64(t), true)
 	s.mu.Unlock()

@@ -52,7 +52,8 @@ const (
 	flagClosed = 1 << iota // the end of the session is recorded
 	flagBusy               // bytes of the connection are being made into records
 	flagPanic              // that has crashed the process
-	panicUnit              // from this bit on: how many processes in a row it has crashed, saturating
+	// From this bit on: how many processes in a row it has crashed, saturating.
+	panicUnit
 
 	originShift = 8 // above the flags: the origin of the settings; 0: unknown
 

@@ -38,7 +38,8 @@ const (
 type header struct {
 	magic, version, slotSize, slots uint64
 	used                            uint64 // slots from this index on have never been taken
-	shelves                         uint64 // where the first shelf begins in the file; 0: no shelves
+	// Where the first shelf begins in the file; 0: no shelves.
+	shelves uint64
 }
 
 // File is the file with the state of connections. A slot that was never taken needs no memory. The

@@ -74,7 +74,8 @@ func dieWith(args []string) error {
 		return os.NewSyscallError("prctl", err)
 	}
 	if len(args) != 1 || args[0] != strconv.Itoa(os.Getppid()) {
-		return errors.New("the daemon that has started it has ended") // before the kernel knew
+		// Before the kernel knew.
+		return errors.New("the daemon that has started it has ended")
 	}
 	return nil
 }

@@ -122,7 +122,8 @@ func appendFrame(dst []byte, kind frameKind, fixed any, more ...[]byte) []byte {
 		size += len(b)
 	}
 	dst = frameHeader{kind, uint32(size)}.append(dst)
-	dst, _ = binary.Append(dst, binary.BigEndian, fixed) // it fails only for types that are not fixed
+	// It fails only for types that are not fixed.
+	dst, _ = binary.Append(dst, binary.BigEndian, fixed)
 	for _, b := range more {
 		dst = append(dst, b...)
 	}

@@ -123,7 +123,8 @@ func (f *source) inTestFile() bool { return strings.HasSuffix(f.path, "_test.go"
 
 func (f *source) imports() (paths []string) {
 	for _, spec := range f.ast.Imports {
-		if p, err := strconv.Unquote(spec.Path.Value); err == nil { // the parser has checked it
+		// The parser has checked it.
+		if p, err := strconv.Unquote(spec.Path.Value); err == nil {
 			paths = append(paths, p)
 		}
 	}

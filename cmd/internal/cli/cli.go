@@ -105,7 +105,8 @@ func helpCommand(program string) *cobra.Command {
 			if err != nil || len(rest) > 0 {
 				return &UsageError{fmt.Errorf("no help about %q", strings.Join(args, " "))}
 			}
-			topic.InitDefaultHelpFlag() // cobra adds it only to a command that is executed
+			// Cobra adds it only to a command that is executed.
+			topic.InitDefaultHelpFlag()
 			topic.InitDefaultVersionFlag()
 			return topic.Help()
 		},

@@ -31,7 +31,8 @@ type talk struct {
 
 	sentErr error // why nothing more is sent, but for ended
 
-	sent chan struct{} // closed when the sending goroutine sends no more; sentErr may then be read without busy
+	// Closed when the sending goroutine sends no more; sentErr may then be read without busy.
+	sent chan struct{}
 }
 
 func newTalk(conn *net.TCPConn, in input, out io.Writer) *talk {
@@ -58,7 +59,9 @@ func (t *talk) run(ctx context.Context) error {
 			return t.settle(ctx)
 		case <-sent:
 			if t.sentErr != nil && !isNet(t.sentErr) {
-				return t.sentErr // a broken connection is told after the server's last words instead
+				// A broken connection is told after the server's last words
+				// instead.
+				return t.sentErr
 			}
 			sent = nil
 		}
@@ -140,7 +143,8 @@ func (t *talk) pass() error {
 	}
 	if err == io.EOF {
 		t.ended = true
-		_ = t.conn.CloseWrite() // it fails when the connection is gone, which hear tells better
+		// It fails when the connection is gone, which hear tells better.
+		_ = t.conn.CloseWrite()
 		return nil
 	}
 	return err

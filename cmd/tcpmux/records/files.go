@@ -37,12 +37,13 @@ type Files struct {
 
 // file is one of the files. It stays open, so that a rotation meanwhile takes nothing away.
 type file struct {
-	name              string
-	f                 *os.File
-	info              fs.FileInfo
-	start             int64    // where in f it begins
-	spool             *os.File // what was read of it, if it can be read only once; nil before the first reading
-	recordfile.Backup          // Of is itself, and At zero, if it is none
+	name  string
+	f     *os.File
+	info  fs.FileInfo
+	start int64 // where in f it begins
+	// What was read of it, if it can be read only once; nil before the first reading.
+	spool             *os.File
+	recordfile.Backup // Of is itself, and At zero, if it is none
 }
 
 // Open opens record files, rotated and compressed ones too; withBackups, also those that each was
@@ -75,7 +76,8 @@ func (fs *Files) open(name string) error {
 	if name == StandardInput {
 		return fs.openStandardInput()
 	}
-	const flags = os.O_RDONLY | syscall.O_NONBLOCK // the latter so that a FIFO cannot hold us up
+	// The latter so that a FIFO cannot hold us up.
+	const flags = os.O_RDONLY | syscall.O_NONBLOCK
 	f, err := os.OpenFile(name, flags, 0)
 	for late := time.Now().Add(absent); errors.Is(err, os.ErrNotExist) && rotated(name) && time.Now().Before(late); {
 		time.Sleep(time.Millisecond)
