@@ -41,6 +41,7 @@ func startUntil(t *testing.T, config string, stops int) (d *dialogue, stopped bo
 // daemon is ready before.
 func (d *dialogue) awaitStop() (s syscall.Signal, stopped bool) {
 	d.t.Helper()
+	// It looks often, as the daemon makes thousands of system calls before it is ready.
 	for late := time.Now().Add(patience); ; time.Sleep(100 * time.Microsecond) {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(d.cmd.Process.Pid, &status, syscall.WNOHANG, nil)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tcpmux/cmd/internal/clitest"
+	"tcpmux/internal/await"
 )
 
 // desk is a daemon whose program can be replaced, and clients that talk to it all the time.
@@ -54,7 +55,7 @@ func (k *desk) talk(conn *net.TCPConn, i int) {
 			return
 		}
 		k.said[i].Add(1)
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // the pace of a client
 	}
 	_ = conn.CloseWrite()
 	if rest, err := io.ReadAll(conn); err != nil || len(rest) > 0 {
@@ -108,7 +109,7 @@ func (k *desk) upgradesWell() {
 // trial is the process that is tried, once there is one.
 func (k *desk) trial() (pid int) {
 	k.t.Helper()
-	eventually(k.t, func() bool {
+	await.Until(k.t, func() bool {
 		text, _ := os.ReadFile(k.pidFile())
 		pid, _ = strconv.Atoi(strings.TrimSuffix(string(text), "\n"))
 		return pid > 0 && strings.HasSuffix(string(text), "\n")
@@ -271,7 +272,7 @@ func TestATrialDiesWithTheDaemon(t *testing.T) {
 	k.upgrade("inherited=true")
 	pid := k.trial()
 	k.signal(syscall.SIGKILL)
-	eventually(t, func() bool { return !alive(pid) }, func() { t.Error("the trial goes on") })
+	await.Until(t, func() bool { return !alive(pid) }, func() { t.Error("the trial goes on") })
 }
 
 // alive says whether a process runs: whoever is to reap it may not.

@@ -10,9 +10,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/internal/await"
 )
 
 // leaverVariable has the test program be replaced by the program that it names.
@@ -46,11 +47,8 @@ func TestASignalOnTheWayWaitsForTheNextProgram(t *testing.T) {
 			t.Fatal(err)
 		}
 		status := fmt.Sprintf("/proc/self/task/%d/status", unix.Gettid())
-		for late := time.Now().Add(30 * time.Second); signalSet(t, status, "SigPnd")&(1<<(s-1)) == 0; time.Sleep(time.Millisecond) {
-			if time.Now().After(late) {
-				t.Fatalf("%v is not pending", s)
-			}
-		}
+		await.Until(t, func() bool { return signalSet(t, status, "SigPnd")&(1<<(s-1)) != 0 },
+			func() { t.Errorf("%v is not pending", s) })
 		if len(heard) > 0 {
 			t.Errorf("%v was notified, want it kept for the next program", s)
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tcpmux/cmd/internal/progress"
+	"tcpmux/internal/await"
 )
 
 // testServer is a server with known behaviour that counts what it receives.
@@ -125,18 +126,10 @@ func TestWorkloadsCountExactly(t *testing.T) {
 				if got := d.lines.Load(); got != c.lines || d.bytes.Load() != c.bytes {
 					t.Errorf("the server read %d lines of %d bytes, want %d of %d", got, d.bytes.Load(), c.lines, c.bytes)
 				}
-				eventually(t, "visits", func() bool { return d.visits.Load() == c.visits })
+				await.Until(t, func() bool { return d.visits.Load() == c.visits }, func() {
+					t.Errorf("the server counted %d visits, want %d", d.visits.Load(), c.visits)
+				})
 			})
-		}
-	}
-}
-
-// eventually waits until ok returns true. Only a failing test waits long.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for late := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(late) {
-			t.Fatalf("%s: did not come", what)
 		}
 	}
 }
