@@ -13,8 +13,10 @@ import (
 // clockSet returns a moment of the monotonic clock as it shows in a time.Time after somebody has
 // set the clock by that much.
 func clockSet(t time.Time, by time.Duration) time.Time {
-	const secondsAt = 30                                                  // the lowest bit of the seconds in Time.wall (package time)
-	*(*uint64)(unsafe.Pointer(&t)) += uint64(by/time.Second) << secondsAt // wall is its first field
+	// The lowest bit of the seconds in Time.wall (package time).
+	const secondsAt = 30
+	// Wall is its first field.
+	*(*uint64)(unsafe.Pointer(&t)) += uint64(by/time.Second) << secondsAt
 	return t
 }
 

@@ -162,7 +162,8 @@ func TestOnlyWorkOnItsBytesMakesASuspect(t *testing.T) {
 	d.Open()
 	c := d.Greeted()
 	d.AwaitRecords(" open from ")
-	c.Say(strings.Repeat("x\n", 32<<10)) // becomes several times what is given to the sink at once
+	// Becomes several times what is given to the sink at once.
+	c.Say(strings.Repeat("x\n", 32<<10))
 	_ = c.CloseWrite()
 	d.AwaitRecords(" close from ")
 	if blamed.Load() != 1 {

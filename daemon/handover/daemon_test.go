@@ -80,7 +80,8 @@ func (s *store) start(change func(*config.Config), options ...servertest.Option)
 	})
 	s.t.Cleanup(func() {
 		d.Sink.Close()
-		_ = d.handover.Close() // the memory of others too, where a test has them closed by now
+		// The memory of others too, where a test has them closed by now.
+		_ = d.handover.Close()
 	})
 	d.handover.SetSilence(s.silence)
 	d.configure()

@@ -75,7 +75,8 @@ func isZombie(pid int) bool {
 	if err != nil {
 		return false
 	}
-	_, state, _ := strings.Cut(string(stat), ") ") // behind the name, which may contain anything
+	// Behind the name, which may contain anything.
+	_, state, _ := strings.Cut(string(stat), ") ")
 	return strings.HasPrefix(state, "Z")
 }
 
@@ -99,7 +100,9 @@ func leavesNothing(t *testing.T, change func(*config.Config)) {
 			visiting.Go(func() {
 				c := f.Client()
 				c.Say("hello\n")
-				c.Hear("hello\n") // a place that stays would cost the last client of the next round this
+				// A place that stays would cost the last client of the next round
+				// this.
+				c.Hear("hello\n")
 				if i%3 == 0 {
 					c.Reset()
 				}

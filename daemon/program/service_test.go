@@ -203,7 +203,8 @@ func TestProgramBlocksOnClientThatDoesNotRead(t *testing.T) {
 		}
 		return n
 	}
-	before := -1 // the program has filled what the kernel holds once no more arrives, most likely
+	// The program has filled what the kernel holds once no more arrives, most likely.
+	before := -1
 	servertest.Eventually(t, func() bool {
 		now := unread()
 		full := now > 0 && now == before

@@ -167,7 +167,8 @@ func TestProgramThatStartsTooLateIsStopped(t *testing.T) {
 				Source: record.Source{Listener: "tcpmux", Session: "1", Remote: c.Addr()}, Opened: time.Now(),
 			})
 			s.Enter(session.Over)
-			defer time.AfterFunc(servertest.Patience, func() { _ = c.Close() }).Stop() // then the program ends
+			// Then the program ends.
+			defer time.AfterFunc(servertest.Patience, func() { _ = c.Close() }).Stop()
 			s.Run()
 			c.HearEnd()
 			awaitClose(f, c, "drain")

@@ -18,18 +18,21 @@ import (
 // faulty is a disk in front of the kernel's. It fails as a test demands, notes the operations, and
 // knows what would survive a power failure now: what was synced, and a random part of the rest.
 type faulty struct {
-	mu      sync.Mutex
-	writes  func(p []byte) (int, error) // how much of p, and why not all; nil, or n < 0: all
-	step    func(what string) error     // before each operation but close; an error prevents it; nil: not called
-	syncs   func() error                // nil: it works. It is called without mu.
-	syncsOf func() error                // of directories
-	cuts    func() error                // nil: truncating works
-	tick    func()                      // before each write, sync and sync of a directory; nil: not called
-	free    func() int64                // nil: the kernel's answer
-	looks   int                         // calls of room
-	done    []string                    // operations: "write", "sync", "close" with the file's number, "sync dir"
-	inodes  map[uint64]*inode
-	names   map[string]uint64 // that survive
+	mu     sync.Mutex
+	writes func(p []byte) (int, error) // how much of p, and why not all; nil, or n < 0: all
+	// Before each operation but close; an error prevents it; nil: not called.
+	step    func(what string) error
+	syncs   func() error // nil: it works. It is called without mu.
+	syncsOf func() error // of directories
+	cuts    func() error // nil: truncating works
+	// Before each write, sync and sync of a directory; nil: not called.
+	tick  func()
+	free  func() int64 // nil: the kernel's answer
+	looks int          // calls of room
+	// operations: "write", "sync", "close" with the file's number, "sync dir".
+	done   []string
+	inodes map[uint64]*inode
+	names  map[string]uint64 // that survive
 }
 
 // inode is a file, independent of its names.

@@ -79,7 +79,8 @@ type mortalFile struct {
 
 func (m mortalFile) Write(b []byte) (int, error) {
 	if m.fate.comes() {
-		_, _ = m.handle.Write(b[:m.part(len(b))]) // the process does not live to see the result
+		// The process does not live to see the result.
+		_, _ = m.handle.Write(b[:m.part(len(b))])
 		kill()
 	}
 	defer m.fate.moment()

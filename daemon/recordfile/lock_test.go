@@ -85,7 +85,8 @@ func TestWhoHoldsTheLockIsNamed(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			opt := options(t)
 			path := hidden(opt.Path, ".lock")
-			if err := os.WriteFile(path, []byte("4194305\n"), 0o644); err != nil { // a pid that no process has
+			// A pid that no process has.
+			if err := os.WriteFile(path, []byte("4194305\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			pid, result, end := lockedByAnother(t, path, nil)

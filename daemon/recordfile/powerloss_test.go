@@ -35,7 +35,8 @@ func losePowerOnce(t *testing.T, chance *rand.Rand) {
 	opt, d := onFaulty(t)
 	opt.MaxSize = 2000
 	var faults atomic.Uint64
-	fault := func() bool { return faults.Add(0x9e3779b97f4a7c15)>>32%11 == 0 } // sometimes, from any goroutine
+	// sometimes, from any goroutine.
+	fault := func() bool { return faults.Add(0x9e3779b97f4a7c15)>>32%11 == 0 }
 	d.writes = func(p []byte) (int, error) {
 		if fault() {
 			return len(p) * 2 / 3, unix.ENOSPC

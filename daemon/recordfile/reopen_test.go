@@ -93,7 +93,8 @@ func TestAFileThatIsNoMoreOfUseCanBeLeft(t *testing.T) {
 	if err := errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	f.out.renamedAway, f.out.needsAdopt = unix.EIO, true // as a rotation that failed half-way leaves it
+	// As a rotation that failed half-way leaves it.
+	f.out.renamedAway, f.out.needsAdopt = unix.EIO, true
 	next := opt
 	next.Path, next.disk = filepath.Join(t.TempDir(), "next.log"), nil
 	if err := f.Reopen(next); err != nil {

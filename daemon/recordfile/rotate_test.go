@@ -62,7 +62,8 @@ func TestFileThatCannotBeMadeAnewAfterItsRotation(t *testing.T) {
 		if what == "move" || what == "rotate" {
 			moves++
 		}
-		if moves > 0 && (what == "rename" || what == "open" || moves > 1) { // neither finish nor undo the rotation
+		// Neither finish nor undo the rotation.
+		if moves > 0 && (what == "rename" || what == "open" || moves > 1) {
 			return unix.EIO
 		}
 		return nil

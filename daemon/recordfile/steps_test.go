@@ -114,7 +114,8 @@ func (l *life) writes(n int) {
 // outside changes the file from outside, which may lose the lines in it.
 func (l *life) outside(do func() error, costs bool) {
 	if costs {
-		b, _ := os.ReadFile(l.f.Path()) // a rotation that failed half-way may have taken it away
+		// A rotation that failed half-way may have taken it away.
+		b, _ := os.ReadFile(l.f.Path())
 		l.want = slices.DeleteFunc(l.want, func(line string) bool { return strings.Contains(string(b), line) })
 	}
 	if err := do(); err != nil && !errors.Is(err, fs.ErrNotExist) {

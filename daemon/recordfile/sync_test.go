@@ -32,7 +32,8 @@ var diskFaults = []diskFault{
 	{"fdatasync fails after a rotation", func(d *faulty) {
 		calls := 0
 		d.syncs = func() error {
-			if calls++; calls == 3 { // the old file twice: before it is moved and before it is closed
+			// The old file twice: before it is moved and before it is closed.
+			if calls++; calls == 3 {
 				return unix.EIO
 			}
 			return nil

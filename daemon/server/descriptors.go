@@ -100,13 +100,6 @@ func (s *spare) keepLocked() {
 	}
 }
 
-// isOpen reports whether the descriptor is open.
-func (s *spare) isOpen() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.file != nil
-}
-
 // lend calls f while the descriptor is given up.
 func (s *spare) lend(f func()) {
 	s.mu.Lock()

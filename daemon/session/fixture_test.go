@@ -197,7 +197,6 @@ type fakeSink struct {
 	held   bool
 	fault  error  // what all calls return; the sink was closed
 	before func() // called before each call; nil: nothing is
-	givers []sink.Giver
 }
 
 func newFakeSink() *fakeSink {

@@ -124,7 +124,8 @@ func TestWhoHoldsMostRecordsItAsAPiece(t *testing.T) {
 			t.Error("got room beyond the limit")
 		}
 		synctest.Wait()
-		f.recorded("open", "[cut]: "+hog[:half-1]) // a byte is left to tell how the message ended
+		// A byte is left to tell how the message ended.
+		f.recorded("open", "[cut]: "+hog[:half-1])
 		if !f.env.Spill.reserve(r, half) {
 			t.Error("got no room after the other has given up its own")
 		}

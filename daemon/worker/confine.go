@@ -31,10 +31,10 @@ func confine() error {
 
 // seccompData is what a filter looks at (seccomp(2), struct seccomp_data).
 type seccompData struct {
-	number             int32
-	arch               uint32
-	instructionPointer uint64
-	args               [6]uint64 // the machines of sessionArch have the low half of each first
+	number int32
+	arch   uint32
+	_      uint64    // instruction_pointer
+	args   [6]uint64 // the machines of sessionArch have the low half of each first
 }
 
 // sessionFilter is the program that allows the calls of a session, each to the number that this

@@ -36,7 +36,8 @@ func processes(t *testing.T) (pids []int) {
 	for _, list := range lists {
 		children, _ := os.ReadFile(list) // the thread may have ended
 		for pid := range strings.FieldsSeq(string(children)) {
-			line, _ := os.ReadFile("/proc/" + pid + "/cmdline") // the process may have ended
+			// The process may have ended.
+			line, _ := os.ReadFile("/proc/" + pid + "/cmdline")
 			if n, err := strconv.Atoi(pid); err == nil && bytes.HasPrefix(line, []byte(worker.ProcessName)) {
 				pids = append(pids, n)
 			}

@@ -50,11 +50,9 @@ type frameHeader struct {
 
 // The sizes of what is read before anything else of its kind is known.
 var (
-	frameHeaderSize   = binary.Size(frameHeader{})
-	messageHeaderSize = binary.Size(messageHeader{})
-	setupHeaderSize   = binary.Size(setupHeader{})
-	controlSize       = binary.Size(control{})
-	answerSize        = binary.Size(answer(0))
+	frameHeaderSize = binary.Size(frameHeader{})
+	controlSize     = binary.Size(control{})
+	answerSize      = binary.Size(answer(0))
 )
 
 // There are frame headers and messages by the million, so these two do without the reflection of

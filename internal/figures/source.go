@@ -131,16 +131,6 @@ func (f *source) imports() (paths []string) {
 	return paths
 }
 
-// code returns the files that are not for tests.
-func (t *tree) code() (files []*source) {
-	for _, f := range t.files {
-		if !f.test {
-			files = append(files, f)
-		}
-	}
-	return files
-}
-
 // at returns the place of a node, such as "config/key.go:12".
 func (t *tree) at(node ast.Node) string {
 	p := t.fset.Position(node.Pos())

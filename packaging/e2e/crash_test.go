@@ -23,7 +23,8 @@ func TestACrashingClientOfAThreadIsDropped(t *testing.T) { dropsSuspect(t, "thre
 
 func dropsSuspect(t *testing.T, model string) {
 	r := jsonRecords(t, `model = "goroutine"`, `model = "`+model+`"`)
-	r.explain(`Failed to start tcpmux`) // it crashes as soon as it looks, which may be before it is ready
+	// It crashes as soon as it looks, which may be before it is ready.
+	r.explain(`Failed to start tcpmux`)
 	r.crashable()
 	r.throng.join(100)
 	r.throng.settled()
@@ -37,7 +38,8 @@ func dropsSuspect(t *testing.T, model string) {
 		}
 		r.await("its first line in the records", func() bool { return strings.Contains(r.read(records), `"data":"fine"`) })
 	}
-	if rest, _ := io.ReadAll(culprit.conn); len(rest) > 0 { // it may be broken off, as what it has said is not read
+	// It may be broken off, as what it has said is not read.
+	if rest, _ := io.ReadAll(culprit.conn); len(rest) > 0 {
 		t.Errorf("the suspect: got %q, want the end", rest)
 	}
 	r.awaitProperty("tcpmux.service", "SubState", "running")

@@ -86,7 +86,8 @@ func TestProgramsOfThePackagedService(t *testing.T) {
 	if err := k.say(3); err != nil {
 		t.Error(err)
 	}
-	if err := k.greeted(k.name + " 1\n" + k.name + " 2\n" + k.name + " 3\n"); err != nil { // by its own words
+	// By its own words.
+	if err := k.greeted(k.name + " 1\n" + k.name + " 2\n" + k.name + " 3\n"); err != nil {
 		t.Error(err)
 	}
 	if err := k.bye(); err != nil {
@@ -102,7 +103,8 @@ func TestProgramsOfAnotherUser(t *testing.T) {
 	r.visitAt(port, banner)
 	r.edit(toml, `#exec_user = "nobody"`, `exec_user = "nobody"`)
 	r.explain(`configuration not reloaded.*exec_user`, `Reload failed`)
-	r.awaitProperty("tcpmux.service", "ActiveState", "active") // a client is served before systemd takes note of the start
+	// A client is served before systemd takes note of the start.
+	r.awaitProperty("tcpmux.service", "ActiveState", "active")
 	if out, err := r.try("systemctl", "reload", "tcpmux.service"); err == nil {
 		t.Errorf("reload: got %q and no error, want it to fail", out)
 	}
@@ -157,7 +159,8 @@ func TestOthersAreServedWhileProgramsFinish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(echo.say(1), echo.greeted(echo.name+" 1\n")); err != nil { // by its own words
+	// By its own words.
+	if err := errors.Join(echo.say(1), echo.greeted(echo.name+" 1\n")); err != nil {
 		t.Fatal(err)
 	}
 	was := r.mainPID()
@@ -177,7 +180,8 @@ func TestOthersAreServedWhileProgramsFinish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(3 * time.Second) // longer than systemd's patience, if it had not been asked for more
+	// Longer than systemd's patience, if it had not been asked for more.
+	time.Sleep(3 * time.Second)
 	if got := r.mainPID(); got != was {
 		t.Errorf("daemon: got process %s, want %s still", got, was)
 	}
@@ -215,7 +219,8 @@ func TestAStopWhileARestartWaitsForPrograms(t *testing.T) {
 	r.run("systemctl", "restart", "--no-block", "tcpmux.service")
 	r.await("the wait in STATUS=", func() bool { return strings.Contains(r.show("tcpmux.service", "StatusText"), ", 1 may finish first") })
 	r.run("systemctl", "stop", "--no-block", "tcpmux.socket", "tcpmux.service")
-	if err := errors.Join(other.hear(), other.bye()); err != nil { // the end of the daemon's stream, and no reset
+	// The end of the daemon's stream, and no reset.
+	if err := errors.Join(other.hear(), other.bye()); err != nil {
 		t.Errorf("who is no program's: got %v, want the end in good order", err)
 	}
 	k.tear()

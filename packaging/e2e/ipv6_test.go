@@ -69,7 +69,8 @@ func TestAllAddressesWithoutIPv6(t *testing.T) {
 	// And where the daemon binds by itself.
 	r.write("/etc/own.toml", "address = \":12347\"\n[record]\nfile = \"/tmp/own.log\"\n")
 	r.run("systemd-run", "--unit=own", "--service-type=notify", "/usr/bin/tcpmux", "run", "--config", "/etc/own.toml")
-	conn, err := r.net.dial("127.0.0.1:12347") // no talker: what it said would be looked for in the other daemon's records
+	// No talker: what it said would be looked for in the other daemon's records.
+	conn, err := r.net.dial("127.0.0.1:12347")
 	if err != nil {
 		t.Fatal(err)
 	}

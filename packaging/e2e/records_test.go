@@ -72,7 +72,8 @@ func (r *rig) checkTalkers(all []entry) {
 	for _, e := range all {
 		name, _, ok := strings.Cut(e.data, " ")
 		if e.kind != "message" || e.flag != "" || !ok {
-			continue // the piece of a line that a torn connection leaves is nobody's line
+			// The piece of a line that a torn connection leaves is nobody's line.
+			continue
 		}
 		got, want := number(e.data, name), heard[name]+1
 		if r.killed && got > 0 && got < want {

@@ -154,7 +154,8 @@ func TestModels(t *testing.T) {
 	if got := r.run("pgrep", "-c", "-f", "^tcpmux: session"); strings.TrimSpace(got) != "10" {
 		t.Errorf("got %s session processes, want 10", got)
 	}
-	r.run("systemctl", "restart", "tcpmux.service") // the clients of each finish, and nothing that they had said is lost
+	// The clients of each finish, and nothing that they had said is lost.
+	r.run("systemctl", "restart", "tcpmux.service")
 	r.mustVisit()
 	for _, c := range talking {
 		if _, err := c.dismiss(); err != nil {

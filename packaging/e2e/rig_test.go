@@ -51,7 +51,8 @@ type rig struct {
 
 	throng *throng // when not nil, records are in JSON and all of its clients'
 
-	killed bool // a line of text that was written and not taken from its socket is written again
+	// A line of text that was written and not taken from its socket is written again.
+	killed bool
 
 	mu      sync.Mutex
 	talkers []*talker

@@ -180,7 +180,8 @@ func TestDirectoryDeleted(t *testing.T) {
 	r := installed(t)
 	r.explain("records cannot be written, clients wait", "reason=sink .* lost=")
 	r.edit(toml, `drain_timeout = "10s"`, `drain_timeout = "1s"`)
-	r.edit(toml, `survive = true`, `survive = false`) // or the client would go on in the file that is made anew
+	// Or the client would go on in the file that is made anew.
+	r.edit(toml, `survive = true`, `survive = false`)
 	r.run("systemctl", "start", "tcpmux.socket")
 	r.mustVisit()
 	r.run("rm", "-r", logDir)

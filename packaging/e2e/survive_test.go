@@ -271,7 +271,8 @@ func outlive(t *testing.T, model string, clients int, end func(r *rig)) {
 	r := jsonRecords(t, `model = "goroutine"`, `model = "`+model+`"`)
 	r.throng.join(clients)
 	r.throng.settled()
-	r.throng.talk(time.Duration(max(clients, 1000)) * 300 * time.Microsecond) // together not more than a machine takes
+	// Together not more than a machine takes.
+	r.throng.talk(time.Duration(max(clients, 1000)) * 300 * time.Microsecond)
 	end(r)
 	r.awaitProperty("tcpmux.service", "SubState", "running")
 	r.throng.hush()
@@ -306,7 +307,8 @@ func TestClientsOutliveKills(t *testing.T) {
 		r.explain(`Failed to start tcpmux`) // killed before it was ready
 		rnd := rand.New(rand.NewPCG(1, 1))
 		for range 50 {
-			time.Sleep(time.Duration(rnd.IntN(700)) * time.Millisecond) // a random moment, also of a start
+			// A random moment, also of a start.
+			time.Sleep(time.Duration(rnd.IntN(700)) * time.Millisecond)
 			r.kill()
 		}
 	})
@@ -370,7 +372,8 @@ func outliveInAMessage(t *testing.T, model string) {
 		if err := m.say(strings.Repeat("x", 20_000)); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(200 * time.Millisecond) // so that it is seen; if it is not, this shows less
+		// So that it is seen; if it is not, this shows less.
+		time.Sleep(200 * time.Millisecond)
 		was := r.mainPID()
 		r.kill()
 		r.awaitOther(was)

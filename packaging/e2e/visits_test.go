@@ -68,7 +68,8 @@ func (v *visits) many(during time.Duration) {
 	for range visitors {
 		visiting.Go(func() {
 			for next := time.Now(); next.Before(end); next = next.Add(visitors * time.Second / visitRate) {
-				time.Sleep(time.Until(next)) // the pace; one that is late makes haste
+				// The pace; one that is late makes haste.
+				time.Sleep(time.Until(next))
 				v.one(0)
 			}
 		})
@@ -103,7 +104,8 @@ func (b burden) String() string {
 }
 
 var (
-	lying     = regexp.MustCompile(`(?m)^scm_fds:\s*(\d+)$`) // what lies in a socket's queue, since Linux 5.11 (proc_pid_fdinfo(5))
+	// What lies in a socket's queue, since Linux 5.11 (proc_pid_fdinfo(5)).
+	lying     = regexp.MustCompile(`(?m)^scm_fds:\s*(\d+)$`)
 	anonymous = regexp.MustCompile(`(?m)^RssAnon:\s*(\d+) kB$`)
 )
 
@@ -150,7 +152,8 @@ func (d *daemon) burden() burden {
 	for _, fd := range d.ends {
 		b.queued += figure(lying, d.read("fdinfo/"+fd))
 	}
-	b.stored, _ = strconv.Atoi(d.r.show("tcpmux.service", "NFileDescriptorStore")) // systemd's own number
+	// Systemd's own number.
+	b.stored, _ = strconv.Atoi(d.r.show("tcpmux.service", "NFileDescriptorStore"))
 	return b
 }
 
@@ -220,11 +223,13 @@ func TestVisitsLeaveNothingBehind(t *testing.T) {
 		name      string
 		got, want int
 	}{
-		{"descriptors", most.descriptors, before.descriptors + visitors + lingerers + 200}, // and who is on the way out
+		// And who is on the way out.
+		{"descriptors", most.descriptors, before.descriptors + visitors + lingerers + 200},
 		{"descriptors in the queue", most.queued, 2 * staying},
 		{"KiB of memory", most.memory, before.memory * 3 / 2},
 		{"stored descriptors", most.stored, stored},
-		{"systemd's ms", int(spent.Milliseconds()), int(n)/100 + 10*looks}, // 10 µs a visit, and what looking takes
+		// 10 µs a visit, and what looking takes.
+		{"systemd's ms", int(spent.Milliseconds()), int(n)/100 + 10*looks},
 	} {
 		if c.got > c.want {
 			t.Errorf("%s: got %d, want %d at the most", c.name, c.got, c.want)
