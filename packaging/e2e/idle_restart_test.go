@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// A silence that began before a restart and a kill goes on after them: it is counted from the
-// client's last byte, be that the end of a line or not. A client that came later shows how late
-// things are here.
+// A silence that began before a restart and a kill goes on after them. It is counted from the
+// client's last byte, whether that ended a line or not. A client that connects later shows how slow
+// this machine is.
 func TestSilenceGoesOnWithTheNextDaemon(t *testing.T) {
 	const idle = 6 * time.Second
 	r := jsonRecords(t, `idle_timeout = "0s"`, `idle_timeout = "6s"`)
@@ -27,7 +27,7 @@ func TestSilenceGoesOnWithTheNextDaemon(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(idle / 4) // a part of the silence
+	time.Sleep(idle / 4) // the clients' silence, a part of it
 	r.run("systemctl", "restart", "tcpmux.service")
 	was := r.mainPID()
 	r.kill()
@@ -63,7 +63,7 @@ func (m *member) ended(t *testing.T) time.Time {
 
 const refusal = "one more is too many\n"
 
-// guest connects from an address. It is greeted, or refused and told so.
+// guest connects from an address. It gets the banner, or the refusal text.
 func (r *rig) guest(ip net.IP) (conn *net.TCPConn, refused bool) {
 	r.t.Helper()
 	conn, err := r.net.dialFrom(&net.TCPAddr{IP: ip}, port)
@@ -82,8 +82,8 @@ func (r *rig) guest(ip net.IP) (conn *net.TCPConn, refused bool) {
 	return nil, true
 }
 
-// Who had as many clients as a source may have has them after a restart and after a kill too, and
-// gets in again when one leaves.
+// A source that has as many clients as allowed still has them after a restart and after a kill, and
+// may connect again when one of them leaves.
 func TestSourcesCountOnWithTheNextDaemon(t *testing.T) {
 	r := installed(t)
 	r.edit(toml, `clients_per_source = 0`, `clients_per_source = 2`)
