@@ -33,7 +33,7 @@ func TestSignalsInAnUpgradeLoseNobody(t *testing.T) {
 		t.Run(model, func(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(1, uint64(seed)))
-			k := staffed(t, 10, `model = "`+model+`"`)
+			k := withClients(t, 10, `model = "`+model+`"`)
 			k.upgrade("msg=upgrading")
 			// Until programs have taken the place twice.
 			for strings.Count(k.d.seen, "inherited=false") < 2 {
@@ -57,7 +57,7 @@ func TestAStopAtARandomMomentOfAnUpgradeIsObeyed(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(2, uint64(seed)))
-			k := staffed(t, 5, "")
+			k := withClients(t, 5, "")
 			k.upgrade("msg=upgrading")
 			// Near the end of the trial, and the beginning of the next program.
 			if seed%2 == 0 {
