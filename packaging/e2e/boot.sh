@@ -15,7 +15,7 @@
 # RIG_SUITE   Debian's suite: bookworm (default), trixie, ...
 # RIG_ROOTFS  the shared root, which is never changed once it exists; default: in the user's cache,
 #             one for each suite
-# RIG_STATE   the state of rigs; default: next to RIG_ROOTFS
+# RIG_STATE   the state of rigs; default: in the user's cache
 # RIG_TETHER  a process; when it dies, the rig dies
 # RIG_SIZE    how much a rig may write, which is memory; default: 2g
 # RIG_PREFIX  a command that executes its further arguments, which are the rig's first process
