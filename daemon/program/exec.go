@@ -7,12 +7,13 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 // ExecName is the argv[0] of a process that is about to become a program of the user's: main
-// calls Start, and nothing else, when it finds this name. Limits must be set in the process itself
+// calls Exec, and nothing else, when it finds this name. Limits must be set in the process itself
 // before the program's own code runs, and Go's syscall.StartProcess cannot do that. The starter
 // costs two milliseconds, so only programs that need it are started by it.
 const ExecName = "tcpmux: exec"
@@ -50,6 +51,7 @@ func execProgram(path string, argv []string, memory uint64) error {
 	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 	env := os.Environ()
 	if memory > 0 {
+		reserveThreads()
 		reserveMemory()
 		err := unix.Setrlimit(unix.RLIMIT_AS, &unix.Rlimit{Cur: memory, Max: memory})
 		if err != nil {
@@ -57,6 +59,23 @@ func execProgram(path string, argv []string, memory uint64) error {
 		}
 	}
 	return unix.Exec(path, argv, env)
+}
+
+// reserveThreads makes the runtime start threads that it can use when it wants one more. In a build
+// with cgo a thread's stack is mapped, which the limit does not allow: the process would abort.
+func reserveThreads() {
+	const threads = 8
+	var started, ended sync.WaitGroup
+	started.Add(threads)
+	for range threads {
+		ended.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			started.Done()
+			started.Wait() // each has a thread of its own by then
+		})
+	}
+	ended.Wait()
 }
 
 // reserveMemory makes the runtime map memory for what unix.Exec allocates. Under the limit, which
