@@ -170,7 +170,14 @@ func (f *File) secure(n int, err error) (int, error) {
 			f.syncer.soon()
 		}
 		return n, err
-	case f.attempt.syncErr == nil:
+	}
+	return f.secureNow(n, err)
+}
+
+// secureNow is secure where the sync cannot wait, or was tried. It stands by itself because it needs
+// more stack.
+func (f *File) secureNow(n int, err error) (int, error) {
+	if f.attempt.syncErr == nil {
 		f.attempt.syncErr = f.sync()
 	}
 	if f.attempt.syncErr == nil {

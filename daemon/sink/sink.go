@@ -221,7 +221,11 @@ func (s *Sink) write(yield bool) error {
 		s.batch.lines, s.batch.spare = s.batch.spare[:0], nil
 	}
 	s.mu.Unlock()
-	err := s.flush(lines)
+	// As flush does it, without a call: the goroutine of a client keeps the stack that it once needed.
+	n, err := s.out.Write(lines)
+	if s.report(err); err != nil {
+		err = s.retry(lines[n:], err)
+	}
 	s.mu.Lock()
 	s.wrote(err, lines)
 	return err
@@ -244,16 +248,24 @@ func (s *Sink) wrote(err error, lines []byte) {
 
 // flush writes lines, and tries until it works or the sink is closed.
 func (s *Sink) flush(lines []byte) error {
+	n, err := s.out.Write(lines)
+	if s.report(err); err != nil {
+		return s.retry(lines[n:], err)
+	}
+	return nil
+}
+
+// retry writes lines again, after a write has failed, until it works or the sink is closed.
+func (s *Sink) retry(lines []byte, failed error) error {
 	for wait := retryMin; ; wait = min(2*wait, retryMax) {
-		n, err := s.out.Write(lines)
-		s.report(err)
-		if err == nil {
-			return nil
-		}
-		lines = lines[n:]
-		if err := s.rest(wait, err); err != nil {
+		if err := s.rest(wait, failed); err != nil {
 			return err
 		}
+		n, err := s.out.Write(lines)
+		if s.report(err); err == nil {
+			return nil
+		}
+		lines, failed = lines[n:], err
 	}
 }
 
