@@ -89,7 +89,7 @@ bench: build ## contrib/bench/RESULTS.md: tcpmux, the floor and its peers; RUNS=
 		$(if $(ONLY)$(WHAT),,--markdown contrib/bench/RESULTS.md) $(WHAT)
 
 bench-go: ## framing, encoding and sink by themselves, with their allocations
-	$(GO) test -run '^$$' -bench . -benchmem ./daemon/framing ./daemon/record ./daemon/worker
+	$(GO) test -run '^$$' -bench . -benchmem ./daemon/framing ./daemon/record ./daemon/sink ./daemon/worker
 
 bench-smoke: build ## a second of each measurement: no client may fail, no record may be lost
 	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2

@@ -12,8 +12,8 @@ import (
 	"tcpmux/config/notation"
 )
 
-// Bytes is what is sent to a client, or what a client sends: text, or any bytes from a table { hex = "78 78 0d 0a" }. It is
-// comparable. The zero value is no bytes.
+// Bytes is what is sent to a client, or what a client sends: text, or any bytes from a table { hex
+// = "78 78 0d 0a" }. It is comparable. The zero value is no bytes.
 type Bytes struct {
 	// Raw are the bytes.
 	Raw string

@@ -22,22 +22,23 @@ const MainListener = "tcpmux"
 type Config struct {
 	// Path is the file that was read; "" for the built-in defaults.
 	Path string
-	// Listeners are the listeners to serve. The first is that of the top-level keys, under the name
-	// MainListener, unless the file has address = [] and a [[listener]]. Those of [[listener]]
-	// tables follow in the order of the file.
+	// Listeners are the listeners to serve. The first is that of the top-level keys, under the
+	// name MainListener, unless the file has address = [] and a [[listener]]. Those of
+	// [[listener]] tables follow in the order of the file.
 	Listeners []Listener
 	// DrainTimeout is how long clients may stay after SIGTERM; 0 closes them at once.
 	DrainTimeout time.Duration
 	// Survive reports whether the next process continues to serve connected clients after a
 	// restart, an upgrade or a crash. It needs a service manager that stores descriptors.
 	Survive bool
-	// SurviveAfter is how long a client must have been connected to survive a crash; 0 is for all.
+	// SurviveAfter is how long a client must have been connected to survive a crash; 0 is for
+	// all.
 	SurviveAfter time.Duration
 	Record       Record
 	Log          Log
 	Limits       Limits
-	// Warnings are about what is allowed but most likely a mistake, one line each, in the form of a
-	// Fault. They are set for a file with errors too.
+	// Warnings are about what is allowed but most likely a mistake, one line each, in the form
+	// of a Fault. They are set for a file with errors too.
 	Warnings []string
 }
 
@@ -45,10 +46,10 @@ type Config struct {
 type Listener struct {
 	// Name stands in logs, in records and in FileDescriptorName=.
 	Name string
-	// Address is at least one IP address with a port, in the notation of netip.AddrPort, for one
-	// socket each. Load turns ":1" into "0.0.0.0:1" and "[::]:1", and localhost into 127.0.0.1. The
-	// addresses of all listeners can be bound together if IPv6 sockets have IPV6_V6ONLY (ipv6(7)).
-	// With port 0 the kernel picks a port.
+	// Address is at least one IP address with a port, in the notation of netip.AddrPort, for
+	// one socket each. Load turns ":1" into "0.0.0.0:1" and "[::]:1", and localhost into
+	// 127.0.0.1. The addresses of all listeners can be bound together if IPv6 sockets have
+	// IPV6_V6ONLY (ipv6(7)). With port 0 the kernel picks a port.
 	Address []string
 	// Backlog is that of listen(2): connections that wait in the kernel. The kernel caps it at
 	// net.core.somaxconn.
@@ -57,15 +58,15 @@ type Listener struct {
 	Banner Bytes
 	// Model is what serves a client: its own "goroutine", "thread" or "process".
 	Model string
-	// ClientsPerProcess is the number of clients that a process of the model "process" serves, one
-	// after another, before it ends.
+	// ClientsPerProcess is the number of clients that a process of the model "process" serves,
+	// one after another, before it ends.
 	ClientsPerProcess int
 	// Framing is how bytes become messages: "line", "nul", "chunk", "octet-counted" (RFC 6587),
-	// "length-prefixed", "delimited", "fixed" or "silence". The fields down to LengthAdjust describe
-	// one of them; with another framing they have their defaults.
+	// "length-prefixed", "delimited", "fixed" or "silence". The fields down to LengthAdjust
+	// describe one of them; with another framing they have their defaults.
 	Framing string
-	// Delimiter are the byte strings of which each ends a message of delimited framing: at least
-	// one, none of them empty, and none there twice.
+	// Delimiter are the byte strings of which each ends a message of delimited framing: at
+	// least one, none of them empty, and none there twice.
 	Delimiter []Bytes
 	// Start is what a message of delimited framing begins with; empty means nothing.
 	Start Bytes
@@ -85,7 +86,8 @@ type Listener struct {
 	MaxMessage int64
 	// IdleTimeout is how long a client may send nothing; 0 means no timeout.
 	IdleTimeout time.Duration
-	// LostTimeout is how long the TCP of a client may give no sign of life. It is in whole seconds.
+	// LostTimeout is how long the TCP of a client may give no sign of life. It is in whole
+	// seconds.
 	LostTimeout time.Duration
 	// Ack is sent to a client for each message that was recorded (with SyncAlways: that is on
 	// disk), with placeholders replaced. Empty means none.
@@ -95,19 +97,19 @@ type Listener struct {
 	// Record reports whether what clients send is recorded. It is true without Exec.
 	Record bool
 	// Exec is a program and its arguments, run for each client with the connection as standard
-	// input and output. The path is absolute; when the file was read, somebody could execute it.
-	// Empty means no program. With a program, Model is "goroutine".
+	// input and output. The path is absolute; when the file was read, somebody could execute
+	// it. Empty means no program. With a program, Model is "goroutine".
 	Exec []string
-	// ExecUser is the user that the program runs as; "" is the daemon's. It existed when the file
-	// was read.
+	// ExecUser is the user that the program runs as; "" is the daemon's. It existed when the
+	// file was read.
 	ExecUser string
 	// ExecTimeout is how long a program may run; 0 means no timeout.
 	ExecTimeout time.Duration
-	// ExecMemory is the address space in bytes that each process of a program may have (RLIMIT_AS,
-	// setrlimit(2)); 0 means no limit.
+	// ExecMemory is the address space in bytes that each process of a program may have
+	// (RLIMIT_AS, setrlimit(2)); 0 means no limit.
 	ExecMemory int64
-	// ProxyProtocol are the proxies whose connections must begin with a PROXY header. Others are
-	// refused. Empty means that no header is expected.
+	// ProxyProtocol are the proxies whose connections must begin with a PROXY header. Others
+	// are refused. Empty means that no header is expected.
 	ProxyProtocol []netip.Prefix
 	// Limits are those of this listener.
 	Limits ListenerLimits
@@ -115,15 +117,16 @@ type Listener struct {
 
 // Record is where and how records are written.
 type Record struct {
-	// File is the path of the record file. A relative path is below $LOGS_DIRECTORY, or below the
-	// working directory where that is not set.
+	// File is the path of the record file. A relative path is below $LOGS_DIRECTORY, or below
+	// the working directory where that is not set.
 	File string
 	// Format is "text" or "json".
 	Format string
-	// Sync is how long after it was written a record is on disk at the latest (fdatasync(2)), or
-	// SyncAlways or SyncNone.
+	// Sync is how long after it was written a record is on disk at the latest (fdatasync(2)),
+	// or SyncAlways or SyncNone.
 	Sync time.Duration
-	// MinFree is the number of bytes to leave free on the file system. With fewer, clients wait.
+	// MinFree is the number of bytes to leave free on the file system. With fewer, clients
+	// wait.
 	MinFree int64
 	// Mode is the permission bits of a file that the daemon creates.
 	Mode uint32

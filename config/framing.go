@@ -105,7 +105,8 @@ func delimiters() kind[[]Bytes] {
 	allowed := fmt.Sprintf(`text or bytes, 1B to %dB, or an array of up to %d of them`, maxDelimiter, maxDelimiters)
 	read := func(v any, at place) ([]Bytes, bool) {
 		items, isList := v.([]any)
-		if tables, ok := v.([]map[string]any); ok { // TOML has a type of its own for a list of tables
+		// TOML has a type of its own for a list of tables.
+		if tables, ok := v.([]map[string]any); ok {
 			isList = true
 			for _, item := range tables {
 				items = append(items, item)

@@ -25,7 +25,8 @@ const (
 	// What precedes a message in a record has no room for more.
 	maxLengthOffset = 64
 	maxLengthAdjust = 1 << 16
-	maxRefusal      = 1 << 10 // fits into the send buffer of a new connection, so sending never waits
+	// Fits into the send buffer of a new connection, so sending never waits.
+	maxRefusal = 1 << 10
 )
 
 // keys returns the table of all keys. It is built when it is first used: a worker process never

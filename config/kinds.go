@@ -17,10 +17,11 @@ import (
 
 // kind is a type of value with its range.
 type kind[T any] struct {
-	// allowed is the type and range in words that can follow "want": "a whole number from 1 to 10".
+	// allowed is the type and range in words that can follow "want": "a whole number from 1 to
+	// 10".
 	allowed string
-	// read returns what a decoded TOML value stands for. Where it stands for nothing, read reports
-	// the error at its place and returns false.
+	// read returns what a decoded TOML value stands for. Where it stands for nothing, read
+	// reports the error at its place and returns false.
 	read func(v any, at place) (T, bool)
 	// write returns the value as it is written in a file.
 	write func(T) string

@@ -14,8 +14,8 @@ import (
 type Limits struct {
 	// Clients is the number of clients that are served at once. More wait in the backlog.
 	Clients int
-	// Memory is the number of bytes of incomplete messages that the daemon holds. Beyond it they
-	// are recorded in pieces.
+	// Memory is the number of bytes of incomplete messages that the daemon holds. Beyond it
+	// they are recorded in pieces.
 	Memory int64
 	// SourcePrefix is what counts as one source.
 	SourcePrefix SourcePrefix
@@ -39,7 +39,8 @@ type ListenerLimits struct {
 
 // PerSource limits the clients of one source.
 type PerSource struct {
-	// ClientsPerSource is the number of clients that a source may have at once; 0 means no limit.
+	// ClientsPerSource is the number of clients that a source may have at once; 0 means no
+	// limit.
 	ClientsPerSource int
 	// RatePerSource is the rate of new clients of a source.
 	RatePerSource Rate
@@ -47,12 +48,12 @@ type PerSource struct {
 
 // Policy is who may connect, and for how long.
 type Policy struct {
-	// Allow and Deny are networks of clients. The longest prefix that contains an address decides;
-	// an address that is in none is allowed if Allow is empty. No prefix is in both. Each is
-	// masked, and none is IPv4-mapped.
+	// Allow and Deny are networks of clients. The longest prefix that contains an address
+	// decides; an address that is in none is allowed if Allow is empty. No prefix is in both.
+	// Each is masked, and none is IPv4-mapped.
 	Allow, Deny []netip.Prefix
-	// Rules is the path of a file with more of both, which LoadRules could read; "" means none. A
-	// prefix that one of file and configuration allows and the other denies is denied.
+	// Rules is the path of a file with more of both, which LoadRules could read; "" means none.
+	// A prefix that one of file and configuration allows and the other denies is denied.
 	Rules string
 	// Refusal is sent to a refused client before it is closed.
 	Refusal Bytes

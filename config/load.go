@@ -48,8 +48,8 @@ func loadFile(path string, early bool) (Config, error) {
 
 // readFile reads a regular file of at most the given size.
 func readFile(path string, most int64) ([]byte, error) {
-	// O_NONBLOCK: opening a fifo would otherwise wait for a writer before we could see that it is
-	// one.
+	// O_NONBLOCK: opening a fifo would otherwise wait for a writer before we could see that it
+	// is one.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, cause(err)

@@ -79,7 +79,8 @@ func TestEveryFieldIsASetting(t *testing.T) {
 	fields := leaves(reflect.TypeFor[Config](), nil)
 	for _, field := range append(fields, leaves(reflect.TypeFor[Listener](), []string{"Listeners"})...) {
 		name := strings.Join(field, ".")
-		if slices.Contains([]string{"Path", "Listeners", "Warnings"}, name) { // not values of keys
+		// Not values of keys.
+		if slices.Contains([]string{"Path", "Listeners", "Warnings"}, name) {
 			continue
 		}
 		c := base()

@@ -22,8 +22,8 @@ type Reloads struct {
 	// Begun and Ended count reloads. A reload that was requested after Begun was read gets a
 	// higher number.
 	Begun, Ended int
-	// Faults are the reasons why the configuration in force is not the one in the file, one line
-	// each; nil if it is.
+	// Faults are the reasons why the configuration in force is not the one in the file, one
+	// line each; nil if it is.
 	Faults []string
 }
 

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
-	"tcpmux/daemon/record"
+	"tcpmux/daemon/recordfile"
 )
 
 // conditions tracks what is wrong with the record file although records are written. It is safe
@@ -21,18 +21,18 @@ var conditionTexts = [...]struct {
 	level                slog.Level
 	begins, ends, status string
 }{
-	record.Rotation: {slog.LevelWarn, "record file cannot be rotated, it grows",
+	recordfile.Rotation: {slog.LevelWarn, "record file cannot be rotated, it grows",
 		"record file is rotated again", "the record file cannot be rotated"},
-	record.Retention: {slog.LevelWarn, "rotated record files cannot be kept as configured",
+	recordfile.Retention: {slog.LevelWarn, "rotated record files cannot be kept as configured",
 		"rotated record files are kept as configured again", "rotated files are not kept as configured"},
-	record.Syncing: {slog.LevelError, "records cannot be synced, those written last may not survive a loss of power",
+	recordfile.Syncing: {slog.LevelError, "records cannot be synced, those written last may not survive a loss of power",
 		"records are synced again", "records cannot be synced"},
-	record.Clock:    {slog.LevelWarn, "rotated record files do not fit the clock", "", ""},
-	record.TornLine: {slog.LevelWarn, "record file did not end with a whole line", "", ""},
+	recordfile.Clock:    {slog.LevelWarn, "rotated record files do not fit the clock", "", ""},
+	recordfile.TornLine: {slog.LevelWarn, "record file did not end with a whole line", "", ""},
 }
 
 // note logs that a condition has begun, or with a nil err that it has ended.
-func (c *conditions) note(what record.Trouble, err error) {
+func (c *conditions) note(what recordfile.Trouble, err error) {
 	text := conditionTexts[what]
 	if err == nil {
 		c.present[what].Store(false)

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"tcpmux/daemon/record"
+	"tcpmux/daemon/recordfile"
 	"tcpmux/daemon/servertest"
 )
 
@@ -14,14 +14,14 @@ import (
 // and shown between.
 func TestConditionsAreInLogAndStatus(t *testing.T) {
 	for _, c := range []struct {
-		what        record.Trouble
+		what        recordfile.Trouble
 		level       string
 		begins, now string
 	}{
-		{record.Rotation, "WARN", "record file cannot be rotated, it grows", "; the record file cannot be rotated"},
-		{record.Retention, "WARN", "rotated record files cannot be kept as configured", "; rotated files are not kept as configured"},
-		{record.Syncing, "ERROR", "records cannot be synced", "; records cannot be synced"},
-		{record.TornLine, "WARN", "record file did not end with a whole line", ""},
+		{recordfile.Rotation, "WARN", "record file cannot be rotated, it grows", "; the record file cannot be rotated"},
+		{recordfile.Retention, "WARN", "rotated record files cannot be kept as configured", "; rotated files are not kept as configured"},
+		{recordfile.Syncing, "ERROR", "records cannot be synced", "; records cannot be synced"},
+		{recordfile.TornLine, "WARN", "record file did not end with a whole line", ""},
 	} {
 		t.Run(c.begins, func(t *testing.T) {
 			log := &servertest.FakeFile{}

@@ -30,19 +30,19 @@ type Reload func() (config.Config, error)
 type Requests struct {
 	// Reload brings new configurations, which take effect under live clients.
 	Reload <-chan Reload
-	// Upgrade names programs that are to take the place of this one. The process goes on with one
-	// that can do so (execve(2)), and else as before.
+	// Upgrade names programs that are to take the place of this one. The process goes on with
+	// one that can do so (execve(2)), and else as before.
 	Upgrade <-chan handover.Program
 	// Reopen closes record and log files that were moved away or deleted, and makes new ones.
 	Reopen <-chan struct{}
 }
 
 var (
-	// ErrRestart, as a cause of the end of Run's context, says that another process follows, which
-	// goes on with the clients of this one.
+	// ErrRestart, as a cause of the end of Run's context, says that another process follows,
+	// which goes on with the clients of this one.
 	ErrRestart = errors.New("restart")
-	// ErrClientsWait reports that the daemon could not start while clients of the previous process
-	// wait for one that can serve them. Another attempt may succeed.
+	// ErrClientsWait reports that the daemon could not start while clients of the previous
+	// process wait for one that can serve them. Another attempt may succeed.
 	ErrClientsWait = errors.New("clients are connected and wait: it is tried again")
 )
 
@@ -65,7 +65,8 @@ type daemon struct {
 // inheritance is what the process was given when it was started.
 type inheritance struct {
 	sockets, stored []systemd.Socket
-	misdirected     string // the process that the sockets in the environment are for instead; "": none
+	// The process that the sockets in the environment are for instead; "": none.
+	misdirected string
 }
 
 // Run serves until ctx is done and then drains. If ErrRestart is among the causes of that and
@@ -115,7 +116,8 @@ func start(in inheritance, load Reload, stderr io.Writer) (d *daemon, err error)
 	defer closeSockets(append(in.sockets, in.stored...)) // what is used is a duplicate
 	d = &daemon{answer: newReloadAnswer()}
 	if d.settings, err = handover.OpenSettings(in.stored); err != nil {
-		fmt.Fprintf(stderr, "tcpmux: of what clients began with: %v\n", err) // there is no log yet
+		// There is no log yet.
+		fmt.Fprintf(stderr, "tcpmux: of what clients began with: %v\n", err)
 	}
 	if err = d.begin(in, load, stderr); err == nil {
 		d.adopt(in.stored)
@@ -220,7 +222,7 @@ func (d *daemon) run(ctx context.Context, requests Requests) (t *handover.Takeov
 	d.publish(d.answer.set(d.fault))
 	d.ports.start(cancel)
 	// It may hang in a sink that hangs, so that nobody waits for it.
-	go d.manager.feedWatchdog(ctx, d.alive)
+	go d.manager.feedWatchdog(ctx, d.alive())
 
 	d.manager.notify("READY=1", d.status())
 	d.log.Info("ready", "records", d.records.Path())

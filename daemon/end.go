@@ -12,19 +12,19 @@ import (
 type phase int
 
 const (
-	serving  phase = iota
-	settling       // clients that the next process cannot serve finish; the others are served
-	leaving        // the clients go on with the next process
-	draining       // all clients finish
+	serving   phase = iota
+	finishing       // clients that the next process cannot serve finish; the others are served
+	leaving         // the clients go on with the next process
+	draining        // all clients finish
 )
 
 // String returns the phase in the words of the log and the status line.
 func (p phase) String() string {
 	return [...]string{
-		serving:  "serving",
-		settling: "leaving clients to the next process",
-		leaving:  "leaving clients to the next process",
-		draining: "draining",
+		serving:   "serving",
+		finishing: "leaving clients to the next process",
+		leaving:   "leaving clients to the next process",
+		draining:  "draining",
 	}[p]
 }
 
@@ -43,9 +43,9 @@ func (d *daemon) end(restart bool) {
 	defer d.ports.accepting.Wait()
 	defer d.srv.Report(0)
 	if restart {
-		ctx, cancel := d.enter(settling)
+		ctx, cancel := d.enter(finishing)
 		defer cancel()
-		if !d.settle(ctx) {
+		if !d.waitForStragglers(ctx) {
 			d.phase = leaving
 			d.finish(ctx, d.srv.Leave, "left clients to the next process")
 			return
@@ -86,27 +86,27 @@ func (d *daemon) finish(ctx context.Context, by func(context.Context) error, don
 	d.log.Info(done, "records", d.srv.Records())
 }
 
-// settle lets those clients finish that cannot go on with the next process, while all others are
-// served. It reports early, with true, that the service is to stop: systemd sends no second signal,
-// and would drop clients that are left to a process which never starts. In the instant between the
-// last check and the end of this process that can still happen; then clients are reset, and no
-// record has their end.
-func (d *daemon) settle(ctx context.Context) (stop bool) {
-	settling, done := context.WithCancel(context.Background())
+// waitForStragglers lets those clients finish that cannot go on with the next process, while all
+// others are served. It reports early, with true, that the service is to stop: systemd sends no
+// second signal, and would drop clients that are left to a process which never starts. In the
+// instant between the last check and the end of this process that can still happen; then clients
+// are reset, and no record has their end.
+func (d *daemon) waitForStragglers(ctx context.Context) (stop bool) {
+	waiting, done := context.WithCancel(context.Background())
 	defer done()
 	began := time.Now()
 	go func() {
 		defer done()
-		d.srv.Settle(ctx)
+		d.srv.WaitForStragglers(ctx)
 	}()
 	var stopped atomic.Bool
 	go func() {
-		if awaitStop(settling) {
+		if awaitStop(waiting) {
 			stopped.Store(true)
 			done()
 		}
 	}()
-	d.serve(settling, Requests{})
+	d.serve(waiting, Requests{})
 	return stopped.Load() || time.Since(began) >= stopInterval && systemd.StopAsked(ctx)
 }
 

@@ -6,8 +6,8 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon/logging"
-	"tcpmux/daemon/record"
 	"tcpmux/daemon/servertest"
+	"tcpmux/daemon/sink"
 )
 
 // ending returns a daemon around a server that is about to end, with little time for its clients.
@@ -38,7 +38,7 @@ func TestASinkThatFailsToTheEndIsGivenUp(t *testing.T) {
 		t.Errorf("gave up after %v, want no sooner than %v", took, sinkGrace)
 	}
 	f.Log.Await(t, "reason=sink")
-	want := []string{"level=ERROR", "reason=sink records=1 bytes=", "lost=2", record.ErrSinkClosed.Error()}
+	want := []string{"level=ERROR", "reason=sink records=1 bytes=", "lost=2", sink.ErrClosed.Error()}
 	if l := f.Log.Line("session closed"); !servertest.HoldsAll(l, want) {
 		t.Errorf("log: got %q, want an error, the reason sink, and 2 lost", l)
 	}

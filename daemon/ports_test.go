@@ -20,7 +20,7 @@ import (
 	"tcpmux/daemon/systemd"
 )
 
-// second adds a listener beside the main one.
+// second adds a listener next to the main one.
 func second(address string, change func(*config.Listener)) func(*config.Config) {
 	return func(c *config.Config) {
 		l := c.Listeners[0]
@@ -156,8 +156,8 @@ func TestTheStatusLineHasWhatIsNotServed(t *testing.T) {
 	}
 }
 
-// TestWhoComesByIPv4IsOfIPv4, in records and for rules, also through a socket for both protocols, as
-// systemd makes them.
+// TestWhoComesByIPv4IsOfIPv4, in records and for rules, also through a socket for both protocols,
+// as systemd makes them.
 func TestWhoComesByIPv4IsOfIPv4(t *testing.T) {
 	ln, err := net.Listen("tcp", ":0") // for both if there is IPv6
 	if err != nil {

@@ -16,8 +16,10 @@ import (
 	"tcpmux/config"
 	"tcpmux/daemon/logging"
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/recordfile"
 	"tcpmux/daemon/server"
 	"tcpmux/daemon/session"
+	"tcpmux/daemon/sink"
 )
 
 const (
@@ -31,8 +33,8 @@ const (
 
 // recordFile is where records end: the file, and the sink in front of it.
 type recordFile struct {
-	*record.File
-	sink       *record.Sink
+	*recordfile.File
+	sink       *sink.Sink
 	conditions *conditions
 }
 
@@ -43,11 +45,11 @@ func openRecordFile(cfg config.Config, log *slog.Logger) (*recordFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.File, err = record.OpenFile(opt); err != nil {
+	if r.File, err = recordfile.Open(opt); err != nil {
 		return nil, withFileHint(err)
 	}
 	var since time.Time
-	r.sink = record.NewSink(r.File, func(err error) {
+	r.sink = sink.New(r.File, func(err error) {
 		if err != nil {
 			since = time.Now()
 			log.Error("records cannot be written, clients wait", "err", withFileHint(err))
@@ -143,7 +145,7 @@ func FilePath(path string) string {
 }
 
 // recordOptions returns the options of the record file, which reports to c.
-func recordOptions(cfg config.Config, c *conditions) (opt record.FileOptions, err error) {
+func recordOptions(cfg config.Config, c *conditions) (opt recordfile.Options, err error) {
 	opt = fileOptions(cfg, cfg.Record.File)
 	opt.Sync, opt.MinFree = cfg.Record.Sync, cfg.Record.MinFree
 	opt.Trouble = c.note
@@ -161,15 +163,15 @@ func logOptions(cfg config.Config) logging.Options {
 }
 
 // fileOptions returns the options of a rotating file that the kernel writes to disk when it likes.
-func fileOptions(cfg config.Config, path string) record.FileOptions {
-	return record.FileOptions{
+func fileOptions(cfg config.Config, path string) recordfile.Options {
+	return recordfile.Options{
 		Path:       FilePath(path),
 		Mode:       fs.FileMode(cfg.Record.Mode),
 		MaxSize:    cfg.Record.MaxSize,
 		MaxBackups: cfg.Record.MaxBackups,
 		MaxAge:     cfg.Record.MaxAge,
 		Compress:   cfg.Record.Compress,
-		Sync:       record.SyncNever,
+		Sync:       recordfile.SyncNever,
 	}
 }
 
@@ -177,7 +179,7 @@ func fileOptions(cfg config.Config, path string) record.FileOptions {
 func withFileHint(err error) error { return fmt.Errorf("%w%s", err, fileHint(err)) }
 
 func fileHint(err error) string {
-	if _, ok := errors.AsType[*record.LockError](err); ok {
+	if _, ok := errors.AsType[*recordfile.LockError](err); ok {
 		return "" // it has its own
 	}
 	switch {

@@ -19,7 +19,8 @@ func (d *daemon) reload(ctx context.Context, load Reload) {
 	d.publish(d.answer.begin())
 	defer func() {
 		d.manager.notify("READY=1", d.status())
-		// Later than that, or systemd could take a reload that has failed for one under way.
+		// Later than that, or systemd could take a reload that has failed for one under
+		// way.
 		d.publish(d.answer.end(d.fault))
 	}()
 	cfg, err := load()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,7 +30,8 @@ func TestReloadChangesWhatItCan(t *testing.T) {
 		c.Limits.Clients = 1
 		return nil
 	})
-	// The old client is idle by the new timeout, and with it the only place is free for a new one.
+	// The old client is idle by the new timeout, and with it the only place is free for a new
+	// one.
 	old.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if _, err := old.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the old client: got %v, want it closed as idle", err)
@@ -47,6 +49,51 @@ func TestReloadChangesWhatItCan(t *testing.T) {
 		if !strings.Contains(r.log.String(), want) {
 			t.Errorf("the log lacks %s:\n%s", want, r.log)
 		}
+	}
+}
+
+// TestAReloadBringsOtherLimits, for clients that connect from then on.
+func TestAReloadBringsOtherLimits(t *testing.T) {
+	r := run(t, func(cfg *config.Config) { cfg.Listeners[0].Banner = config.Text("hello\n") })
+	greeting(t, r.dial()) // a client that has come when none was counted does not count
+	for _, c := range []struct {
+		name   string
+		change func(*config.Config)
+		want   []string // what one client after another hears
+	}{
+		{"of all listeners", func(cfg *config.Config) {
+			cfg.Limits.ClientsPerSource, cfg.Listeners[0].Limits.Refusal = 1, config.Text("full\n")
+		}, []string{"hello\n", "full\n"}},
+		{"of a listener", func(cfg *config.Config) {
+			cfg.Limits.ClientsPerSource, cfg.Listeners[0].Limits.ClientsPerSource = 0, 1
+		}, []string{"hello\n", "full\n"}},
+		{"by address", func(cfg *config.Config) {
+			cfg.Listeners[0].Limits.ClientsPerSource = 0
+			cfg.Listeners[0].Limits.Deny = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		}, []string{"full\n"}},
+		{"none", func(cfg *config.Config) { cfg.Listeners[0].Limits = config.ListenerLimits{} }, []string{"hello\n"}},
+	} {
+		r.reload(func(cfg *config.Config) error { c.change(cfg); return nil })
+		for _, want := range c.want {
+			if got := greeting(t, r.dial()); got != want {
+				t.Errorf("limits %s: heard %q, want %q", c.name, got, want)
+			}
+		}
+	}
+}
+
+// TestAReloadChangesEvents, for clients that connect from then on.
+func TestAReloadChangesEvents(t *testing.T) {
+	r := run(t)
+	r.dial()
+	r.reload(func(cfg *config.Config) error { cfg.Record.Events = false; return nil })
+	conn := r.dial()
+	fmt.Fprint(conn, "hello\n")
+	_ = conn.CloseWrite()
+	address := conn.LocalAddr().String()
+	r.awaitLog("session closed", "remote="+address)
+	if got := readFile(r.cfg.Record.File); strings.Count(got, address) != 1 || !strings.Contains(got, address+": hello\n") {
+		t.Errorf("records: got %q, want the message of %s and no events", got, address)
 	}
 }
 

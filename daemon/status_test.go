@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"tcpmux/daemon/record"
+	"tcpmux/daemon/recordfile"
 	"tcpmux/daemon/servertest"
 )
 
@@ -16,7 +16,7 @@ func TestStatus(t *testing.T) {
 		want   string
 	}{
 		{"serving", func(*daemon) {}, "STATUS=0 clients, 0 records"},
-		{"waiting for clients that cannot go on", func(d *daemon) { d.phase = settling },
+		{"waiting for clients that cannot go on", func(d *daemon) { d.phase = finishing },
 			"STATUS=leaving clients to the next process, 0 clients, 0 may finish first"},
 		{"the file has another configuration", func(d *daemon) { d.fault = errors.New("one\ntwo") },
 			"STATUS=0 clients, 0 records; configuration not loaded: one"},
@@ -24,7 +24,7 @@ func TestStatus(t *testing.T) {
 			d.fault = errors.New("one")
 			d.ports.rules = rulesFiles{"r": {faulty: true}}
 			d.ports.unmatched = []error{errors.New("two")}
-			d.records.conditions.note(record.Rotation, errors.New("three"))
+			d.records.conditions.note(recordfile.Rotation, errors.New("three"))
 		}, "STATUS=0 clients, 0 records; rules are not those of their file; the record file cannot be rotated" +
 			"; configuration not loaded: one; two"},
 	} {

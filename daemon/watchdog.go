@@ -29,12 +29,15 @@ func (n *notifier) feedWatchdog(ctx context.Context, alive func(context.Context)
 	}
 }
 
-// alive returns nil once every accept loop has answered and the sink has returned from a write. Its
-// error is that of ctx.
-func (d *daemon) alive(ctx context.Context) error {
-	if err := d.srv.Ping(ctx); err != nil {
-		return err
+// alive returns a function that returns nil once every accept loop has answered and the sink has
+// returned from a write. Its error is that of ctx. It may be called after close.
+func (d *daemon) alive() func(ctx context.Context) error {
+	srv, sink := d.srv, d.records.sink
+	return func(ctx context.Context) error {
+		if err := srv.Ping(ctx); err != nil {
+			return err
+		}
+		sink.Ping()
+		return nil
 	}
-	d.records.sink.Ping()
-	return nil
 }

@@ -36,7 +36,7 @@ func watch(t *testing.T, f *servertest.Fixture) *watched {
 	go func() {
 		defer close(ended)
 		d := &daemon{srv: f.Server, records: &recordFile{sink: f.Sink}}
-		(&notifier{log: f.Logger}).feedWatchdog(ctx, d.alive)
+		(&notifier{log: f.Logger}).feedWatchdog(ctx, d.alive())
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -148,4 +148,15 @@ func TestAWedgedAcceptLoopStarvesTheWatchdog(t *testing.T) {
 	w.starves()
 	a.Release()
 	w.awaitFed(3)
+}
+
+// TestTheWatchdogMayOutlastTheDaemon: nobody waits for it, as it may hang in a sink that hangs.
+func TestTheWatchdogMayOutlastTheDaemon(t *testing.T) {
+	f := servertest.New(t, nil).Open()
+	d := &daemon{srv: f.Server, records: &recordFile{sink: f.Sink}}
+	alive := d.alive()
+	d.records = nil // as close leaves it
+	if err := alive(t.Context()); err != nil {
+		t.Errorf("got %v, want nil", err)
+	}
 }

@@ -83,7 +83,8 @@ func connect(ctx context.Context, o client.Options) error {
 	defer stop()
 	err := client.Run(ctx, o)
 	if errors.Is(err, client.ErrInterrupt) {
-		return cli.SignalError{Signal: syscall.SIGINT} // what Ctrl-C means wherever the terminal is not in raw mode
+		// What Ctrl-C means wherever the terminal is not in raw mode.
+		return cli.SignalError{Signal: syscall.SIGINT}
 	}
 	return err
 }

@@ -79,6 +79,7 @@ func (c crowd) gather(t *testing.T) (slowest time.Duration, memory int) {
 		conn := connect()
 		busy.Go(func() { took[i] = trickle(t, conn, i, stop) })
 	}
+	// The load lasts for a time that the test chooses, and the memory is measured meanwhile.
 	for end := time.Now().Add(c.lasting); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		memory = max(memory, residentMemory(t, d.cmd.Process.Pid))
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"tcpmux/cmd/internal/clitest"
+	"tcpmux/internal/await"
 )
 
 // settings writes a configuration: address, then top-level lines, then lines of [record], with a
@@ -72,28 +73,11 @@ func greeted(t *testing.T, address string) *net.TCPConn {
 	return conn
 }
 
-// eventually waits until true holds; when that does not come, tell says so and the test ends.
-func eventually(t *testing.T, holds func() bool, tell func()) {
-	t.Helper()
-	for looks := 0; !holds(); looks++ {
-		if looks == patientLooks {
-			tell()
-			t.FailNow()
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
-// patientLooks is how often something that must come is looked for, two milliseconds apart. A
-// machine that is too busy for the test is too busy to look, so no time is counted: a test that
-// fails does so soon on one that is not.
-const patientLooks = 5000
-
 // recorded waits until the record file in dir holds text.
 func recorded(t *testing.T, dir, text string) {
 	t.Helper()
 	var got []byte
-	eventually(t, func() bool {
+	await.Until(t, func() bool {
 		got, _ = os.ReadFile(filepath.Join(dir, "records.log"))
 		return strings.Contains(string(got), text)
 	}, func() { t.Errorf("records: got %q, want %q in them", got, text) })
@@ -127,7 +111,8 @@ func chat(t *testing.T, address string, clients int) *chatter {
 				}
 				c.sent[i].Store(n + 1)
 				if i%2 == 0 || n%8 == 0 {
-					time.Sleep(time.Millisecond) // half of them are in a hurry
+					// The pace of a client; half of them are in a hurry.
+					time.Sleep(time.Millisecond)
 				}
 			}
 		})
@@ -144,7 +129,7 @@ func message(i int, n int64) string {
 func (c *chatter) awaitMore(t *testing.T, more int64) {
 	t.Helper()
 	began := c.soFar()
-	eventually(t, func() bool {
+	await.Until(t, func() bool {
 		for i := range c.sent {
 			if c.sent[i].Load() < began[i]+more {
 				return false
@@ -241,7 +226,7 @@ func TestSIGTERMWithoutTimeRecordsWhatHasArrived(t *testing.T) {
 		for n := range messages {
 			say(t, conn, fmt.Sprintf("%d\n", n))
 		}
-		eventually(t, func() bool { return unacknowledged(t, conn) == 0 }, func() { t.Error("the client's bytes do not arrive") })
+		await.Until(t, func() bool { return unacknowledged(t, conn) == 0 }, func() { t.Error("the client's bytes do not arrive") })
 	}
 	records := d.stops(dir)
 	if got := strings.Count(records, ": 99\n"); got != clients {
@@ -322,7 +307,7 @@ func TestTooFewDescriptorsKeepClientsWaiting(t *testing.T) {
 	}
 	d.hear("as many clients as limits.clients allows, new ones wait")
 	before := cpuTime(t, cmd.Process.Pid)
-	time.Sleep(time.Second) // a time in which nothing happens
+	time.Sleep(time.Second) // the time for which CPU time is measured: nothing happens
 	if used := cpuTime(t, cmd.Process.Pid) - before; used > 200*time.Millisecond {
 		t.Errorf("it took %v of CPU time while its clients waited for a second, want no spinning", used)
 	}
@@ -332,8 +317,9 @@ func TestTooFewDescriptorsKeepClientsWaiting(t *testing.T) {
 		_ = conn.Close()
 	}
 	var records []byte
-	eventually(t, func() bool {
-		records, _ = os.ReadFile(filepath.Join(dir, "records.log")) // it is there: clients have been greeted
+	await.Until(t, func() bool {
+		// It is there: clients have been greeted.
+		records, _ = os.ReadFile(filepath.Join(dir, "records.log"))
 		return strings.Count(string(records), ": hello\n") == clients
 	}, func() { t.Errorf("got %d of %d records", strings.Count(string(records), ": hello\n"), clients) })
 	d.stops(dir)
@@ -394,7 +380,7 @@ func TestClientBytesAreNeverInTheLogFile(t *testing.T) {
 	var text string
 	wait := func(want string) {
 		t.Helper()
-		eventually(t, func() bool {
+		await.Until(t, func() bool {
 			b, _ := os.ReadFile(log)
 			text = string(b)
 			return strings.Contains(text, want)

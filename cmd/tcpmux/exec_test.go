@@ -24,8 +24,8 @@ func TestProgramsInheritNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Signals 32 and 33 are the C library's own: whoever started us may have passed them
-			// on.
+			// Signals 32 and 33 are the C library's own: whoever started us may have
+			// passed them on.
 			want := regexp.MustCompile(`^0\n1\n2\nPATH\nPROTO\nPWD\nTCPLOCALIP\nTCPLOCALPORT\nTCPMUX_LISTENER\nTCPMUX_SESSION\nTCPREMOTEIP\n` +
 				`TCPREMOTEPORT\n0{7}[01][08]0{7}\n$`)
 			if !want.Match(got) {

@@ -29,7 +29,8 @@ func fileWarnings(cfg config.Config) (warnings []string) {
 // daemonPath returns the absolute path at which the daemon opens a file; "" if the working
 // directory is gone.
 func daemonPath(path string) string {
-	path, _ = filepath.Abs(daemon.FilePath(path)) // without a working directory there is nothing to compare with or look for
+	// Without a working directory there is nothing to compare with or look for.
+	path, _ = filepath.Abs(daemon.FilePath(path))
 	return path
 }
 

@@ -31,7 +31,8 @@ func twoHosts(t *testing.T) hosts {
 	h := hosts{fmt.Sprintf("tcpmux-%d-s", os.Getpid()), fmt.Sprintf("tcpmux-%d-c", os.Getpid())}
 	t.Cleanup(func() {
 		for _, ns := range []string{h.server, h.clients} {
-			_ = exec.Command("ip", "netns", "del", ns).Run() // it may not have been made
+			// It may not have been made.
+			_ = exec.Command("ip", "netns", "del", ns).Run()
 		}
 	})
 	for _, args := range []string{
@@ -100,7 +101,8 @@ func (h hosts) floodAndGreet(t *testing.T) time.Duration {
 			for flooding.Load() {
 				if conn, err := dialFrom("10.99.0.3"); err == nil {
 					connects.Add(1)
-					_ = conn.(*net.TCPConn).SetLinger(0) // or there are soon no ports left
+					// Or there are soon no ports left.
+					_ = conn.(*net.TCPConn).SetLinger(0)
 					_ = conn.Close()
 				}
 			}
@@ -125,7 +127,7 @@ func (h hosts) floodAndGreet(t *testing.T) time.Duration {
 				t.Errorf("visit %d: %v", len(took), err)
 				return
 			}
-			time.Sleep(6 * time.Millisecond) // below its own rate
+			time.Sleep(6 * time.Millisecond) // the pace of a client, below its own rate
 		}
 	})
 	busy.Wait()
@@ -143,7 +145,7 @@ func dialFrom(address string) (net.Conn, error) {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: patience}
 	conn, err := dialer.Dial("tcp", "10.99.0.1:12345")
 	if errors.Is(err, syscall.EADDRNOTAVAIL) {
-		time.Sleep(time.Millisecond) // all ports are in use
+		time.Sleep(time.Millisecond) // the pace of a flood that has used all ports
 	}
 	return conn, err
 }

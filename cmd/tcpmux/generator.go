@@ -43,7 +43,8 @@ func generate(args []string, stderr io.Writer) int {
 	if errors.Is(err, config.ErrInvalid) {
 		logged = logError(stderr, "nothing is taken from "+*path+": tcpmux.socket listens where the package has it, 127.0.0.1:12345") && logged
 		if !logged {
-			_ = generator.TellLater(*path, flags.Arg(0)) // nobody would see its error either
+			// Nobody would see its error either.
+			_ = generator.TellLater(*path, flags.Arg(0))
 		}
 	}
 	return cli.StatusFailed

@@ -14,7 +14,8 @@ func asGenerator(t *testing.T, args ...string) (status int, stdout, stderr strin
 	t.Helper()
 	cmd := tcpmux(t, args...)
 	cmd.Args[0] = "/usr/lib/systemd/system-generators/tcpmux-generator"
-	cmd.Env = []string{"PATH=/usr/bin:/bin"} // as systemd has it, but for $SYSTEMD_SCOPE: nothing of a test goes to the journal
+	// As systemd has it, but for $SYSTEMD_SCOPE: nothing of a test goes to the journal.
+	cmd.Env = []string{"PATH=/usr/bin:/bin"}
 	return clitest.Outcome(t, cmd)
 }
 

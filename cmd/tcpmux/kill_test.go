@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tcpmux/internal/await"
 )
 
 // TestSIGKILLCostsNothingThatWasAcknowledged kills the daemon at any moment under load, again and
@@ -45,7 +47,8 @@ func TestSIGKILLCostsNothingThatWasAcknowledged(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := string(content[read:])
-		read += strings.LastIndexByte(lines, '\n') + 1 // what is behind it the next daemon cuts off
+		// What is behind it the next daemon cuts off.
+		read += strings.LastIndexByte(lines, '\n') + 1
 		seen := map[string]int{}
 		for line := range strings.Lines(lines) {
 			_, message, _ := strings.Cut(line, ": ")
@@ -122,7 +125,8 @@ func TestSIGKILLLosesNothingOfLongMessages(t *testing.T) {
 			d = k.start(config)
 			long := talkLong(t, k.address, clients)
 			opened(t, dir, clients)
-			_ = d.cmd.Process.Signal(syscall.SIGINT) // from the next one on each client is kept
+			// From the next one on each client is kept.
+			_ = d.cmd.Process.Signal(syscall.SIGINT)
 			if status := d.ends(); status != 0 {
 				t.Fatalf("status: got %d, want 0: %s", status, d.seen)
 			}
@@ -152,7 +156,7 @@ func (d *dialogue) kill() {
 func opened(t *testing.T, dir string, sessions int) {
 	t.Helper()
 	n := 0
-	eventually(t, func() bool {
+	await.Until(t, func() bool {
 		got, _ := os.ReadFile(filepath.Join(dir, "records.log"))
 		n = strings.Count(string(got), `"kind":"open"`)
 		return n == sessions
@@ -205,7 +209,7 @@ func (l *longTalk) awaitMore(t *testing.T, more int64) {
 	for i := range l.counts {
 		want = append(want, l.counts[i].Load()+more)
 	}
-	eventually(t, func() bool {
+	await.Until(t, func() bool {
 		for i := range want {
 			if l.counts[i].Load() < want[i] {
 				return false
@@ -247,7 +251,7 @@ func TestAProcessDiesWithItsDaemon(t *testing.T) {
 	}
 	d.kill()
 	for _, pid := range children {
-		eventually(t, func() bool { return dead(pid) }, func() {
+		await.Until(t, func() bool { return dead(pid) }, func() {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it is a stranger's now
 			t.Errorf("process %d lives on", pid)
 		})

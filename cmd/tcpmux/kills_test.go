@@ -112,7 +112,8 @@ func (k *killing) settings(t *testing.T) string {
 	if k.format == "text" {
 		message = 400_000 // what is cut cannot be told from what is not
 	}
-	size := max(6*message+2000, k.longest, 4<<10) // so that there are many files, and not too many
+	// So that there are many files, and not too many.
+	size := max(6*message+2000, k.longest, 4<<10)
 	if k.rnd.IntN(2) == 0 {
 		size = 4 << 20
 	}
@@ -160,7 +161,8 @@ func (k *killing) talk(t *testing.T, conn *net.TCPConn, rnd *rand.Rand, sent *by
 			}
 			m = m[len(piece):]
 			if rnd.IntN(4) == 0 {
-				time.Sleep(time.Duration(rnd.IntN(5)) * time.Millisecond) // pieces come one by one
+				// The pace of a client, whose pieces come one by one.
+				time.Sleep(time.Duration(rnd.IntN(5)) * time.Millisecond)
 			}
 		}
 	}

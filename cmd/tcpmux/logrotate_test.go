@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tcpmux/cmd/internal/clitest"
+	"tcpmux/internal/await"
 )
 
 // TestLogrotateByTheSample runs logrotate with what contrib/ has for it, on this daemon, while a
@@ -47,15 +48,15 @@ func TestLogrotateByTheSample(t *testing.T) {
 	for day := range 3 {
 		say(t, conn, fmt.Sprintf("day %d\n", day))
 		recorded(t, dir, fmt.Sprintf(": day %d\n", day))
-		// Names tell the second, and the clock that logrotate reads is a tick of the kernel behind
-		// this one.
-		eventually(t, func() bool { return time.Now().Add(-100*time.Millisecond).Unix() > rotated }, func() { t.Error("the clock stands still") })
+		// Names tell the second, and the clock that logrotate reads is a tick of the kernel
+		// behind this one.
+		await.Until(t, func() bool { return time.Now().Add(-100*time.Millisecond).Unix() > rotated }, func() { t.Error("the clock stands still") })
 		out, err := exec.Command(logrotate, "--force", "--state", filepath.Join(dir, "state"), recipe).CombinedOutput()
 		rotated = time.Now().Unix()
 		if err != nil || len(out) > 0 {
 			t.Fatalf("logrotate: %v\n%s", err, out)
 		}
-		eventually(t, func() bool { _, err := os.Stat(records); return err == nil }, func() { t.Error("got no new file after SIGUSR1") })
+		await.Until(t, func() bool { _, err := os.Stat(records); return err == nil }, func() { t.Error("got no new file after SIGUSR1") })
 	}
 	names, _ := filepath.Glob(filepath.Join(dir, "records-*.log*"))
 	if len(names) != 3 || !strings.HasSuffix(names[0], ".log.gz") || !strings.HasSuffix(names[2], ".log") {

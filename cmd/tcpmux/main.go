@@ -25,15 +25,15 @@ import (
 // The daemon starts its own executable under other names, for processes with a narrower task.
 func main() {
 	switch os.Args[0] {
-	case program.StarterName:
+	case program.ExecName:
 		signals.Deliver()
-		os.Exit(program.Start(os.Args))
+		os.Exit(program.Exec(os.Args))
 	case handover.TrialName:
 		signals.Deliver()
 		os.Exit(handover.BecomeTrial(os.Args))
 	}
-	// A reader that goes away is an error of the write, and never the end of a daemon. SIGPIPE is
-	// not ignored: programs that this process starts would inherit that.
+	// A reader that goes away is an error of the write, and never the end of a daemon. SIGPIPE
+	// is not ignored: programs that this process starts would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if os.Args[0] == worker.ProcessName {
 		os.Exit(worker.Main(os.Args))
@@ -53,7 +53,8 @@ func run(ctx context.Context, args []string, stdin, stdout, stderr *os.File) int
 		}
 	}
 	status := cli.Execute(ctx, command(stdin, stdout, stderr), args, stderr, cli.Hooks{Start: start, Explain: explain})
-	if status == cli.StatusUsage && systemd.Waiting() { // after a usage error, systemd would drop the clients
+	// After a usage error, systemd would drop the clients.
+	if status == cli.StatusUsage && systemd.Waiting() {
 		return cli.StatusFailed
 	}
 	return status

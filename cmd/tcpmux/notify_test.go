@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"tcpmux/cmd/internal/clitest"
+	"tcpmux/internal/await"
 
 	"golang.org/x/sys/unix"
 )
@@ -78,7 +79,7 @@ func (m *manager) count(prefix string) (n int) {
 // hears waits until an assignment that begins with prefix was told so often.
 func (m *manager) hears(prefix string, times int) {
 	m.t.Helper()
-	eventually(m.t, func() bool { return m.count(prefix) >= times }, func() {
+	await.Until(m.t, func() bool { return m.count(prefix) >= times }, func() {
 		m.t.Errorf("told %q %d times, want %d", prefix, m.count(prefix), times)
 	})
 }

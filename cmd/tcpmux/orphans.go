@@ -31,7 +31,8 @@ func minding(f func() int) int {
 	if !isInit {
 		return f()
 	}
-	ended := make(chan os.Signal, 1) // one signal is enough: all orphans that have ended are waited for
+	// One signal is enough: all orphans that have ended are waited for.
+	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, unix.SIGCHLD)
 	status := make(chan int, 1)
 	go func() { status <- f() }()

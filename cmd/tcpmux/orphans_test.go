@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"tcpmux/internal/await"
 )
 
 // asInit is started, for a daemon that is process 1 of a namespace of its own.
@@ -44,7 +46,7 @@ func (d *dialogue) leavesOrphans(address string) {
 		}
 	}
 	var orphans []int
-	eventually(d.t, func() bool {
+	await.Until(d.t, func() bool {
 		orphans = slices.DeleteFunc(childrenOf(d.t, d.cmd.Process.Pid), func(pid int) bool { return !sleeps(pid) })
 		return len(orphans) == 3
 	}, func() { d.t.Errorf("orphans: got %v, want 3", orphans) })
@@ -54,7 +56,7 @@ func (d *dialogue) leavesOrphans(address string) {
 		}
 	}
 	for _, pid := range orphans {
-		eventually(d.t, func() bool { return len(stat(pid)) == 0 }, func() { d.t.Errorf("process %d: got %q, want none", pid, stat(pid)) })
+		await.Until(d.t, func() bool { return len(stat(pid)) == 0 }, func() { d.t.Errorf("process %d: got %q, want none", pid, stat(pid)) })
 	}
 }
 

@@ -166,7 +166,8 @@ func TestTerminalNothingHostileComesThrough(t *testing.T) {
 	}
 	say(t, server, string(all)+"\x1b[6n\nEND\n")
 	got := x.See("END")
-	for _, own := range []string{"\x1b[K", "\x1b[2D", "\x1b[5D", "\x1b[A", "\r", "\n", "\t"} { // what the line editor draws with
+	// What the line editor draws with.
+	for _, own := range []string{"\x1b[K", "\x1b[2D", "\x1b[5D", "\x1b[A", "\r", "\n", "\t"} {
 		got = strings.ReplaceAll(got, own, "")
 	}
 	if i := strings.IndexFunc(got, func(r rune) bool { return r < 0x20 || r >= 0x7f }); i >= 0 {

@@ -33,10 +33,12 @@ func TestSignalsInAnUpgradeLoseNobody(t *testing.T) {
 		t.Run(model, func(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(1, uint64(seed)))
-			k := staffed(t, 10, `model = "`+model+`"`)
+			k := withClients(t, 10, `model = "`+model+`"`)
 			k.upgrade("msg=upgrading")
-			for strings.Count(k.d.seen, "inherited=false") < 2 { // until programs have taken the place twice
+			// Until programs have taken the place twice.
+			for strings.Count(k.d.seen, "inherited=false") < 2 {
 				k.signal(signals[rnd.IntN(len(signals))])
+				// Any moment is right.
 				time.Sleep(time.Duration(rnd.IntN(3000)) * time.Microsecond)
 				k.d.listen()
 			}
@@ -55,13 +57,16 @@ func TestAStopAtARandomMomentOfAnUpgradeIsObeyed(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(2, uint64(seed)))
-			k := staffed(t, 5, "")
+			k := withClients(t, 5, "")
 			k.upgrade("msg=upgrading")
-			if seed%2 == 0 { // near the end of the trial, and the beginning of the next program
+			// Near the end of the trial, and the beginning of the next program.
+			if seed%2 == 0 {
 				k.d.hear("inherited=true")
 				k.d.hear("msg=ready ")
-				time.Sleep(time.Second) // it is tried for as long
+				// The length of the trial, whose end nothing announces.
+				time.Sleep(time.Second)
 			}
+			// Any moment is right.
 			time.Sleep(time.Duration(rnd.IntN(100)) * time.Millisecond)
 			k.signal(syscall.SIGTERM)
 			k.d.hear("msg=draining clients=5 ")

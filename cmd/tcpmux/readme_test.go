@@ -118,7 +118,8 @@ func TestReadmeShowsConfigurationsThatLoad(t *testing.T) {
 func TestReadmeNamesFilesThatExist(t *testing.T) {
 	_, layout, _ := strings.Cut(readme(t), "## How it is laid out\n\n")
 	layout, _, _ = strings.Cut(layout, "\n\n")
-	above := "" // what stands at the beginning of a line is below the root, anything else below that
+	// What stands at the beginning of a line is below the root, anything else below that.
+	above := ""
 	dirs := regexp.MustCompile(`(?m)(^    )?\b((?:[a-z0-9-]+/)+)`).FindAllStringSubmatch(layout, -1)
 	if len(dirs) < 10 {
 		t.Fatalf("got %d directories, want all", len(dirs))

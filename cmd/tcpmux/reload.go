@@ -50,7 +50,8 @@ func reload(ctx context.Context, pid int, dir string) error {
 		now, err = daemon.ReadReloads(dir)
 		switch {
 		case err != nil:
-		case now.Start != before.Start || now.Ended > before.Begun: // a daemon that has started since has read the file
+		// A daemon that has started since has read the file.
+		case now.Start != before.Start || now.Ended > before.Begun:
 			return notReloaded(now.Faults)
 		case syscall.Kill(pid, 0) != nil:
 			return errors.New("configuration not reloaded: the daemon has ended")

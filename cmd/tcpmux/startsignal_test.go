@@ -41,6 +41,7 @@ func startUntil(t *testing.T, config string, stops int) (d *dialogue, stopped bo
 // daemon is ready before.
 func (d *dialogue) awaitStop() (s syscall.Signal, stopped bool) {
 	d.t.Helper()
+	// It looks often, as the daemon makes thousands of system calls before it is ready.
 	for late := time.Now().Add(patience); ; time.Sleep(100 * time.Microsecond) {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(d.cmd.Process.Pid, &status, syscall.WNOHANG, nil)
@@ -129,8 +130,8 @@ func TestNoSignalEndsTheStart(t *testing.T) {
 func TestNoSignalEndsTheNextProgram(t *testing.T) {
 	const inside = "TCPMUX_TEST_INSIDE"
 	if os.Getenv(inside) == "" {
-		// A Go program cannot take signal.Ignore back, and what later tests start would inherit it:
-		// a process of its own does it.
+		// A Go program cannot take signal.Ignore back, and what later tests start would
+		// inherit it: a process of its own does it.
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNoSignalEndsTheNextProgram$")
 		cmd.Env = append(os.Environ(), inside+"=1")
 		if out, err := cmd.CombinedOutput(); err != nil {

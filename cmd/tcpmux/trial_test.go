@@ -16,10 +16,11 @@ import (
 	"time"
 
 	"tcpmux/cmd/internal/clitest"
+	"tcpmux/internal/await"
 )
 
-// desk is a daemon whose program can be replaced, and clients that talk to it all the time.
-type desk struct {
+// busyDaemon is a daemon whose program can be replaced, and clients that talk to it all the time.
+type busyDaemon struct {
 	t       *testing.T
 	d       *dialogue
 	dir     string // of its records
@@ -30,10 +31,10 @@ type desk struct {
 	said    []atomic.Int64 // lines of each client
 }
 
-// staffed starts one with a configuration on top of the usual, and so many clients.
-func staffed(t *testing.T, clients int, top string, env ...string) *desk {
+// withClients starts a daemon, with lines on top of the usual configuration, and connects clients.
+func withClients(t *testing.T, clients int, top string, env ...string) *busyDaemon {
 	t.Helper()
-	k := &desk{t: t, dir: t.TempDir(), path: installed(t), over: make(chan struct{}), said: make([]atomic.Int64, clients)}
+	k := &busyDaemon{t: t, dir: t.TempDir(), path: installed(t), over: make(chan struct{}), said: make([]atomic.Int64, clients)}
 	cmd := tcpmux(t, "run", "--config", settings(t, k.dir, "127.0.0.1:0", top, "format = \"json\"\nmax_size = \"1GiB\""))
 	cmd.Path, cmd.Env = k.path, append(os.Environ(), env...)
 	k.d, k.address = started(t, cmd)
@@ -45,16 +46,16 @@ func staffed(t *testing.T, clients int, top string, env ...string) *desk {
 	return k
 }
 
-// talk says numbered lines until all is over, and wants to hear nothing but the end of what it has
-// ended itself.
-func (k *desk) talk(conn *net.TCPConn, i int) {
+// talk sends numbered lines until the end of the test. It must receive nothing but the end of the
+// stream, after it has ended its own.
+func (k *busyDaemon) talk(conn *net.TCPConn, i int) {
 	for k.goesOn() {
 		if _, err := fmt.Fprintf(conn, "client %d line %d\n", i, k.said[i].Load()); err != nil {
 			k.t.Errorf("client %d: %v", i, err)
 			return
 		}
 		k.said[i].Add(1)
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // the pace of a client
 	}
 	_ = conn.CloseWrite()
 	if rest, err := io.ReadAll(conn); err != nil || len(rest) > 0 {
@@ -62,7 +63,7 @@ func (k *desk) talk(conn *net.TCPConn, i int) {
 	}
 }
 
-func (k *desk) goesOn() bool {
+func (k *busyDaemon) goesOn() bool {
 	select {
 	case <-k.over:
 		return false
@@ -73,16 +74,16 @@ func (k *desk) goesOn() bool {
 
 // candidate installs a shell script in place of the program; it passes every check, and REAL is a
 // good program.
-func (k *desk) candidate(script string) {
+func (k *busyDaemon) candidate(script string) {
 	k.t.Helper()
 	script = fmt.Sprintf("#!/bin/sh\nREAL=%q\n[ \"$1\" = check ] && exec \"$REAL\" \"$@\"\necho $$ >%q\n%s\n", built, k.pidFile(), script)
 	replace(k.t, k.path, []byte(script))
 }
 
 // pidFile has the process of a candidate.
-func (k *desk) pidFile() string { return k.path + ".pid" }
+func (k *busyDaemon) pidFile() string { return k.path + ".pid" }
 
-func (k *desk) signal(s syscall.Signal) {
+func (k *busyDaemon) signal(s syscall.Signal) {
 	k.t.Helper()
 	if err := k.d.cmd.Process.Signal(s); err != nil {
 		k.t.Fatal(err)
@@ -90,7 +91,7 @@ func (k *desk) signal(s syscall.Signal) {
 }
 
 // upgrade asks for one and returns when the daemon has said text since.
-func (k *desk) upgrade(text string) {
+func (k *busyDaemon) upgrade(text string) {
 	k.t.Helper()
 	k.d.seen = ""
 	k.signal(syscall.SIGUSR2)
@@ -98,7 +99,7 @@ func (k *desk) upgrade(text string) {
 }
 
 // upgradesWell installs a good program, which takes over.
-func (k *desk) upgradesWell() {
+func (k *busyDaemon) upgradesWell() {
 	k.t.Helper()
 	replace(k.t, k.path, read(k.t, built))
 	k.d.upgradesWell()
@@ -106,9 +107,9 @@ func (k *desk) upgradesWell() {
 }
 
 // trial is the process that is tried, once there is one.
-func (k *desk) trial() (pid int) {
+func (k *busyDaemon) trial() (pid int) {
 	k.t.Helper()
-	eventually(k.t, func() bool {
+	await.Until(k.t, func() bool {
 		text, _ := os.ReadFile(k.pidFile())
 		pid, _ = strconv.Atoi(strings.TrimSuffix(string(text), "\n"))
 		return pid > 0 && strings.HasSuffix(string(text), "\n")
@@ -118,7 +119,7 @@ func (k *desk) trial() (pid int) {
 
 // serves waits until each client has a line recorded that it has yet to say, by the daemon that is
 // known by its process.
-func (k *desk) serves() {
+func (k *busyDaemon) serves() {
 	k.t.Helper()
 	for i := range k.said {
 		recorded(k.t, k.dir, fmt.Sprintf("client %d line %d\"", i, k.said[i].Load()+1))
@@ -130,7 +131,7 @@ func (k *desk) serves() {
 }
 
 // closes has all end, and proves that every line was recorded, and none twice.
-func (k *desk) closes() {
+func (k *busyDaemon) closes() {
 	k.t.Helper()
 	close(k.over)
 	k.talking.Wait()
@@ -138,7 +139,7 @@ func (k *desk) closes() {
 	k.whole()
 }
 
-func (k *desk) whole() {
+func (k *busyDaemon) whole() {
 	k.t.Helper()
 	var lines int64
 	for i := range k.said {
@@ -158,7 +159,7 @@ func TestAnUpgradeUnderLoadKeepsAll(t *testing.T) {
 	for _, model := range []string{"goroutine", "thread", "process"} {
 		t.Run(model, func(t *testing.T) {
 			t.Parallel()
-			k := staffed(t, 20, `model = "`+model+`"`)
+			k := withClients(t, 20, `model = "`+model+`"`)
 			for range 3 {
 				k.upgradesWell()
 			}
@@ -190,7 +191,7 @@ func TestAProgramThatFailsItsTrialChangesNothing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			k := staffed(t, 5, `drain_timeout = "0s"`)
+			k := withClients(t, 5, `drain_timeout = "0s"`)
 			k.candidate(c.script)
 			k.upgrade(`level=ERROR msg="not upgraded"`)
 			k.d.hear(c.want)
@@ -208,7 +209,7 @@ func TestAProgramThatDiesInItsTrialLosesNobody(t *testing.T) {
 	for _, model := range []string{"goroutine", "thread", "process"} {
 		t.Run(model, func(t *testing.T) {
 			t.Parallel()
-			k := staffed(t, 20, `model = "`+model+`"`)
+			k := withClients(t, 20, `model = "`+model+`"`)
 			k.candidate(`NOTIFY_SOCKET=/nowhere exec "$REAL" "$@"`)
 			for range 5 {
 				k.upgrade("inherited=true")
@@ -232,7 +233,7 @@ func TestAProgramThatDiesInItsTrialLosesNobody(t *testing.T) {
 
 // TestADaemonThatCannotGoOnTriesAgain: what keeps it from its records passes.
 func TestADaemonThatCannotGoOnTriesAgain(t *testing.T) {
-	k := staffed(t, 5, "")
+	k := withClients(t, 5, "")
 	away := k.dir + ".away"
 	k.candidate(fmt.Sprintf("mv -- %q %q; exit 3", k.dir, away))
 	k.upgrade("clients wait: ")
@@ -246,7 +247,7 @@ func TestADaemonThatCannotGoOnTriesAgain(t *testing.T) {
 
 // TestAStopInTheMiddleOfATrialIsObeyed: the trial is over, and clients are let finish.
 func TestAStopInTheMiddleOfATrialIsObeyed(t *testing.T) {
-	k := staffed(t, 5, "")
+	k := withClients(t, 5, "")
 	k.candidate("exec sleep 1000")
 	k.upgrade("left clients to the next process")
 	pid := k.trial()
@@ -266,12 +267,12 @@ func TestAStopInTheMiddleOfATrialIsObeyed(t *testing.T) {
 
 // TestATrialDiesWithTheDaemon, or two would go on.
 func TestATrialDiesWithTheDaemon(t *testing.T) {
-	k := staffed(t, 0, "")
+	k := withClients(t, 0, "")
 	k.candidate(`NOTIFY_SOCKET=/nowhere exec "$REAL" "$@"`)
 	k.upgrade("inherited=true")
 	pid := k.trial()
 	k.signal(syscall.SIGKILL)
-	eventually(t, func() bool { return !alive(pid) }, func() { t.Error("the trial goes on") })
+	await.Until(t, func() bool { return !alive(pid) }, func() { t.Error("the trial goes on") })
 }
 
 // alive says whether a process runs: whoever is to reap it may not.
@@ -284,7 +285,7 @@ func alive(pid int) bool {
 // TestAnUpgradeInTheBackground, of a daemon that its shell has ignore SIGINT: by that a trial is
 // told to leave.
 func TestAnUpgradeInTheBackground(t *testing.T) {
-	k := &desk{t: t, dir: t.TempDir(), path: installed(t), over: make(chan struct{})}
+	k := &busyDaemon{t: t, dir: t.TempDir(), path: installed(t), over: make(chan struct{})}
 	config := settings(t, k.dir, "127.0.0.1:0", "", "format = \"json\"")
 	k.d, k.address = started(t, exec.CommandContext(t.Context(), "sh", "-c", `trap "" INT; exec "$0" "$@"`, k.path, "run", "--config", config))
 	k.upgradesWell()
@@ -295,7 +296,7 @@ func TestAnUpgradeInTheBackground(t *testing.T) {
 // trial may last.
 func TestAServiceManagerTakesAnUpgradeForAReload(t *testing.T) {
 	m := newManager(t)
-	k := staffed(t, 1, "", m.env()...)
+	k := withClients(t, 1, "", m.env()...)
 	k.candidate("exec sleep 1000")
 	k.upgrade("left clients to the next process")
 	m.hears("RELOADING=1", 1)

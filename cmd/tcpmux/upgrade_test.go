@@ -29,7 +29,9 @@ func read(t *testing.T, path string) []byte {
 // replace puts a program in place of another that may run, as a package manager does.
 func replace(t *testing.T, path string, program []byte) {
 	t.Helper()
-	syscall.ForkLock.RLock() // or a process that another test starts may hold it open to write, so that it is "text file busy"
+	// Or a process that another test starts may hold it open to write, so that it is "text file
+	// busy".
+	syscall.ForkLock.RLock()
 	err := os.WriteFile(path+".new", program, 0o755)
 	syscall.ForkLock.RUnlock()
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"tcpmux/cmd/internal/cli"
 	"tcpmux/cmd/internal/clitest"
+	"tcpmux/internal/await"
 
 	"golang.org/x/sys/unix"
 )
@@ -215,7 +216,8 @@ func speak(conn *net.TCPConn, text []byte, seed uint64) {
 
 // TestToolsEndAtASignal at once, whatever they wait for, with the conventional status.
 func TestToolsEndAtASignal(t *testing.T) {
-	const size, full = 4096, 3500 // of the pipe that standard output is: a line that does not fit whole is not begun
+	// Of the pipe that standard output is: a line that does not fit whole is not begun.
+	const size, full = 4096, 3500
 	many := write(t, "many.log", strings.Repeat("x\n", 2000))
 	long := write(t, "long.log", recordOpen+recordMessage(0, strings.Repeat("a", 1<<20)))
 	for _, c := range []struct {
@@ -246,7 +248,7 @@ func TestToolsEndAtASignal(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := 0
-			eventually(t, func() bool {
+			await.Until(t, func() bool {
 				n, _ = unix.IoctlGetInt(int(r.Fd()), unix.TIOCINQ) // 0 on error
 				return n >= c.holds
 			}, func() { t.Errorf("got %d bytes of output, want %d", n, c.holds) })
@@ -276,7 +278,8 @@ func TestVerifyEndsWhenNobodyReads(t *testing.T) {
 // ends waits for a program to end with that status by itself.
 func ends(t *testing.T, cmd *exec.Cmd, status int) {
 	t.Helper()
-	defer time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop() // it has ended where that fails
+	// It has ended where that fails.
+	defer time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop()
 	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != status {
 		t.Errorf("got %v, want exit status %d", cmd.ProcessState, status)
 	}

@@ -13,7 +13,8 @@ type Place struct {
 	doc  *Document
 	path string
 	name string // as in a message: `listener "telnet": backlog`
-	line int    // for messages if nothing stands at path: that of the table that inherits the value
+	// For messages if nothing stands at path: that of the table that inherits the value.
+	line int
 }
 
 // Item returns the place of an element of an array. It has a line of its own, and the array's name.

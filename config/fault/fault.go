@@ -20,7 +20,8 @@ type Fault struct {
 	File string
 	// Line counts from 1; 0 is for the file as a whole.
 	Line int
-	// Text names the key, its value and what is allowed. It is one line without control characters.
+	// Text names the key, its value and what is allowed. It is one line without control
+	// characters.
 	Text string
 }
 

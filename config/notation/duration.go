@@ -14,7 +14,8 @@ const Day = 24 * time.Hour
 // which means the opposite of a short time.
 func ParseDuration(s string) (time.Duration, bool) {
 	if number, ok := strings.CutSuffix(s, "d"); ok {
-		// 16 bits of days are a hundred years more than is allowed and far from an overflow.
+		// 16 bits of days are a hundred years more than is allowed and far from an
+		// overflow.
 		n, err := strconv.ParseUint(number, 10, 16)
 		if err != nil {
 			return 0, false

@@ -10,8 +10,8 @@ import (
 type Window struct {
 	// Days are the days on which it begins, from Monday.
 	Days [7]bool
-	// From is the first minute of the day, 0 to 1439. To is the first minute after the window, 1 to
-	// 1440; where it is before From, the window ends on the next day.
+	// From is the first minute of the day, 0 to 1439. To is the first minute after the window,
+	// 1 to 1440; where it is before From, the window ends on the next day.
 	From, To int
 }
 

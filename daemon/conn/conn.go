@@ -1,7 +1,7 @@
-// Package conn is a client's connection as its session uses it: what has arrived is looked at before
-// it is taken, so that the kernel keeps it until it is recorded. How the session waits is the
-// implementation's affair: Poll sleeps in Go's poller, Thread blocks its thread, and conntest has a
-// fake for tests.
+// Package conn is a client's connection as its session uses it: what has arrived is looked at
+// before it is taken, so that the kernel keeps it until it is recorded. How the session waits is
+// the implementation's affair: Poll sleeps in Go's poller, Thread blocks its thread, and conntest
+// has a fake for tests.
 package conn
 
 import (
@@ -12,15 +12,16 @@ import (
 // Conn is one connection. The session's goroutine uses it; Wake, Expire, CloseWrite, HangUp,
 // LocalAddr and Control may be called from any goroutine, also after Close.
 type Conn interface {
-	// Wait calls try whenever there may be something to read, until try returns true. It returns
-	// os.ErrDeadlineExceeded when the read deadline passes, after Wake, and for good after Expire.
+	// Wait calls try whenever there may be something to read, until try returns true. It
+	// returns os.ErrDeadlineExceeded when the read deadline passes, after Wake, and for good
+	// after Expire.
 	Wait(try func() bool) error
 	// Readable reports whether there is as much to read as SetLowWater asks for, or an end, and
 	// whether that is the end: nothing more will come.
 	Readable() (some, ended bool)
 	// Peek copies into buf, which is not empty, what has arrived, and leaves it there. It never
-	// waits: the error is unix.EAGAIN when nothing has arrived. No bytes and no error is the end of
-	// the stream. A call ends before an urgent byte.
+	// waits: the error is unix.EAGAIN when nothing has arrived. No bytes and no error is the
+	// end of the stream. A call ends before an urgent byte.
 	Peek(buf []byte) (int, error)
 	// Take is Peek, and removes what it copies.
 	Take(buf []byte) (int, error)
@@ -34,25 +35,26 @@ type Conn interface {
 
 	// TryWrite sends what fits the send buffer now and returns how much that is.
 	TryWrite(b []byte) (int, error)
-	// Write sends all of b, or returns os.ErrDeadlineExceeded when the write deadline passes first.
+	// Write sends all of b, or returns os.ErrDeadlineExceeded when the write deadline passes
+	// first.
 	Write(b []byte) error
 	// SetReadDeadline is for Wait; the zero time is no deadline.
 	SetReadDeadline(t time.Time)
 	// SetWriteDeadline is for Write; the zero time is no deadline.
 	SetWriteDeadline(t time.Time)
 
-	// Wake makes the Wait that is under way, or else the next one, return. It is never lost, and not
-	// undone by SetReadDeadline. After that a Wait may return at once until SetReadDeadline is called.
-	// For a Thread it takes effect when its Wakeup is rung.
+	// Wake makes the Wait that is under way, or else the next one, return. It is never lost,
+	// and not undone by SetReadDeadline. After that a Wait may return at once until
+	// SetReadDeadline is called. For a Thread it takes effect when its Wakeup is rung.
 	Wake()
-	// Expire makes every Wait and every Write return, from now on and for good. For a Thread it takes
-	// effect when its Wakeup is rung.
+	// Expire makes every Wait and every Write return, from now on and for good. For a Thread it
+	// takes effect when its Wakeup is rung.
 	Expire()
 	// CloseWrite tells the client that nothing more will be sent to it.
 	CloseWrite()
-	// HangUp ends the connection in both directions for everybody who holds it, and removes what has
-	// arrived: unread, it would have the kernel break the connection off, and the client lose what it
-	// has not read yet (RFC 2525, section 2.17).
+	// HangUp ends the connection in both directions for everybody who holds it, and removes
+	// what has arrived: unread, it would have the kernel break the connection off, and the
+	// client lose what it has not read yet (RFC 2525, section 2.17).
 	HangUp()
 	// SetNoDelay has small writes sent at once (tcp(7), TCP_NODELAY).
 	SetNoDelay()

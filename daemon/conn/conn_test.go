@@ -128,10 +128,10 @@ func TestWaitTriesUntilItIsSatisfied(t *testing.T) {
 		}()
 		for i, text := range []string{"a", "b", "cd"} {
 			p.send(text)
-			for want := min(i+1, 2); await(t, tries) < want; {
+			for want := min(i+1, 2); next(t, tries) < want; {
 			}
 		}
-		if err := await(t, ended); err != nil {
+		if err := next(t, ended); err != nil {
 			t.Error(err)
 		}
 	})
@@ -260,7 +260,7 @@ func TestHangUp(t *testing.T) {
 			ended <- p.Wait(func() bool { _, over := p.Readable(); return over })
 		}()
 		p.HangUp()
-		if err := await(t, ended); err != nil {
+		if err := next(t, ended); err != nil {
 			t.Errorf("a wait that was under way: %v", err)
 		}
 		if n := p.Unread(); n != 0 {
@@ -320,9 +320,9 @@ func TestCloseWaitsForControl(t *testing.T) {
 		}
 		go func() { p.Close(); closed <- nil }()
 		close(leave)
-		if err := await(t, called); err != nil {
+		if err := next(t, called); err != nil {
 			t.Errorf("the descriptor within Control: %v", err)
 		}
-		_ = await(t, closed)
+		_ = next(t, closed)
 	})
 }

@@ -13,8 +13,10 @@ import (
 // clockSet returns a moment of the monotonic clock as it shows in a time.Time after somebody has
 // set the clock by that much.
 func clockSet(t time.Time, by time.Duration) time.Time {
-	const secondsAt = 30                                                  // the lowest bit of the seconds in Time.wall (package time)
-	*(*uint64)(unsafe.Pointer(&t)) += uint64(by/time.Second) << secondsAt // wall is its first field
+	// The lowest bit of the seconds in Time.wall (package time).
+	const secondsAt = 30
+	// Wall is its first field.
+	*(*uint64)(unsafe.Pointer(&t)) += uint64(by/time.Second) << secondsAt
 	return t
 }
 
@@ -36,7 +38,7 @@ func TestAThreadsDeadlineIsNoMatterOfTheClock(t *testing.T) {
 		{"to come, the clock set forward", clockSet(now.Add(time.Hour), -2*time.Hour), nil},
 		{"passed, the clock set back", clockSet(now.Add(-time.Second), 2*time.Hour), os.ErrDeadlineExceeded},
 		{"at the very beginning", loaded, os.ErrDeadlineExceeded},
-		{"long ago", past, os.ErrDeadlineExceeded},
+		{"long ago", longAgo, os.ErrDeadlineExceeded},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

@@ -65,7 +65,7 @@ func TestWakeDuringAWait(t *testing.T) {
 		case <-time.After(5 * time.Millisecond):
 		}
 		p.wake()
-		isDeadline(t, await(t, ended))
+		isDeadline(t, next(t, ended))
 	})
 }
 
@@ -94,7 +94,7 @@ func TestWakeDoesNotEndAWrite(t *testing.T) {
 		go func() { ended <- p.Write([]byte(strings.Repeat("x", 16<<20))) }()
 		p.wake()
 		p.setTaking(true)
-		if err := await(t, ended); err != nil {
+		if err := next(t, ended); err != nil {
 			t.Error(err)
 		}
 	})
@@ -145,7 +145,7 @@ func TestExpireEndsWhatWaits(t *testing.T) {
 				case <-time.After(5 * time.Millisecond):
 				}
 				p.expire()
-				isDeadline(t, await(t, ended))
+				isDeadline(t, next(t, ended))
 			})
 		})
 	}
@@ -179,10 +179,10 @@ func TestNoWakeIsLost(t *testing.T) {
 			if rnd.IntN(4) == 0 {
 				continue // the next one comes at once
 			}
-			for await(t, seen) < round {
+			for next(t, seen) < round {
 			}
 		}
-		_ = await(t, ended)
+		_ = next(t, ended)
 	})
 }
 
@@ -217,7 +217,7 @@ func TestNoExpireIsLost(t *testing.T) {
 				p.send("x")
 			}
 			p.expire()
-			isDeadline(t, await(t, ended))
+			isDeadline(t, next(t, ended))
 		})
 	}
 }

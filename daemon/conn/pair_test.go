@@ -12,6 +12,7 @@ import (
 
 	"tcpmux/daemon/conn"
 	"tcpmux/daemon/conn/conntest"
+	"tcpmux/internal/await"
 )
 
 // patience is how long a test waits for what must come. Only a failing test waits that long.
@@ -198,11 +199,7 @@ func (c *fakeClient) setTaking(on bool) {
 // eventually waits until holds returns true.
 func eventually(t *testing.T, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it never comes")
-		}
-	}
+	await.Until(t, holds, func() { t.Error("it never comes") })
 }
 
 // result waits for what do returns.
@@ -210,11 +207,11 @@ func result(t *testing.T, do func() error) error {
 	t.Helper()
 	ended := make(chan error, 1)
 	go func() { ended <- do() }()
-	return await(t, ended)
+	return next(t, ended)
 }
 
-// await waits for what is sent to a channel.
-func await[T any](t *testing.T, from <-chan T) T {
+// next waits for what is sent to a channel.
+func next[T any](t *testing.T, from <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-from:

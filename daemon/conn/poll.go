@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// past is a deadline that has passed.
-var past = time.Unix(1, 0)
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
 
 // Interruptions of a Poll, as bits.
 const (
@@ -44,7 +44,8 @@ func (p *Poll) Wait(try func() bool) error {
 	p.try = try
 	err := p.raw.Read(p.onReady)
 	if err != nil && p.interrupted.Load() != 0 {
-		p.interrupted.And(^uint32(woken)) // whatever ended the wait, the caller looks around now
+		// Whatever ended the wait, the caller looks around now.
+		p.interrupted.And(^uint32(woken))
 	}
 	return err
 }
@@ -65,7 +66,7 @@ func (p *Poll) Write(b []byte) error {
 func (p *Poll) SetReadDeadline(t time.Time) {
 	_ = p.file.SetReadDeadline(t)
 	if p.interrupted.Load() != 0 {
-		_ = p.file.SetReadDeadline(past)
+		_ = p.file.SetReadDeadline(longAgo)
 	}
 }
 
@@ -73,20 +74,20 @@ func (p *Poll) SetReadDeadline(t time.Time) {
 func (p *Poll) SetWriteDeadline(t time.Time) {
 	_ = p.file.SetWriteDeadline(t)
 	if p.interrupted.Load()&expired != 0 {
-		_ = p.file.SetWriteDeadline(past)
+		_ = p.file.SetWriteDeadline(longAgo)
 	}
 }
 
 // Wake implements Conn.
 func (p *Poll) Wake() {
 	p.interrupted.Or(woken)
-	_ = p.file.SetReadDeadline(past)
+	_ = p.file.SetReadDeadline(longAgo)
 }
 
 // Expire implements Conn.
 func (p *Poll) Expire() {
 	p.interrupted.Or(woken | expired)
-	_ = p.file.SetDeadline(past)
+	_ = p.file.SetDeadline(longAgo)
 }
 
 // CloseWrite implements Conn.
@@ -102,4 +103,5 @@ func (p *Poll) LocalAddr() netip.AddrPort { return localAddr(p) }
 func (p *Poll) Control(f func(fd uintptr)) { _ = p.raw.Control(f) } // it fails only when closed
 
 // Close implements Conn.
-func (p *Poll) Close() { _ = p.file.Close() } // what matters was read; the client learns of the end anyway
+// What matters was read; the client learns of the end anyway.
+func (p *Poll) Close() { _ = p.file.Close() }

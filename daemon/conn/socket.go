@@ -57,12 +57,13 @@ func (s socket) TryWrite(b []byte) (int, error) {
 
 // SetNoDelay implements Conn.
 func (s socket) SetNoDelay() {
-	_ = unix.SetsockoptInt(int(s), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // without it, it is only slower
+	// Without it, it is only slower.
+	_ = unix.SetsockoptInt(int(s), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 }
 
-// The calls below are made directly: those of x/sys/unix also ask for an address, which a connection
-// has only one of. MSG_DONTWAIT is for descriptors that block because a program that has them too
-// wants that.
+// The calls below are made directly: those of x/sys/unix also ask for an address, which a
+// connection has only one of. MSG_DONTWAIT is for descriptors that block because a program that has
+// them too wants that.
 
 // Discard removes n bytes that have arrived from the socket fd, without copying them (tcp(7),
 // MSG_TRUNC).
@@ -130,7 +131,8 @@ func Refuse(fd uintptr, text string) {
 	if text == "" {
 		return
 	}
-	_, _ = unix.Write(int(fd), []byte(text)) // it fails when the client has gone or takes nothing now
+	// It fails when the client has gone or takes nothing now.
+	_, _ = unix.Write(int(fd), []byte(text))
 	closeWrite(fd)
 	_ = Discard(fd, Unread(fd)) // it fails when the client has gone
 }

@@ -4,7 +4,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -108,9 +107,7 @@ func TestRefuseWaitsForNobody(t *testing.T) {
 	_, fd = tcpPair(t)
 	p := &pair{Conn: newPoll(t, fd), client: client}
 	defer p.Close()
-	for n := 1; n > 0; time.Sleep(time.Millisecond) {
-		n, _ = p.TryWrite([]byte(strings.Repeat("x", 1<<20)))
-	}
+	_ = fill(t, p)
 	_ = result(t, func() error { conn.Refuse(uintptr(fd), strings.Repeat("x", 1<<20)); return nil })
 }
 

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Thread is a connection that blocks its thread in poll(2) while it waits. Go's poller does not know
-// the descriptor: a program or another process may have it too and wait for it in its own way.
+// Thread is a connection that blocks its thread in poll(2) while it waits. Go's poller does not
+// know the descriptor: a program or another process may have it too and wait for it in its own way.
 type Thread struct {
 	socket
 	wakeup      *Wakeup
@@ -32,7 +32,8 @@ func NewThread(fd int, w *Wakeup) *Thread { return &Thread{socket: socket(fd), w
 func (t *Thread) Wait(try func() bool) error {
 	for {
 		if err := t.block(unix.POLLIN, &t.readBy, woken|expired); err != nil {
-			t.interrupted.And(^uint32(woken)) // whatever ended the wait, the caller looks around now
+			// Whatever ended the wait, the caller looks around now.
+			t.interrupted.And(^uint32(woken))
 			return err
 		}
 		if try() {
@@ -60,7 +61,8 @@ func (t *Thread) Write(b []byte) error {
 // interruptions has come.
 func (t *Thread) block(events int16, by *deadline, interruptions uint32) error {
 	for {
-		ring, err := t.wakeup.next() // before the interruptions are looked at: they are set before the ring
+		// Before the interruptions are looked at: they are set before the ring.
+		ring, err := t.wakeup.next()
 		if err != nil {
 			return err
 		}
@@ -121,7 +123,8 @@ func (t *Thread) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.closed {
-		_ = unix.Close(int(t.socket)) // what matters was read; the client learns of the end anyway
+		// What matters was read; the client learns of the end anyway.
+		_ = unix.Close(int(t.socket))
 		t.closed = true
 	}
 }

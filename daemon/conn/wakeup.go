@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Wakeup wakes all Threads that share it. Ring makes the descriptor that they poll readable for good,
-// and they go on with another one. The zero value is ready to use. Safe for concurrent use.
+// Wakeup wakes all Threads that share it. Ring makes the descriptor that they poll readable for
+// good, and they go on with another one. The zero value is ready to use. Safe for concurrent use.
 type Wakeup struct{ file atomic.Pointer[os.File] } // nil: nobody has waited yet
 
 // next returns the descriptor to poll until the next ring. It stays open while the caller holds it.

@@ -31,7 +31,7 @@ func TestARingIsForAllThreads(t *testing.T) {
 		if err := w.Ring(); err != nil {
 			t.Error(err)
 		}
-		if got := await(t, ended); got != i {
+		if got := next(t, ended); got != i {
 			t.Errorf("got the end of %d, want that of %d", got, i)
 		}
 	}
@@ -44,7 +44,7 @@ func TestARingIsForAllThreads(t *testing.T) {
 	if err := w.Ring(); err != nil {
 		t.Error(err)
 	}
-	_ = await(t, ended)
+	_ = next(t, ended)
 }
 
 // TestRingsLeaveNoDescriptors, however many there were.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/internal/await"
 )
 
 func TestWriteSendsAll(t *testing.T) {
@@ -28,18 +30,17 @@ func TestWriteSendsAll(t *testing.T) {
 func fill(t *testing.T, p *pair) (written int) {
 	t.Helper()
 	p.setTaking(false)
-	for full := 0; full < 20; { // the kernel may move on what it has
+	full := 0
+	await.Until(t, func() bool {
 		n, err := p.TryWrite([]byte(strings.Repeat("x", 64<<10)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if written += n; n > 0 {
-			full = 0
-			continue
+		if full++; n > 0 {
+			written, full = written+n, 0
 		}
-		full++
-		time.Sleep(time.Millisecond)
-	}
+		return full == 20 // the kernel may move on what it has
+	}, func() { t.Errorf("%d bytes fit, and more do", written) })
 	return written
 }
 
@@ -66,7 +67,7 @@ func TestAWriteThatWaitsEndsWithItsClient(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- p.Write([]byte(strings.Repeat("x", 16<<20))) }()
 		p.reset()
-		if err := await(t, ended); !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
+		if err := next(t, ended); !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
 			t.Errorf("got %v, want that the client has gone", err)
 		}
 	})

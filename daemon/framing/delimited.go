@@ -10,10 +10,11 @@ type delimited struct {
 	cr bool
 	// nul makes a NUL byte an end byte too.
 	nul bool
-	// cutting is true between the first and the last piece of a message that is longer than max.
+	// cutting is true between the first and the last piece of a message that is longer than
+	// max.
 	cutting bool
-	// seen is how many bytes of the current message were searched for the end. So the bytes of a
-	// long message that comes in small pieces are searched once.
+	// seen is how many bytes of the current message were searched for the end. So the bytes of
+	// a long message that comes in small pieces are searched once.
 	seen int
 }
 

@@ -21,8 +21,8 @@ type Delimiters struct {
 	all   [][]byte
 	// minimal are those that contain no other one: the first to be complete is among them.
 	minimal []minimal
-	// single are the bytes that minimal consists of, in its order, if those are several and each of
-	// them is one byte.
+	// single are the bytes that minimal consists of, in its order, if those are several and
+	// each of them is one byte.
 	single []byte
 	// longer has, for each of all, the indices of those that begin with it.
 	longer [][]uint8
@@ -33,8 +33,9 @@ type Delimiters struct {
 // minimal is a delimiter that contains no other one.
 type minimal struct {
 	text  []byte
-	index int   // in all
-	ends  []int // the indices of those that end with it, and contain no other end, the longest first
+	index int // in all
+	// The indices of those that end with it, and contain no other end, the longest first.
+	ends []int
 }
 
 // NewDelimiters returns the delimiters all, and start, which may be empty. It refuses none and too

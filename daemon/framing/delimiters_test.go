@@ -156,7 +156,8 @@ func TestADelimiterIsFoundThoughItsBeginningWasTaken(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		spec := randomDelimiters(t)
 		stream, sizes := randomDelimited(t)
-		if spec.Delimiters.extended { // where the rest of a longer one is taken, it may be for a message
+		// Where the rest of a longer one is taken, it may be for a message.
+		if spec.Delimiters.extended {
 			return
 		}
 		got := ends(t, spec, stream, sizes, func() bool { return rapid.Bool().Draw(t, "leave") })

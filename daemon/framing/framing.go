@@ -24,8 +24,8 @@ const (
 	Cut
 	// Timeout marks an unfinished message of a connection that the daemon closed.
 	Timeout
-	// Malformed marks bytes that are no message: the client violates the framing, and the beginning
-	// of its next message is unknown.
+	// Malformed marks bytes that are no message: the client violates the framing, and the
+	// beginning of its next message is unknown.
 	Malformed
 	// Between marks bytes between messages that no message follows, or none yet.
 	Between
@@ -43,10 +43,11 @@ type Message struct {
 	// aliases the bytes that the Framer was given.
 	Raw []byte
 	// HeadLen is how many bytes precede the data, including bytes between this message and the
-	// previous one. It is 0 for framings that put nothing there, and for all pieces but the first.
+	// previous one. It is 0 for framings that put nothing there, and for all pieces but the
+	// first.
 	HeadLen uint8
-	// EndLen is the length of the terminator. It is 0 if none came, if the framing has none, and
-	// for all pieces but the last.
+	// EndLen is the length of the terminator. It is 0 if none came, if the framing has none,
+	// and for all pieces but the last.
 	EndLen uint8
 	// Flag tells whether the message is whole.
 	Flag Flag
@@ -60,26 +61,26 @@ func (m Message) Data() []byte { return m.Raw[m.HeadLen : len(m.Raw)-int(m.EndLe
 
 // Framer cuts the stream of one client. It is for one goroutine at a time, and allocates nothing.
 type Framer interface {
-	// Next returns the first message in b. Its length is 0 if b does not contain enough of it: call
-	// Next again with the same bytes and more after them. The caller has to keep at most one
-	// message of the maximum length and its framing. If the length is 0, the flag is Between if b
-	// is not empty and no message begins in it. After a Malformed message, all further messages are
-	// Malformed.
+	// Next returns the first message in b. Its length is 0 if b does not contain enough of it:
+	// call Next again with the same bytes and more after them. The caller has to keep at most
+	// one message of the maximum length and its framing. If the length is 0, the flag is
+	// Between if b is not empty and no message begins in it. After a Malformed message, all
+	// further messages are Malformed.
 	Next(b []byte) Message
-	// Rest returns the bytes that Next left in b at the end of the stream. The last message has the
-	// flag why. Call it until the length is 0, and do not call Next afterwards; for Silence, Whole
-	// means that the message has ended, and Next goes on behind it.
+	// Rest returns the bytes that Next left in b at the end of the stream. The last message has
+	// the flag why. Call it until the length is 0, and do not call Next afterwards; for
+	// Silence, Whole means that the message has ended, and Next goes on behind it.
 	Rest(b []byte, why Flag) Message
 	// Part cuts off all of b, which Next has left, as pieces of a message whose end is still to
-	// come. This framer or another one continues with what follows. Call Part until the length is
-	// 0, and then Memory. b may lack the last bytes that Next has left, but not the framing of the
-	// message.
+	// come. This framer or another one continues with what follows. Call Part until the length
+	// is 0, and then Memory. b may lack the last bytes that Next has left, but not the framing
+	// of the message.
 	Part(b []byte) Message
-	// Memory returns what another framer needs to continue from here, in addition to the bytes that
-	// Next has left.
+	// Memory returns what another framer needs to continue from here, in addition to the bytes
+	// that Next has left.
 	Memory() int64
-	// Recall makes a new framer of the same Spec continue where another framer had Memory m. If m
-	// is no such value, the treatment of the current message is undefined.
+	// Recall makes a new framer of the same Spec continue where another framer had Memory m. If
+	// m is no such value, the treatment of the current message is undefined.
 	Recall(m int64)
 }
 
@@ -93,8 +94,8 @@ const (
 	NUL
 	// Chunk makes a message of each read. Next takes all bytes of the read.
 	Chunk
-	// OctetCounted puts the length before a message, as decimal digits and a space. A message that
-	// begins otherwise ends with LF, CRLF or NUL (RFC 6587, sections 3.4.1 and 3.4.2).
+	// OctetCounted puts the length before a message, as decimal digits and a space. A message
+	// that begins otherwise ends with LF, CRLF or NUL (RFC 6587, sections 3.4.1 and 3.4.2).
 	OctetCounted
 	// LengthPrefixed puts the length before a message, as a binary number.
 	LengthPrefixed
@@ -137,8 +138,8 @@ type Spec struct {
 	LengthSize int
 	// LittleEndian is the byte order of that length; false means network order.
 	LittleEndian bool
-	// LengthOffset is how many bytes stand in front of that length, at most MaxLengthOffset. They
-	// are framing.
+	// LengthOffset is how many bytes stand in front of that length, at most MaxLengthOffset.
+	// They are framing.
 	LengthOffset int
 	// LengthAdjust is added to that length to get the number of bytes that follow it.
 	LengthAdjust int
@@ -181,8 +182,8 @@ func (s Spec) New() Framer {
 	return &delimited{max: s.Max, end: '\n', cr: true}
 }
 
-// Tail returns how many bytes, at the end of those that Next has left, are better not given to Part:
-// they tell how the message ended, or may be the beginning of its terminator.
+// Tail returns how many bytes, at the end of those that Next has left, are better not given to
+// Part: they tell how the message ended, or may be the beginning of its terminator.
 func (s Spec) Tail() int {
 	if s.Kind == Delimited {
 		return MaxDelimiter
@@ -190,8 +191,8 @@ func (s Spec) Tail() int {
 	return 1
 }
 
-// MemoryAfter returns the Memory of a framer behind a message that came with all of its end, and was
-// not cut off in pieces.
+// MemoryAfter returns the Memory of a framer behind a message that came with all of its end, and
+// was not cut off in pieces.
 func (s Spec) MemoryAfter(end []byte) int64 {
 	if s.Kind != Delimited || !s.Delimiters.extended || len(s.Delimiters.start) > 0 {
 		return 0

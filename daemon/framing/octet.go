@@ -63,7 +63,8 @@ func (o *octetCounted) Rest(b []byte, why Flag) Message {
 	if !begun {
 		return alone(b[:start])
 	}
-	head, _ := octetCount(b[start:]) // 0: not complete. Then it is data, as it may be the start of a line
+	// 0: not complete. Then it is data, as it may be the start of a line.
+	head, _ := octetCount(b[start:])
 	if head == 0 {
 		start = lineStart(b, start)
 	}

@@ -17,8 +17,8 @@ type sequences struct {
 	cutting bool
 	// seen is how many bytes of the current message were searched for the end.
 	seen int
-	// clear is how many of the bytes that Next will be given do not contain each of single. So no
-	// byte is searched twice for one that does not come.
+	// clear is how many of the bytes that Next will be given do not contain each of single. So
+	// no byte is searched twice for one that does not come.
 	clear [MaxDelimiters]int32
 	// last is the index in single of the one that was found last. It is searched for behind the
 	// others, which may not come at all.
@@ -31,9 +31,9 @@ type sequences struct {
 type known struct {
 	// which is the index of a delimiter, and one.
 	which uint8
-	// n is how many bytes of it were the last ones of a piece, or, if which is 0, how many of the
-	// start were the last ones between messages. If it is 0, all of the delimiter has ended a
-	// message.
+	// n is how many bytes of it were the last ones of a piece, or, if which is 0, how many of
+	// the start were the last ones between messages. If it is 0, all of the delimiter has ended
+	// a message.
 	n uint8
 }
 
@@ -177,7 +177,8 @@ func (s *sequences) rest(b []byte) (n int, which uint8) {
 				next, size = i+1, len(rest)
 			}
 		}
-		if next == 0 || size > 1 && s.ends(b[n:n+size-1]) { // or a whole message comes first
+		// Or a whole message comes first.
+		if next == 0 || size > 1 && s.ends(b[n:n+size-1]) {
 			break
 		}
 		which, n = next, n+size

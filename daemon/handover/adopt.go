@@ -41,7 +41,8 @@ func (h *Handover) resume(bindings []*server.Binding, fd int, cookie uint64) (*c
 	slot := h.state.Find(cookie)
 	k, err := h.kernel(fd)
 	if err != nil || slot.Closed() || slot == nil && k.over {
-		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // its end was recorded, or it is no connection
+		// Its end was recorded, or it is no connection.
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
 		slot.Free()
 		return nil, errors.Join(err, unix.Close(fd))
 	}
@@ -49,11 +50,10 @@ func (h *Handover) resume(bindings []*server.Binding, fd int, cookie uint64) (*c
 	c := &connection{ring: h.ring}
 	r := server.Resumed{Binding: from.binding, Settings: from.settings, Events: from.events, FD: fd, Client: k.remote}
 	r.Config = session.Config{
-		Source: record.Source{Listener: from.settings.Name, Session: server.SessionName(cookie), Remote: k.remote.String()},
-		Peer:   k.remote,
-		Opened: time.Now(),
-		Slot:   slot,
-		Keep:   c,
+		Source:      record.Source{Listener: from.settings.Name, Session: server.SessionName(cookie), Remote: k.remote.String()},
+		Peer:        k.remote,
+		Opened:      time.Now(),
+		Persistence: session.Persistence{Slot: slot, Keep: c},
 	}
 	if passProxyHeader(&r, &k, slot) {
 		r.Config.Staged = true
@@ -97,7 +97,8 @@ func restore(c *session.Config, k kernelState, slot *state.Slot) {
 		Framing: tally.Framing,
 	}
 	if k.reset && tally.Offset == k.consumed-1 {
-		c.Resume.Offset = tally.Offset // what was counted last is the end of the stream, not a byte
+		// What was counted last is the end of the stream, not a byte.
+		c.Resume.Offset = tally.Offset
 	}
 	if at := slot.Opened(); !at.IsZero() { // from here on by the monotonic clock
 		c.Opened = time.Now().Add(-max(time.Since(at), 0))
@@ -112,7 +113,7 @@ func restore(c *session.Config, k kernelState, slot *state.Slot) {
 		c.Resume.Pieces = tally.Pieces
 	}
 	if crashLoop(slot) {
-		c.Resume.Suspect = true
+		c.Resume.CrashLoop = true
 		// It is closed as having come to what is recorded.
 		c.Resume.Offset = max(c.Resume.Offset, c.Resume.Written)
 	}

@@ -11,6 +11,7 @@ import (
 	"tcpmux/daemon/server"
 	"tcpmux/daemon/servertest"
 	"tcpmux/daemon/session"
+	"tcpmux/daemon/sink"
 	"tcpmux/daemon/state"
 )
 
@@ -102,16 +103,16 @@ type watchedSink struct {
 }
 
 // Gather implements session.Sink.
-func (w *watchedSink) Gather(lines []byte, by record.Giver) (record.Ticket, error) {
+func (w *watchedSink) Gather(lines []byte, by sink.Giver) (sink.Ticket, error) {
 	w.before()
 	return w.Sink.Gather(lines, by)
 }
 
 // Commit implements session.Sink.
-func (w *watchedSink) Commit(t record.Ticket) error { w.before(); return w.Sink.Commit(t) }
+func (w *watchedSink) Commit(t sink.Ticket) error { w.before(); return w.Sink.Commit(t) }
 
 // CommitNow implements session.Sink.
-func (w *watchedSink) CommitNow(t record.Ticket) error { w.before(); return w.Sink.CommitNow(t) }
+func (w *watchedSink) CommitNow(t sink.Ticket) error { w.before(); return w.Sink.CommitNow(t) }
 
 // watchEncoder has a function called before a message is encoded.
 func watchEncoder(before func()) servertest.Option {
@@ -161,7 +162,8 @@ func TestOnlyWorkOnItsBytesMakesASuspect(t *testing.T) {
 	d.Open()
 	c := d.Greeted()
 	d.AwaitRecords(" open from ")
-	c.Say(strings.Repeat("x\n", 32<<10)) // becomes several times what is given to the sink at once
+	// Becomes several times what is given to the sink at once.
+	c.Say(strings.Repeat("x\n", 32<<10))
 	_ = c.CloseWrite()
 	d.AwaitRecords(" close from ")
 	if blamed.Load() != 1 {

@@ -80,7 +80,8 @@ func (s *store) start(change func(*config.Config), options ...servertest.Option)
 	})
 	s.t.Cleanup(func() {
 		d.Sink.Close()
-		_ = d.handover.Close() // the memory of others too, where a test has them closed by now
+		// The memory of others too, where a test has them closed by now.
+		_ = d.handover.Close()
 	})
 	d.handover.SetSilence(s.silence)
 	d.configure()
@@ -131,7 +132,7 @@ func (d *daemon) leave() {
 	d.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), servertest.Patience)
 	defer cancel()
-	d.Server.Settle(ctx)
+	d.Server.WaitForStragglers(ctx)
 	if err := d.Server.Leave(ctx); err != nil {
 		d.T.Errorf("leave: got %v, want nil", err)
 	}
@@ -149,7 +150,7 @@ func (d *daemon) stuck(say func()) {
 	defer cancel()
 	left := make(chan error, 1)
 	go func() {
-		d.Server.Settle(ctx)
+		d.Server.WaitForStragglers(ctx)
 		left <- d.Server.Leave(ctx)
 	}()
 	servertest.Eventually(d.T, d.Server.Draining, func() { d.T.Error("the daemon does not leave") })

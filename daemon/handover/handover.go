@@ -21,9 +21,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/config"
-	"tcpmux/daemon/record"
 	"tcpmux/daemon/ring"
 	"tcpmux/daemon/server"
+	"tcpmux/daemon/sink"
 	"tcpmux/daemon/state"
 	"tcpmux/daemon/systemd"
 )
@@ -37,10 +37,10 @@ const storeTimeout = 10 * time.Second
 type Handover struct {
 	opt      Options
 	ring     *ring.Ring
-	state    *state.File     // nil: only what the kernel knows is kept
-	journal  *record.Journal // nil: there is no state, or no journal could be had
-	stored   bool            // the service manager holds them too; false: they are for an upgrade
-	verified atomic.Bool     // the service manager does store what it is given
+	state    *state.File   // nil: only what the kernel knows is kept
+	journal  *sink.Journal // nil: there is no state, or no journal could be had
+	stored   bool          // the service manager holds them too; false: they are for an upgrade
+	verified atomic.Bool   // the service manager does store what it is given
 	kernel   func(fd int) (kernelState, error)
 	origins  map[uint32]*origin
 	closed   chan struct{}
@@ -48,11 +48,11 @@ type Handover struct {
 
 // Options are what a Handover works with. All fields are required.
 type Options struct {
-	// Stored are the descriptors that the previous process has left. They stay the caller's, who
-	// may close them once Open has returned.
+	// Stored are the descriptors that the previous process has left. They stay the caller's,
+	// who may close them once Open has returned.
 	Stored []systemd.Socket
-	// Settings has the settings that sessions began with. It stays the caller's, and has to stay
-	// open until Close.
+	// Settings has the settings that sessions began with. It stays the caller's, and has to
+	// stay open until Close.
 	Settings *SettingsStore
 	// Config is the configuration in force. With Survive false the clients of the previous
 	// process are served to their end, and no others are kept.
@@ -60,7 +60,7 @@ type Options struct {
 	// Server serves the clients. Open makes the Handover its Keeper.
 	Server *server.Server
 	// Sink takes the server's records. Open gives it a journal.
-	Sink *record.Sink
+	Sink *sink.Sink
 	// RecordFile is the path of the file that Sink writes.
 	RecordFile string
 	Log        *slog.Logger

@@ -19,7 +19,7 @@ func (c *connection) Survives() bool { return c.ring.Enlisted(&c.entry) }
 
 // Retire takes the connection out of the ring. It reports whether the ring may hold a duplicate
 // for a while, so that the peer would not learn of a close.
-func (c *connection) Retire() (held bool) { return c.ring.Retire(&c.entry) }
+func (c *connection) Retire() (shared bool) { return c.ring.Retire(&c.entry) }
 
 // Keep implements server.Keeper: it keeps an accepted connection, once that is old enough. It
 // returns nils when none is kept.

@@ -16,7 +16,7 @@ func TestWhoWasSilentBeforeIsSilentStill(t *testing.T) {
 	d.Open()
 	d.Greeted().Say("one\n")
 	d.AwaitRecords(": one\n")
-	time.Sleep(100 * time.Millisecond) // a silence
+	time.Sleep(100 * time.Millisecond) // the client's silence, which the kernel measures
 	d.leave()
 	next := st.next(nil)
 	if heard := next.session().Resume.Heard; time.Since(heard) < 90*time.Millisecond {

@@ -40,7 +40,8 @@ func TestWhatADaemonHasTakenTheNextWrites(t *testing.T) {
 				}
 			})
 			st.fault = servertest.ErrDisk
-			st.next(nil).stuck(func() {}) // that this one is stuck as well changes nothing
+			// That this one is stuck as well changes nothing.
+			st.next(nil).stuck(func() {})
 			st.fault = nil
 			next := st.next(nil)
 			_ = conn.CloseWrite()

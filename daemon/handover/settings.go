@@ -97,7 +97,8 @@ func (s *SettingsStore) put(cfg config.Config, used map[uint32]bool) (map[string
 	texts = slices.DeleteFunc(texts, func(t state.Text) bool {
 		for _, n := range t.Origins {
 			if used[n] {
-				return t.Text == next.Text && t.Path == next.Path // it comes back, as the last
+				// It comes back, as the last.
+				return t.Text == next.Text && t.Path == next.Path
 			}
 		}
 		return true
@@ -132,7 +133,8 @@ func (s *SettingsStore) began(number uint32) (l config.Listener, events, known b
 	}
 	cfg, err := config.Parse(t.Path, []byte(t.Text))
 	if err != nil {
-		return l, false, false // it is of another version, and has what this one does not know
+		// It is of another version, and has what this one does not know.
+		return l, false, false
 	}
 	for _, l := range cfg.Listeners {
 		if l.Name == name {

@@ -9,7 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/recordfile"
 	"tcpmux/daemon/ring"
+	"tcpmux/daemon/sink"
 	"tcpmux/daemon/state"
 	"tcpmux/daemon/systemd"
 )
@@ -169,21 +171,21 @@ func (h *Handover) keepJournal() error {
 		return err
 	}
 	h.journal = j
-	h.state.Settle(j.Settle(h.opt.RecordFile, format))
+	h.state.Settle(j.Settle(recordfile.Finder(h.opt.RecordFile), format))
 	h.opt.Sink.Keep(j)
 	return nil
 }
 
 // openJournal opens the journal that the previous process has left, or makes one, and has it
 // stored if the ring is.
-func (h *Handover) openJournal() (*record.Journal, error) {
+func (h *Handover) openJournal() (*sink.Journal, error) {
 	files := pick(h.opt.Stored, systemd.JournalName)
 	if len(files) == 1 {
 		fd, err := duplicate(files[0])
 		if err != nil {
 			return nil, err
 		}
-		j, err := record.OpenJournal(fd)
+		j, err := sink.OpenJournal(fd)
 		if err == nil {
 			return j, nil
 		}
@@ -194,7 +196,7 @@ func (h *Handover) openJournal() (*record.Journal, error) {
 			return nil, err
 		}
 	}
-	j, err := record.NewJournal()
+	j, err := sink.NewJournal()
 	if err != nil || !h.stored {
 		return j, err
 	}

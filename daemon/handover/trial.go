@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// trialTimeout bounds how long a program that is tried may take until it serves, and, beyond
-	// drain_timeout, to leave its clients again.
+	// trialTimeout bounds how long a program that is tried may take until it serves, and,
+	// beyond drain_timeout, to leave its clients again.
 	trialTimeout = 10 * time.Second
-	// trialService is how long it then serves: so no client waits for two programs in a row, and
-	// a program that cannot stand what clients send is found out.
+	// trialService is how long it then serves: so no client waits for two programs in a row,
+	// and a program that cannot stand what clients send is found out.
 	trialService = time.Second
 )
 
@@ -126,7 +126,8 @@ func (p *trial) serves(ctx context.Context) error {
 
 // leaves has it leave its clients to us, and end.
 func (p *trial) leaves(timeout time.Duration) error {
-	_ = unix.Kill(p.pid, unix.SIGINT) // as when another process follows; an error shows as its end
+	// As when another process follows; an error shows as its end.
+	_ = unix.Kill(p.pid, unix.SIGINT)
 	select {
 	case <-p.ended:
 	case <-time.After(timeout):
@@ -151,7 +152,8 @@ func (p *trial) end() (how string) {
 		switch {
 		case err == syscall.EINTR:
 		case err != nil: // ECHILD: all are gone
-			_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) // it matters to no process any more
+			// It matters to no process any more.
+			_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 			return how
 		case pid == p.pid && status.Signaled():
 			how = fmt.Sprintf("signal %d", status.Signal())

@@ -47,7 +47,8 @@ func bind(name, address string) (*os.File, error) {
 	file := os.NewFile(uintptr(fd), name)
 	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	if err == nil && family == unix.AF_INET6 {
-		// "0.0.0.0:80" and "[::]:80" are two sockets, as with BindIPv6Only=ipv6-only of systemd.
+		// "0.0.0.0:80" and "[::]:80" are two sockets, as with BindIPv6Only=ipv6-only of
+		// systemd.
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
 	}
 	if err == nil {

@@ -71,7 +71,8 @@ func inherit(cfg []config.Listener, sockets []systemd.Socket, ipv6 bool) (
 	}
 	for _, p := range surplus {
 		left = append(left, Misfit{errSurplus(cfg, p)})
-		_ = p.file.Close() // systemd holds it too: clients in its backlog wait for another daemon
+		// Systemd holds it too: clients in its backlog wait for another daemon.
+		_ = p.file.Close()
 	}
 	return lns, left
 }

@@ -208,7 +208,8 @@ func TestWithoutIPv6AllAddressesAreThoseOfIPv4(t *testing.T) {
 		socket := bound(t, "tcp4", "0.0.0.0:0")
 		port := portOf(t, socket)
 		cfg := listeners([]string{"tcpmux", "0.0.0.0:" + port, "[::]:" + port})
-		for _, ipv6 := range []bool{false, true} { // in the sandbox there is none either way
+		// In the sandbox there is none either way.
+		for _, ipv6 := range []bool{false, true} {
 			lns, left := Open(cfg, []systemd.Socket{{Name: name, File: socket}}, ipv6)
 			if len(lns) != 1 || len(left) != 0 || lns[0].File == nil {
 				t.Fatalf("a socket %q of systemd: got %v and %v, want it served", name, lns, left)

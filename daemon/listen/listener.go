@@ -28,9 +28,9 @@ type Listener struct {
 	// Addr is the address that the socket is bound to. Before that, it is the value of Address.
 	// Prepare updates it.
 	Addr netip.AddrPort
-	// Inherited reports whether another process, such as systemd, holds the socket too: connections
-	// that are not accepted wait for the next process. It is also true for a socket that systemd
-	// should have passed in.
+	// Inherited reports whether another process, such as systemd, holds the socket too:
+	// connections that are not accepted wait for the next process. It is also true for a socket
+	// that systemd should have passed in.
 	Inherited bool
 }
 
@@ -72,8 +72,8 @@ func (ln *Listener) Prepare(lost time.Duration) error {
 				return os.NewSyscallError("setsockopt", err)
 			}
 		}
-		// Urgent bytes stay in the stream (RFC 6093, section 4). MPTCP has neither them nor the
-		// option.
+		// Urgent bytes stay in the stream (RFC 6093, section 4). MPTCP has neither them nor
+		// the option.
 		err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
 		if err != nil && err != unix.EOPNOTSUPP {
 			return os.NewSyscallError("setsockopt", err)
@@ -82,7 +82,8 @@ func (ln *Listener) Prepare(lost time.Duration) error {
 		if err != nil {
 			return os.NewSyscallError("getsockname", err)
 		}
-		if addr := sockaddr.From(name); addr != ln.Addr { // not written again: sessions read it
+		// Not written again: sessions read it.
+		if addr := sockaddr.From(name); addr != ln.Addr {
 			ln.Addr = addr
 		}
 		return nil

@@ -10,7 +10,7 @@ import (
 	"os"
 	"sync/atomic"
 
-	"tcpmux/daemon/record"
+	"tcpmux/daemon/recordfile"
 	"tcpmux/daemon/systemd"
 )
 
@@ -18,9 +18,9 @@ import (
 type Options struct {
 	// Level is the lowest level that is logged, in the notation of slog.Level.UnmarshalText.
 	Level string
-	// File is a rotating file. If its Path is "", the log goes to stderr. Its Trouble is replaced:
-	// what is wrong with the log file is written to stderr.
-	File record.FileOptions
+	// File is a rotating file. If its Path is "", the log goes to stderr. Its Trouble is
+	// replaced: what is wrong with the log file is written to stderr.
+	File recordfile.Options
 }
 
 // Log is the daemon's log. Any goroutine may log. Reopen, Follow and Close are for one goroutine at
@@ -29,7 +29,7 @@ type Log struct {
 	*slog.Logger
 	stderr  io.Writer
 	handler swapHandler
-	file    *record.File // nil: the log goes to stderr
+	file    *recordfile.File // nil: the log goes to stderr
 }
 
 // Open opens the log: a rotating file, or stderr. On stderr, lines have a priority for the journal
@@ -55,7 +55,7 @@ func (l *Log) Reopen(opt Options) error {
 		l.handler.to.Store(&h)
 		return l.Close()
 	}
-	opt.File.Trouble = func(_ record.Trouble, err error) {
+	opt.File.Trouble = func(_ recordfile.Trouble, err error) {
 		if err != nil {
 			fmt.Fprintf(l.stderr, "tcpmux: log file: %v\n", err)
 		}
@@ -68,11 +68,11 @@ func (l *Log) Reopen(opt Options) error {
 	return nil
 }
 
-func (l *Log) openFile(opt record.FileOptions) (err error) {
+func (l *Log) openFile(opt recordfile.Options) (err error) {
 	if l.file != nil {
 		return l.file.Reopen(opt)
 	}
-	l.file, err = record.OpenFile(opt)
+	l.file, err = recordfile.Open(opt)
 	return err
 }
 

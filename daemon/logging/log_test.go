@@ -13,12 +13,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tcpmux/daemon/record"
+	"tcpmux/daemon/recordfile"
 )
 
 // fileAt are options of a log file that nothing else is asked of.
-func fileAt(path string) record.FileOptions {
-	return record.FileOptions{Path: path, Mode: 0o640, MaxSize: 1 << 20, Sync: record.SyncNever}
+func fileAt(path string) recordfile.Options {
+	return recordfile.Options{Path: path, Mode: 0o640, MaxSize: 1 << 20, Sync: recordfile.SyncNever}
 }
 
 // open opens a log that is closed with the test.

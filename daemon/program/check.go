@@ -54,7 +54,7 @@ func (s *Spec) probe(as string) error {
 	runtime.LockOSThread() // the process stays a child of this thread
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, selfExe)
-	cmd.Args, cmd.Dir, cmd.Env = []string{StarterName, probeWord, s.program}, "/", []string{pathVariable}
+	cmd.Args, cmd.Dir, cmd.Env = []string{ExecName, probeWord, s.program}, "/", []string{pathVariable}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: s.credential}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -75,7 +73,8 @@ func isZombie(pid int) bool {
 	if err != nil {
 		return false
 	}
-	_, state, _ := strings.Cut(string(stat), ") ") // behind the name, which may contain anything
+	// Behind the name, which may contain anything.
+	_, state, _ := strings.Cut(string(stat), ") ")
 	return strings.HasPrefix(state, "Z")
 }
 
@@ -88,36 +87,17 @@ func closeOnExec(t *testing.T) {
 	}
 }
 
-// leavesNothing has as many clients as the server admits visit at once, again and again, and every
-// third break its connection off. No process, descriptor, goroutine or place may stay.
+// leavesNothing fails the test if anything of a program stays after clients have visited: a
+// process, or what servertest looks for. The server admits no more clients than visit at once, so
+// that a place which stays would cost a later one its service.
 func leavesNothing(t *testing.T, change func(*config.Config)) {
 	const clients = 100
 	f := servertest.New(t, and(running("/bin/cat"), change, func(c *config.Config) { c.Limits.Clients = clients })).Open()
-	visits := func() {
-		var visiting sync.WaitGroup
-		for i := range clients {
-			visiting.Go(func() {
-				c := f.Client()
-				c.Say("hello\n")
-				c.Hear("hello\n") // a place that stays would cost the last client of the next round this
-				if i%3 == 0 {
-					c.Reset()
-				}
-				_ = c.Close()
-			})
-		}
-		visiting.Wait()
-		f.AwaitClients(0)
-	}
-	visits() // this makes what is made only once
-	fds, goroutines := descriptors(t), runtime.NumGoroutine()
-	visits()
-	visits()
-	servertest.Eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines }, func() {
-		t.Errorf("goroutines: got %d, want %d", runtime.NumGoroutine(), goroutines)
-	})
-	servertest.Eventually(t, func() bool { return descriptors(t) <= fds }, func() {
-		t.Errorf("descriptors: got %d, want %d", descriptors(t), fds)
+	f.LeavesNothing(clients, func() *servertest.Client {
+		c := f.Client()
+		c.Say("hello\n")
+		c.Hear("hello\n")
+		return c
 	})
 	lists, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, list := range lists {
@@ -125,14 +105,4 @@ func leavesNothing(t *testing.T, change func(*config.Config)) {
 			t.Errorf("got processes %s, want none", children)
 		}
 	}
-}
-
-// descriptors returns how many descriptors the test has open.
-func descriptors(t *testing.T) int {
-	t.Helper()
-	names, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(names)
 }

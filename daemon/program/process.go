@@ -21,8 +21,9 @@ type process struct {
 	stderr *stderrLog
 	grace  time.Duration // between SIGTERM and SIGKILL
 
-	mu      sync.Mutex
-	pid     int // and the process group; 0 once the process is reaped, as the kernel may reuse the number
+	mu sync.Mutex
+	// And the process group; 0 once the process is reaped, as the kernel may reuse the number.
+	pid     int
 	stopped session.Reason
 	killing *time.Timer
 }
@@ -107,7 +108,8 @@ func hasEnded(pidfd int) bool {
 func (p *process) reap() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_ = unix.Kill(-p.pid, unix.SIGKILL) // while the number is ours; the process itself has ended
+	// While the number is ours; the process itself has ended.
+	_ = unix.Kill(-p.pid, unix.SIGKILL)
 	if p.killing != nil {
 		p.killing.Stop()
 	}

@@ -1,6 +1,7 @@
 package program_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -190,7 +191,9 @@ func TestProgramThatDoesNotReadBlocksOnlyItsClient(t *testing.T) {
 	servertest.Eventually(t, func() bool { return f.Server.Records() >= clients*pipe }, func() {
 		t.Errorf("records: got %d, want what %d pipes take at least", f.Server.Records(), clients)
 	})
-	resume := f.Server.Pause(t.Context()) // it waits until all buffers are free
+	ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
+	defer cancel()
+	resume := f.Server.Pause(ctx) // it waits until all buffers are free
 	if resume == nil {
 		t.Fatal("buffers are held, want none")
 	}

@@ -98,8 +98,8 @@ func (s *service) Serve() (session.Reason, error) {
 		return session.ByExec, err
 	}
 	how := s.wait(p)
-	// A process that has left the program's group may still hold the connection: it has nobody to
-	// talk to any more.
+	// A process that has left the program's group may still hold the connection: it has nobody
+	// to talk to any more.
 	s.session.Conn.HangUp()
 	return p.reason(how)
 }

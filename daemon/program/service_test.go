@@ -78,7 +78,8 @@ func TestProgramStartsClean(t *testing.T) {
 		f := servertest.New(t, and(shell(`pwd; set -- $(cat /proc/$$/stat); echo $(( $6 - $$ ));
 			sed -n 's/^Sig\(Ign\|Blk\):\t//p' /proc/self/status; grep ^flags /proc/$$/fdinfo/1; ls /proc/$$/fd; :`), change)).Open()
 		got := f.Client().HearEnd()
-		// Signals 32 and 33 belong to the C library; the test's own parent may have passed them on.
+		// Signals 32 and 33 belong to the C library; the test's own parent may have passed
+		// them on.
 		want := regexp.MustCompile(`^/\n0\n0{16}\n0{7}[01][08]0{7}\nflags:\t02\n0\n1\n2\n$`)
 		if !want.MatchString(got) {
 			t.Errorf("got %q, want %v", got, want)
@@ -202,7 +203,8 @@ func TestProgramBlocksOnClientThatDoesNotRead(t *testing.T) {
 		}
 		return n
 	}
-	before := -1 // the program has filled what the kernel holds once no more arrives, most likely
+	// The program has filled what the kernel holds once no more arrives, most likely.
+	before := -1
 	servertest.Eventually(t, func() bool {
 		now := unread()
 		full := now > 0 && now == before

@@ -33,7 +33,8 @@ type Spec struct {
 	argv       []string
 	credential *syscall.Credential // nil: the daemon's own
 	env        []string            // what the programs of all clients have in common
-	err        error               // why they cannot be started; nil: nothing is known against it
+	// Why they cannot be started; nil: nothing is known against it.
+	err error
 }
 
 // NewSpec returns how the programs of a listener are started; nil when the listener runs none. If
@@ -45,7 +46,7 @@ func NewSpec(c config.Listener) *Spec {
 	s := &Spec{program: c.Exec[0], path: c.Exec[0], argv: c.Exec, env: []string{pathVariable}}
 	if c.ExecMemory > 0 || hasAmbientCapabilities() {
 		s.path = selfExe
-		s.argv = slices.Concat([]string{StarterName, strconv.FormatInt(c.ExecMemory, 10)}, c.Exec)
+		s.argv = slices.Concat([]string{ExecName, strconv.FormatInt(c.ExecMemory, 10)}, c.Exec)
 	}
 	if c.ExecUser == "" {
 		return s
@@ -71,7 +72,8 @@ func (s *Spec) setUser(name string) error {
 		return err
 	}
 	s.env = append(s.env, "HOME="+u.HomeDir, "LOGNAME="+name, "USER="+name)
-	if int(ids[0]) != os.Geteuid() { // otherwise nothing changes, and setting the groups needs a capability
+	// Otherwise nothing changes, and setting the groups needs a capability.
+	if int(ids[0]) != os.Geteuid() {
 		s.credential = &syscall.Credential{Uid: ids[0], Gid: ids[1], Groups: ids[2:]}
 	}
 	return nil

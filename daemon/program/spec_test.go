@@ -14,7 +14,7 @@ import (
 
 func TestSpecStartsProgramDirectlyUnlessLimited(t *testing.T) {
 	cat := []string{"/bin/cat", "-u"}
-	starter := []string{StarterName, "1024", "/bin/cat", "-u"}
+	byUs := []string{ExecName, "1024", "/bin/cat", "-u"}
 	for _, c := range []struct {
 		name   string
 		memory int64
@@ -22,7 +22,7 @@ func TestSpecStartsProgramDirectlyUnlessLimited(t *testing.T) {
 		argv   []string
 	}{
 		{"no limit", 0, "/bin/cat", cat},
-		{"a memory limit", 1024, selfExe, starter},
+		{"a memory limit", 1024, selfExe, byUs},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := NewSpec(config.Listener{Exec: cat, ExecMemory: c.memory})
@@ -78,7 +78,7 @@ func TestEnvironOfOneSessionIsNotAnothers(t *testing.T) {
 	}
 }
 
-func TestStarterRefusesBadArguments(t *testing.T) {
+func TestExecRefusesBadArguments(t *testing.T) {
 	stderr := os.Stderr
 	defer func() { os.Stderr = stderr }()
 	r, w, err := os.Pipe()
@@ -93,12 +93,12 @@ func TestStarterRefusesBadArguments(t *testing.T) {
 		args []string
 		want int
 	}{
-		{"no program", []string{StarterName, "0"}, 64},
-		{"no such program", []string{StarterName, "0", "/no/such"}, 127},
-		{"no limit", []string{StarterName, "much", "/bin/true"}, 126},
-		{"a directory", []string{StarterName, "0", "/"}, 126},
+		{"no program", []string{ExecName, "0"}, 64},
+		{"no such program", []string{ExecName, "0", "/no/such"}, 127},
+		{"no limit", []string{ExecName, "much", "/bin/true"}, 126},
+		{"a directory", []string{ExecName, "0", "/"}, 126},
 	} {
-		if got := Start(c.args); got != c.want {
+		if got := Exec(c.args); got != c.want {
 			t.Errorf("%s: got status %d, want %d", c.name, got, c.want)
 		}
 	}

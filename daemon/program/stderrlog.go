@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	// stderrLine is the length of the longest line that is logged whole, in bytes; a longer line is
-	// logged in pieces.
+	// stderrLine is the length of the longest line that is logged whole, in bytes; a longer
+	// line is logged in pieces.
 	stderrLine = 2 << 10
 	// stderrBurst is how many lines a program may write at once, and stderrEvery the time after
-	// which it may write one more. Lines beyond that are only counted, so that a program, or the
-	// client that drives it, does not bury the rest of the log.
+	// which it may write one more. Lines beyond that are only counted, so that a program, or
+	// the client that drives it, does not bury the rest of the log.
 	stderrBurst = 100
 	stderrEvery = 100 * time.Millisecond
 	// stderrRest is how much is still read after the program has ended: what a pipe holds.

@@ -64,7 +64,8 @@ func TestProgramsGroupEndsWithIt(t *testing.T) {
 	awaitClose(f, c, "exit 4")
 	awaitGone(t, grandchild)
 
-	// This one, outside the group, waits until the program has gone, and then for the client's end.
+	// This one, outside the group, waits until the program has gone, and then for the client's
+	// end.
 	f = servertest.New(t, shell(`exec 3<&0
 		setsid sh -c 'echo $$; while [ -d /proc/'$$' ]; do sleep 0.01; done; cat <&3' &
 		read line; exit 5`)).Open()
@@ -166,7 +167,8 @@ func TestProgramThatStartsTooLateIsStopped(t *testing.T) {
 				Source: record.Source{Listener: "tcpmux", Session: "1", Remote: c.Addr()}, Opened: time.Now(),
 			})
 			s.Enter(session.Over)
-			defer time.AfterFunc(servertest.Patience, func() { _ = c.Close() }).Stop() // then the program ends
+			// Then the program ends.
+			defer time.AfterFunc(servertest.Patience, func() { _ = c.Close() }).Stop()
 			s.Run()
 			c.HearEnd()
 			awaitClose(f, c, "drain")

@@ -30,8 +30,8 @@ var (
 	ErrAbsent = errors.New("there is none, but other bytes")
 	// ErrTooLarge reports a header that is larger than MaxSize, or than version 1 allows.
 	ErrTooLarge = errors.New("it is too large")
-	// ErrUnix reports a header for a connection over a Unix socket, and ErrUDP one for datagrams.
-	// Neither can belong to the client of a TCP listener.
+	// ErrUnix reports a header for a connection over a Unix socket, and ErrUDP one for
+	// datagrams. Neither can belong to the client of a TCP listener.
 	ErrUnix = errors.New("it is for a Unix socket, want one for TCP")
 	ErrUDP  = errors.New("it is for UDP, want one for TCP")
 	// ErrMalformed reports a header that violates the protocol.
@@ -42,8 +42,8 @@ var (
 type Header struct {
 	// Size is its size in bytes.
 	Size int
-	// Client is the address of the client. It is the zero value if the proxy connects for itself,
-	// as for a health check, or does not know the client.
+	// Client is the address of the client. It is the zero value if the proxy connects for
+	// itself, as for a health check, or does not know the client.
 	Client netip.AddrPort
 }
 

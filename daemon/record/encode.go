@@ -11,8 +11,8 @@ import (
 
 // Message is a message of a client, or a piece of a message.
 type Message struct {
-	// Offset is the offset in the client's stream, in bytes, at which the message begins. The next
-	// message begins Len bytes later.
+	// Offset is the offset in the client's stream, in bytes, at which the message begins. The
+	// next message begins Len bytes later.
 	Offset int64
 	// Raw is that part of the stream: HeadLen bytes of framing, the data, and EndLen bytes of
 	// terminator.

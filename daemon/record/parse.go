@@ -28,8 +28,8 @@ type Record struct {
 	Source
 	// Message is set for KindMessage.
 	Message
-	// Reason is why a session ended. Records is how many messages it has recorded, and Bytes is how
-	// much of the stream. They are set for KindClose.
+	// Reason is why a session ended. Records is how many messages it has recorded, and Bytes is
+	// how much of the stream. They are set for KindClose.
 	Reason         string
 	Records, Bytes int64
 }
@@ -212,7 +212,8 @@ func (p *Parser) compare(line []byte) error {
 	default:
 		p.expected = p.again.Message(p.expected[:0], &p.rec.Message)
 	}
-	want := bytes.TrimSuffix(p.expected, []byte("\n")) // empty if the encoder writes no such record
+	// Empty if the encoder writes no such record.
+	want := bytes.TrimSuffix(p.expected, []byte("\n"))
 	if bytes.Equal(line, want) {
 		return nil
 	}

@@ -3,9 +3,6 @@ package record
 import (
 	"bytes"
 	"math"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,75 +10,87 @@ import (
 	"tcpmux/internal/fuzzing"
 )
 
+// What the lines of the tables below begin with.
+const (
+	someTime, someSource  = "2026-11-22T12:00:05.001234Z", `,"listener":"tcpmux","session":"8f3a-2c","remote":"192.0.2.7:40312"`
+	openLine, messageLine = `{"time":"` + someTime + `","kind":"open"` + someSource, `{"time":"` + someTime + `","kind":"message"` + someSource + `,"offset":7`
+)
+
+// line is what a parser is given, and what its error has to contain; "" is no error.
+type line struct{ name, line, want string }
+
+var jsonLines = []line{
+	{"open", openLine + `}`, ""},
+	{"close", `{"time":"` + someTime + `","kind":"close"` + someSource + `,"reason":"signal 9","records":2,"bytes":9}`, ""},
+	{"message", messageLine + `,"data":"x"}`, ""},
+	{"message with all", messageLine + `,"head":"2 ","data":"x","end":"\u000a","flag":"cut"}`, ""},
+	{"base64", messageLine + `,"data_base64":"/w=="}`, ""},
+	{"nothing", ``, `byte 1: got the end, want {"time":"`},
+	{"no kind of ours", `{"time":"` + someTime + `","kind":"party"` + someSource + `}`, `kind "party", want open, message or close`},
+	{"something behind it", openLine + `} `, `got " ", want the end of the record`},
+	{"a piece", openLine[:40], `byte 37: got "\",\"k", want ","kind":"`},
+	{"another key", messageLine + `,"date":"x"}`, `byte 133: got ",\"date\":\"x\"}", want ,"data":" or ,"data_base64":"`},
+	{"keys in another order", messageLine + `,"data":"x","head":"y"}`, `want }`},
+	{"blanks", strings.ReplaceAll(openLine, ":", ": ") + `}`, `byte 1: got "{\"time\": \"2026-1"…, want {"time":"`},
+	{"no such day", strings.Replace(openLine, "11-22", "11-31", 1) + `}`, `byte 10: got "2026-11-31T12:00"…, want a time`},
+	{"no digit in the time", strings.Replace(openLine, "001234", "00123a", 1) + `}`, `stands where`},
+	{"another zone", strings.Replace(openLine, "1234Z", "1234+", 1) + `}`, `byte 36: "+\",\"kind\":\"open\""… stands where "Z\",\"kind\":\"open\""… would be written`},
+	{"an escape of JSON that is none of ours", messageLine + `,"data":"\n"}`, `got "\\n\"}", want an escape that records have`},
+	{"an escape for what needs none", messageLine + `,"data":"\u0041"}`, `byte 142: "\\u0041\"}" stands where "A\"}" would be written`},
+	{"no escape for what needs one", messageLine + `,"data":"` + "\u202e" + `"}`, `would be written`},
+	{"capital hexadecimal digits", messageLine + `,"data":"\u000A"}`, `byte 147: "A\"}" stands where "a\"}" would be written`},
+	{"no hexadecimal digits", messageLine + `,"data":"\u00-1"}`, `want hexadecimal digits`},
+	{"bad UTF-8 as it is", messageLine + `,"data":"` + "\xff" + `"}`, `would be written`},
+	{"base64 of UTF-8", messageLine + `,"data_base64":"eA=="}`, `byte 139: "_base64\":\"eA==\"}" stands where "\":\"x\"}" would be written`},
+	{"no base64", messageLine + `,"data_base64":"e"}`, `data_base64: this is no base64`},
+	{"base64 with rest bits", messageLine + `,"data_base64":"/x=="}`, `this is no base64`},
+	{"base64 without an end", messageLine + `,"data_base64":"/w==`, `want "`},
+	{"empty head", messageLine + `,"head":"","data":"x"}`, `byte 135: "head\":\"\",\"data\":"… stands where "data\":\"x\"}" would be written`},
+	{"offset with a zero before it", strings.Replace(messageLine, ":7", ":07", 1) + `,"data":"x"}`, `byte 132: "07,\"data\":\"x\"}" stands where "7,\"data\":\"x\"}" would be written`},
+	{"offset below zero", strings.Replace(messageLine, ":7", ":-7", 1) + `,"data":"x"}`, `want a number`},
+	{"offset beyond all", strings.Replace(messageLine, ":7", ":9223372036854775808", 1) + `,"data":"x"}`, `want a smaller number`},
+	{"the greatest offset", strings.Replace(messageLine, ":7", ":9223372036854775807", 1) + `,"data":"x"}`, ``},
+	{"control character in a name", strings.Replace(openLine, "tcpmux", "tcp\x1bmux", 1) + `}`, `want ","session":"`},
+	{"text in JSON", someTime + " open from 192.0.2.7:40312", `byte 1: got "2026-11-22T12:00"…, want {"time":"`},
+}
+
+var textLines = []line{
+	{"open", someTime + " open from [::1]:5", ""},
+	{"close", someTime + " close from [::1]:5: eof, 2 records, 9 bytes", ""},
+	{"close with a number", someTime + " close from [::1]:5: exit 3, 2 records, 9 bytes", ""},
+	{"close with a blank and no number", someTime + " close from [::1]:5: exit x, 2 records, 9 bytes", "want a number"},
+	{"close with two numbers", someTime + " close from [::1]:5: exit 3 4, 2 records, 9 bytes", "want , "},
+	{"message", someTime + " from [::1]:5: a: b [c]: d", ""},
+	{"empty message", someTime + " from [::1]:5: ", ""},
+	{"flagged", someTime + ` from [::1]:5 [eof]: \\\x0a\u202eü`, ""},
+	{"no blank behind the colon", someTime + " from [::1]:5:", `want  `},
+	{"no address", someTime + " from  x", `want an address`},
+	{"flag in capitals", someTime + " from [::1]:5 [EOF]: x", `want a word`},
+	{"a flag that does not end", someTime + " from [::1]:5 [eof: x", `want ]: `},
+	{"an escape that is none", someTime + ` from [::1]:5: \n`, `want an escape that records have`},
+	{"an escape cut short", someTime + ` from [::1]:5: \x0`, `want 2 bytes more`},
+	{"an escape for what needs none", someTime + ` from [::1]:5: \x41`, `stands where "A" would be written`},
+	{"a control character", someTime + " from [::1]:5: a\x1b[2J", `byte 44: "\x1b[2J" stands where "\\x1b[2J" would be written`},
+	{"close with one record fewer words", someTime + " close from [::1]:5: eof, 2 records", `want  records, `},
+	{"close without its colon", someTime + " close from [::1]:5 eof, 2 records, 9 bytes", `stands where ": eof, 2 records"… would be written`},
+	{"what text does not record", someTime + " from [::1]:5 [between]: ", "byte 1: "},
+	{"JSON in text", openLine + `}`, `want a time`},
+}
+
 func TestParseRefusesWhatTheEncoderDoesNotWrite(t *testing.T) {
-	const when, who = "2026-11-22T12:00:05.001234Z", `,"listener":"tcpmux","session":"8f3a-2c","remote":"192.0.2.7:40312"`
-	const open, message = `{"time":"` + when + `","kind":"open"` + who, `{"time":"` + when + `","kind":"message"` + who + `,"offset":7`
-	for _, c := range []struct {
-		name, line, want string // "" is no error
+	for _, format := range []struct {
+		name  string
+		of    Format
+		lines []line
 	}{
-		{"open", open + `}`, ""},
-		{"close", `{"time":"` + when + `","kind":"close"` + who + `,"reason":"signal 9","records":2,"bytes":9}`, ""},
-		{"message", message + `,"data":"x"}`, ""},
-		{"message with all", message + `,"head":"2 ","data":"x","end":"\u000a","flag":"cut"}`, ""},
-		{"base64", message + `,"data_base64":"/w=="}`, ""},
-		{"nothing", ``, `byte 1: got the end, want {"time":"`},
-		{"no kind of ours", `{"time":"` + when + `","kind":"party"` + who + `}`, `kind "party", want open, message or close`},
-		{"something behind it", open + `} `, `got " ", want the end of the record`},
-		{"a piece", open[:40], `byte 37: got "\",\"k", want ","kind":"`},
-		{"another key", message + `,"date":"x"}`, `byte 133: got ",\"date\":\"x\"}", want ,"data":" or ,"data_base64":"`},
-		{"keys in another order", message + `,"data":"x","head":"y"}`, `want }`},
-		{"blanks", strings.ReplaceAll(open, ":", ": ") + `}`, `byte 1: got "{\"time\": \"2026-1"…, want {"time":"`},
-		{"no such day", strings.Replace(open, "11-22", "11-31", 1) + `}`, `byte 10: got "2026-11-31T12:00"…, want a time`},
-		{"no digit in the time", strings.Replace(open, "001234", "00123a", 1) + `}`, `stands where`},
-		{"another zone", strings.Replace(open, "1234Z", "1234+", 1) + `}`, `byte 36: "+\",\"kind\":\"open\""… stands where "Z\",\"kind\":\"open\""… would be written`},
-		{"an escape of JSON that is none of ours", message + `,"data":"\n"}`, `got "\\n\"}", want an escape that records have`},
-		{"an escape for what needs none", message + `,"data":"\u0041"}`, `byte 142: "\\u0041\"}" stands where "A\"}" would be written`},
-		{"no escape for what needs one", message + `,"data":"` + "\u202e" + `"}`, `would be written`},
-		{"capital hexadecimal digits", message + `,"data":"\u000A"}`, `byte 147: "A\"}" stands where "a\"}" would be written`},
-		{"no hexadecimal digits", message + `,"data":"\u00-1"}`, `want hexadecimal digits`},
-		{"bad UTF-8 as it is", message + `,"data":"` + "\xff" + `"}`, `would be written`},
-		{"base64 of UTF-8", message + `,"data_base64":"eA=="}`, `byte 139: "_base64\":\"eA==\"}" stands where "\":\"x\"}" would be written`},
-		{"no base64", message + `,"data_base64":"e"}`, `data_base64: this is no base64`},
-		{"base64 with rest bits", message + `,"data_base64":"/x=="}`, `this is no base64`},
-		{"base64 without an end", message + `,"data_base64":"/w==`, `want "`},
-		{"empty head", message + `,"head":"","data":"x"}`, `byte 135: "head\":\"\",\"data\":"… stands where "data\":\"x\"}" would be written`},
-		{"offset with a zero before it", strings.Replace(message, ":7", ":07", 1) + `,"data":"x"}`, `byte 132: "07,\"data\":\"x\"}" stands where "7,\"data\":\"x\"}" would be written`},
-		{"offset below zero", strings.Replace(message, ":7", ":-7", 1) + `,"data":"x"}`, `want a number`},
-		{"offset beyond all", strings.Replace(message, ":7", ":9223372036854775808", 1) + `,"data":"x"}`, `want a smaller number`},
-		{"the greatest offset", strings.Replace(message, ":7", ":9223372036854775807", 1) + `,"data":"x"}`, ``},
-		{"control character in a name", strings.Replace(open, "tcpmux", "tcp\x1bmux", 1) + `}`, `want ","session":"`},
-		{"text in JSON", when + " open from 192.0.2.7:40312", `byte 1: got "2026-11-22T12:00"…, want {"time":"`},
+		{"JSON", JSON, jsonLines},
+		{"text", Text, textLines},
 	} {
-		_, err := NewParser(JSON).Parse([]byte(c.line))
-		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got %v, want %q\n%s", c.name, err, c.want, c.line)
-		}
-	}
-	for _, c := range []struct{ name, line, want string }{
-		{"open", when + " open from [::1]:5", ""},
-		{"close", when + " close from [::1]:5: eof, 2 records, 9 bytes", ""},
-		{"close with a number", when + " close from [::1]:5: exit 3, 2 records, 9 bytes", ""},
-		{"close with a blank and no number", when + " close from [::1]:5: exit x, 2 records, 9 bytes", "want a number"},
-		{"close with two numbers", when + " close from [::1]:5: exit 3 4, 2 records, 9 bytes", "want , "},
-		{"message", when + " from [::1]:5: a: b [c]: d", ""},
-		{"empty message", when + " from [::1]:5: ", ""},
-		{"flagged", when + ` from [::1]:5 [eof]: \\\x0a\u202eü`, ""},
-		{"no blank behind the colon", when + " from [::1]:5:", `want  `},
-		{"no address", when + " from  x", `want an address`},
-		{"flag in capitals", when + " from [::1]:5 [EOF]: x", `want a word`},
-		{"a flag that does not end", when + " from [::1]:5 [eof: x", `want ]: `},
-		{"an escape that is none", when + ` from [::1]:5: \n`, `want an escape that records have`},
-		{"an escape cut short", when + ` from [::1]:5: \x0`, `want 2 bytes more`},
-		{"an escape for what needs none", when + ` from [::1]:5: \x41`, `stands where "A" would be written`},
-		{"a control character", when + " from [::1]:5: a\x1b[2J", `byte 44: "\x1b[2J" stands where "\\x1b[2J" would be written`},
-		{"close with one record fewer words", when + " close from [::1]:5: eof, 2 records", `want  records, `},
-		{"close without its colon", when + " close from [::1]:5 eof, 2 records, 9 bytes", `stands where ": eof, 2 records"… would be written`},
-		{"what text does not record", when + " from [::1]:5 [between]: ", "byte 1: "},
-		{"JSON in text", open + `}`, `want a time`},
-	} {
-		_, err := NewParser(Text).Parse([]byte(c.line))
-		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("text, %s: got %v, want %q\n%s", c.name, err, c.want, c.line)
+		for _, c := range format.lines {
+			_, err := NewParser(format.of).Parse([]byte(c.line))
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s, %s: got %v, want %q\n%s", format.name, c.name, err, c.want, c.line)
+			}
 		}
 	}
 }
@@ -170,51 +179,5 @@ func TestParsingAllocatesNothing(t *testing.T) {
 		}); n != 0 {
 			t.Errorf("format %d: got %v allocations, want 0", format, n)
 		}
-	}
-}
-
-func TestParseBackup(t *testing.T) {
-	at := time.Date(2026, 11, 22, 13, 5, 41, 118e6, time.UTC)
-	for _, c := range []struct {
-		path, of string
-		ok       bool
-	}{
-		{"/var/log/records-2026-11-22T13-05-41.118.log", "/var/log/records.log", true},
-		{"records-2026-11-22T13-05-41.118.log.gz", "records.log", true},
-		{"a.b/records-2026-11-22T13-05-41.118", "a.b/records", true},
-		{"records-2026-11-22T13-05-41.118.gz", "records", true},
-		{"records.log", "records.log", false},
-		{"records-2026-11-31T13-05-41.118.log", "records-2026-11-31T13-05-41.118.log", false},
-		{"-2026-11-22T13-05-41.118.log", ".log", true},
-		{"x", "x", false},
-		{"./a//records-2026-11-22T13-05-41.118.log", "a/records.log", true},
-		{"./records.log", "records.log", false},
-	} {
-		b, ok := ParseBackup(c.path)
-		if b.Of != c.of || ok != c.ok || ok != b.At.Equal(at) {
-			t.Errorf("%q: got %q, %v, %v, want %q, %v", c.path, b.Of, b.At, ok, c.of, c.ok)
-		}
-		if want := filepath.Clean(c.path); ok && b.Path() != want {
-			t.Errorf("%+v: got path %q, want %q", b, b.Path(), want)
-		}
-	}
-}
-
-func TestBackups(t *testing.T) {
-	dir := t.TempDir()
-	for _, name := range []string{
-		"records.log", "records-2026-11-22T13-05-41.200.log.gz", "records-2026-11-22T13-05-41.100.log", "records-2026-11-22T13-05-41.100.log.gz",
-		"records-2026-11-22T13-05-41.300.log.gz.tmp", "records-old.log", "other-2026-11-22T13-05-41.100.log", ".records.log.lock",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := Backups(filepath.Join(dir, "records.log"))
-	at := time.Date(2026, 11, 22, 13, 5, 41, 100e6, time.UTC)
-	path := filepath.Join(dir, "records.log")
-	want := []Backup{{Of: path, At: at}, {Of: path, At: at.Add(100 * time.Millisecond), Packed: true}}
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 }

@@ -1,12 +1,9 @@
-// Package record turns messages of clients into lines of a file. A record is one line, whatever a
-// client sent; the exact bytes can be recovered from it; and Commit returns only when the whole
-// line is in the file. The package takes plain values: it uses neither sockets nor the
-// configuration.
+// Package record is the format of records: it encodes messages of clients and parses what it has
+// encoded. A record is one line, whatever a client sent, and the exact bytes can be recovered from
+// it. The package takes plain values: it uses neither files nor the configuration.
 package record
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // Format is the format of records.
 type Format uint8
@@ -33,11 +30,12 @@ func ParseFormat(name string) (Format, error) {
 type Source struct {
 	// Listener is the name of the listener: printable ASCII without quotes or backslashes.
 	Listener string
-	// Session is the name of the session, which is unique across restarts: printable ASCII without
-	// quotes or backslashes.
+	// Session is the name of the session, which is unique across restarts: printable ASCII
+	// without quotes or backslashes.
 	Session string
 	// Remote is the client's address, host:port.
 	Remote string
-	// Proxy is the address of the proxy that named the client, host:port; "" if there was no proxy.
+	// Proxy is the address of the proxy that named the client, host:port; "" if there was no
+	// proxy.
 	Proxy string
 }

@@ -11,7 +11,8 @@ import (
 const (
 	// perMessage is the number of descriptors that one message can carry (SCM_MAX_FD).
 	perMessage = 253
-	// headroom is the number of messages that is kept free, so that compaction never lacks room.
+	// headroom is the number of messages that is kept free, so that compaction never lacks
+	// room.
 	headroom = 32
 	// retiredAge is how long the queue may hold a connection that is retired: its peer sees it
 	// closed, but the kernel keeps it.

@@ -68,7 +68,8 @@ func (a *acceptor) run() error {
 		case errors.Is(err, errFull):
 			a.awaitPlace()
 		case errors.Is(err, os.ErrDeadlineExceeded): // by wake
-			_ = a.binding.Listener.File.SetReadDeadline(time.Time{}) // it takes deadlines
+			// It takes deadlines.
+			_ = a.binding.Listener.File.SetReadDeadline(time.Time{})
 		case !temporary(err):
 			return fmt.Errorf("%v: accept: %w", a.binding.Listener, err)
 		default:

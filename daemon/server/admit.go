@@ -102,7 +102,8 @@ func (s *Server) newSession(b *Binding, fd int, remote netip.AddrPort) (*session
 		Opened: time.Now(),
 		Events: s.events.Load(),
 	}
-	if s.keeper != nil && !settings.runsProgram() { // a program lives no longer than this process
+	// A program lives no longer than this process.
+	if s.keeper != nil && !settings.runsProgram() {
 		cfg.Slot, cfg.Keep = s.keeper.Keep(fd, cookie, cfg.Opened, settings.Origin)
 	}
 	return session.New(s.complete(cfg, b, settings, c)), nil
@@ -123,7 +124,8 @@ func (s *Server) connect(settings *Settings, fd int, resumed bool) (c conn.Conn,
 		c = conn.NewThread(fd, &s.env.Wakeup)
 	}
 	if err == nil && !settings.Ack.Empty() {
-		c.SetNoDelay() // an acknowledgement does not wait until the client has the one before
+		// An acknowledgement does not wait until the client has the one before.
+		c.SetNoDelay()
 	}
 	return c, err
 }

@@ -15,8 +15,8 @@ import (
 // and their places. The sockets of one listener share the places. Its methods may be called from
 // any goroutine.
 type Binding struct {
-	// Listener is the socket. A binding for clients that are left of a former listener has one that
-	// is a name and an address only.
+	// Listener is the socket. A binding for clients that are left of a former listener has one
+	// that is a name and an address only.
 	Listener *listen.Listener
 
 	occupancy *occupancy

@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	// sparedDescriptors are kept for what is not a client: a file that is rotated, a process that
-	// is started.
+	// sparedDescriptors are kept for what is not a client: a file that is rotated, a process
+	// that is started.
 	sparedDescriptors = 16
-	// shedAfter is how long there may be no descriptor for new clients before those that wait are
-	// refused.
+	// shedAfter is how long there may be no descriptor for new clients before those that wait
+	// are refused.
 	shedAfter = time.Second
 	// shedMost is how many are refused before the next try.
 	shedMost = 1000
@@ -49,7 +49,8 @@ func (s *Server) affordable(cfg config.Config) int {
 		s.ownFDs = openDescriptors()
 	}
 	if s.ownFDs == 0 || limit == 0 {
-		return want // unknown: clients that come when none is left wait, and are then refused
+		// unknown: clients that come when none is left wait, and are then refused.
+		return want
 	}
 	ours := s.ownFDs + sparedDescriptors
 	most := max((limit-ours)/each, 1)
@@ -99,13 +100,6 @@ func (s *spare) keepLocked() {
 	}
 }
 
-// held reports whether the descriptor is open.
-func (s *spare) held() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.file != nil
-}
-
 // lend calls f while the descriptor is given up.
 func (s *spare) lend(f func()) {
 	s.mu.Lock()
@@ -125,7 +119,8 @@ func exhausted(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is
 // that they are not served.
 func (a *acceptor) shed() {
 	a.server.spare.lend(func() {
-		_ = a.raw.Control(a.refuseWaiting) // it fails when closed, and so does the next accept
+		// It fails when closed, and so does the next accept.
+		_ = a.raw.Control(a.refuseWaiting)
 	})
 }
 

@@ -40,7 +40,8 @@ func TestWithoutDescriptorsThoseWhoWaitAreRefused(t *testing.T) {
 	f.Server.Report(0)
 	f.Log.Await(t, " descriptors=2 ")
 	none.Store(false)
-	servertest.Eventually(t, func() bool { // a client that comes while others are refused is refused, too
+	// A client that comes while others are refused is refused, too.
+	servertest.Eventually(t, func() bool {
 		banner := make([]byte, len(f.Banner))
 		_, err := io.ReadFull(f.Client(), banner)
 		return err == nil && string(banner) == f.Banner

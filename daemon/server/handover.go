@@ -13,12 +13,12 @@ import (
 
 // Keeper keeps clients for the next process. Its methods may be called from any goroutine.
 type Keeper interface {
-	// Keep takes note of an accepted connection. The descriptor stays open until Retire of what it
-	// returns, which is nil when the connection is not kept. The next process knows its settings by
-	// origin.
+	// Keep takes note of an accepted connection. The descriptor stays open until Retire of what
+	// it returns, which is nil when the connection is not kept. The next process knows its
+	// settings by origin.
 	Keep(fd int, cookie uint64, opened time.Time, origin uint32) (*state.Slot, session.Keep)
-	// EnlistAll has all connections survive from now on, also young ones. The error says why some
-	// do not.
+	// EnlistAll has all connections survive from now on, also young ones. The error says why
+	// some do not.
 	EnlistAll() error
 	// Seal is EnlistAll for the last time: what survives by then does, and no more is kept.
 	Seal() error
@@ -26,9 +26,9 @@ type Keeper interface {
 
 // Leave accepts no more clients, and has those that the keeper keeps go on with the next process:
 // all that they have sent and that is not recorded stays in their sockets. All others are drained
-// as by Shutdown, until ctx is done; after Settle there are no such clients. It returns nil when no
-// client had to be closed, also by Settle, else an error that says how many. A listener that this
-// process has bound is closed, with the connections in its backlog.
+// as by Shutdown, until ctx is done; after WaitForStragglers there are no such clients. It returns
+// nil when no client had to be closed, also by WaitForStragglers, else an error that says how many.
+// A listener that this process has bound is closed, with the connections in its backlog.
 func (s *Server) Leave(ctx context.Context) error {
 	s.endLoops()
 	s.leave()
@@ -75,7 +75,8 @@ type Resumed struct {
 	Events bool
 	// FD is the server's from Resume on.
 	FD int
-	// Client is whose rights the connection has taken: the proxy's client, where there is a proxy.
+	// Client is whose rights the connection has taken: the proxy's client, where there is a
+	// proxy.
 	Client netip.AddrPort
 	// Config has all but what the server fills in: Env, Settings, Bounds, Conn and Events.
 	Config session.Config
@@ -90,7 +91,8 @@ func (s *Server) Resume(r Resumed) error {
 	}
 	s.forcePlace(r.Binding)
 	var pass admission.Pass
-	if r.Config.Staged || !r.Settings.proxied() { // else a stage is still to decide on the client
+	// Else a stage is still to decide on the client.
+	if r.Config.Staged || !r.Settings.proxied() {
 		pass = s.gate(r.Binding).Return(r.Client.Addr())
 	}
 	r.Config.Events = r.Events

@@ -21,6 +21,7 @@ import (
 // keeper keeps duplicates of the connections of a fixture, for the fixture that succeeds it.
 type keeper struct {
 	t    *testing.T
+	full bool // there is no room for any; set before the first
 	mu   sync.Mutex
 	kept []*kept
 }
@@ -65,7 +66,7 @@ func (k *keeper) EnlistAll() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range k.kept {
-		c.enlisted = true
+		c.enlisted = !k.full
 	}
 	return nil
 }
@@ -78,7 +79,7 @@ func (c *kept) Survives() bool {
 	return c.enlisted && !c.retired
 }
 
-func (c *kept) Retire() (held bool) {
+func (c *kept) Retire() (shared bool) {
 	c.keeper.mu.Lock()
 	defer c.keeper.mu.Unlock()
 	c.retired = true
@@ -120,9 +121,11 @@ func (c *kept) resumed(t *testing.T, b *server.Binding) server.Resumed {
 			Source: record.Source{Listener: b.Listener.Name, Session: server.SessionName(c.cookie), Remote: peer.String()},
 			Peer:   peer,
 			Opened: c.opened,
-			Resume: &session.Resume{Greeted: true, Opened: true},
-			Keep:   c,
-			Staged: true,
+			Persistence: session.Persistence{
+				Resume: &session.Resume{Greeted: true, Opened: true},
+				Keep:   c,
+				Staged: true,
+			},
 		},
 	}
 }
@@ -132,7 +135,7 @@ func leave(t *testing.T, f *servertest.Fixture) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), servertest.Patience)
 	defer cancel()
-	f.Server.Settle(ctx)
+	f.Server.WaitForStragglers(ctx)
 	if err := f.Server.Leave(ctx); err != nil {
 		t.Errorf("leave: got %v, want nil", err)
 	}

@@ -21,7 +21,7 @@ import (
 	"tcpmux/daemon/worker"
 )
 
-// ErrServerClosed is what Serve returns after Shutdown, Leave and Settle.
+// ErrServerClosed is what Serve returns after Shutdown, Leave and WaitForStragglers.
 var ErrServerClosed = errors.New("server closed")
 
 // Options are what a server is made with.

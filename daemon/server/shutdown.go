@@ -37,7 +37,7 @@ func (s *Server) advanceLocked(to phase) bool {
 // Shutdown accepts no more clients and waits for those that are there to finish, until ctx is done;
 // then it closes them, after what they have sent is recorded. It returns nil when all have finished
 // by themselves, else an error that says how many did not; sessions that wait for a failing sink go
-// on until that is closed. It may be called several times, also after Settle.
+// on until that is closed. It may be called several times, also after WaitForStragglers.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.drain()
 	return s.awaitAll(ctx)

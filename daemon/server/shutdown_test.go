@@ -15,9 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tcpmux/daemon/record"
 	"tcpmux/daemon/server"
 	"tcpmux/daemon/servertest"
+	"tcpmux/daemon/sink"
 )
 
 func TestHowSessionsEnd(t *testing.T) {
@@ -49,8 +49,8 @@ func TestHowSessionsEnd(t *testing.T) {
 	}
 }
 
-// TestAResetBeforeTheGreetingLosesNothing: a client in the backlog may have said all and gone before
-// it is greeted.
+// TestAResetBeforeTheGreetingLosesNothing: a client in the backlog may have said all and gone
+// before it is greeted.
 func TestAResetBeforeTheGreetingLosesNothing(t *testing.T) {
 	f := servertest.New(t, nil)
 	conn := f.Client() // the socket listens already, nobody accepts
@@ -191,8 +191,8 @@ func TestClientsComeWhileTheServerEnds(t *testing.T) {
 	}
 }
 
-// TestTheBacklogOfASocketOfOurOwnIsTakenIn: its clients have connected in good faith, and the socket
-// ends with the process.
+// TestTheBacklogOfASocketOfOurOwnIsTakenIn: its clients have connected in good faith, and the
+// socket ends with the process.
 func TestTheBacklogOfASocketOfOurOwnIsTakenIn(t *testing.T) {
 	accept := servertest.NewHangingAccept()
 	f := servertest.New(t, nil, servertest.Accept(accept.Accept)).Open()
@@ -280,7 +280,7 @@ func TestASinkThatIsClosedEndsItsSessions(t *testing.T) {
 	if err := servertest.Result(t, ended); err == nil || !strings.Contains(err.Error(), "1 client did not finish in time") {
 		t.Errorf("got %v, want it to count 1 client", err)
 	}
-	wantLine(t, f.Log, "session closed", "level=ERROR", "reason=sink records=1 bytes=", "lost=2", record.ErrSinkClosed.Error())
+	wantLine(t, f.Log, "session closed", "level=ERROR", "reason=sink records=1 bytes=", "lost=2", sink.ErrClosed.Error())
 	if got := f.Server.Records(); got != 1 {
 		t.Errorf("records: got %d, want 1", got)
 	}

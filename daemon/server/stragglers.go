@@ -11,12 +11,12 @@ import (
 // that fails does not let them.
 const stragglerGrace = 5 * time.Second
 
-// Settle waits for the clients that the next process cannot go on with: those of programs, and
-// those that the keeper has no room for. They are told to finish, have until ctx is done, and are
-// ended then. All others are served on meanwhile, and new ones accepted, but by listeners that run
-// programs, and if the keeper has no room. It returns when the stragglers have ended, or cannot end
-// before Leave, which follows.
-func (s *Server) Settle(ctx context.Context) {
+// WaitForStragglers waits for the clients that the next process cannot go on with: those of
+// programs, and those that the keeper has no room for. They are told to finish, have until ctx is
+// done, and are ended then. All others are served on meanwhile, and new ones accepted, but by
+// listeners that run programs, and if the keeper has no room. It returns when the stragglers have
+// ended, or cannot end before Leave, which follows.
+func (s *Server) WaitForStragglers(ctx context.Context) {
 	s.endPrograms()
 	stragglers, err := s.drainStragglers()
 	if err != nil {
@@ -74,8 +74,12 @@ func (s *Server) drainStragglers() (stragglers []*session.Session, err error) {
 	return stragglers, err
 }
 
-// survives reports whether a session would outlive this process now.
-func survives(ss *session.Session) bool { return ss.Keep != nil && ss.Keep.Survives() }
+// survives reports whether a session would outlive this process now. A program does not, and its
+// client with it, though the connection may have been kept before its listener ran programs.
+func survives(ss *session.Session) bool {
+	program := len(ss.Settings.Exec) > 0 && !ss.Resumed()
+	return !program && ss.Keep != nil && ss.Keep.Survives()
+}
 
 // cutShort ends the sessions that are still there.
 func (s *Server) cutShort(sessions []*session.Session) {

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ func leaving(ctx context.Context, f *servertest.Fixture) (left chan error) {
 	f.T.Helper()
 	left = make(chan error, 1)
 	go func() {
-		f.Server.Settle(ctx)
+		f.Server.WaitForStragglers(ctx)
 		left <- f.Server.Leave(ctx)
 	}()
 	f.Log.Await(f.T, "the others are served on")
@@ -128,6 +129,61 @@ func TestWhoOutlastsTheTimeToFinishIsEnded(t *testing.T) {
 	}
 }
 
+// TestAKeptClientOfAProgramIsEnded: it was kept while its PROXY header was to come, and its
+// listener runs a program by now, which no other process can go on with.
+func TestAKeptClientOfAProgramIsEnded(t *testing.T) {
+	for _, recorded := range []bool{false, true} {
+		f, k := keeping(t, nil)
+		f.Open()
+		client := f.Greeted()
+		leave(t, f)
+		next := servertest.New(t, func(c *config.Config) {
+			ln := &c.Listeners[0]
+			ln.Exec, ln.Record = []string{"/bin/sh", "-c", "echo here; exec sleep 1000"}, recorded
+			ln.ProxyProtocol = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+			ln.Banner = config.Bytes{}
+		})
+		next.Server.SetKeeper(k)
+		r := k.kept[0].resumed(t, next.Binding())
+		r.Config.Staged, r.Config.Resume = false, nil
+		if err := next.Server.Resume(r); err != nil {
+			t.Fatal(err)
+		}
+		next.Open()
+		client.Say("PROXY UNKNOWN\r\n")
+		client.Hear("here\n")
+		ctx, cancel := context.WithCancel(t.Context())
+		left := leaving(ctx, next)
+		cancel()
+		if err := servertest.Result(t, left); err == nil || !strings.Contains(err.Error(), "1 client did not finish in time") {
+			t.Errorf("recorded %v: got %v, want it to count 1 client", recorded, err)
+		}
+		next.AwaitRecords("close from " + client.Addr() + ": drain, 0 records, 0 bytes\n")
+	}
+}
+
+// TestWhoHasNoRoomIsEndedInTime: the keeper has none for a client, which does not finish by itself.
+func TestWhoHasNoRoomIsEndedInTime(t *testing.T) {
+	f, k := keeping(t, nil)
+	k.full = true
+	client := f.Open().Greeted()
+	client.Say("whole\nhalf")
+	f.AwaitRecords(": whole\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	waited := make(chan struct{})
+	go func() { defer close(waited); f.Server.WaitForStragglers(ctx) }()
+	client.HearEnd() // it is told to finish
+	cancel()
+	<-waited
+	if n := f.Server.Clients(); n != 0 {
+		t.Errorf("clients after WaitForStragglers: got %d, want 0", n)
+	}
+	f.AwaitRecords(client.Addr()+" [timeout]: half\n", ": drain, 2 records, 10 bytes\n")
+	if err := f.Server.Leave(servertest.Done()); err == nil || !strings.Contains(err.Error(), "1 client did not finish in time") {
+		t.Errorf("got %v, want it to count 1 client", err)
+	}
+}
+
 // TestASinkThatFailsHoldsNobodyBack who can go on with the next daemon, though a program waits to
 // be recorded to its end.
 func TestASinkThatFailsHoldsNobodyBack(t *testing.T) {
@@ -141,7 +197,7 @@ func TestASinkThatFailsHoldsNobodyBack(t *testing.T) {
 	other.Say("in the kernel\n")
 	servertest.Eventually(t, f.Sink.Failing, func() { t.Error("the sink does not fail") })
 	left := leaving(servertest.Done(), f)
-	servertest.Eventually(t, f.Server.Draining, func() { t.Error("Settle does not end") })
+	servertest.Eventually(t, f.Server.Draining, func() { t.Error("WaitForStragglers does not end") })
 	f.Sink.Close() // as Run does when it goes on failing
 	if err := servertest.Result(t, left); err == nil || !strings.Contains(err.Error(), "1 client did not finish in time") {
 		t.Errorf("got %v, want it to count 1 client", err)

@@ -22,8 +22,8 @@ func Main(m *testing.M) {
 	switch os.Args[0] {
 	case worker.ProcessName:
 		os.Exit(worker.Main(os.Args))
-	case program.StarterName:
-		os.Exit(program.Start(os.Args))
+	case program.ExecName:
+		os.Exit(program.Exec(os.Args))
 	}
 	os.Exit(m.Run())
 }

@@ -33,8 +33,10 @@ import (
 	"tcpmux/daemon/admission"
 	"tcpmux/daemon/listen"
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/recordfile"
 	"tcpmux/daemon/server"
 	"tcpmux/daemon/session"
+	"tcpmux/daemon/sink"
 )
 
 // Fixture is a server in a test, and everything around it that Run would put there.
@@ -42,7 +44,7 @@ type Fixture struct {
 	T      *testing.T
 	Config config.Config
 	Server *server.Server
-	Sink   *record.Sink
+	Sink   *sink.Sink
 	// Bindings has one binding for each address of each listener. Their sockets listen already.
 	Bindings []*server.Binding
 	// Log is what the server logs, at all levels.
@@ -99,7 +101,7 @@ func New(t *testing.T, change func(*config.Config), options ...Option) *Fixture 
 	t.Helper()
 	f := newFixture(t, change)
 	f.Out = &FakeFile{}
-	f.Sink = record.NewSink(f.Out, func(error) {})
+	f.Sink = sink.New(f.Out, func(error) {})
 	f.start(options)
 	return f
 }
@@ -113,7 +115,7 @@ func NewWithFile(t *testing.T, change func(*config.Config), options ...Option) *
 	if !filepath.IsAbs(r.File) {
 		r.File = filepath.Join(t.TempDir(), r.File)
 	}
-	file, err := record.OpenFile(record.FileOptions{
+	file, err := recordfile.Open(recordfile.Options{
 		Path: r.File, Mode: os.FileMode(r.Mode), MaxSize: r.MaxSize, MaxBackups: r.MaxBackups, MaxAge: r.MaxAge,
 		Compress: r.Compress, Sync: r.Sync, MinFree: r.MinFree, Format: f.format(),
 	})
@@ -122,7 +124,7 @@ func NewWithFile(t *testing.T, change func(*config.Config), options ...Option) *
 	}
 	t.Cleanup(func() { _ = file.Close() })
 	f.Path = file.Path()
-	f.Sink = record.NewSink(file, func(error) {})
+	f.Sink = sink.New(file, func(error) {})
 	f.start(options)
 	return f
 }

@@ -7,26 +7,17 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tcpmux/internal/await"
 )
 
 // Patience is how long a test waits for what must come. Only a failing test waits that long.
 const Patience = 30 * time.Second
 
-// attempts is how often Eventually looks, a millisecond apart. A machine that is too busy for the
-// test is too busy to look, so no time is counted: a test that fails does so soon on one that is
-// not.
-const attempts = 10_000
-
 // Eventually waits until holds returns true. If it never does, tell reports that and the test ends.
 func Eventually(t *testing.T, holds func() bool, tell func()) {
 	t.Helper()
-	for i := 0; !holds(); i++ {
-		if i == attempts {
-			tell()
-			t.FailNow()
-		}
-		time.Sleep(time.Millisecond)
-	}
+	await.Until(t, holds, tell)
 }
 
 // Result waits for the error that something leaves in a channel when it ends, such as Shutdown.

@@ -8,14 +8,15 @@ import (
 	"tcpmux/config"
 	"tcpmux/daemon/framing"
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/sink"
 )
 
 // discard is a sink that takes everything.
 type discard struct{}
 
-func (discard) Gather([]byte, record.Giver) (record.Ticket, error) { return 0, nil }
-func (discard) Commit(record.Ticket) error                         { return nil }
-func (discard) CommitNow(record.Ticket) error                      { return nil }
+func (discard) Gather([]byte, sink.Giver) (sink.Ticket, error) { return 0, nil }
+func (discard) Commit(sink.Ticket) error                       { return nil }
+func (discard) CommitNow(sink.Ticket) error                    { return nil }
 
 // BenchmarkCut is what a session does for a message between the socket and the sink, by framing.
 func BenchmarkCut(b *testing.B) {

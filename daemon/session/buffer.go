@@ -12,45 +12,45 @@ import (
 const (
 	// readSize is how much is looked at at a time.
 	readSize = 64 << 10
-	// BatchSize is about how much a session gathers before it hands that to the sink: what it has
-	// encoded before the last message of a batch is less.
+	// BatchSize is about how much a session gathers before it hands that to the sink: what it
+	// has encoded before the last message of a batch is less.
 	BatchSize = 128 << 10
-	// maxBuffers bounds how many clients are read at the same time, and so the memory that a sink
-	// which stands still can tie up: the other clients wait without a buffer, and the kernel keeps
-	// what they send.
+	// maxBuffers bounds how many clients are read at the same time, and so the memory that a
+	// sink which stands still can tie up: the other clients wait without a buffer, and the
+	// kernel keeps what they send.
 	maxBuffers = 32
 )
 
 // Buffer is what a session needs between looking at bytes and handing records to the sink. It is
 // one session's while it is lent, and only its memory and the encoder outlast that.
 type Buffer struct {
-	// Frame is for what a session's process has sent, in place of what a look copies.
+	// Frame is for what a session's process has sent, in place of what a peek copies.
 	Frame []byte
 	// Message is what the session's Add encodes.
 	Message record.Message
 
 	peekResult                 // of in
-	in         []byte          // what a look copies from the socket, peekResult.n bytes of it
+	in         []byte          // what a peek copies from the socket, peekResult.n bytes of it
 	out        []byte          // encoded records, which the sink has not been given yet
 	framed     framing.Message // what nextMessage has cut
 	now        time.Time       // when what is seen came
 	encoder    Encoder         // of the format in force
 }
 
-// peekResult is what a look at the socket shows, and what that asks of take. The zero value shows
+// peekResult is what a peek at the socket shows, and what that asks of take. The zero value shows
 // nothing.
 type peekResult struct {
 	n    int   // how many bytes are seen
 	err  error // why none could be
 	full bool  // they are the last that the session may send (max_session_bytes)
 	last bool  // no more will come than is seen
-	// move has the beginning of a message, at the end of what is seen, leave the kernel: nothing
-	// shows behind it otherwise.
+	// move has the beginning of a message, at the end of what is seen, leave the kernel:
+	// nothing shows behind it otherwise.
 	move   bool
 	cut    bool // and it may not be held in our memory: it is recorded as a piece
 	silent bool // nothing has come for so long that it ends the message (framing.Silence)
-	// rest tells that nextMessage has found the last whole message of a stream that ends: what is
-	// left is the framer's Rest.
+	// rest tells that nextMessage has found the last whole message of a stream that ends: what
+	// is left is the framer's Rest.
 	rest bool
 }
 
@@ -69,7 +69,8 @@ type Buffers struct {
 
 	mu      sync.Mutex
 	encoder func() Encoder // changed only while none is lent
-	free    []*Buffer      // the last one's memory is still in the processor's cache, so it is lent first
+	// The last one's memory is still in the processor's cache, so it is lent first.
+	free []*Buffer
 }
 
 // NewBuffers returns buffers whose encoders are made by encoder.
@@ -100,13 +101,13 @@ func (p *Buffers) Get() *Buffer {
 // SetEncoder has set. It returns nil and changes nothing when ctx is done first: a sink that stands
 // still can hold buffers for long.
 func (p *Buffers) Pause(ctx context.Context) (resume func()) {
-	held := 0
+	taken := 0
 	back := func() {
-		for range held {
+		for range taken {
 			p.places <- struct{}{}
 		}
 	}
-	for ; held < maxBuffers; held++ {
+	for ; taken < maxBuffers; taken++ {
 		select {
 		case <-p.places:
 		case <-ctx.Done():

@@ -95,7 +95,8 @@ func TestPauseThatIsGivenUpChangesNothing(t *testing.T) {
 	lent := p.Get()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for range 100 { // which of a free place and a context that is done it sees first is not certain
+	// Which of a free place and a context that is done it sees first is not certain.
+	for range 100 {
 		if resume := p.Pause(ctx); resume != nil {
 			t.Fatal("paused while a buffer is lent")
 		}

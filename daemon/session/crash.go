@@ -2,7 +2,8 @@
 
 package session
 
-// crashTest is set in builds for tests only: no client can crash what is released by sending something.
+// crashTest is set in builds for tests only: no client can crash what is released by sending
+// something.
 const crashTest = false
 
 func crashOn([]byte) {}

@@ -68,7 +68,7 @@ func (r *Recorder) woken() Reason {
 			return BySink
 		}
 	}
-	r.sayNoMore()
+	r.halfClose()
 	if r.s.Resume.Unread > r.waiting { // whole messages may be among what came before us
 		if err := r.takeArrived(); err != nil {
 			return BySink
@@ -116,7 +116,7 @@ func (r *Recorder) takeSilent() error {
 	return r.take(framing.Timeout)
 }
 
-// takeArrived takes what has arrived by now, as far as one look shows it.
+// takeArrived takes what has arrived by now, as far as one peek shows it.
 func (r *Recorder) takeArrived() error {
 	b := r.borrow()
 	if room := r.room(len(b.in)); room > 0 {

@@ -6,7 +6,7 @@ import (
 	"tcpmux/daemon/framing"
 )
 
-// takeLast handles a look that shows the end: of the stream, of what a session may send, or by an
+// takeLast handles a peek that shows the end: of the stream, of what a session may send, or by an
 // error.
 func (r *Recorder) takeLast() (Reason, error) {
 	if r.buf.full {

@@ -8,7 +8,7 @@ import (
 
 	"tcpmux/daemon/conn"
 	"tcpmux/daemon/logging"
-	"tcpmux/daemon/record"
+	"tcpmux/daemon/sink"
 	"tcpmux/daemon/state"
 )
 
@@ -24,17 +24,18 @@ type Env struct {
 	Visits  *logging.Visits    // those without data
 	Records atomic.Int64       // messages written
 
-	// BannerTimeout is how long a client may take to read a banner that does not fit its buffer.
+	// BannerTimeout is how long a client may take to read a banner that does not fit its
+	// buffer.
 	BannerTimeout time.Duration
 	// Admit decides on a client that a proxy speaks for, and counts it.
 	Admit func(s *Session, client netip.AddrPort) bool
 }
 
-// Sink is where sessions hand what they have encoded. Its promises are those of record.Sink.
+// Sink is where sessions hand what they have encoded. Its promises are those of sink.Sink.
 type Sink interface {
-	Gather(lines []byte, by record.Giver) (record.Ticket, error)
-	Commit(record.Ticket) error
-	CommitNow(record.Ticket) error
+	Gather(lines []byte, by sink.Giver) (sink.Ticket, error)
+	Commit(sink.Ticket) error
+	CommitNow(sink.Ticket) error
 }
 
 // Ring has sessions with a thread of their own notice what was set for them.
@@ -46,19 +47,20 @@ func (e *Env) Ring() {
 
 // Keep keeps one connection for the next process.
 type Keep interface {
-	// Survives reports whether the connection would outlive this process now. It may be called from
-	// any goroutine.
+	// Survives reports whether the connection would outlive this process now. It may be called
+	// from any goroutine.
 	Survives() bool
-	// Retire ends that, as the session is recorded to its end. It reports whether others hold the
-	// connection still, so that closing it does not end it.
-	Retire() (held bool)
+	// Retire ends that, as the session is recorded to its end. It reports whether others hold
+	// the connection still, so that closing it does not end it.
+	Retire() (shared bool)
 }
 
 // Checkpoints keep, where a crash of this process does not reach it, how far a session has come and
 // what of its stream is out of the kernel. The session's goroutine uses them.
 type Checkpoints interface {
-	// Save keeps t, if more reports that messages were recorded since the last call, and moved, the
-	// beginning of a message at t.Offset. After an error nothing may be removed from the socket.
+	// Save keeps t, if more reports that messages were recorded since the last call, and moved,
+	// the beginning of a message at t.Offset. After an error nothing may be removed from the
+	// socket.
 	Save(t state.Tally, more bool, moved []byte) error
 	// Saved reports whether n bytes from offset on are kept.
 	Saved(offset int64, n int) bool

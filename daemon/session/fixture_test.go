@@ -17,6 +17,7 @@ import (
 	"tcpmux/daemon/conn/conntest"
 	"tcpmux/daemon/logging"
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/sink"
 )
 
 // errGone is how a connection breaks whose client has vanished.
@@ -196,7 +197,6 @@ type fakeSink struct {
 	held   bool
 	fault  error  // what all calls return; the sink was closed
 	before func() // called before each call; nil: nothing is
-	givers []record.Giver
 }
 
 func newFakeSink() *fakeSink {
@@ -228,7 +228,7 @@ func (s *fakeSink) written() string {
 }
 
 // Gather implements Sink.
-func (s *fakeSink) Gather(lines []byte, by record.Giver) (record.Ticket, error) {
+func (s *fakeSink) Gather(lines []byte, by sink.Giver) (sink.Ticket, error) {
 	if s.before != nil {
 		s.before()
 	}
@@ -239,11 +239,11 @@ func (s *fakeSink) Gather(lines []byte, by record.Giver) (record.Ticket, error) 
 	}
 	s.lines.Write(lines)
 	by.Taken(int64(s.lines.Len()))
-	return record.Ticket(s.lines.Len()), nil
+	return sink.Ticket(s.lines.Len()), nil
 }
 
 // Commit implements Sink.
-func (s *fakeSink) Commit(t record.Ticket) error {
+func (s *fakeSink) Commit(t sink.Ticket) error {
 	if s.before != nil {
 		s.before()
 	}
@@ -260,7 +260,7 @@ func (s *fakeSink) Commit(t record.Ticket) error {
 }
 
 // CommitNow implements Sink.
-func (s *fakeSink) CommitNow(t record.Ticket) error { return s.Commit(t) }
+func (s *fakeSink) CommitNow(t sink.Ticket) error { return s.Commit(t) }
 
 // isHeld reports whether the sink is held up.
 func (s *fakeSink) isHeld() bool {

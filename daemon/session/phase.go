@@ -46,9 +46,9 @@ func (s *Session) Refresh() {
 	service.Changed()
 }
 
-// Hurry has a session that is Over or Leaving wait for nobody any more: neither for a client that does
-// not take what is sent to it, nor for another process. It may be called from any goroutine, and takes
-// effect as Enter does.
+// Hurry has a session that is Over or Leaving wait for nobody any more: neither for a client that
+// does not take what is sent to it, nor for another process. It may be called from any goroutine,
+// and takes effect as Enter does.
 func (s *Session) Hurry() {
 	s.hurried.Store(true)
 	s.Conn.Expire()

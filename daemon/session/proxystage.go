@@ -36,7 +36,8 @@ func (ProxyStage) Run(s *Session) (Reason, error) {
 	default:
 		return noHeader(s, err)
 	}
-	s.Slot.SetClient(header.Client, header.Size) // first, or the next process would look in vain for it
+	// first, or the next process would look in vain for it.
+	s.Slot.SetClient(header.Client, header.Size)
 	if err := s.Conn.Discard(header.Size); err != nil {
 		return noHeader(s, err)
 	}
@@ -71,17 +72,17 @@ func admit(s *Session, client netip.AddrPort) (Reason, error) {
 // io.EOF is that nothing has come before the end.
 func awaitHeader(s *Session) (header proxy.Header, err error) {
 	deadline := time.Now().Add(proxyTimeout)
-	look := headerLook{conn: s.Conn, buf: make([]byte, usualHeader)}
+	peek := headerPeek{conn: s.Conn, buf: make([]byte, usualHeader)}
 	defer s.Conn.SetLowWater(1)
 	defer s.Conn.SetReadDeadline(time.Time{})
 	for {
 		s.Conn.SetReadDeadline(deadline)
-		err := s.Conn.Wait(look.look)
+		err := s.Conn.Wait(peek.try)
 		early := errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(deadline)
 		if early && s.Phase() < Leaving { // what has changed does not matter here
 			continue
 		}
-		return look.header, errors.Join(err, look.err)
+		return peek.header, errors.Join(err, peek.err)
 	}
 }
 
@@ -89,52 +90,71 @@ func awaitHeader(s *Session) (header proxy.Header, err error) {
 // header.
 const usualHeader = 512
 
-// headerLook looks for a PROXY header at the head of a connection.
-type headerLook struct {
+// headerPause is how long a peek waits that shows no more than the one before, although the socket
+// is readable: an urgent byte stands within the header, or small segments fill the receive buffer,
+// which makes a socket readable below its low water. A Thread would look again at once.
+const headerPause = 100 * time.Millisecond
+
+// headerPeek peeks for a PROXY header at the head of a connection.
+type headerPeek struct {
 	conn interface {
 		Readable() (some, ended bool)
 		Peek([]byte) (int, error)
 		SetLowWater(int)
 	}
 	buf    []byte
+	seen   int // bytes that the last peek has shown
 	header proxy.Header
 	err    error
 }
 
-// look looks once, and reports whether there is a header or an error.
-func (l *headerLook) look() bool {
-	_, ended := l.conn.Readable()
-	n, err := l.peek()
+// try peeks once, and reports whether there is a header or an error.
+func (p *headerPeek) try() bool {
+	some, ended := p.conn.Readable()
+	n, err := p.peek()
 	switch {
 	case err == unix.EAGAIN:
 		return false
 	case n < 0:
-		l.err = os.NewSyscallError("recv", err)
+		p.err = os.NewSyscallError("recv", err)
 		return true
 	}
-	l.header, l.err = proxy.Parse(l.buf[:n])
+	p.header, p.err = proxy.Parse(p.buf[:n])
 	switch {
-	case l.err != nil || l.header.Size > 0:
+	case p.err != nil || p.header.Size > 0:
 	case n == 0:
-		l.err = io.EOF
+		p.err = io.EOF
 	case ended:
-		l.err = io.ErrUnexpectedEOF
+		p.err = io.ErrUnexpectedEOF
 	default:
-		l.conn.SetLowWater(n + 1)
+		p.expectMore(n, some)
 		return false
 	}
 	return true
 }
 
+// expectMore has the next peek wait for more than the n bytes that are seen. some reports that the
+// socket is readable.
+func (p *headerPeek) expectMore(n int, some bool) {
+	if n > p.seen {
+		p.seen = n
+		p.conn.SetLowWater(n + 1) // the kernel calls a socket that is readable so again
+		return
+	}
+	if some {
+		time.Sleep(headerPause)
+	}
+}
+
 // peek looks at what has come, into a larger buffer when the header needs one.
-func (l *headerLook) peek() (int, error) {
-	n, err := l.conn.Peek(l.buf)
-	if n < len(l.buf) || n == proxy.MaxSize {
+func (p *headerPeek) peek() (int, error) {
+	n, err := p.conn.Peek(p.buf)
+	if n < len(p.buf) || n == proxy.MaxSize {
 		return n, err
 	}
-	if header, err := proxy.Parse(l.buf); err != nil || header.Size > 0 {
+	if header, err := proxy.Parse(p.buf); err != nil || header.Size > 0 {
 		return n, nil
 	}
-	l.buf = make([]byte, proxy.MaxSize)
-	return l.conn.Peek(l.buf)
+	p.buf = make([]byte, proxy.MaxSize)
+	return p.conn.Peek(p.buf)
 }

@@ -228,20 +228,67 @@ func TestAHeaderThatWasTakenIsNotAwaited(t *testing.T) {
 	})
 }
 
+// TestAHeaderThatShowsNoMoreIsSeldomLookedAt: behind an urgent byte nothing shows, although the
+// connection is readable. A Thread looks again at once, and so the peek itself has to take its
+// time.
+func TestAHeaderThatShowsNoMoreIsSeldomLookedAt(t *testing.T) {
+	proxied(t, func(f *fixture) {
+		looks := &countedLooks{Conn: f.client, most: 100}
+		f.config.Conn = looks
+		f.start()
+		f.send(header[:20])
+		f.client.SendUrgent(header[20])
+		f.send(header[21:])
+		f.pass(proxyTimeout)
+		f.over(proxyTimeout)
+		if looks.n > 5 {
+			t.Errorf("got %d looks, want 5 at most", looks.n)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nil)
+		peek := headerPeek{conn: f.client, buf: make([]byte, usualHeader)}
+		f.client.Send(header[:20])
+		f.client.SendUrgent(header[20])
+		for i, want := range []time.Duration{0, headerPause, headerPause} {
+			start := time.Now()
+			if peek.try() {
+				t.Fatalf("peek %d: got a header, want none", i)
+			}
+			if got := time.Since(start); got != want {
+				t.Errorf("peek %d: took %v, want %v", i, got, want)
+			}
+		}
+	})
+}
+
+// countedLooks is a connection that breaks when it is looked at too often.
+type countedLooks struct {
+	conn.Conn
+	n, most int
+}
+
+func (c *countedLooks) Peek(buf []byte) (int, error) {
+	if c.n++; c.n > c.most {
+		return -1, unix.ECONNRESET
+	}
+	return c.Conn.Peek(buf)
+}
+
 // TestHeaderLooksAreFew: the usual header takes a small buffer, and a large one a single larger
 // one.
 func TestHeaderLooksAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, nil)
-		look := headerLook{conn: f.client, buf: make([]byte, usualHeader)}
-		if f.client.Send(header + strings.Repeat("x", 2*usualHeader)); !look.look() || len(look.buf) != usualHeader {
-			t.Errorf("a usual one: got a buffer of %d bytes, want %d", len(look.buf), usualHeader)
+		peek := headerPeek{conn: f.client, buf: make([]byte, usualHeader)}
+		if f.client.Send(header + strings.Repeat("x", 2*usualHeader)); !peek.try() || len(peek.buf) != usualHeader {
+			t.Errorf("a usual one: got a buffer of %d bytes, want %d", len(peek.buf), usualHeader)
 		}
 		f = newFixture(t, nil)
-		look = headerLook{conn: f.client, buf: make([]byte, usualHeader)}
+		peek = headerPeek{conn: f.client, buf: make([]byte, usualHeader)}
 		f.client.Send("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x10\x00" + strings.Repeat("x", 2*usualHeader))
-		if look.look() || len(look.buf) != proxy.MaxSize {
-			t.Errorf("half of a large one: got a buffer of %d bytes, want %d", len(look.buf), proxy.MaxSize)
+		if peek.try() || len(peek.buf) != proxy.MaxSize {
+			t.Errorf("half of a large one: got a buffer of %d bytes, want %d", len(peek.buf), proxy.MaxSize)
 		}
 	})
 }

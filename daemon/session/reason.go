@@ -29,8 +29,9 @@ const (
 	BySuspect   Reason = "suspect"   // process after process has died over it
 	ByProxy     Reason = "proxy"     // the proxy did not say whom it speaks for
 
-	ByLeave   Reason = "leave"   // it has not ended: the next process goes on with it
-	byRefusal Reason = "refusal" // the proxy's client was refused: nothing is recorded or logged
+	ByLeave Reason = "leave" // it has not ended: the next process goes on with it
+	// The proxy's client was refused: nothing is recorded or logged.
+	byRefusal Reason = "refusal"
 )
 
 // Reasons of sessions that a program serves, next to those of all sessions. How the program ended

@@ -79,7 +79,7 @@ func (s *Session) Lose(first int64, err error) error {
 	return err
 }
 
-// Taken implements record.Giver: it notes what the session has come to once its records up to there
+// Taken implements sink.Giver: it notes what the session has come to once its records up to there
 // are written.
 func (s *Session) Taken(position int64) {
 	s.Slot.Mark(state.Written{
@@ -93,7 +93,7 @@ func (s *Session) Taken(position int64) {
 // slotCheckpoints are those of a session that this process serves itself.
 type slotCheckpoints struct{ *state.Slot }
 
-// Save implements Checkpoints: the tally first, as whoever finds it without what is moved knows
+// Save implements Checkpoints: the tally first. A process that finds it without what is moved knows
 // that the kernel still has that.
 func (s slotCheckpoints) Save(t state.Tally, more bool, moved []byte) error {
 	if more {

@@ -15,7 +15,8 @@ import (
 type Recorder struct {
 	s      *Session
 	framer framing.Framer
-	buf    *Buffer // what a look shows, until it is taken; nil while a client waits: it holds none
+	// What a peek shows, until it is taken; nil while a client waits: it holds none.
+	buf    *Buffer
 	onRead func() bool
 	clock
 	partial
@@ -28,19 +29,22 @@ type Recorder struct {
 
 // clock is what the bounds of a session are measured from.
 type clock struct {
-	heard    time.Time // when the client last sent something
-	begun    time.Time // when the first byte of the message came that is under way; zero: none is
+	heard time.Time // when the client last sent something
+	// When the first byte of the message came that is under way; zero: none is.
+	begun    time.Time
 	deadline time.Time // the read deadline that is set; zero: none
 }
 
 // partial is the beginning of a message that has not come whole: it waits in the socket, or is
 // moved.
 type partial struct {
-	waiting int         // bytes at the head of the socket that were seen and are no whole message yet
-	between bool        // they are none of a message, but stand before the next
-	lowat   int         // the socket's low water; 0: never set
-	moved   []byte      // what is too long to wait in the kernel for its end; nil when nothing is
-	held    int         // how much of Env.Spill that takes
+	// Bytes at the head of the socket that were seen and are no whole message yet.
+	waiting int
+	between bool // they are none of a message, but stand before the next
+	lowat   int  // the socket's low water; 0: never set
+	// What is too long to wait in the kernel for its end; nil when nothing is.
+	moved   []byte
+	spilled int         // how much of Env.Spill that takes
 	pressed atomic.Bool // it takes too much of it
 }
 
@@ -50,7 +54,7 @@ func Record(s *Session) (Service, error) { return NewRecorder(s), nil }
 // NewRecorder returns the service that records what the session's client sends.
 func NewRecorder(s *Session) *Recorder {
 	r := &Recorder{s: s, framer: s.Settings.Framing.New()}
-	r.onRead = r.look
+	r.onRead = r.peek
 	return r
 }
 
@@ -98,19 +102,19 @@ func (r *Recorder) Begin(greeting error) (Reason, error) {
 
 // resume goes on where the previous process has left the session, if there was one.
 func (r *Recorder) resume() {
-	past := r.s.Resume
+	prev := r.s.Resume
 	r.heard = time.Now() // the silence until here was ours
-	if !past.Heard.IsZero() {
-		r.heard = past.Heard
+	if !prev.Heard.IsZero() {
+		r.heard = prev.Heard
 	}
-	r.framer.Recall(past.Framing)
-	if r.moved = past.Moved; len(r.moved) > 0 {
-		past.Moved = nil
+	r.framer.Recall(prev.Framing)
+	if r.moved = prev.Moved; len(r.moved) > 0 {
+		prev.Moved = nil
 		r.s.Env.Spill.hold(r, cap(r.moved))
 		r.begun = r.heard
 	}
 	r.setDeadline()
-	r.sayNoMore()
+	r.halfClose()
 }
 
 // interrupted handles a wait that has ended with an error.
@@ -136,10 +140,10 @@ func (r *Recorder) Changed() {
 	r.s.Conn.Wake()
 }
 
-// sayNoMore tells a client that is to finish that nothing more will be sent to it, once it has every
-// acknowledgement that it is due: what it sends then is recorded and not acknowledged. Where a program
-// serves it, that alone speaks.
-func (r *Recorder) sayNoMore() {
+// halfClose tells a client that is to finish that nothing more will be sent to it, once it has
+// every acknowledgement that it is due: what it sends then is recorded and not acknowledged. Where
+// a program serves it, that alone speaks.
+func (r *Recorder) halfClose() {
 	r.draining = r.s.Phase() == Draining && r.relay == nil && !r.farewell
 	if !r.draining || r.ack != nil && r.s.Conn.Unread() > r.waiting {
 		return

@@ -47,7 +47,7 @@ func (r *Recorder) handOn() (took int) {
 	for took < r.relay.due && !r.relay.closed {
 		n, err := r.s.Conn.Take(buf[:min(r.relay.due-took, len(buf))])
 		if err != nil || n <= 0 {
-			break // the next look tells
+			break // the next peek tells
 		}
 		took += n
 		r.relay.write(buf[:n])

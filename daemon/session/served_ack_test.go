@@ -57,7 +57,8 @@ func TestEachMessageIsAcknowledgedOnce(t *testing.T) {
 			f := servertest.New(t, acks(c.ack, c.change)).Open()
 			conn := f.Greeted()
 			go func() {
-				_, _ = io.WriteString(conn, c.say) // what is missing is not acknowledged
+				// What is missing is not acknowledged.
+				_, _ = io.WriteString(conn, c.say)
 				_ = conn.CloseWrite()
 			}()
 			want := strings.ReplaceAll(c.want, "CLIENT", conn.Addr())
@@ -116,7 +117,8 @@ func TestAClientThatTakesNoAcknowledgementsIsEnded(t *testing.T) {
 	if _, err := fmt.Sscanf(got[strings.LastIndex(got, ": ack, "):], ": ack, %d records, %d bytes", &records, &bytes); err != nil {
 		t.Fatal(err)
 	}
-	if whole := strings.Count(got, ": x\n"); whole < records-1 || bytes > 2*records || records == 0 { // the last may be half
+	// The last may be half.
+	if whole := strings.Count(got, ": x\n"); whole < records-1 || bytes > 2*records || records == 0 {
 		t.Errorf("got %d whole messages, and %d records of %d bytes told", whole, records, bytes)
 	}
 }
@@ -154,7 +156,8 @@ func TestASlowTakerGetsEveryAcknowledgement(t *testing.T) {
 	f := servertest.New(t, acks(strings.Repeat("x", 90)+"{offset}\n", func(l *config.Listener) { l.Banner = config.Bytes{} })).Open()
 	conn := f.Deaf()
 	go func() {
-		_, _ = io.WriteString(conn, strings.Repeat("x\n", lines)) // what is missing is not acknowledged
+		// What is missing is not acknowledged.
+		_, _ = io.WriteString(conn, strings.Repeat("x\n", lines))
 		_ = conn.CloseWrite()
 	}()
 	want := strings.ReplaceAll("\n"+offsets(lines, 2), "\n", "\n"+strings.Repeat("x", 90))

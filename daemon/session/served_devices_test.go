@@ -90,7 +90,8 @@ func TestRecipesOfDevices(t *testing.T) {
 				cfg.Listeners[0], cfg.Record.Format = recipe, "json"
 			}).Open()
 			for _, segment := range []int{len(device.stream), 1, 7} {
-				if name == "silence" && segment < len(device.stream) { // a pause between them would be an end
+				// A pause between them would be an end.
+				if name == "silence" && segment < len(device.stream) {
 					continue
 				}
 				conversation(t, f, device.stream, segment, device.acks)

@@ -33,7 +33,8 @@ var framings = []struct {
 		}
 		return fmt.Sprintf("%d ", len(data)), ""
 	}},
-	{"octet-counted", nil, func(data string) (string, string) { // with line ends, NUL or spaces behind the message before
+	// With line ends, NUL or spaces behind the message before.
+	{"octet-counted", nil, func(data string) (string, string) {
 		between := []string{"\n", "\r\n", "\x00", "  "}[len(data)%4]
 		if strings.HasPrefix(data, "<") {
 			return between, "\x00"
@@ -205,7 +206,8 @@ func TestWhatIsNoWholeMessageIsFlagged(t *testing.T) {
 			conn := f.Greeted()
 			conn.Say(c.stream)
 			if !c.idle {
-				_ = conn.CloseWrite() // it fails where the server has closed already
+				// It fails where the server has closed already.
+				_ = conn.CloseWrite()
 			}
 			conn.HearEnd()
 			var got []string

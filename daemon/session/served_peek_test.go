@@ -61,7 +61,7 @@ func TestAReceiveBufferMayBeSmall(t *testing.T) {
 	f.AwaitRecords(": " + long + "\n")
 }
 
-// TestBytesBehindAnUrgentOneAreSeen, although a look ends at it and shows half a message.
+// TestBytesBehindAnUrgentOneAreSeen, although a peek ends at it and shows half a message.
 func TestBytesBehindAnUrgentOneAreSeen(t *testing.T) {
 	f, sockets := watched(t, nil)
 	f.Open()

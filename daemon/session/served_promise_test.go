@@ -153,7 +153,8 @@ func sendStream(f *servertest.Fixture, rnd *rand.Rand, stream string) (remote st
 		}
 		rest = rest[n:]
 		if rnd.IntN(4) == 0 {
-			time.Sleep(time.Duration(rnd.IntN(500)) * time.Microsecond) // so that segments are not joined again
+			// The pace of a client, which keeps segments apart.
+			time.Sleep(time.Duration(rnd.IntN(500)) * time.Microsecond)
 		}
 	}
 	_ = c.CloseWrite()

@@ -27,8 +27,12 @@ type Config struct {
 	Peer     netip.AddrPort          // who has connected: the proxy, where there is one
 	Opened   time.Time
 	Events   bool // its opening and its closing are records
+	Persistence
+}
 
-	// For a session that outlives the process.
+// Persistence is what has a session outlive its process. The zero value has it begin and end with
+// the process.
+type Persistence struct {
 	Slot        *state.Slot // what the next process will know; nil: nothing
 	Keep        Keep        // nil: it ends with the process
 	Checkpoints Checkpoints // nil: the slot
@@ -61,11 +65,11 @@ type progress struct {
 
 // Service serves a client once the stages are done.
 type Service interface {
-	// Serve serves the client, on the session's goroutine, until the client, the daemon or a fault
-	// ends that. When it returns nothing of the service is left running.
+	// Serve serves the client, on the session's goroutine, until the client, the daemon or a
+	// fault ends that. When it returns nothing of the service is left running.
 	Serve() (Reason, error)
-	// Changed tells it that the session's phase or its bounds have changed. It is called from any
-	// goroutine, also before Serve and after it.
+	// Changed tells it that the session's phase or its bounds have changed. It is called from
+	// any goroutine, also before Serve and after it.
 	Changed()
 }
 
@@ -109,13 +113,14 @@ func (s *Session) Run() {
 		why, err = s.service.Serve()
 	}
 	if why = s.end(why); why != "" {
-		s.log(why, err) // from here, as it is deep: a stack is the cheaper to grow the less is on it
+		// From here, as it is deep: a stack is the cheaper to grow the less is on it.
+		s.log(why, err)
 	}
 }
 
 // prepare runs the stages and makes the service. A reason is that the session ends.
 func (s *Session) prepare() (Reason, error) {
-	if s.Resume.Suspect {
+	if s.Resume.CrashLoop {
 		return BySuspect, nil
 	}
 	if !s.Staged {

@@ -64,7 +64,7 @@ func TestStagesRunInOrderBeforeTheService(t *testing.T) {
 					calls = append(calls, "make")
 					return fakeService{&calls, func() (Reason, error) { return "exit 0", nil }}, c.fault
 				}
-				f.config.Staged, f.config.Resume = c.staged, &Resume{Suspect: c.suspect}
+				f.config.Staged, f.config.Resume = c.staged, &Resume{CrashLoop: c.suspect}
 				f.Session = New(f.config)
 				f.Enter(c.phase)
 				go func() { defer close(f.ended); f.Run() }()

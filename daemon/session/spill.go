@@ -18,9 +18,9 @@ type Spill struct {
 	mu    sync.Mutex
 	limit int64
 	used  int64
-	// holders are those that hold something and have not been pressed since, by the length of its
-	// size in bits: the last set that is not empty has one that holds at least half as much as the
-	// largest.
+	// holders are those that hold something and have not been pressed since, by the length of
+	// its size in bits: the last set that is not empty has one that holds at least half as much
+	// as the largest.
 	holders [bits.UintSize + 1]map[*Recorder]struct{}
 }
 
@@ -38,7 +38,7 @@ func (p *Spill) Resize(limit int64) {
 // not, the one that holds most is pressed to give up what it holds.
 func (p *Spill) reserve(r *Recorder, n int) bool {
 	p.mu.Lock()
-	if p.used+int64(n-r.held) <= p.limit {
+	if p.used+int64(n-r.spilled) <= p.limit {
 		p.setLocked(r, n)
 		p.mu.Unlock()
 		return true
@@ -53,7 +53,7 @@ func (p *Spill) reserve(r *Recorder, n int) bool {
 
 // hold notes that r holds n bytes, which are no more than it may.
 func (p *Spill) hold(r *Recorder, n int) {
-	if n == r.held { // only r's own goroutine changes it
+	if n == r.spilled { // only r's own goroutine changes it
 		return
 	}
 	p.mu.Lock()
@@ -62,9 +62,9 @@ func (p *Spill) hold(r *Recorder, n int) {
 }
 
 func (p *Spill) setLocked(r *Recorder, n int) {
-	delete(p.holders[bits.Len(uint(r.held))], r)
-	p.used += int64(n - r.held)
-	r.held = n
+	delete(p.holders[bits.Len(uint(r.spilled))], r)
+	p.used += int64(n - r.spilled)
+	r.spilled = n
 	if n == 0 {
 		return
 	}

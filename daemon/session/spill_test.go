@@ -32,9 +32,9 @@ func TestSpillStaysWithinItsLimit(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(1, 2))
 		held := func() (sum, most int) {
 			for _, r := range all {
-				sum += r.held
+				sum += r.spilled
 				if !r.pressed.Load() {
-					most = max(most, r.held)
+					most = max(most, r.spilled)
 				}
 			}
 			return sum, most
@@ -47,9 +47,9 @@ func TestSpillStaysWithinItsLimit(t *testing.T) {
 				continue
 			}
 			before, _ := held()
-			fits := before-r.held+n <= limit
+			fits := before-r.spilled+n <= limit
 			if got := spill.reserve(r, n); got != fits {
-				t.Fatalf("%d for %d in place of %d: got %v, want %v", before, n, r.held, got, fits)
+				t.Fatalf("%d for %d in place of %d: got %v, want %v", before, n, r.spilled, got, fits)
 			}
 			if fits {
 				r.pressed.Store(false)
@@ -124,7 +124,8 @@ func TestWhoHoldsMostRecordsItAsAPiece(t *testing.T) {
 			t.Error("got room beyond the limit")
 		}
 		synctest.Wait()
-		f.recorded("open", "[cut]: "+hog[:half-1]) // a byte is left to tell how the message ended
+		// A byte is left to tell how the message ended.
+		f.recorded("open", "[cut]: "+hog[:half-1])
 		if !f.env.Spill.reserve(r, half) {
 			t.Error("got no room after the other has given up its own")
 		}

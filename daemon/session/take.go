@@ -41,7 +41,7 @@ func (r *Recorder) next() (Reason, error) {
 		return r.giveUp()
 	}
 	if r.draining {
-		r.sayNoMore()
+		r.halfClose()
 	}
 	return "", nil
 }
@@ -61,9 +61,9 @@ func (r *Recorder) letGo() {
 	r.buf = nil
 }
 
-// look looks once, and reports whether there is something new: bytes, the end of the stream, which
+// peek peeks once, and reports whether there is something new: bytes, the end of the stream, which
 // shows as none, or an error. Only then does it hold a buffer.
-func (r *Recorder) look() bool {
+func (r *Recorder) peek() bool {
 	ended := false
 	if r.waiting > 0 {
 		var some bool
@@ -136,7 +136,8 @@ func (r *Recorder) encodeAll(flag framing.Flag) (fresh bool, done int, err error
 	}
 	// What fill has found last.
 	r.between = r.buf.framed.Flag == framing.Between
-	if fresh = r.s.records > first || r.buf.n > r.s.Resume.Unread; fresh { // else the silence goes on
+	// Else the silence goes on.
+	if fresh = r.s.records > first || r.buf.n > r.s.Resume.Unread; fresh {
 		r.heard = r.buf.now
 	}
 	return fresh, r.recorded(n), nil
@@ -280,7 +281,7 @@ func (r *Recorder) keep(rest []byte) (done int) {
 	default:
 		r.moved, r.waiting, done = append(r.moved[:0], rest...), 0, saw
 	}
-	if n := cap(r.moved); n != r.held {
+	if n := cap(r.moved); n != r.spilled {
 		r.s.Env.Spill.hold(r, n)
 	}
 	return done
@@ -311,7 +312,7 @@ func (r *Recorder) consume(done int, more, fresh bool) error {
 	if r.relay != nil {
 		done -= r.handOn()
 	}
-	_ = r.s.Conn.Discard(done) // the next look tells
+	_ = r.s.Conn.Discard(done) // the next peek tells
 	r.expect(r.waiting + 1)
 	if fresh && (!r.deadline.IsZero() || r.s.Bounds.Load().Message > 0) {
 		r.heard = time.Now() // while the sink had us wait, the silence was ours

@@ -176,7 +176,7 @@ func randomStream(rnd *rand.Rand, kind string) string {
 	return b.String() + strings.Repeat("y", rnd.IntN(5))
 }
 
-// TestOutputGoesToTheSinkInBatches, so that a look that becomes much output does not need it whole.
+// TestOutputGoesToTheSinkInBatches, so that a peek that becomes much output does not need it whole.
 func TestOutputGoesToTheSinkInBatches(t *testing.T) {
 	bubble(t, nil, func(f *fixture) {
 		calls := 0

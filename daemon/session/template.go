@@ -30,7 +30,8 @@ var facts = map[string]func(dst []byte, s *Session) []byte{
 	"session":  func(dst []byte, s *Session) []byte { return append(dst, s.Source.Session...) },
 	"time":     func(dst []byte, _ *Session) []byte { return time.Now().UTC().AppendFormat(dst, time.RFC3339) },
 	"hostname": func(dst []byte, _ *Session) []byte {
-		host, _ := os.Hostname() // the kernel's; it cannot fail where /proc or uname(2) is there
+		// The kernel's; it cannot fail where /proc or uname(2) is there.
+		host, _ := os.Hostname()
 		return append(dst, host...)
 	},
 }

@@ -1,17 +1,21 @@
-// Package signals keeps a signal that asks the daemon for something from ending it instead, or from being lost, while no handler could
-// obey it: from the start of a program to the end of its initialization, and from the last look of a program to the start of the one
-// that takes its place (execve(2)).
+// Package signals keeps a signal that asks the daemon for something from ending it instead, or from
+// being lost, while no handler could obey it: from the start of a program to the end of its
+// initialization, and from the last look of a program to the start of the one that takes its place
+// (execve(2)).
 //
-// Until main runs, Go's runtime ends the process at SIGHUP, SIGINT and SIGTERM, and a SIGTERM that is blocked or ignored does not stay
-// so, as the runtime unblocks and handles it before any Go code of ours runs. So the program is linked with an entry point of its own
-// (Entry), whose handler has these signals before the runtime starts, and from the runtime before it would end the process. A signal
-// that comes before the runtime has its own handlers is noted. One that comes later, but before Deliver, starts the program over, as
-// the same process and with the signal noted: nothing has been done by then, and there is no way back into the runtime. SIGUSR1 and
-// SIGUSR2 are ignored meanwhile, and SIGHUP once it has started the program over: a program that starts does what they ask for anyway.
+// Until main runs, Go's runtime ends the process at SIGHUP, SIGINT and SIGTERM, and a SIGTERM that
+// is blocked or ignored does not stay so, as the runtime unblocks and handles it before any Go code
+// of ours runs. So the program is linked with an entry point of its own (Entry), whose handler has
+// these signals before the runtime starts, and from the runtime before it would end the process. A
+// signal that comes before the runtime has its own handlers is noted. One that comes later, but
+// before Deliver, starts the program over, as the same process and with the signal noted: nothing
+// has been done by then, and there is no way back into the runtime. SIGUSR1 and SIGUSR2 are ignored
+// meanwhile, and SIGHUP once it has started the program over: a program that starts does what they
+// ask for anyway.
 //
-// The entry point is assembly. A program for another architecture, or linked without it, can be ended by a signal while it starts, as
-// any Go program. What the kernel does before the first instruction of a program is protected by the program before it (Exec), or not
-// at all.
+// The entry point is assembly. A program for another architecture, or linked without it, can be
+// ended by a signal while it starts, as any Go program. What the kernel does before the first
+// instruction of a program is protected by the program before it (Exec), or not at all.
 package signals
 
 import (
@@ -26,7 +30,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Entry is the symbol to link the program with as its entry point: go build -ldflags "-E tcpmux/daemon/signals.entry".
+// Entry is the symbol to link the program with as its entry point: go build -ldflags "-E
+// tcpmux/daemon/signals.entry".
 const Entry = "tcpmux/daemon/signals.entry"
 
 // What the handler does. The values are known to it too.
@@ -47,8 +52,8 @@ var (
 	leaver uint32
 )
 
-// Deliver sends the process the signals that came while it started. From then on signals do what they do in any program. Call it
-// when those to obey are asked for (signal.Notify).
+// Deliver sends the process the signals that came while it started. From then on signals do what
+// they do in any program. Call it when those to obey are asked for (signal.Notify).
 func Deliver() {
 	phase = running
 	for _, s := range []syscall.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM} {
@@ -62,9 +67,10 @@ func Deliver() {
 // ErrCame reports that a signal to obey came before the next program could have it.
 var ErrCame = errors.New("a signal came before the next program had started")
 
-// Exec is execve(2), for a daemon that another program replaces. SIGINT and SIGTERM that come meanwhile are the next program's, and
-// SIGHUP, SIGUSR1 and SIGUSR2 are ignored until it handles them. It returns ErrCame if SIGINT or SIGTERM is in came, which the caller
-// has had notified of them and of nothing else (signal.Notify); Exec ends that. After an error all is as it was.
+// Exec is execve(2), for a daemon that another program replaces. SIGINT and SIGTERM that come
+// meanwhile are the next program's, and SIGHUP, SIGUSR1 and SIGUSR2 are ignored until it handles
+// them. It returns ErrCame if SIGINT or SIGTERM is in came, which the caller has had notified of
+// them and of nothing else (signal.Notify); Exec ends that. After an error all is as it was.
 func Exec(program string, args, env []string, came chan os.Signal) error {
 	back, err := leave()
 	if err != nil {
@@ -78,8 +84,9 @@ func Exec(program string, args, env []string, came chan os.Signal) error {
 	return os.NewSyscallError("execve", unix.Exec(program, args, env))
 }
 
-// leave prepares for execve(2) by this thread. Other threads, in which the runtime keeps SIGINT and SIGTERM unblocked, pass them on to
-// this one. What one of them has received and not passed on in the microsecond in which the kernel ends it is lost.
+// leave prepares for execve(2) by this thread. Other threads, in which the runtime keeps SIGINT and
+// SIGTERM unblocked, pass them on to this one. What one of them has received and not passed on in
+// the microsecond in which the kernel ends it is lost.
 func leave() (back func(), err error) {
 	runtime.LockOSThread()
 	undo := []func(){runtime.UnlockOSThread}
@@ -108,8 +115,10 @@ func leave() (back func(), err error) {
 			change(s, passing())
 		}
 	}
-	// Has every thread run once more: then none is still in the handler before. In a program with cgo it does nothing.
-	_, _, _ = syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0) // only that every thread makes it matters
+	// Has every thread run once more: then none is still in the handler before. In a program
+	// with cgo it does nothing.
+	// Only that every thread makes it matters.
+	_, _, _ = syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0)
 	return back, nil
 }
 
@@ -122,7 +131,8 @@ func block(signals ...syscall.Signal) (unblock func(), err error) {
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, &before); err != nil {
 		return nil, os.NewSyscallError("rt_sigprocmask", err)
 	}
-	return func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }, nil // it has not failed before
+	// It has not failed before.
+	return func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }, nil
 }
 
 // action is the kernel's struct sigaction.

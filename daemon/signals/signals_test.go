@@ -10,9 +10,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/internal/await"
 )
 
 // leaverVariable has the test program be replaced by the program that it names.
@@ -31,8 +32,9 @@ func become(next []string) int {
 	return 1
 }
 
-// TestASignalOnTheWayWaitsForTheNextProgram: it is pending in the thread that calls execve(2), whichever thread the kernel chose for
-// it; when there is no next program after all, it is had as before.
+// TestASignalOnTheWayWaitsForTheNextProgram: it is pending in the thread that calls execve(2),
+// whichever thread the kernel chose for it; when there is no next program after all, it is had as
+// before.
 func TestASignalOnTheWayWaitsForTheNextProgram(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		heard := make(chan os.Signal, 1)
@@ -45,11 +47,8 @@ func TestASignalOnTheWayWaitsForTheNextProgram(t *testing.T) {
 			t.Fatal(err)
 		}
 		status := fmt.Sprintf("/proc/self/task/%d/status", unix.Gettid())
-		for late := time.Now().Add(30 * time.Second); signalSet(t, status, "SigPnd")&(1<<(s-1)) == 0; time.Sleep(time.Millisecond) {
-			if time.Now().After(late) {
-				t.Fatalf("%v is not pending", s)
-			}
-		}
+		await.Until(t, func() bool { return signalSet(t, status, "SigPnd")&(1<<(s-1)) != 0 },
+			func() { t.Errorf("%v is not pending", s) })
 		if len(heard) > 0 {
 			t.Errorf("%v was notified, want it kept for the next program", s)
 		}
@@ -97,7 +96,8 @@ func TestExecHeedsWhatCameBefore(t *testing.T) {
 	}
 }
 
-// TestWhatTheNextProgramIsLeft: what it cannot lose is blocked, and what it need not hear is ignored.
+// TestWhatTheNextProgramIsLeft: what it cannot lose is blocked, and what it need not hear is
+// ignored.
 func TestWhatTheNextProgramIsLeft(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), leaverVariable+"=/bin/cat /proc/self/status")

@@ -1,5 +1,5 @@
-// Package sockaddr converts the kernel's socket addresses to and from netip values. IPv4-mapped IPv6
-// addresses become IPv4, so that a client has one address whatever socket it came through.
+// Package sockaddr converts the kernel's socket addresses to and from netip values. IPv4-mapped
+// IPv6 addresses become IPv4, so that a client has one address whatever socket it came through.
 package sockaddr
 
 import (

@@ -8,9 +8,9 @@ import (
 
 // OnLastingThread calls f on a thread that lives as long as the process, and returns when f has.
 //
-// To the kernel a process is the child of the thread that started it. When that thread ends, a child
-// that is to die with its parent dies (prctl(2), PR_SET_PDEATHSIG), and any other child is given to
-// another thread. Go's runtime ends a thread when its goroutine ends without unlocking it
+// To the kernel a process is the child of the thread that started it. When that thread ends, a
+// child that is to die with its parent dies (prctl(2), PR_SET_PDEATHSIG), and any other child is
+// given to another thread. Go's runtime ends a thread when its goroutine ends without unlocking it
 // (runtime.LockOSThread), so code that may run on such a thread starts processes here.
 func OnLastingThread(f func()) {
 	done := make(chan struct{})

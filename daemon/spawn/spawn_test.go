@@ -38,7 +38,8 @@ func TestOnLastingThreadIsOneThread(t *testing.T) {
 	}
 }
 
-// TestAChildOutlivesTheThreadThatAskedForIt: one that is to die with its parent would not otherwise.
+// TestAChildOutlivesTheThreadThatAskedForIt: one that is to die with its parent would not
+// otherwise.
 func TestAChildOutlivesTheThreadThatAskedForIt(t *testing.T) {
 	cmd := exec.Command("cat")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -129,7 +129,8 @@ func (s *Slot) keep(n int64) {
 		return
 	}
 	const mode = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
-	_ = fallocate(s.file.fd, mode, s.shelf()+from, to-from) // else the next long message uses the memory
+	// Else the next long message uses the memory.
+	_ = fallocate(s.file.fd, mode, s.shelf()+from, to-from)
 }
 
 // wholePages rounds n up to a multiple of the page size.

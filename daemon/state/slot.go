@@ -19,13 +19,13 @@ type slot struct {
 	crashes    atomic.Uint32
 	// client is the address of the client that a PROXY header named, in network order.
 	client [2]atomic.Uint64
-	// proxyHeader is the port of that client, the size of the header << 16, and flags. 0: no header
-	// has come.
+	// proxyHeader is the port of that client, the size of the header << 16, and flags. 0: no
+	// header has come.
 	proxyHeader atomic.Uint64
 	base        atomic.Int64 // the offset in the client's stream at which the shelf begins
 	shelved     atomic.Int64 // how many bytes are on the shelf
-	// marked is the cookie of the connection of marks. Version 1 has no marks, and does not clear
-	// them.
+	// marked is the cookie of the connection of marks. Version 1 has no marks, and does not
+	// clear them.
 	marked atomic.Uint64
 	marks  [2]mark
 }
@@ -52,7 +52,8 @@ const (
 	flagClosed = 1 << iota // the end of the session is recorded
 	flagBusy               // bytes of the connection are being made into records
 	flagPanic              // that has crashed the process
-	panicUnit              // from this bit on: how many processes in a row it has crashed, saturating
+	// From this bit on: how many processes in a row it has crashed, saturating.
+	panicUnit
 
 	originShift = 8 // above the flags: the origin of the settings; 0: unknown
 
@@ -244,8 +245,8 @@ type Tally struct {
 	Records int64
 	// Framing is what the framing has to know in addition to the bytes (framing.Framer.Memory).
 	Framing int64
-	// Pieces is how many bytes before Offset are pieces of a message whose end is still to come. It
-	// is 0 if messages are not acknowledged.
+	// Pieces is how many bytes before Offset are pieces of a message whose end is still to
+	// come. It is 0 if messages are not acknowledged.
 	Pieces int64
 }
 

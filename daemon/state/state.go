@@ -29,8 +29,8 @@ const (
 	slotSize = 192
 	// maxSlots bounds what is mapped.
 	maxSlots = 4_000_000
-	// shelfSize is the size of a slot's shelf: that of the longest message, and of what one peek
-	// returns. What is not used takes no memory.
+	// shelfSize is the size of a slot's shelf: that of the longest message, and of what one
+	// peek returns. What is not used takes no memory.
 	shelfSize = 17 << 20
 )
 
@@ -38,7 +38,8 @@ const (
 type header struct {
 	magic, version, slotSize, slots uint64
 	used                            uint64 // slots from this index on have never been taken
-	shelves                         uint64 // where the first shelf begins in the file; 0: no shelves
+	// Where the first shelf begins in the file; 0: no shelves.
+	shelves uint64
 }
 
 // File is the file with the state of connections. A slot that was never taken needs no memory. The
@@ -69,7 +70,8 @@ func New(slots int) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("ftruncate", err), unix.Close(fd))
 	}
-	// If another process that has the file could shorten it, access would crash (mmap(2), SIGBUS).
+	// If another process that has the file could shorten it, access would crash (mmap(2),
+	// SIGBUS).
 	const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))

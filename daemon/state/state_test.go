@@ -300,8 +300,10 @@ func TestTheShelf(t *testing.T) {
 		t.Error("shelved: want 11 bytes from 100")
 	}
 	memory := f.fd
-	f.fd = -1                        // nothing can be written, so nothing may be removed to be written again
-	s.Shelve(100, []byte("hello w")) // a process that continues where the previous one was killed
+	// Nothing can be written, so nothing may be removed to be written again.
+	f.fd = -1
+	// A process that continues where the previous one was killed.
+	s.Shelve(100, []byte("hello w"))
 	f.fd = memory
 	if got, _ := s.Shelf(107); string(got) != "hello w" {
 		t.Errorf("the next process, which has taken less: got %q, want %q", got, "hello w")
@@ -437,7 +439,8 @@ func TestTheShelfSurvivesAKill(t *testing.T) {
 				}
 				pwrite = func(fd int, p []byte, at int64) (int, error) {
 					look()
-					n, err := unix.Pwrite(fd, p[:(len(p)+1)/2], at) // and in the middle
+					// And in the middle.
+					n, err := unix.Pwrite(fd, p[:(len(p)+1)/2], at)
 					look()
 					return n, err
 				}

@@ -48,7 +48,8 @@ func TestOnlyTheProcessItselfIsReady(t *testing.T) {
 			for _, s := range c.state {
 				tell(t, address, s)
 			}
-			tell(t, address, "BARRIER=1", int(written.Fd())) // when it is closed, all before it was read
+			// When it is closed, all before it was read.
+			tell(t, address, "BARRIER=1", int(written.Fd()))
 			_ = written.Close()
 			fds := []unix.PollFd{{Fd: int32(read.Fd())}}
 			if n, err := unix.Poll(fds, 20_000); err != nil || n != 1 {

@@ -23,8 +23,8 @@ type Socket struct {
 	Name string
 	// File is the descriptor. The caller closes it.
 	File *os.File
-	// Ours reports whether the descriptor comes from the previous program by Bequeath, and not from
-	// the service manager.
+	// Ours reports whether the descriptor comes from the previous program by Bequeath, and not
+	// from the service manager.
 	Ours bool
 }
 

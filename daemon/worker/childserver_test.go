@@ -9,13 +9,13 @@ import (
 	"os/exec"
 	"runtime"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tcpmux/daemon/conn/conntest"
 	"tcpmux/daemon/framing"
 	"tcpmux/daemon/session"
+	"tcpmux/internal/await"
 )
 
 // TestWithoutADaemonNothingIsTaken: a session process whose daemon has gone leaves in the socket
@@ -142,20 +142,10 @@ func onEndingThread(t *testing.T, f func()) {
 		ending <- unix.Gettid()
 	}()
 	if tid := <-ending; tid != 0 {
-		awaitEnd(t, fmt.Sprintf("/proc/self/task/%d", tid))
+		task := fmt.Sprintf("/proc/self/task/%d", tid)
+		await.Until(t, func() bool { _, err := os.Stat(task); return os.IsNotExist(err) },
+			func() { t.Errorf("%s is still there", task) })
 	}
-}
-
-// awaitEnd waits until a thread has ended.
-func awaitEnd(t *testing.T, task string) {
-	t.Helper()
-	for range 10_000 {
-		if _, err := os.Stat(task); os.IsNotExist(err) {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-	t.Errorf("%s is still there", task)
 }
 
 // TestAProcessBelongsToTheDaemonThatHasStartedIt: one that was orphaned before it could say whose

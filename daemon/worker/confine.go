@@ -31,10 +31,10 @@ func confine() error {
 
 // seccompData is what a filter looks at (seccomp(2), struct seccomp_data).
 type seccompData struct {
-	number             int32
-	arch               uint32
-	instructionPointer uint64
-	args               [6]uint64 // the machines of sessionArch have the low half of each first
+	number int32
+	arch   uint32
+	_      uint64    // instruction_pointer
+	args   [6]uint64 // the machines of sessionArch have the low half of each first
 }
 
 // sessionFilter is the program that allows the calls of a session, each to the number that this
@@ -59,8 +59,8 @@ func sessionFilter() []unix.SockFilter {
 	for _, call := range sessionCalls {
 		filter = append(filter, skipUnless(uint32(call), 1), allow)
 	}
-	// The runtime signals its own threads. It must not signal another process, though that has the
-	// same user.
+	// The runtime signals its own threads. It must not signal another process, though that has
+	// the same user.
 	return append(filter,
 		skipUnless(unix.SYS_TGKILL, 3),
 		load(unsafe.Offsetof(d.args)), skipUnless(uint32(os.Getpid()), 1), allow,

@@ -18,6 +18,7 @@ import (
 	"tcpmux/daemon/logging"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/session"
+	"tcpmux/daemon/sink"
 )
 
 // text is what was written so far.
@@ -56,7 +57,7 @@ func newFixture(pool *Pool, c conn.Conn, change func(*session.Config)) *fixture 
 	bounds.Store(session.BoundsOf(listener))
 	cfg := session.Config{
 		Env: &session.Env{
-			Sink:    record.NewSink(&f.out, func(error) {}),
+			Sink:    sink.New(&f.out, func(error) {}),
 			Buffers: session.NewBuffers(func() session.Encoder { return record.NewEncoder(record.Text) }),
 			Spill:   session.NewSpill(),
 			Log:     pool.log,

@@ -74,7 +74,8 @@ func dieWith(args []string) error {
 		return os.NewSyscallError("prctl", err)
 	}
 	if len(args) != 1 || args[0] != strconv.Itoa(os.Getppid()) {
-		return errors.New("the daemon that has started it has ended") // before the kernel knew
+		// Before the kernel knew.
+		return errors.New("the daemon that has started it has ended")
 	}
 	return nil
 }
@@ -195,11 +196,11 @@ func (s *childServer) newSession(setup *setup, c conn.Conn) *session.Session {
 			Log:           s.log,
 			BannerTimeout: setup.BannerTimeout,
 		},
-		Settings: setup.settings(),
-		Bounds:   &s.bounds,
-		Conn:     c,
-		Opened:   now.Add(-setup.Age),
-		Resume:   setup.resume(now),
+		Settings:    setup.settings(),
+		Bounds:      &s.bounds,
+		Conn:        c,
+		Opened:      now.Add(-setup.Age),
+		Persistence: session.Persistence{Resume: setup.resume(now)},
 	}
 	if setup.Checkpoints {
 		config.Checkpoints = &checkpoints{

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,11 +10,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tcpmux/config"
+	"tcpmux/daemon/server"
 	"tcpmux/daemon/servertest"
+	"tcpmux/daemon/session"
+	"tcpmux/daemon/state"
 	"tcpmux/daemon/worker"
 )
 
@@ -31,7 +36,8 @@ func processes(t *testing.T) (pids []int) {
 	for _, list := range lists {
 		children, _ := os.ReadFile(list) // the thread may have ended
 		for pid := range strings.FieldsSeq(string(children)) {
-			line, _ := os.ReadFile("/proc/" + pid + "/cmdline") // the process may have ended
+			// The process may have ended.
+			line, _ := os.ReadFile("/proc/" + pid + "/cmdline")
 			if n, err := strconv.Atoi(pid); err == nil && bytes.HasPrefix(line, []byte(worker.ProcessName)) {
 				pids = append(pids, n)
 			}
@@ -94,19 +100,81 @@ func TestAProcessDiesAlone(t *testing.T) {
 	awaitReaped(t, victim)
 }
 
-// TestAProcessThatStandsStillIsKilled at the end, and does not keep the daemon.
+// TestAProcessThatStandsStillIsKilled when the time to finish is over, and does not keep the daemon
+// waiting. It makes no difference whether the next daemon could go on with its client.
 func TestAProcessThatStandsStillIsKilled(t *testing.T) {
-	f := servertest.New(t, byProcess).Open()
-	f.Greeted()
-	pid := onlyProcess(t)
-	kill(t, pid, unix.SIGSTOP)
-	// kill(2) returns before the process has stopped: until then it may end its session well.
-	servertest.Eventually(t, func() bool { return stopped(pid) }, func() {
-		t.Errorf("process %d does not stop", pid)
-	})
-	f.Close()
-	f.AwaitClients(0)
-	f.Log.Await(t, "session process did not end in time and was killed")
+	for _, c := range []struct {
+		name string
+		end  func(*server.Server, context.Context) error
+		want string // error
+	}{
+		{"at a shutdown", (*server.Server).Shutdown, "1 client did not finish in time: closed"},
+		{"when its client leaves", (*server.Server).Leave, "<nil>"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := servertest.New(t, byProcess)
+			f.Server.SetKeeper(keeper{})
+			client := f.Open().Greeted()
+			pid := onlyProcess(t)
+			kill(t, pid, unix.SIGSTOP)
+			// kill(2) returns before the process has stopped: until then it may end its
+			// session well.
+			servertest.Eventually(t, func() bool { return stopped(pid) }, func() {
+				t.Errorf("process %d does not stop", pid)
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- c.end(f.Server, ctx) }()
+			servertest.Eventually(t, f.Server.Draining, func() { t.Error("the server does not drain") })
+			cancel()
+			if got := fmt.Sprint(servertest.Result(t, ended)); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+			f.Log.Await(t, "session process did not end in time and was killed")
+			f.AwaitRecords("close from " + client.Addr() + ": drain, 0 records, 0 bytes\n")
+			awaitReaped(t, pid)
+		})
+	}
+}
+
+// keeper keeps every client, so that all of them leave.
+type keeper struct{}
+
+func (keeper) Keep(int, uint64, time.Time, uint32) (*state.Slot, session.Keep) { return nil, keeper{} }
+func (keeper) EnlistAll() error                                                { return nil }
+func (keeper) Seal() error                                                     { return nil }
+func (keeper) Survives() bool                                                  { return true }
+func (keeper) Retire() (held bool)                                             { return false }
+
+// TestTheServersEndDoesNotWaitForAProcess that cannot be started. A client that leaves is not
+// closed: the next daemon can try.
+func TestTheServersEndDoesNotWaitForAProcess(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		end    func(*server.Server, context.Context) error
+		want   string // error
+		closes int    // how many records tell of the session's end
+	}{
+		{"at a shutdown", (*server.Server).Shutdown, "1 client did not finish in time: closed", 1},
+		{"when its client leaves", (*server.Server).Leave, "<nil>", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := servertest.New(t, byProcess)
+			f.Server.SetKeeper(keeper{})
+			f.Binding().Settings().Service = worker.PoolWithoutProcesses(f.Logger).Service
+			client := f.Open().Client()
+			f.Log.Await(t, "session processes cannot be started, their clients wait")
+			ended := make(chan error, 1)
+			go func() { ended <- c.end(f.Server, servertest.Done()) }()
+			if got := fmt.Sprint(servertest.Result(t, ended)); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+			closed := "close from " + client.Addr() + ": process, 0 records, 0 bytes\n"
+			if n := strings.Count(f.Out.String(), closed); n != c.closes {
+				t.Errorf("records: got %q, want %d of the session's end", f.Out, c.closes)
+			}
+		})
+	}
 }
 
 // stopped reports whether all threads of a process are stopped.

@@ -50,11 +50,9 @@ type frameHeader struct {
 
 // The sizes of what is read before anything else of its kind is known.
 var (
-	frameHeaderSize   = binary.Size(frameHeader{})
-	messageHeaderSize = binary.Size(messageHeader{})
-	setupHeaderSize   = binary.Size(setupHeader{})
-	controlSize       = binary.Size(control{})
-	answerSize        = binary.Size(answer(0))
+	frameHeaderSize = binary.Size(frameHeader{})
+	controlSize     = binary.Size(control{})
+	answerSize      = binary.Size(answer(0))
 )
 
 // There are frame headers and messages by the million, so these two do without the reflection of
@@ -122,7 +120,8 @@ func appendFrame(dst []byte, kind frameKind, fixed any, more ...[]byte) []byte {
 		size += len(b)
 	}
 	dst = frameHeader{kind, uint32(size)}.append(dst)
-	dst, _ = binary.Append(dst, binary.BigEndian, fixed) // it fails only for types that are not fixed
+	// It fails only for types that are not fixed.
+	dst, _ = binary.Append(dst, binary.BigEndian, fixed)
 	for _, b := range more {
 		dst = append(dst, b...)
 	}

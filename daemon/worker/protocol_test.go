@@ -378,7 +378,8 @@ func FuzzToProcess(tf *testing.F) {
 			body := make([]byte, h.Size)
 			_, _ = io.ReadFull(in, body) // it is there
 			if h.Kind != frameSetup {
-				_ = k.handle(h.Kind, body) // nothing is to be answered, and there is no client
+				// Nothing is to be answered, and there is no client.
+				_ = k.handle(h.Kind, body)
 				continue
 			}
 			s, err := parseSetup(body)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/sink"
 )
 
 // remoteSink is the session.Sink of a process: it sends what it is given to the daemon, and waits
@@ -33,18 +34,18 @@ func newRemoteSink(out io.Writer) *remoteSink {
 
 // Gather sends the messages at once: they wait for their turn in the channel, and with the daemon,
 // whose sink keeps the journal.
-func (s *remoteSink) Gather(messages []byte, _ record.Giver) (record.Ticket, error) {
+func (s *remoteSink) Gather(messages []byte, _ sink.Giver) (sink.Ticket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(messages) == 0 {
-		return record.Ticket(s.sent), nil
+		return sink.Ticket(s.sent), nil
 	}
 	header := frameHeader{frameMessages, uint32(len(messages))}
 	return s.sendLocked(append(header.append(s.frame[:0]), messages...))
 }
 
 // sendLocked sends a frame that will be answered.
-func (s *remoteSink) sendLocked(frame []byte) (record.Ticket, error) {
+func (s *remoteSink) sendLocked(frame []byte) (sink.Ticket, error) {
 	if s.frame = frame; cap(frame) > keepFrame {
 		s.frame = nil
 	}
@@ -52,7 +53,7 @@ func (s *remoteSink) sendLocked(frame []byte) (record.Ticket, error) {
 		return 0, os.NewSyscallError("send to the daemon", err)
 	}
 	s.sent++
-	return record.Ticket(s.sent), nil
+	return sink.Ticket(s.sent), nil
 }
 
 // checkpoint has the daemon keep a checkpoint and reports whether it does. After an error nobody
@@ -70,7 +71,7 @@ func (s *remoteSink) checkpoint(c *checkpoint) (ok bool, err error) {
 
 // Commit waits until the daemon says that the messages are written. It never fails: when the daemon
 // ends, so does the process.
-func (s *remoteSink) Commit(t record.Ticket) error {
+func (s *remoteSink) Commit(t sink.Ticket) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.awaitLocked(t)
@@ -78,14 +79,14 @@ func (s *remoteSink) Commit(t record.Ticket) error {
 }
 
 // awaitLocked waits until a frame is answered.
-func (s *remoteSink) awaitLocked(t record.Ticket) {
+func (s *remoteSink) awaitLocked(t sink.Ticket) {
 	for s.done < uint64(t) {
 		s.news.Wait()
 	}
 }
 
 // CommitNow is Commit: what was sent already cannot be hurried.
-func (s *remoteSink) CommitNow(t record.Ticket) error { return s.Commit(t) }
+func (s *remoteSink) CommitNow(t sink.Ticket) error { return s.Commit(t) }
 
 // answered notes the answer to the oldest frame that has none.
 func (s *remoteSink) answered(a answer) error {

@@ -24,8 +24,9 @@ type service struct {
 	session *session.Session
 	accept  *limits
 
-	mu     sync.Mutex // of what is sent to the worker
-	worker *worker    // nil before it is set up, and after it was given back; only Serve changes it
+	mu sync.Mutex // of what is sent to the worker
+	// Nil before it is set up, and after it was given back; only Serve changes it.
+	worker *worker
 }
 
 // Serve implements session.Service: it writes down what the worker sends.

@@ -100,13 +100,15 @@ func serveFrames(t testing.TB, frames []byte) (f *fixture, why session.Reason, e
 	pool := NewPool(nil)
 	pool.start = func() (*worker, error) { return w, nil }
 	defer pool.Close()
-	go func() { _, _ = io.Copy(io.Discard, theirs) }() // setup and answers, until the worker is ended
+	// Setup and answers, until the worker is ended.
+	go func() { _, _ = io.Copy(io.Discard, theirs) }()
 	if _, err := theirs.Write(frames); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := theirs.SyscallConn()
 	if err == nil {
-		err = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }) // nothing follows
+		// Nothing follows.
+		err = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) })
 	}
 	if err != nil {
 		t.Fatal(err)

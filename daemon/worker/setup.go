@@ -134,7 +134,7 @@ func (s *spec) valid() bool {
 
 // setupOf returns the setup of a session, as things stand.
 func setupOf(s *session.Session) *setup {
-	past := s.Resume
+	prev := s.Resume
 	return &setup{
 		setupHeader: setupHeader{
 			Control:       controlOf(s),
@@ -145,15 +145,15 @@ func setupOf(s *session.Session) *setup {
 			AckHex:        s.Settings.Listener.Ack.Hex,
 			Checkpoints:   s.Slot != nil,
 			Resume: resume{
-				Progress: progress{Offset: s.Offset(), Framing: past.Framing, Pieces: past.Pieces},
-				Cut:      past.Cut,
-				Silence:  silence(past),
-				Unread:   uint32(past.Unread),
+				Progress: progress{Offset: s.Offset(), Framing: prev.Framing, Pieces: prev.Pieces},
+				Cut:      prev.Cut,
+				Silence:  silence(prev),
+				Unread:   uint32(prev.Unread),
 			},
 		},
 		banner: banner(s),
 		ack:    s.Settings.Ack.Bind(s).Text(),
-		moved:  past.Moved,
+		moved:  prev.Moved,
 	}
 }
 
@@ -163,11 +163,11 @@ func controlOf(s *session.Session) control {
 }
 
 // silence returns how long the client has sent nothing, as the previous daemon saw it.
-func silence(past *session.Resume) time.Duration {
-	if past.Heard.IsZero() {
+func silence(prev *session.Resume) time.Duration {
+	if prev.Heard.IsZero() {
 		return 0
 	}
-	return max(time.Since(past.Heard), 0)
+	return max(time.Since(prev.Heard), 0)
 }
 
 // banner returns what the process greets its client with; "" when the previous daemon has.
@@ -201,9 +201,9 @@ func parseSetup(body []byte) (*setup, error) {
 }
 
 func (h *setupHeader) valid() bool {
-	past := &h.Resume
+	prev := &h.Resume
 	return h.Control.valid() && h.Framing.valid() && h.BannerTimeout >= 0 && h.AckTimeout >= 0 &&
-		past.Progress.valid() && past.Cut >= 0 && past.Silence >= 0 && past.Unread <= math.MaxInt32
+		prev.Progress.valid() && prev.Cut >= 0 && prev.Silence >= 0 && prev.Unread <= math.MaxInt32
 }
 
 // settings returns the settings that the process serves its client by.
@@ -218,16 +218,16 @@ func (s *setup) settings() *session.Settings {
 
 // resume returns what the session goes on with.
 func (s *setup) resume(now time.Time) *session.Resume {
-	past := &s.Resume
+	prev := &s.Resume
 	r := &session.Resume{
-		Offset:  past.Progress.Offset,
-		Framing: past.Progress.Framing,
-		Pieces:  past.Progress.Pieces,
-		Cut:     past.Cut,
+		Offset:  prev.Progress.Offset,
+		Framing: prev.Progress.Framing,
+		Pieces:  prev.Progress.Pieces,
+		Cut:     prev.Cut,
 		Moved:   s.moved,
 	}
-	if past.Silence > 0 {
-		r.Heard, r.Unread = now.Add(-past.Silence), int(past.Unread)
+	if prev.Silence > 0 {
+		r.Heard, r.Unread = now.Add(-prev.Silence), int(prev.Unread)
 	}
 	return r
 }

@@ -19,9 +19,9 @@ import (
 const (
 	// startTimeout is how long a worker may take to start and to read a setup.
 	startTimeout = 30 * time.Second
-	// grace is how long a worker may take over what it has to do at once before it is killed: to
-	// end a session whose time to finish is over, to send the rest of a frame, and to read what it
-	// is sent.
+	// grace is how long a worker may take over what it has to do at once before it is killed:
+	// to end a session whose time to finish is over, to send the rest of a frame, and to read
+	// what it is sent.
 	grace = 3 * time.Second
 )
 
@@ -54,8 +54,9 @@ func start() (*worker, error) {
 	spawn.OnLastingThread(func() {
 		args := []string{ProcessName, strconv.Itoa(os.Getpid())}
 		w.process, err = os.StartProcess("/proc/self/exe", args, &os.ProcAttr{
-			Env:   []string{"GOMAXPROCS=1", "GOMEMLIMIT=" + processHeap, "GOTRACEBACK=single"},
-			Files: []*os.File{null, null, os.Stderr, theirs}, // the last is processChannel
+			Env: []string{"GOMAXPROCS=1", "GOMEMLIMIT=" + processHeap, "GOTRACEBACK=single"},
+			// The last is processChannel.
+			Files: []*os.File{null, null, os.Stderr, theirs},
 		})
 	})
 	if err != nil {
@@ -123,7 +124,8 @@ func (w *worker) answer(a answer) { w.send(a.append(w.out[:0])) }
 // nobody may have to wait for it.
 func (w *worker) send(frame []byte) {
 	w.out = frame
-	_ = w.channel.SetWriteDeadline(time.Now().Add(grace)) // it fails when closed, and so does Write
+	// It fails when closed, and so does Write.
+	_ = w.channel.SetWriteDeadline(time.Now().Add(grace))
 	if _, err := w.channel.Write(frame); errors.Is(err, os.ErrDeadlineExceeded) {
 		_ = w.process.Kill() // it fails when it has ended
 	}

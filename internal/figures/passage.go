@@ -27,7 +27,8 @@ const patience = 20 * time.Second
 // passage is the files with code that runs for every message.
 type passage struct {
 	message []string // for one more message of a connected client, from the read to write(2)
-	visit   []string // for one more client, from the accept to the close record, with one message
+	// For one more client, from the accept to the close record, with one message.
+	visit []string
 }
 
 // measure builds the daemon with counters in all statements of the module (go build -cover), and
@@ -131,7 +132,8 @@ func serve(ctx context.Context, program, dir, counters string, f func(address st
 		err = f(address)
 	}
 	_ = daemon.Process.Signal(syscall.SIGTERM) // if it has ended, Wait says how
-	_, _ = io.Copy(io.Discard, lines)          // so that it is never blocked; Wait closes the pipe
+	// So that it is never blocked; Wait closes the pipe.
+	_, _ = io.Copy(io.Discard, lines)
 	return errors.Join(err, daemon.Wait())
 }
 

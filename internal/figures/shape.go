@@ -223,7 +223,8 @@ func exportedBy(d *ast.GenDecl, spec ast.Spec) (list []export) {
 	switch s := spec.(type) {
 	case *ast.TypeSpec:
 		if s.Name.IsExported() {
-			// The comment of a declaration without parentheses belongs to its only type.
+			// The comment of a declaration without parentheses belongs to its only
+			// type.
 			documented := s.Doc != nil || d.Doc != nil && !d.Lparen.IsValid()
 			list = append(list, export{s.Name.Name, s, documented})
 		}

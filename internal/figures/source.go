@@ -123,21 +123,12 @@ func (f *source) inTestFile() bool { return strings.HasSuffix(f.path, "_test.go"
 
 func (f *source) imports() (paths []string) {
 	for _, spec := range f.ast.Imports {
-		if p, err := strconv.Unquote(spec.Path.Value); err == nil { // the parser has checked it
+		// The parser has checked it.
+		if p, err := strconv.Unquote(spec.Path.Value); err == nil {
 			paths = append(paths, p)
 		}
 	}
 	return paths
-}
-
-// code returns the files that are not for tests.
-func (t *tree) code() (files []*source) {
-	for _, f := range t.files {
-		if !f.test {
-			files = append(files, f)
-		}
-	}
-	return files
 }
 
 // at returns the place of a node, such as "config/key.go:12".

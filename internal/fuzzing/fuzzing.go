@@ -1,6 +1,7 @@
-// Package fuzzing has "go test" run fuzz targets with inputs that are the same each time: those that a target adds, those committed in
-// testdata/fuzz, and a number of others that a fixed random source makes of the first kind. So whether a change can be landed does not
-// depend on luck. With -fuzz it leaves everything to go test.
+// Package fuzzing has "go test" run fuzz targets with inputs that are the same each time: those
+// that a target adds, those committed in testdata/fuzz, and a number of others that a fixed random
+// source makes of the first kind. So whether a change can be landed does not depend on luck. With
+// -fuzz it leaves everything to go test.
 package fuzzing
 
 import (
@@ -65,7 +66,8 @@ func (f *F) addMade() {
 	}
 }
 
-// showing wraps a target's function into one that logs the input of a failure: of inputs that are made, go test knows only the number.
+// showing wraps a target's function into one that logs the input of a failure: of inputs that are
+// made, go test knows only the number.
 func showing(check any) any {
 	v := reflect.ValueOf(check)
 	return reflect.MakeFunc(v.Type(), func(args []reflect.Value) []reflect.Value {

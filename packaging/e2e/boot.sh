@@ -1,21 +1,24 @@
 #!/bin/bash
-# boot.sh: boots Debian's systemd as PID 1 in namespaces that are gone afterwards; needs root and util-linux, iproute2 and
-# mmdebstrap, no container engine, no KVM and no running systemd. One such machine is a rig.
+# boot.sh: boots Debian's systemd as PID 1 in namespaces, of which nothing is left afterwards. Such
+# a machine is a rig. It needs root, util-linux, iproute2 and mmdebstrap, but no container engine,
+# no KVM and no running systemd.
 #
-#   boot.sh rootfs              make the root that all rigs share (once, about half a minute)
-#   boot.sh up NAME             boot; returns when systemd has finished starting (about 0.3 s)
-#   boot.sh run NAME CMD...     run CMD inside as root; stdin, stdout and the exit status pass through
-#   boot.sh net NAME CMD...     run a program of the host in the rig's network
-#   boot.sh leader NAME         print the rig's PID 1 as the host counts it, for /proc/PID/root and /proc/PID/ns/net
-#   boot.sh down NAME           end it
-#   boot.sh sweep               remove what rigs left that were killed: empty cgroups and state directories
+#   boot.sh rootfs           create the root that all rigs share (once, about half a minute)
+#   boot.sh up NAME          boot; returns when systemd has finished starting (about 0.3 s)
+#   boot.sh run NAME CMD...  run CMD inside as root; stdin, stdout and the status pass through
+#   boot.sh net NAME CMD...  run a program of the host in the rig's network
+#   boot.sh leader NAME      print the host's number of the rig's PID 1, for /proc/PID/root and
+#                            /proc/PID/ns/net
+#   boot.sh down NAME        end the rig
+#   boot.sh sweep            remove what killed rigs have left: empty cgroups, state directories
 #
 # RIG_SUITE   Debian's suite: bookworm (default), trixie, ...
-# RIG_ROOTFS  the shared root, never written to once it is made; default in the user's cache, one for each suite
-# RIG_STATE   where rigs keep what they are; default below RIG_ROOTFS's directory
-# RIG_TETHER  a process: when it dies, the rig dies
-# RIG_SIZE    how much a rig may write, default 2g; it is memory
-# RIG_PREFIX  a command that becomes what it is given as further arguments, in front of the rig's first process
+# RIG_ROOTFS  the shared root, which is never changed once it exists; default: in the user's cache,
+#             one for each suite
+# RIG_STATE   the state of rigs; default: in the user's cache
+# RIG_TETHER  a process; when it dies, the rig dies
+# RIG_SIZE    how much a rig may write, which is memory; default: 2g
+# RIG_PREFIX  a command that executes its further arguments, which are the rig's first process
 set -eu
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tcpmux-e2e
@@ -31,14 +34,14 @@ die() {
 	exit 1
 }
 
-# namespaces fails where a rig cannot be had: in a container without the right to mount, say.
+# namespaces fails if no rig can be made, for example in a container that may not mount.
 namespaces() {
 	[ "$(id -u)" -eq 0 ] || die "needs root"
 	unshare --mount --pid --fork --net --uts --ipc --cgroup --propagation private --mount-proc true ||
 		die "this machine allows no namespaces of their own for mounts, processes or network: no systemd can be booted here"
 }
 
-# cgroups prints where cgroup v2 is mounted; on a host of cgroup v1 it mounts one.
+# cgroups prints where cgroup v2 is mounted. On a host with cgroup v1 it mounts one.
 cgroups() {
 	awk '$3 == "cgroup2" {print $2; exit}' /proc/self/mounts | grep . && return
 	mkdir -p "$RIG_STATE/.cgroup"
@@ -51,7 +54,7 @@ rootfs() {
 	local new=$RIG_ROOTFS.new
 	mkdir -p "$(dirname "$RIG_ROOTFS")"
 	exec 9>"$RIG_ROOTFS.lock"
-	flock 9 # two runs at once make it once
+	flock 9 # two runs at the same time make it once
 	if [ ! -e "$RIG_ROOTFS/.rig" ]; then
 		rm -rf --one-file-system "$RIG_ROOTFS" "$new"
 		echo "rig: making a root of Debian $RIG_SUITE in $RIG_ROOTFS" >&2
@@ -64,11 +67,11 @@ rootfs() {
 	exec 9>&-
 }
 
-# A zombie is dead: who should reap it may take its time.
+# A zombie is dead: its parent may reap it late.
 alive() { [ -d "/proc/$1" ] && ! grep -qs '^State:.Z' "/proc/$1/status"; }
 supervisor() { cat "$RIG_STATE/$1/supervisor" 2>/dev/null; }
 
-# below PID prints the systemd that is PID 1 of its own namespace and descends from PID.
+# below PID prints the systemd that is PID 1 of its own namespace and a descendant of PID.
 below() {
 	local child
 	while read -r -d ' ' child; do
@@ -81,10 +84,11 @@ below() {
 	done < <(cat "/proc/$1/task"/*/children 2>/dev/null)
 	return 1
 }
-# Looked up each time: it changes when the rig reboots.
+# It is looked up each time, as it changes when the rig reboots.
 leader() { below "$(supervisor "$1")" || die "$1 is not up"; }
 
-# enter PID CMD... becomes CMD. setsid: a "kill 0" inside must not reach the caller's process group.
+# enter PID CMD... executes CMD inside. With setsid, "kill 0" inside does not reach the caller's
+# process group.
 enter() {
 	local pid=$1
 	shift
@@ -112,7 +116,7 @@ up() {
 		fi
 		sleep 0.02
 	done
-	# Outside our pipes, or whoever reads them would wait for the rig's end.
+	# It does not have our pipes, or their readers would wait for the rig's end.
 	if [ -n "${RIG_TETHER:-}" ]; then
 		setsid bash "$self" _tether "$name" $sup "$RIG_TETHER" </dev/null >/dev/null 2>&1 &
 	fi
@@ -127,7 +131,7 @@ _tether() {
 	wipe "$1" "$2"
 }
 
-# The supervisor: first in a cgroup of its own, then in namespaces of its own.
+# The supervisor, first in its own cgroup, then in its own namespaces.
 _supervise() {
 	local name=$1 cgroup
 	cgroup=$(cgroups)/rig-$name-$$
@@ -137,10 +141,10 @@ _supervise() {
 	exec unshare --mount --propagation private --uts --ipc --cgroup --net bash "$self" _machine "$name"
 }
 
-# Still the same process: makes the machine, boots it, and boots it again when systemd has asked for a reboot.
+# The same process makes the machine and boots it, again whenever systemd asks for a reboot.
 _machine() {
 	local name=$1 dir=$RIG_STATE/$1 root=$RIG_STATE/$1/root status
-	mount -t cgroup2 cgroup2 /sys/fs/cgroup # rooted at our own cgroup; hides a v1 tree
+	mount -t cgroup2 cgroup2 /sys/fs/cgroup # its root is our cgroup; it hides a v1 tree
 	ip link set lo up
 	echo 512 >/proc/sys/net/unix/max_dgram_qlen # as PID 1 does on hardware
 	mount -t tmpfs -o "mode=755,size=$RIG_SIZE" rig "$dir"
@@ -150,14 +154,14 @@ _machine() {
 	furnish "$root" "$name"
 	for ((; ; )); do
 		status=0
-		# With pdeathsig and kill-child a kill -9 of this shell is the end of the process namespace and all in it.
+		# With pdeathsig and kill-child, kill -9 of this shell ends the process namespace.
 		setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child=KILL --mount-proc \
 			bash "$self" _boot "$root" || status=$?
 		[ $status -eq 129 ] || exit $status # SIGHUP: reboot(2) in a process namespace
 	done
 }
 
-# furnish ROOT NAME leaves out what waits, needs hardware or would write to the host's kernel.
+# furnish ROOT NAME disables what waits, needs hardware or would write to the host's kernel.
 furnish() {
 	local unit etc=$1/etc
 	mkdir -p "$etc/systemd/system" "$etc/systemd/journald.conf.d" "$1/var/log/journal"
@@ -177,7 +181,8 @@ furnish() {
 	printf '[Journal]\nStorage=persistent\nRateLimitIntervalSec=0\nReadKMsg=no\n' >"$etc/systemd/journald.conf.d/rig.conf"
 }
 
-# The first process of the rig until it becomes systemd: mounts what a kernel, an initrd or a container engine would.
+# The first process of the rig, before it becomes systemd: it mounts what a kernel, an initrd or a
+# container engine would mount.
 _boot() {
 	local root=$1 name
 	mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
@@ -197,23 +202,24 @@ _boot() {
 	mount -t tmpfs -o mode=1777,nosuid,nodev shm "$root/dev/shm"
 	mount -t tmpfs -o mode=755,nosuid,nodev run "$root/run"
 	mount -t tmpfs -o mode=1777,nosuid,nodev tmp "$root/tmp"
-	# The kernel is the host's too: to be looked at, not touched.
+	# The kernel is the host's too: it may be read, and not changed.
 	for name in sys irq bus fs sysrq-trigger; do
 		[ -e "$root/proc/$name" ] || continue
 		mount --bind "$root/proc/$name" "$root/proc/$name"
 		mount -o remount,bind,ro "$root/proc/$name"
 	done
-	mount --bind "$root/proc/sys/net" "$root/proc/sys/net" # of our network alone
+	mount --bind "$root/proc/sys/net" "$root/proc/sys/net" # only of our network
 	mount -o remount,bind,rw "$root/proc/sys/net"
 	replace "$root/proc/kmsg" "" "$root"
-	replace "$root/proc/sys/kernel/random/boot_id" "$(cat /proc/sys/kernel/random/uuid)" "$root" # for journalctl -b
+	# For journalctl -b.
+	replace "$root/proc/sys/kernel/random/boot_id" "$(cat /proc/sys/kernel/random/uuid)" "$root"
 	mkdir -p /sys/fs/cgroup/payload
 	echo $$ >/sys/fs/cgroup/payload/cgroup.procs
-	# A cgroup namespace made from within payload: systemd takes that for the root.
+	# The cgroup namespace is made within payload, which systemd then takes for the root.
 	# shellcheck disable=SC2086 # a command and its arguments
 	exec ${RIG_PREFIX:-} unshare --cgroup bash "$self" _init "$root"
 }
-# replace FILE TEXT ROOT puts TEXT in a file's place, which lives on without a name.
+# replace FILE TEXT ROOT mounts a file without a name, which contains TEXT, over a file.
 replace() {
 	echo "$2" >"$3/run/text"
 	mount --bind "$3/run/text" "$1"
@@ -226,7 +232,7 @@ _init() {
 	pivot_root . .old
 	umount -l /.old
 	rmdir /.old
-	mount --make-rshared / # PID 1 leaves that to the manager of a container
+	mount --make-rshared / # in a container PID 1 leaves that to its manager
 	exec env -i container=rig PATH=/usr/sbin:/usr/bin:/sbin:/bin setpriv --bounding-set \
 		-sys_module,-sys_time,-sys_rawio,-syslog,-audit_control,-mac_admin,-mac_override,-block_suspend,-wake_alarm,-sys_pacct \
 		/lib/systemd/systemd --log-target=journal
@@ -241,7 +247,7 @@ down() {
 
 empty() { ! grep -qs '^populated 1' "$1/cgroup.events"; }
 
-# wipe NAME SUPERVISOR, once that is dead.
+# wipe NAME SUPERVISOR removes what a rig has left whose supervisor is dead.
 wipe() {
 	local cgroup i
 	cgroup=$(cgroups)/rig-$1-$2
@@ -272,7 +278,7 @@ shift
 case $verb in
 up | leader | down | sweep | _supervise | _machine | _boot | _init | _tether) "$verb" "$@" ;;
 rootfs)
-	namespaces # before half a minute is spent in vain
+	namespaces # before half a minute is wasted
 	rootfs
 	;;
 run)

@@ -10,20 +10,22 @@ import (
 	"time"
 )
 
-// crashing is a daemon that these words of a client crash (daemon/session/crash_crashtest.go).
+// crashing is a daemon that crashes when a client sends these words
+// (daemon/session/crash_crashtest.go).
 const (
 	crashing   = "../../build/e2e/crashing"
 	crashWords = "crash the daemon, please"
 )
 
-// TestACrashingClientIsDropped as a suspect when three processes have died over its words, and nobody else with it: each is a
-// goroutine or a thread of the process that dies.
+// TestACrashingClientIsDropped as a suspect when three processes have died over its words. All
+// other clients stay, although they are goroutines or threads of the process that dies.
 func TestACrashingClientIsDropped(t *testing.T)          { dropsSuspect(t, "goroutine") }
 func TestACrashingClientOfAThreadIsDropped(t *testing.T) { dropsSuspect(t, "thread") }
 
 func dropsSuspect(t *testing.T, model string) {
 	r := jsonRecords(t, `model = "goroutine"`, `model = "`+model+`"`)
-	r.explain(`Failed to start tcpmux`) // it crashes as soon as it looks, which may be before it is ready
+	// It crashes as soon as it reads the words, which may be before it is ready.
+	r.explain(`Failed to start tcpmux`)
 	r.crashable()
 	r.throng.join(100)
 	r.throng.settled()
@@ -37,7 +39,8 @@ func dropsSuspect(t *testing.T, model string) {
 		}
 		r.await("its first line in the records", func() bool { return strings.Contains(r.read(records), `"data":"fine"`) })
 	}
-	if rest, _ := io.ReadAll(culprit.conn); len(rest) > 0 { // it may be broken off, as what it has said is not read
+	// The connection may be reset, as the client's last bytes are not read.
+	if rest, _ := io.ReadAll(culprit.conn); len(rest) > 0 {
 		t.Errorf("the suspect: got %q, want the end", rest)
 	}
 	r.awaitProperty("tcpmux.service", "SubState", "running")
@@ -51,7 +54,7 @@ func dropsSuspect(t *testing.T, model string) {
 	}
 }
 
-// crashable puts the daemon that can be crashed in the place of the package's, which cannot.
+// crashable replaces the package's daemon by one that clients can crash.
 func (r *rig) crashable() {
 	r.t.Helper()
 	b, err := os.ReadFile(crashing)

@@ -13,11 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dialer opens connections from within a rig's network: a socket belongs for good to the network of the thread that made it,
-// and so one thread that has moved there makes them all. Its methods may be called from any goroutine, close once.
+// dialer opens connections from within a rig's network: a socket belongs for good to the network of
+// the thread that made it, so one thread that has moved there makes them all. Its methods may be
+// called from any goroutine; close is called once.
 type dialer struct{ calls chan func() }
 
-// newDialer returns the dialer of the network that process leader is in.
+// newDialer returns a dialer for the network of the process leader.
 func newDialer(leader int) (*dialer, error) {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", leader))
 	if err != nil {
@@ -32,7 +33,8 @@ func newDialer(leader int) (*dialer, error) {
 	return d, nil
 }
 
-// run is the thread's goroutine. It never unlocks the thread, which has the runtime end it: nobody else may get it.
+// run is the thread's goroutine. It never unlocks the thread, so that the runtime ends it: no other
+// goroutine may run there.
 func (d *dialer) run(ns *os.File, moved chan<- error) {
 	runtime.LockOSThread()
 	err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
@@ -46,8 +48,9 @@ func (d *dialer) run(ns *os.File, moved chan<- error) {
 	}
 }
 
-// from is an address for the clients of one port, so that two connections at once never share theirs: text records tell
-// clients apart by it, and not by listener. All of 127.0.0.0/8 is the machine's own. nil leaves it to the kernel.
+// from returns a local address for the clients of one port, so that two simultaneous connections
+// never share an address: text records tell clients apart by address, and do not name the listener.
+// All of 127.0.0.0/8 belongs to the machine. nil leaves the choice to the kernel.
 func from(addr string) net.Addr {
 	to, err := netip.ParseAddrPort(addr)
 	if err != nil || !to.Addr().Is4() {
@@ -61,7 +64,7 @@ func (d *dialer) dial(addr string) (conn *net.TCPConn, err error) {
 	return d.dialFrom(from(addr), addr)
 }
 
-// dialFrom is dial from an address of the machine's own, nil for one of the kernel's choice.
+// dialFrom is dial from a local address; nil leaves the choice to the kernel.
 func (d *dialer) dialFrom(local net.Addr, addr string) (conn *net.TCPConn, err error) {
 	done := make(chan struct{})
 	d.calls <- func() {

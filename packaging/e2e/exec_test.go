@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// The listeners of the tests here: what a program sees of itself, an echo that is recorded, and a program that does not end.
+// The listeners of these tests: a program that shows its own environment, an echo that is recorded,
+// and a program that does not end.
 const programs = `
 [[listener]]
 name = "self"
@@ -50,7 +51,7 @@ func withPrograms(t *testing.T) *rig {
 	return r
 }
 
-// hearAll is what a port says until it closes.
+// hearAll returns what a port sends until it closes.
 func (r *rig) hearAll(addr string) string {
 	r.t.Helper()
 	conn, err := r.net.dial(addr)
@@ -65,7 +66,8 @@ func (r *rig) hearAll(addr string) string {
 	return internalSignals.ReplaceAllString(string(said), "\n0000000000000000\n")
 }
 
-// internalSignals are masks of signals with the C library's own, 32 and 33, which whoever started systemd here may have passed on.
+// internalSignals matches signal masks that have the C library's own signals, 32 and 33: the
+// process that started systemd here may have blocked them.
 var internalSignals = regexp.MustCompile(`\n0{7}[01][08]0{7}\n`)
 
 func TestProgramsOfThePackagedService(t *testing.T) {
@@ -84,7 +86,8 @@ func TestProgramsOfThePackagedService(t *testing.T) {
 	if err := k.say(3); err != nil {
 		t.Error(err)
 	}
-	if err := k.greeted(k.name + " 1\n" + k.name + " 2\n" + k.name + " 3\n"); err != nil { // by its own words
+	// The program echoes the client's lines.
+	if err := k.greeted(k.name + " 1\n" + k.name + " 2\n" + k.name + " 3\n"); err != nil {
 		t.Error(err)
 	}
 	if err := k.bye(); err != nil {
@@ -93,14 +96,15 @@ func TestProgramsOfThePackagedService(t *testing.T) {
 	r.visitAt(port, banner)
 }
 
-// Another user's program needs a drop-in: without it a reload changes nothing and says what to do, with it the program has the
-// other user's rights and nothing of the daemon's.
+// A program of another user needs a drop-in. Without it a reload fails and says what to do. With it
+// the program has the other user's rights, and none of the daemon's.
 func TestProgramsOfAnotherUser(t *testing.T) {
 	r := withPrograms(t)
 	r.visitAt(port, banner)
 	r.edit(toml, `#exec_user = "nobody"`, `exec_user = "nobody"`)
 	r.explain(`configuration not reloaded.*exec_user`, `Reload failed`)
-	r.awaitProperty("tcpmux.service", "ActiveState", "active") // a client is served before systemd takes note of the start
+	// A client may be served before systemd knows that the service has started.
+	r.awaitProperty("tcpmux.service", "ActiveState", "active")
 	if out, err := r.try("systemctl", "reload", "tcpmux.service"); err == nil {
 		t.Errorf("reload: got %q and no error, want it to fail", out)
 	}
@@ -123,7 +127,8 @@ func TestProgramsOfAnotherUser(t *testing.T) {
 	}
 }
 
-// Neither a program that ignores that it should end, nor what has left its process group, outlives the service.
+// No program outlives the service: neither one that ignores SIGTERM, nor a process that has left
+// the program's process group.
 func TestProgramsEndWithTheService(t *testing.T) {
 	r := withPrograms(t)
 	k, err := r.call("127.0.0.1:12348", "here\n")
@@ -140,8 +145,9 @@ func TestProgramsEndWithTheService(t *testing.T) {
 	}
 }
 
-// At a restart programs finish first. All others are served on meanwhile, and new ones let in, while those of a program wait for the
-// next daemon. systemd lets that be, be it the watchdog or TimeoutStopSec=.
+// At a restart programs finish first. Meanwhile all other clients are served, and new ones are
+// accepted; new clients of programs wait for the next daemon. Neither the watchdog nor
+// TimeoutStopSec= interrupts this.
 func TestOthersAreServedWhileProgramsFinish(t *testing.T) {
 	r := withPrograms(t)
 	r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nWatchdogSec=1s\nTimeoutStopSec=1s\n")
@@ -153,7 +159,8 @@ func TestOthersAreServedWhileProgramsFinish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(echo.say(1), echo.greeted(echo.name+" 1\n")); err != nil { // by its own words
+	// The program echoes the client's line.
+	if err := errors.Join(echo.say(1), echo.greeted(echo.name+" 1\n")); err != nil {
 		t.Fatal(err)
 	}
 	was := r.mainPID()
@@ -173,7 +180,8 @@ func TestOthersAreServedWhileProgramsFinish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(3 * time.Second) // longer than systemd's patience, if it had not been asked for more
+	// This is longer than systemd's timeouts, had the daemon not asked for more time.
+	time.Sleep(3 * time.Second)
 	if got := r.mainPID(); got != was {
 		t.Errorf("daemon: got process %s, want %s still", got, was)
 	}
@@ -194,7 +202,8 @@ func TestOthersAreServedWhileProgramsFinish(t *testing.T) {
 	}
 }
 
-// A stop while a restart waits for programs is a stop: systemd sends no second signal, and nobody will go on with the clients.
+// A stop while a restart waits for programs is a stop, although systemd sends no second signal:
+// there is no next daemon that could go on with the clients.
 func TestAStopWhileARestartWaitsForPrograms(t *testing.T) {
 	r := withPrograms(t)
 	r.edit(toml, `drain_timeout = "1s"`, `drain_timeout = "10s"`)
@@ -210,7 +219,8 @@ func TestAStopWhileARestartWaitsForPrograms(t *testing.T) {
 	r.run("systemctl", "restart", "--no-block", "tcpmux.service")
 	r.await("the wait in STATUS=", func() bool { return strings.Contains(r.show("tcpmux.service", "StatusText"), ", 1 may finish first") })
 	r.run("systemctl", "stop", "--no-block", "tcpmux.socket", "tcpmux.service")
-	if err := errors.Join(other.hear(), other.bye()); err != nil { // the end of the daemon's stream, and no reset
+	// The connection is closed, and not reset.
+	if err := errors.Join(other.hear(), other.bye()); err != nil {
 		t.Errorf("who is no program's: got %v, want the end in good order", err)
 	}
 	k.tear()
@@ -220,7 +230,8 @@ func TestAStopWhileARestartWaitsForPrograms(t *testing.T) {
 	}
 }
 
-// Who does not want to wait for programs gives a second signal: it ends the daemon and its programs at once, and no other client.
+// A second signal ends the wait for programs: the daemon and the programs end at once, and all
+// other clients go on with the next daemon.
 func TestASecondSignalEndsTheWaitForPrograms(t *testing.T) {
 	r := withPrograms(t)
 	r.edit(toml, `drain_timeout = "1s"`, `drain_timeout = "80s"`)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// second is a listener beside the main one, with further lines.
+// second returns a second listener, with further lines of configuration.
 func second(address, lines string) string {
 	return "\n[[listener]]\nname = \"second\"\naddress = \"" + address + "\"\n" + lines
 }
@@ -23,7 +23,7 @@ func (r *rig) occupy(address string) (free func()) {
 	return func() { r.run("systemctl", "stop", "occupant.service") }
 }
 
-// awaitStatus returns when the daemon's status line has all of it.
+// awaitStatus waits until the daemon's status line contains all parts.
 func (r *rig) awaitStatus(parts ...string) {
 	r.t.Helper()
 	r.await("STATUS= with "+strings.Join(parts, ", "), func() bool {
@@ -37,7 +37,8 @@ func (r *rig) awaitStatus(parts ...string) {
 	})
 }
 
-// A port that another program has keeps no other from being served, be it the first or not, and is served once it is free.
+// A busy port does not keep other ports from being served, whether it is the first port or not. It
+// is served once it is free.
 func TestABusyPort(t *testing.T)           { busyPort(t, "tcpmux-second.socket", secondPort, port) }
 func TestABusyPortOfTheFirst(t *testing.T) { busyPort(t, "tcpmux.socket", port, secondPort) }
 
@@ -48,7 +49,7 @@ func busyPort(t *testing.T, unit, busy, other string) {
 	r.write(toml, r.read(toml)+second(secondPort, ""))
 	r.run("systemctl", "daemon-reload")
 	free := r.occupy(busy)
-	_, _ = r.try("systemctl", "start", "tcpmux.socket") // of the busy port's it fails
+	_, _ = r.try("systemctl", "start", "tcpmux.socket") // it fails for the busy port
 	if out, err := r.try("systemctl", "start", unit); err == nil {
 		t.Errorf("systemctl start %s: got success %q, want a failure", unit, out)
 	}
@@ -65,7 +66,7 @@ func busyPort(t *testing.T, unit, busy, other string) {
 	r.awaitProperty("tcpmux-ports.service", "ActiveState", "inactive")
 }
 
-// Whatever is found wrong at a start costs no client that the daemon before had, and shows.
+// No fault that is found at a start costs clients of the previous daemon, and each is shown.
 func TestFaultsAtAStartCostNoClients(t *testing.T) {
 	r := serving(t)
 	r.explain(`listener is not served`, `Address already in use`, `Failed to (create|listen|start|open|receive)`)
@@ -84,7 +85,7 @@ func TestFaultsAtAStartCostNoClients(t *testing.T) {
 		was := r.mainPID()
 		r.write(toml, good+second(secondPort, c.lines))
 		r.run("systemctl", "daemon-reload")
-		r.install(newDeb) // whose postinst restarts the daemon
+		r.install(newDeb) // its postinst restarts the daemon
 		r.awaitOther(was)
 		r.awaitStatus(`listener "second" (`+secondPort+`) is not served`, c.status)
 		r.mustVisit()
@@ -98,7 +99,8 @@ func TestFaultsAtAStartCostNoClients(t *testing.T) {
 	}
 }
 
-// An address that only a daemon-reload followed is closed by systemd, and opened with the next daemon; clients of the old one stay.
+// When an address changes and only systemd is reloaded, systemd closes the old port, and the new
+// one opens with the next daemon. Clients of the old port stay connected.
 func TestANewAddressAfterADaemonReloadCostsNoClients(t *testing.T) {
 	r := serving(t)
 	r.explain(`listener is not served`)
@@ -113,7 +115,8 @@ func TestANewAddressAfterADaemonReloadCostsNoClients(t *testing.T) {
 	}
 }
 
-// A reload by which nothing is reloaded fails, and the status line says why until one works.
+// A reload that changes nothing because of a fault fails. The status line says why until a reload
+// succeeds.
 func TestAReloadThatReloadsNothingFails(t *testing.T) {
 	r := serving(t)
 	r.explain(`configuration not reloaded`, `tcpmux\.toml`, `Reload failed`, `Failed to reload`)
@@ -139,14 +142,15 @@ func TestAReloadThatReloadsNothingFails(t *testing.T) {
 	}
 	r.write(toml, strings.Replace(good, `Welcome connect!\r\n`, `hello\n`, 1))
 	r.run("systemctl", "reload", "tcpmux.service")
-	r.visitAt(port, "hello\n") // it has been reloaded when the command returns
+	r.visitAt(port, "hello\n") // the reload is complete when the command returns
 	r.await("no fault in STATUS=", func() bool { return !strings.Contains(r.show("tcpmux.service", "StatusText"), "not loaded") })
 	if left, err := talking.dismiss(); left != 0 || err != nil {
 		t.Errorf("talking clients: got %d ended and %v, want none", left, err)
 	}
 }
 
-// A listener that is renamed, gets another framing or goes under its clients leaves their records whole.
+// The records of clients stay complete when their listener is renamed, gets another framing, or is
+// removed.
 func TestAListenerThatChangesUnderClients(t *testing.T) {
 	r := jsonRecords(t)
 	r.throng.join(20)

@@ -10,7 +10,7 @@ import (
 
 const shipped = `address = "` + port + `"`
 
-// move edits the address and puts it in force as the manual says.
+// move changes the address, and applies that as the manual says.
 func (r *rig) move(old, address string) {
 	r.t.Helper()
 	r.edit(toml, old, address)
@@ -31,7 +31,7 @@ func (r *rig) visitAt(addr, banner string) {
 	}
 }
 
-// backlog is the kernel's queue of a listening port, as ss shows it.
+// backlog returns the length of the kernel's queue of a listening port, as ss shows it.
 func (r *rig) backlog(port string) string {
 	r.t.Helper()
 	fields := strings.Fields(r.run("ss", "-ltnH", "sport = :"+port))
@@ -87,7 +87,7 @@ func TestListenersByName(t *testing.T) {
 	r.visitAt("[::1]:12347", "trackers\n")
 }
 
-// No port is closed for a moment while the daemon restarts.
+// No port is closed while the daemon restarts, not even for a moment.
 func TestListenersByNameRefuseNobodyAtRestart(t *testing.T) {
 	r := serving(t)
 	r.write(toml, r.read(toml)+"[[listener]]\nname = \"scanners\"\naddress = \"127.0.0.1:12346\"\nbanner = \"{listener}\\n\"\n")
@@ -102,7 +102,8 @@ func TestListenersByNameRefuseNobodyAtRestart(t *testing.T) {
 	}
 }
 
-// Who reloads systemd and forgets the socket keeps the old port as long as the daemon lives; the next one gets the new port.
+// When systemd is reloaded but the socket is not restarted, the old port stays open as long as the
+// daemon runs; the next daemon gets the new port.
 func TestForgottenSocketIsOpenedWithTheNextDaemon(t *testing.T) {
 	r := serving(t)
 	r.explain(`Failed to start tcpmux`, `tcpmux\.toml`, `passed in by systemd`)
@@ -110,13 +111,14 @@ func TestForgottenSocketIsOpenedWithTheNextDaemon(t *testing.T) {
 	r.edit(toml, shipped, `address = ["127.0.0.1:2000", "127.0.0.1:2001"]`)
 	r.run("systemctl", "daemon-reload")
 	r.mustVisit()
-	_, _ = r.try("systemctl", "restart", "tcpmux.service") // it may fail, to be mended at once
+	_, _ = r.try("systemctl", "restart", "tcpmux.service") // it may fail once
 	for _, addr := range []string{"127.0.0.1:2000", "127.0.0.1:2001"} {
 		r.await(addr, func() bool { return r.visit(addr, banner) == nil })
 	}
 }
 
-// From a broken file nothing is taken: a running daemon keeps its port, and a socket that starts anew has the shipped one.
+// A broken file is ignored: a running daemon keeps its port, and a socket that is started again has
+// the shipped one.
 func TestBrokenFileLeavesThePort(t *testing.T) {
 	r := serving(t)
 	r.explain(`tcpmux\.toml`, `Failed to start tcpmux`, `tcpmux-generator failed with exit status 1`)
@@ -145,7 +147,7 @@ func TestBrokenFileLeavesThePort(t *testing.T) {
 	}
 }
 
-// Who edits the file and forgets the socket is told so in one line.
+// When the file is edited but the socket is not restarted, one line in the journal says so.
 func TestDisagreementIsTold(t *testing.T) {
 	r := serving(t)
 	r.edit(toml, shipped, `address = "127.0.0.1:2000"`)

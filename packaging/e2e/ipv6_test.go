@@ -15,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withoutIPv6 is the argument that makes of this program a prefix of a rig's first process (boot.sh).
+// withoutIPv6 is the argument that has this program run a rig's first process without IPv6
+// (RIG_PREFIX in boot.sh).
 const withoutIPv6 = "without-ipv6"
 
 func TestMain(m *testing.M) {
@@ -26,8 +27,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// becomeWithoutIPv6 becomes a command for which, and for all that descend from it, there is no IPv6: socket(2) fails as it does when the
-// kernel was booted with ipv6.disable=1.
+// becomeWithoutIPv6 executes a command for which there is no IPv6, nor for its descendants:
+// socket(2) fails as it does when the kernel was booted with ipv6.disable=1.
 func becomeWithoutIPv6(args []string) error {
 	runtime.LockOSThread()
 	const number, family = 0, 16 // of struct seccomp_data, seccomp(2)
@@ -46,7 +47,8 @@ func becomeWithoutIPv6(args []string) error {
 	return syscall.Exec("/usr/bin/env", append([]string{"env"}, args...), os.Environ())
 }
 
-// ":12345" is all addresses that there are. systemd opens no port of a socket unit that has one which it cannot open.
+// ":12345" means all addresses that exist. systemd opens no port of a socket unit if it cannot open
+// one of them.
 func TestAllAddressesWithoutIPv6(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -64,10 +66,11 @@ func TestAllAddressesWithoutIPv6(t *testing.T) {
 		t.Errorf("journal: got %s, want nothing amiss", said)
 	}
 
-	// And where the daemon binds by itself.
+	// The same where the daemon binds its own sockets.
 	r.write("/etc/own.toml", "address = \":12347\"\n[record]\nfile = \"/tmp/own.log\"\n")
 	r.run("systemd-run", "--unit=own", "--service-type=notify", "/usr/bin/tcpmux", "run", "--config", "/etc/own.toml")
-	conn, err := r.net.dial("127.0.0.1:12347") // no talker: what it said would be looked for in the other daemon's records
+	// This is no talker, whose lines would be expected in the other daemon's records.
+	conn, err := r.net.dial("127.0.0.1:12347")
 	if err != nil {
 		t.Fatal(err)
 	}

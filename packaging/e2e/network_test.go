@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// readmeBlock is what the README shows indented behind the first line that holds text.
+// readmeBlock returns the indented block that follows the first line with text in the README.
 func readmeBlock(t *testing.T, behind string) string {
 	t.Helper()
 	readme, err := os.ReadFile("../../README.md")
@@ -27,7 +27,8 @@ func readmeBlock(t *testing.T, behind string) string {
 	return regexp.MustCompile(`(?m)^    `).ReplaceAllString(block, "")
 }
 
-// greetsFrom connects to addr from the address that the kernel chooses, which is the same, and waits for the banner.
+// greetsFrom connects to addr and waits for the banner. The kernel chooses the local address, which
+// is the same as addr.
 func (r *rig) greetsFrom(addr string) error {
 	conn, err := r.net.dialFrom(nil, addr)
 	if err != nil {
@@ -38,7 +39,7 @@ func (r *rig) greetsFrom(addr string) error {
 	return err
 }
 
-// The README opens the port to some networks: the lines hold in the socket units, and only there.
+// The README opens the port to some networks: its lines work in the socket units, and only there.
 func TestPortsForSomeNetworks(t *testing.T) {
 	r := serving(t)
 	stays := r.mustCall()
@@ -67,7 +68,7 @@ func TestPortsForSomeNetworks(t *testing.T) {
 	}
 }
 
-// The README puts records on another disk, by a mount that a boot brings back.
+// The README puts records on another disk, by a mount that survives a reboot.
 func TestRecordsOnABindMount(t *testing.T) {
 	r := serving(t)
 	r.mustVisit()

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// wantVersion holds the installed version against what a package has.
+// wantVersion compares the installed version with that of a package.
 func (r *rig) wantVersion(want string) {
 	r.t.Helper()
 	got := strings.TrimSpace(r.run("dpkg-query", "-W", "-f", "${Version}", "tcpmux"))
@@ -17,7 +17,8 @@ func (r *rig) wantVersion(want string) {
 	}
 }
 
-// exchange puts one version in another's place while clients talk and come, and wants nobody refused and nothing lost.
+// exchange replaces one version by another while clients talk and connect. No client may be
+// refused, and nothing may be lost.
 func exchange(t *testing.T, from, to string) {
 	t.Helper()
 	r := boot(t)
@@ -43,7 +44,7 @@ func exchange(t *testing.T, from, to string) {
 func TestUpgradeUnderClients(t *testing.T)   { exchange(t, oldDeb, newDeb) }
 func TestDowngradeUnderClients(t *testing.T) { exchange(t, newDeb, oldDeb) }
 
-// An upgrade opens no port that was closed and enables none that was disabled.
+// An upgrade does not open a closed port, and does not enable a disabled one.
 func TestUpgradeKeepsTheAdministratorsChoice(t *testing.T) {
 	r := boot(t)
 	r.install(oldDeb)
@@ -107,7 +108,8 @@ func TestPurgeWithoutRecordsLeavesNothing(t *testing.T) {
 	}
 }
 
-// traces are files that bear our name, but for records, our own copy of the package and what dpkg logs.
+// traces returns files with our name, except records, the test's copy of the package, and what dpkg
+// logs.
 func (r *rig) traces() string {
 	r.t.Helper()
 	return r.run("find", "/etc", "/usr", "/var", "/run", "-xdev", "-name", "*tcpmux*",

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// restarts is how often systemd has started the daemon anew by itself.
+// restarts returns how often systemd has restarted the daemon by itself.
 func (r *rig) restarts() int {
 	r.t.Helper()
 	n, err := strconv.Atoi(r.show("tcpmux.service", "NRestarts"))
@@ -19,8 +19,8 @@ func (r *rig) restarts() int {
 	return n
 }
 
-// An error in the file, put in force as the manual says and mended with the same commands: the port is served all the time, first with
-// the configuration before, and whoever was there is still.
+// An error in the file is applied as the manual says, and repaired with the same commands. The port
+// is served all the time, first with the previous configuration, and all clients stay connected.
 func TestRecoveryLeavesThePortOpen(t *testing.T) {
 	r := serving(t)
 	r.explain(`tcpmux\.toml`, `tcpmux-generator failed with exit status 1`)
@@ -38,7 +38,8 @@ func TestRecoveryLeavesThePortOpen(t *testing.T) {
 	}
 }
 
-// The same at any other moment of a failing start, where systemd may refuse to open the port: the next start opens it.
+// The same at any other moment of a failing start. systemd may then refuse to open the port: the
+// next start opens it.
 func TestRecoveryAtAnyMomentOpensThePort(t *testing.T) {
 	r := serving(t)
 	r.explain(`tcpmux\.toml`, `Failed to start tcpmux`, `Failed to listen on tcpmux`, `already active, refusing`, `tcpmux-generator failed with exit status 1`)
@@ -58,7 +59,7 @@ func TestRecoveryAtAnyMomentOpensThePort(t *testing.T) {
 	}
 }
 
-// What keeps systemd from making the sandbox keeps all of tcpmux.service from running.
+// When systemd cannot make the sandbox, tcpmux.service does not run at all.
 func TestASandboxWithoutItsPath(t *testing.T) {
 	const dropIn = "/etc/systemd/system/tcpmux.service.d/e2e.conf"
 	withoutASandbox(t, "mkdir -p $(dirname "+dropIn+") && printf '[Service]\\nReadWritePaths=/no/such\\n' >"+dropIn, "rm "+dropIn)
@@ -72,8 +73,8 @@ func TestASandboxOfNobody(t *testing.T) {
 	withoutASandbox(t, "cp -a /etc/passwd /root && sed -i /^tcpmux:/d /etc/passwd", "cp -a /root/passwd /etc")
 }
 
-// withoutASandbox breaks the sandbox under clients: starts become rarer, nobody is dropped, and once it is mended whoever has waited
-// goes on.
+// withoutASandbox breaks the sandbox while clients are connected. Starts become rarer, no client is
+// dropped, and once the sandbox is repaired the clients that have waited are served.
 func withoutASandbox(t *testing.T, spoil, mend string) {
 	r := serving(t)
 	r.explain(`Failed to start tcpmux`, `tcpmux\.service: `)
@@ -98,7 +99,8 @@ func withoutASandbox(t *testing.T, spoil, mend string) {
 	}
 }
 
-// pauses are the seconds from each time that systemd has put a restart on its list to the failure it has led to.
+// pauses returns the seconds from each time that systemd has scheduled a restart to the failure of
+// that restart.
 func (r *rig) pauses() (seconds []float64) {
 	r.t.Helper()
 	began := 0.0

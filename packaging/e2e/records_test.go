@@ -20,7 +20,7 @@ var (
 	closing = regexp.MustCompile(`^` + stamp + ` close from ` + addr + `: [a-z]+(?: \d+)?, (\d+) records, \d+ bytes$`)
 )
 
-// parse takes a line apart; its kind is "" when it is no record.
+// parse parses a line; the kind is "" if the line is not a record.
 func parse(line string) entry {
 	if m := message.FindStringSubmatch(line); m != nil {
 		return entry{"message", m[1], m[2], m[3]}
@@ -34,7 +34,8 @@ func parse(line string) entry {
 	return entry{}
 }
 
-// entries reads the record file; every line must be a record, and the last one whole. Without a file there are none.
+// entries reads the record file. Every line must be a record, and the last one must be complete.
+// Without a file there are no entries.
 func (r *rig) entries() []entry {
 	b, err := os.ReadFile(r.path(records))
 	if os.IsNotExist(err) {
@@ -57,21 +58,22 @@ func (r *rig) entries() []entry {
 	return all
 }
 
-// checkRecords fails unless the file holds what every talker has said, once and in order, and nothing between that does not
-// add up.
+// checkRecords fails unless the file contains what every talker has sent, once and in order, and
+// events that agree with it.
 func (r *rig) checkRecords() {
 	all := r.entries()
 	r.checkTalkers(all)
 	r.checkSessions(all)
 }
 
-// checkTalkers holds the messages against what was said.
+// checkTalkers compares the messages with what was sent.
 func (r *rig) checkTalkers(all []entry) {
 	heard := make(map[string]int)
 	for _, e := range all {
 		name, _, ok := strings.Cut(e.data, " ")
 		if e.kind != "message" || e.flag != "" || !ok {
-			continue // the piece of a line that a torn connection leaves is nobody's line
+			// A connection that was broken off may leave a piece of a line.
+			continue
 		}
 		got, want := number(e.data, name), heard[name]+1
 		if r.killed && got > 0 && got < want {
@@ -79,7 +81,7 @@ func (r *rig) checkTalkers(all []entry) {
 		}
 		if got != want {
 			r.t.Errorf("%s: got number %d of %s, want %d", records, got, name, want)
-			return // all that follows is off too
+			return // everything that follows differs too
 		}
 		heard[name]++
 	}
@@ -90,7 +92,8 @@ func (r *rig) checkTalkers(all []entry) {
 	}
 }
 
-// checkSessions holds the events against the messages: each session opens, and closes with the right count if it closes.
+// checkSessions compares the events with the messages: each session opens, and if it closes the
+// count is right.
 func (r *rig) checkSessions(all []entry) {
 	count := make(map[string]int)
 	for _, e := range all {
@@ -111,7 +114,7 @@ func (r *rig) checkSessions(all []entry) {
 	}
 }
 
-// forget takes note that the record file has gone, and with it what clients have said so far.
+// forget notes that the record file was removed, with all that clients have sent so far.
 func (r *rig) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,13 +8,13 @@ import (
 	"testing"
 )
 
-// journal is what the daemon has said, and systemd about it.
+// journal returns what the daemon has logged, and systemd about it.
 func (r *rig) journal() string {
 	r.t.Helper()
 	return r.run("journalctl", "-q", "-u", "tcpmux.service", "-o", "cat")
 }
 
-// reload returns when the daemon is done with it. systemd 262 does not wait for that.
+// reload reloads the daemon, and returns when it has finished that. systemd 262 does not wait.
 func (r *rig) reload() {
 	r.t.Helper()
 	was := r.count("configuration reloaded")
@@ -98,7 +98,7 @@ func TestBrokenReload(t *testing.T) {
 	r.visitAt(port, "Hello\r\n")
 }
 
-// A change that a reload cannot put in force is named, and the rest of the file holds.
+// A change that a reload cannot apply is named in the journal, and the rest of the file is applied.
 func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 	r := serving(t)
 	r.mustVisit()
@@ -111,8 +111,9 @@ func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 	r.visitAt(port, "Hello\r\n")
 }
 
-// However many visit, the journal's rate limit leaves what the daemon says of itself. Here that is 20 lines an hour, which journald makes
-// some 75 on a disk that is not full.
+// However many clients visit, the journal's rate limit does not suppress what the daemon logs about
+// itself. The limit here is 20 lines an hour, which journald raises to some 75 on a disk that is
+// not full.
 func TestVisitsDoNotDrownTheJournal(t *testing.T) {
 	r := installed(t)
 	r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nLogRateLimitIntervalSec=1h\nLogRateLimitBurst=20\n")
@@ -135,7 +136,8 @@ func TestVisitsDoNotDrownTheJournal(t *testing.T) {
 	}
 }
 
-// Every model serves inside the sandbox of the unit, and a reload brings it to new clients while the old go on with theirs; all are drained alike.
+// Every model works inside the sandbox of the unit. A reload changes the model for new clients, and
+// connected clients keep theirs. All are drained alike.
 func TestModels(t *testing.T) {
 	r := serving(t)
 	r.mustVisit()
@@ -153,7 +155,8 @@ func TestModels(t *testing.T) {
 	if got := r.run("pgrep", "-c", "-f", "^tcpmux: session"); strings.TrimSpace(got) != "10" {
 		t.Errorf("got %s session processes, want 10", got)
 	}
-	r.run("systemctl", "restart", "tcpmux.service") // the clients of each finish, and nothing that they had said is lost
+	// The clients of each model finish, and nothing that they have sent is lost.
+	r.run("systemctl", "restart", "tcpmux.service")
 	r.mustVisit()
 	for _, c := range talking {
 		if _, err := c.dismiss(); err != nil {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// awaitOther returns when the daemon runs as another process than was, and is ready.
+// awaitOther waits until the daemon is another process than was, and is ready.
 func (r *rig) awaitOther(was string) {
 	r.t.Helper()
 	r.await("a new daemon, ready", func() bool {
@@ -18,7 +18,8 @@ func (r *rig) awaitOther(was string) {
 	})
 }
 
-// A client that comes during a restart waits in the kernel's queue, and one that is there ends in good order or goes on.
+// A client that connects during a restart waits in the kernel's queue. A connected client ends in
+// good order or goes on.
 func TestRestartRefusesNobody(t *testing.T) {
 	r := serving(t)
 	talking := r.chatters(50)
@@ -35,7 +36,7 @@ func TestRestartRefusesNobody(t *testing.T) {
 	t.Logf("%d visits over 5 restarts", coming.rounds.Load())
 }
 
-// watched is a rig whose daemon has so long to show that it lives.
+// watched boots a rig whose daemon has this time to show that it is alive.
 func watched(t *testing.T, interval string) *rig {
 	t.Helper()
 	r := installed(t)
@@ -56,14 +57,14 @@ func TestWatchdogRestartsAHungDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.awaitOther(was)
-	late.tear() // between the waking and the end the old daemon may have taken it along
+	late.tear() // the old daemon may have accepted it before it ended
 	r.mustVisit()
 	if got := r.show("tcpmux.service", "NRestarts"); got != "1" {
 		t.Errorf("restarts: got %s, want 1", got)
 	}
 }
 
-// However often the daemon dies, the port takes clients and the next daemon serves them.
+// However often the daemon dies, the port accepts clients, and the next daemon serves them.
 func TestManyKillsLeaveThePort(t *testing.T) {
 	r := serving(t)
 	r.killed = true
@@ -93,7 +94,7 @@ func TestManyKillsLeaveThePort(t *testing.T) {
 	}
 }
 
-// size is a file's length in bytes; 0 when there is none.
+// size returns a file's length in bytes; 0 if it does not exist.
 func (r *rig) size(file string) int64 {
 	st, err := os.Stat(r.path(file))
 	if err != nil {
@@ -102,7 +103,7 @@ func (r *rig) size(file string) int64 {
 	return st.Size()
 }
 
-// A kill in the middle of a torrent leaves whole lines, without gaps, as far as they go.
+// After a kill under load the file has complete lines without gaps, as far as it goes.
 func TestKillUnderLoad(t *testing.T) {
 	r := serving(t)
 	r.killed = true
@@ -126,7 +127,8 @@ func TestKillUnderLoad(t *testing.T) {
 	r.mustVisit()
 }
 
-// A daemon that cannot even start, here for its configuration, keeps the port: once it can, who has waited is served.
+// The port stays open while the daemon cannot start, here because of its configuration. Once it can
+// start, the clients that have waited are served.
 func TestBrokenConfigurationKeepsThePort(t *testing.T) {
 	r := installed(t)
 	r.explain(`Failed to start tcpmux`, `tcpmux\.toml`)

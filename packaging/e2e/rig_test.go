@@ -1,8 +1,9 @@
 //go:build e2e
 
-// Package e2e holds what the package promises against a real systemd. Each test boots a machine of its own in namespaces
-// (boot.sh), installs the package there and is a client from within its network. When a test is over the journal may hold no
-// error that the test has not explained, and the record file must be whole. Run it by "make e2e", which makes what it needs.
+// Package e2e tests what the package promises on a real systemd. Each test boots its own machine in
+// namespaces (boot.sh), installs the package there, and connects from within the machine's network.
+// At the end of a test the journal may contain no error that the test has not explained, and the
+// record file must be complete. Run the tests by "make e2e", which builds what they need.
 package e2e
 
 import (
@@ -19,8 +20,8 @@ import (
 	"time"
 )
 
-// The packages that "make e2e" leaves: what is in the tree, and that of the last version, which calls
-// itself 0.0.1.
+// The packages that "make e2e" builds: of this tree, and of the last version, which has the version
+// 0.0.1.
 const (
 	newDeb = "../../build/e2e/new.deb"
 	oldDeb = "../../build/e2e/old.deb"
@@ -29,7 +30,8 @@ const (
 // logs is where a failed test leaves the journal of its rig.
 const logs = "../../build/e2e/journal"
 
-// patience is how long a test waits for what must come. It is long: a machine may be slow, and being late is no fault here.
+// patience is how long a test waits for what must come. It is long because a machine may be slow,
+// and only a failing test waits that long.
 const patience = 60 * time.Second
 
 const (
@@ -38,23 +40,24 @@ const (
 	toml    = "/etc/tcpmux.toml"
 )
 
-// rig is a machine with a systemd of its own, and the clients that it has had. It lives as long as its test.
+// rig is a machine with its own systemd, and the clients that it has had. It lives as long as its
+// test.
 type rig struct {
 	t         *testing.T
 	name      string
-	leader    int // its PID 1, as the host counts
+	leader    int // its PID 1, as the host numbers it
 	net       *dialer
 	explained []*regexp.Regexp // errors in the journal that the test is about
 
-	throng *throng // when not nil, records are in JSON and all of its clients'
+	throng *throng // if not nil, records are in JSON and all clients belong to it
 
-	killed bool // a line of text that was written and not taken from its socket is written again
+	killed bool // a line that was recorded and still is in its socket is recorded again
 
 	mu      sync.Mutex
 	talkers []*talker
 }
 
-// boot starts a machine without the package, beside the other tests. env is for boot.sh.
+// boot starts a machine without the package, in parallel to other tests. env is for boot.sh.
 func boot(t *testing.T, env ...string) *rig {
 	t.Helper()
 	t.Parallel()
@@ -81,7 +84,7 @@ func installed(t *testing.T) *rig {
 	return r
 }
 
-// serving boots a machine where the port is open, and no client has come yet.
+// serving boots a machine whose port is open, and that has had no client yet.
 func serving(t *testing.T) *rig {
 	t.Helper()
 	r := installed(t)
@@ -100,7 +103,7 @@ func (r *rig) findLeader() {
 	}
 }
 
-// end looks the machine over, keeps the journal of a failed test, and ends the machine.
+// end checks the machine, keeps the journal of a failed test, and ends the machine.
 func (r *rig) end() {
 	if !r.t.Failed() {
 		r.judge()
@@ -120,7 +123,8 @@ func (r *rig) end() {
 	}
 }
 
-// judge stops the daemon, so that all it has is written, and looks at the record file and the journal.
+// judge stops the daemon, so that it writes all that it has, and checks the record file and the
+// journal.
 func (r *rig) judge() {
 	if _, err := r.try("systemctl", "cat", "tcpmux.service"); err == nil {
 		r.run("systemctl", "stop", "tcpmux.socket", "tcpmux.service")
@@ -147,14 +151,14 @@ lines:
 	}
 }
 
-// explain names errors that the test provokes.
+// explain names errors that the test causes.
 func (r *rig) explain(patterns ...string) {
 	for _, p := range patterns {
 		r.explained = append(r.explained, regexp.MustCompile(p))
 	}
 }
 
-// try runs a command inside and returns what it says, on either stream.
+// try runs a command in the machine, and returns its output and errors.
 func (r *rig) try(args ...string) (string, error) {
 	cmd := exec.Command("./boot.sh", append([]string{"run", r.name}, args...)...)
 	var out bytes.Buffer
@@ -163,7 +167,7 @@ func (r *rig) try(args ...string) (string, error) {
 	return out.String(), err
 }
 
-// run is try for commands that must not fail.
+// run is try for commands that must succeed.
 func (r *rig) run(args ...string) string {
 	r.t.Helper()
 	out, err := r.try(args...)
@@ -179,13 +183,13 @@ func (r *rig) show(unit, property string) string {
 	return strings.TrimSpace(r.run("systemctl", "show", "--value", "-p", property, unit))
 }
 
-// mainPID is the daemon's, as the rig counts; 0 when there is none.
+// mainPID returns the daemon's process, as the rig numbers it; "0" if there is none.
 func (r *rig) mainPID() string {
 	r.t.Helper()
 	return r.show("tcpmux.service", "MainPID")
 }
 
-// await returns when cond holds; what says what is waited for.
+// await waits until cond holds; what names it in errors.
 func (r *rig) await(what string, cond func() bool) {
 	r.t.Helper()
 	for end := time.Now().Add(patience); !cond(); time.Sleep(20 * time.Millisecond) {
@@ -195,13 +199,14 @@ func (r *rig) await(what string, cond func() bool) {
 	}
 }
 
-// awaitProperty returns when a property of a unit is what it should be.
+// awaitProperty waits until a property of a unit has a value.
 func (r *rig) awaitProperty(unit, property, want string) {
 	r.t.Helper()
 	r.await(unit+": "+property+"="+want, func() bool { return r.show(unit, property) == want })
 }
 
-// path is where the host finds a file of the rig. Absolute symbolic links on the way lead astray.
+// path returns where the host finds a file of the rig. There may be no absolute symbolic link on
+// the way.
 func (r *rig) path(file string) string { return fmt.Sprintf("/proc/%d/root%s", r.leader, file) }
 
 func (r *rig) read(file string) string {
@@ -213,7 +218,7 @@ func (r *rig) read(file string) string {
 	return string(b)
 }
 
-// write makes a file, and its directory.
+// write creates a file and its directory.
 func (r *rig) write(file, text string) {
 	r.t.Helper()
 	if err := os.MkdirAll(filepath.Dir(r.path(file)), 0o755); err != nil {
@@ -224,7 +229,7 @@ func (r *rig) write(file, text string) {
 	}
 }
 
-// edit replaces text of a file, which must be there.
+// edit replaces text in a file, which must contain it.
 func (r *rig) edit(file, old, text string) {
 	r.t.Helper()
 	was := r.read(file)
@@ -234,11 +239,11 @@ func (r *rig) edit(file, old, text string) {
 	r.write(file, strings.Replace(was, old, text, 1))
 }
 
-// reboot returns when the machine is up again, on the same disk and network.
+// reboot reboots the machine, on the same disk and network, and returns when it is up again.
 func (r *rig) reboot() {
 	r.t.Helper()
 	was := r.leader
-	_, _ = r.try("systemctl", "reboot") // it may lose its own machine while it answers
+	_, _ = r.try("systemctl", "reboot") // its machine may end before it answers
 	r.await("reboot", func() bool {
 		out, err := exec.Command("./boot.sh", "leader", r.name).Output()
 		now, _ := strconv.Atoi(strings.TrimSpace(string(out)))
@@ -251,8 +256,8 @@ func (r *rig) reboot() {
 	})
 }
 
-// install installs a package of the host with dpkg, over whatever version is there. Nobody is there to be asked about a
-// changed configuration: it stays, as it does by default.
+// install installs a package of the host with dpkg, whatever version is installed. A configuration
+// that was changed stays, which is the default answer.
 func (r *rig) install(deb string) {
 	r.t.Helper()
 	b, err := os.ReadFile(deb)

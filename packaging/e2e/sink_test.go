@@ -9,10 +9,11 @@ import (
 	"testing"
 )
 
-// logDir is where a small file system of its own stands in for a disk.
+// logDir is where a small file system stands for a disk.
 const logDir = "/var/log/tcpmux"
 
-// onSmallDisk opens the port of a daemon with a watchdog of three seconds, whose records go to a disk of the given size.
+// onSmallDisk opens the port of a daemon with a watchdog of three seconds, whose records go to a
+// disk of a given size.
 func onSmallDisk(t *testing.T, size string) *rig {
 	t.Helper()
 	r := watched(t, "3s")
@@ -22,7 +23,7 @@ func onSmallDisk(t *testing.T, size string) *rig {
 	return r
 }
 
-// talk has n clients say lines without pause; wait returns when all have said all of them and left.
+// talk has n clients send lines without a pause; wait returns when all have sent theirs and left.
 func (r *rig) talk(n, lines int) (wait func() error) {
 	r.t.Helper()
 	done := make(chan error)
@@ -46,23 +47,23 @@ func (r *rig) talk(n, lines int) (wait func() error) {
 	}
 }
 
-// stalled says whether systemctl status shows that records cannot be written.
+// stalled reports whether systemctl status shows that records cannot be written.
 func (r *rig) stalled() bool {
 	r.t.Helper()
 	return strings.Contains(r.show("tcpmux.service", "StatusText"), "records cannot be written, clients wait")
 }
 
-// awaitWatchdog returns when the daemon has fed its watchdog a few times more.
+// awaitWatchdog waits until the daemon has fed its watchdog a few more times.
 func (r *rig) awaitWatchdog() {
 	r.t.Helper()
 	fed := func() string { return r.show("tcpmux.service", "WatchdogTimestampMonotonic") }
-	for range 4 { // three make an interval
+	for range 4 { // three are one interval
 		was := fed()
 		r.await("a sign of life", func() bool { return fed() != was })
 	}
 }
 
-// count is how many lines of the journal hold text.
+// count returns how many lines of the journal contain text.
 func (r *rig) count(text string) int {
 	r.t.Helper()
 	return strings.Count(r.run("journalctl", "-q", "-u", "tcpmux.service", "-o", "cat"), text)
@@ -95,7 +96,8 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// A kill when the last line is half on the disk: the next daemon starts once it can, and mends the file first.
+// The daemon is killed when half of the last line is on the disk. The next daemon starts once it
+// can, and repairs the file first.
 func TestKillOnAFullDisk(t *testing.T) {
 	r := onSmallDisk(t, "256k")
 	r.killed = true
@@ -104,7 +106,7 @@ func TestKillOnAFullDisk(t *testing.T) {
 	for range 20 {
 		k := r.mustCall()
 		all = append(all, k)
-		if err := k.say(1000); err != nil { // so much the kernel takes off our hands
+		if err := k.say(1000); err != nil { // the kernel has room for this much
 			t.Fatal(err)
 		}
 	}
@@ -128,7 +130,8 @@ func TestKillOnAFullDisk(t *testing.T) {
 	}
 }
 
-// The daemon cannot start on a disk that is read-only; who comes meanwhile waits, with all that he says.
+// The daemon cannot start on a read-only disk. Clients that connect meanwhile wait, and what they
+// have sent is recorded later.
 func TestReadOnlyDisk(t *testing.T) {
 	r := onSmallDisk(t, "64m")
 	r.explain("read-only file system", "Failed to start tcpmux")
@@ -170,13 +173,15 @@ func TestDirectoryMovedAwayAndBack(t *testing.T) {
 	}
 }
 
-// With its directory deleted the daemon reads its clients no further and says so; a restart makes the directory anew. What
-// had been taken from clients and could not be written by then is lost, and said to be.
+// When its directory is deleted, the daemon stops reading from clients and says so; a restart
+// creates the directory again. What was read from clients and could not be written is lost, and the
+// log says so.
 func TestDirectoryDeleted(t *testing.T) {
 	r := installed(t)
 	r.explain("records cannot be written, clients wait", "reason=sink .* lost=")
 	r.edit(toml, `drain_timeout = "10s"`, `drain_timeout = "1s"`)
-	r.edit(toml, `survive = true`, `survive = false`) // or the client would go on in the file that is made anew
+	// Otherwise the client would go on in the new file.
+	r.edit(toml, `survive = true`, `survive = false`)
 	r.run("systemctl", "start", "tcpmux.socket")
 	r.mustVisit()
 	r.run("rm", "-r", logDir)

@@ -10,19 +10,19 @@ import (
 	"testing"
 )
 
-// mustRefuse fails unless nobody listens on a port.
+// mustRefuse fails if somebody listens on a port.
 func (r *rig) mustRefuse(addr string) {
 	r.t.Helper()
 	conn, err := r.net.dial(addr)
 	if err == nil {
-		_ = conn.Close() // only its being there matters
+		_ = conn.Close() // that it was accepted is enough
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		r.t.Errorf("connect to %s: got error %v, want refused", addr, err)
 	}
 }
 
-// wantState holds a unit's state against what it should be.
+// wantState fails unless a unit is in a state.
 func (r *rig) wantState(unit, want string) {
 	r.t.Helper()
 	if got := r.show(unit, "ActiveState"); got != want {
@@ -116,7 +116,7 @@ func TestStopAndDisable(t *testing.T) {
 	r.wantState("tcpmux.socket", "inactive")
 	r.mustRefuse(port)
 
-	r.run("systemctl", "enable", "tcpmux.service") // which stands for its port
+	r.run("systemctl", "enable", "tcpmux.service") // this stands for its port too
 	r.reboot()
 	r.wantState("tcpmux.socket", "active")
 	r.wantState("tcpmux.service", "inactive")

@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// throng are clients that say numbered lines in random segments, all the time, and stay connected whatever happens to the daemon.
+// throng is clients that send numbered lines in random segments, all the time, and stay connected
+// whatever happens to the daemon.
 type throng struct {
 	r       *rig
 	members []*member
@@ -28,14 +29,15 @@ type throng struct {
 type member struct {
 	conn *net.TCPConn
 	name string
-	said bytes.Buffer // all of its stream
+	said bytes.Buffer // all that it has sent
 	rnd  *rand.Rand
 	rest []byte // of the line under way
 	line int
 	err  error
 }
 
-// jsonRecords boots a machine that records JSON, with what else an edit of the configuration brings: pairs of old and new text.
+// jsonRecords boots a machine that records JSON. Further pairs of old and new text change the
+// configuration.
 func jsonRecords(t *testing.T, pairs ...string) *rig {
 	t.Helper()
 	r := installed(t)
@@ -53,7 +55,8 @@ func (r *rig) asJSON(pairs ...string) {
 	r.throng = &throng{r: r, over: make(chan struct{})}
 }
 
-// join connects n more clients, which have the banner, and returns them. They say nothing by themselves.
+// join connects n more clients, waits for their banners, and returns them. They send nothing before
+// talk.
 func (c *throng) join(n int) []*member {
 	c.r.t.Helper()
 	for range n {
@@ -74,7 +77,7 @@ func (c *throng) join(n int) []*member {
 	return c.members[len(c.members)-n:]
 }
 
-// talk has all members talk, each about as often as every says, until hush.
+// talk has all members send until hush, each about once in every.
 func (c *throng) talk(every time.Duration) {
 	for _, m := range c.members {
 		c.talking.Go(func() {
@@ -117,7 +120,8 @@ func (m *member) say(text string) error {
 	return nil
 }
 
-// hush ends all the talking; who has heard anything but the end of what they said themselves has not been left in peace.
+// hush ends talk and all connections. It fails for members that have received anything but the end
+// of the stream that they have ended themselves.
 func (c *throng) hush() {
 	c.r.t.Helper()
 	close(c.over)
@@ -131,7 +135,7 @@ func (c *throng) hush() {
 	}
 }
 
-// bye says the rest and leaves.
+// bye sends the rest and leaves.
 func (m *member) bye() error {
 	if m.err != nil {
 		return m.err
@@ -156,7 +160,7 @@ type object struct {
 	Data, End                           string
 }
 
-// heard is what the records say of one client.
+// heard is what the records say about one client.
 type heard struct {
 	stream                  strings.Builder
 	messages, opens, closes int
@@ -164,7 +168,8 @@ type heard struct {
 	last                    object
 }
 
-// check holds the records against what was said: each byte once and in its place, one opening and one end to each session.
+// check compares the records with what was sent: each byte once and in its place, one opening and
+// one end of each session.
 func (c *throng) check() {
 	heards := c.read()
 	faults := 0
@@ -198,7 +203,7 @@ func differ(a, b string) int {
 	return min(len(a), len(b))
 }
 
-// read reads the records; each offset must follow from the one before.
+// read reads the records. Each offset must follow from the previous one.
 func (c *throng) read() map[string]*heard {
 	heards := make(map[string]*heard)
 	text := c.r.read(records)
@@ -223,7 +228,7 @@ func (c *throng) read() map[string]*heard {
 	return heards
 }
 
-// add adds a record and says what is wrong with it.
+// add adds a record, and returns what is wrong with it.
 func (h *heard) add(o object) (fault string) {
 	if o.Session != h.session {
 		fault = fmt.Sprintf("got session %s, want %s", o.Session, h.session)
@@ -244,7 +249,7 @@ func (h *heard) add(o object) (fault string) {
 	return fault
 }
 
-// kill ends the daemon without a warning and returns when another runs, maybe not ready yet.
+// kill kills the daemon, if it runs.
 func (r *rig) kill() {
 	r.t.Helper()
 	was := r.mainPID()
@@ -254,18 +259,21 @@ func (r *rig) kill() {
 	_, _ = r.try("kill", "-KILL", was) // it may have been killed in the same moment
 }
 
-// settled waits for clients to have lived long enough to outlive a crash.
+// settled waits until clients have lived long enough to outlive a crash. Their age is the
+// condition, and nothing tells it.
 func (c *throng) settled() {
 	c.r.t.Helper()
-	time.Sleep(2 * time.Second) // twice survive_after, and nothing tells when it is over
+	time.Sleep(2 * time.Second) // twice survive_after
 }
 
-// outlive has clients of a model talk while the daemon is ended in some way: they stay, and no byte is lost, doubled or out of place.
+// outlive has clients of a model talk while the daemon is ended in some way. They stay connected,
+// and no byte is lost, duplicated or out of place.
 func outlive(t *testing.T, model string, clients int, end func(r *rig)) {
 	r := jsonRecords(t, `model = "goroutine"`, `model = "`+model+`"`)
 	r.throng.join(clients)
 	r.throng.settled()
-	r.throng.talk(time.Duration(max(clients, 1000)) * 300 * time.Microsecond) // together not more than a machine takes
+	// All together they must not overload the machine.
+	r.throng.talk(time.Duration(max(clients, 1000)) * 300 * time.Microsecond)
 	end(r)
 	r.awaitProperty("tcpmux.service", "SubState", "running")
 	r.throng.hush()
@@ -279,8 +287,8 @@ func TestClientsOutliveRestarts(t *testing.T) {
 	})
 }
 
-// A restart may come while systemd still takes the service for one that starts: then it runs no ExecStop=, and the signal alone
-// tells that another process follows.
+// A restart may come while systemd still considers the service to be starting. It then runs no
+// ExecStop=, and only the signal tells the daemon that another process follows.
 func TestClientsOutliveARestartDuringAStart(t *testing.T) {
 	outlive(t, "goroutine", 100, func(r *rig) {
 		r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nExecStartPost=/bin/sleep 3\n")
@@ -300,14 +308,16 @@ func TestClientsOutliveKills(t *testing.T) {
 		r.explain(`Failed to start tcpmux`) // killed before it was ready
 		rnd := rand.New(rand.NewPCG(1, 1))
 		for range 50 {
-			time.Sleep(time.Duration(rnd.IntN(700)) * time.Millisecond) // a random moment, also of a start
+			// Any moment of it.
+			time.Sleep(time.Duration(rnd.IntN(700)) * time.Millisecond)
 			r.kill()
 		}
 	})
 }
 
-// TestClientsOutliveSignalsWhileItStarts: until its first instruction they end the process that systemd starts it in, and systemd starts
-// another, also after a hangup, by which a service that was ready would have ended in good order.
+// TestClientsOutliveSignalsWhileItStarts: before the daemon's first instruction, signals end the
+// process that systemd has made for it. systemd then starts another one, even after SIGHUP, which
+// it considers a clean end of a service that was ready.
 func TestClientsOutliveSignalsWhileItStarts(t *testing.T) {
 	outlive(t, "goroutine", 200, func(r *rig) {
 		r.explain(`Failed to start tcpmux`) // it was ended before it was ready
@@ -330,25 +340,25 @@ func TestClientsOutliveAnUpgradeAndADowngrade(t *testing.T) {
 func TestClientsOfThreadsOutliveTheDaemon(t *testing.T)   { outlive(t, "thread", 200, mixed) }
 func TestClientsOfProcessesOutliveTheDaemon(t *testing.T) { outlive(t, "process", 30, mixed) }
 
-// mixed ends the daemon by turns.
+// mixed restarts and kills the daemon in turn.
 func mixed(r *rig) {
 	r.explain(`Failed to start tcpmux`) // killed before it was ready
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 5 {
 		r.run("systemctl", "restart", "tcpmux.service")
-		time.Sleep(time.Duration(rnd.IntN(500)) * time.Millisecond) // a random moment
+		time.Sleep(time.Duration(rnd.IntN(500)) * time.Millisecond) // any moment
 		r.kill()
-		time.Sleep(time.Duration(rnd.IntN(500)) * time.Millisecond)
+		time.Sleep(time.Duration(rnd.IntN(500)) * time.Millisecond) // any moment
 	}
 }
 
-// slowly has a pause between a crash and the next start.
+// slowly has systemd pause between a crash and the next start.
 func (r *rig) slowly() {
 	r.write("/etc/systemd/system/tcpmux.service.d/e2e.conf", "[Service]\nRestartSec=2s\n")
 	r.run("systemctl", "daemon-reload")
 }
 
-// The beginning of a long message is out of the kernel when the daemon dies.
+// When the daemon dies, the beginning of a long message is no longer in the socket.
 func TestALongMessageOutlivesAKill(t *testing.T)          { outliveInAMessage(t, "goroutine") }
 func TestALongMessageOfAThreadOutlivesAKill(t *testing.T) { outliveInAMessage(t, "thread") }
 func TestALongMessageOfAProcessOutlivesAKill(t *testing.T) {
@@ -363,7 +373,9 @@ func outliveInAMessage(t *testing.T, model string) {
 		if err := m.say(strings.Repeat("x", 20_000)); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(200 * time.Millisecond) // so that it is seen; if it is not, this shows less
+		// The daemon's work: it takes the beginning out of the socket, of which the records
+		// show nothing. If it is slower, the test shows less.
+		time.Sleep(200 * time.Millisecond)
 		was := r.mainPID()
 		r.kill()
 		r.awaitOther(was)
@@ -379,7 +391,7 @@ func outliveInAMessage(t *testing.T, model string) {
 	}
 }
 
-// What clients say and do while no daemon runs is recorded by the next.
+// What clients send and do while no daemon runs is recorded by the next daemon.
 func TestWhatIsSaidWhileNoDaemonRuns(t *testing.T) {
 	r := jsonRecords(t)
 	r.slowly()
@@ -419,7 +431,7 @@ func TestWhatIsSaidWhileNoDaemonRuns(t *testing.T) {
 	}
 }
 
-// Clients wait for the first daemon that can start.
+// Clients wait until a daemon can start.
 func TestClientsWaitForADaemonThatStarts(t *testing.T) {
 	r := jsonRecords(t)
 	r.explain(`Failed to start tcpmux`)
@@ -434,7 +446,8 @@ func TestClientsWaitForADaemonThatStarts(t *testing.T) {
 	r.throng.hush()
 }
 
-// Clients are served with the configuration before while the file has a fault, and the status line shows that.
+// While the file has a fault, clients are served with the previous configuration, and the status
+// line shows the fault.
 func TestClientsAreServedThroughABrokenConfiguration(t *testing.T) {
 	r := jsonRecords(t)
 	r.explain(`tcpmux\.toml`)
@@ -453,11 +466,12 @@ func TestClientsAreServedThroughABrokenConfiguration(t *testing.T) {
 	r.throng.hush()
 }
 
-// Where nothing is stored, or not all that is needed, clients are drained, and the journal says why.
+// If systemd stores nothing, or not all that is needed, clients are drained, and the journal says
+// why.
 func TestWithoutAStoreClientsAreDrained(t *testing.T) { drainedWithStore(t, "0") }
 
-// The next daemon then finds the ring, if nothing else: what the kernel knows is enough to go on, though not
-// to count records from the first one on.
+// The next daemon then finds nothing but the ring. What the kernel knows is enough to go on with
+// clients, but not to count their records from the first one.
 func TestWithAFullStoreClientsAreDrained(t *testing.T) {
 	r := drainedWithStore(t, "2")
 	k := r.mustCall()
@@ -488,7 +502,8 @@ func TestWithSurviveFalseClientsAreDrained(t *testing.T) {
 	r.drainedAtRestart()
 }
 
-// drainedAtRestart fails unless a client hears the end at a restart, and is recorded to its own.
+// drainedAtRestart fails unless a client is told of the end at a restart, and all that it sends is
+// recorded.
 func (r *rig) drainedAtRestart() {
 	r.t.Helper()
 	k := r.mustCall()
@@ -508,14 +523,15 @@ func (r *rig) drainedAtRestart() {
 	r.mustVisit()
 }
 
-// A stop is an end: clients are told, what they say is recorded, and the next start knows nothing of them.
+// A stop ends all clients: they are told, what they send is recorded, and the next daemon knows
+// nothing about them.
 func TestAStopEndsClients(t *testing.T) {
 	r := serving(t)
 	k := r.mustCall()
 	if err := k.say(3); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2 * time.Second) // it has lived long enough to outlive a crash
+	(&throng{r: r}).settled() // it would outlive a crash
 	var stopping sync.WaitGroup
 	stopping.Go(func() { _, _ = r.try("systemctl", "stop", "tcpmux.service") })
 	if rest, err := io.ReadAll(k.conn); err != nil || len(rest) > 0 {
@@ -529,11 +545,12 @@ func TestAStopEndsClients(t *testing.T) {
 	r.mustVisit()
 }
 
-// SIGUSR2 is for those without systemd, but whoever sends it here loses nobody either, and systemd goes on with the same process.
+// SIGUSR2 is meant for use without systemd. Under systemd it works too: no client is lost, and the
+// main process stays the same.
 func TestClientsOutliveSIGUSR2(t *testing.T)            { outlive(t, "goroutine", 1000, usr2) }
 func TestClientsOfProcessesOutliveSIGUSR2(t *testing.T) { outlive(t, "process", 30, usr2) }
 
-// usr2 upgrades the daemon in place, and then has systemd restart it, with what it has stored.
+// usr2 upgrades the daemon in place several times, and then has systemd restart it.
 func usr2(r *rig) {
 	was := r.mainPID()
 	for range 3 {

@@ -14,18 +14,20 @@ import (
 	"time"
 )
 
-// banner is the one that the package ships.
+// banner is that of the shipped configuration.
 const banner = "Welcome connect!\r\n"
 
-// talker is a client that says numbered lines, "NAME 1", "NAME 2", and knows how many. One goroutine uses it at a time.
+// talker is a client that sends numbered lines, "NAME 1", "NAME 2", and counts them. One goroutine
+// uses it at a time.
 type talker struct {
 	name string
 	conn *net.TCPConn
 	said int
-	torn bool // the connection was broken off: the last lines may be missing
+	torn bool // the connection was reset: the last lines may be missing
 }
 
-// dial connects and says nothing. The record file is later looked through for what the talker has said.
+// dial connects and sends nothing. At the end of the test the record file is compared with what the
+// talker has sent.
 func (r *rig) dial(addr string) (*talker, error) {
 	conn, err := r.net.dial(addr)
 	if err != nil {
@@ -47,7 +49,7 @@ func (r *rig) call(addr, banner string) (*talker, error) {
 	return k, k.greeted(banner)
 }
 
-// mustCall is call for a port that must answer with the shipped banner.
+// mustCall is call for the port, which must send the shipped banner.
 func (r *rig) mustCall() *talker {
 	r.t.Helper()
 	k, err := r.call(port, banner)
@@ -69,7 +71,7 @@ func (k *talker) greeted(want string) error {
 	return nil
 }
 
-// greetedSomehow waits for a line, whatever it is.
+// greetedSomehow waits for any line.
 func (k *talker) greetedSomehow() error {
 	for b := make([]byte, 1); b[0] != '\n'; {
 		if _, err := k.conn.Read(b); err != nil {
@@ -79,7 +81,7 @@ func (k *talker) greetedSomehow() error {
 	return nil
 }
 
-// say sends the next n lines in one write. What was not wholly written does not count as said.
+// say sends the next n lines in one write. If that fails, none of them counts as sent.
 func (k *talker) say(n int) error {
 	var lines bytes.Buffer
 	for i := range n {
@@ -92,7 +94,8 @@ func (k *talker) say(n int) error {
 	return nil
 }
 
-// bye says no more and waits for the daemon to close too, which it does when all is written.
+// bye shuts the connection down and waits until the daemon closes it, which it does when everything
+// is recorded.
 func (k *talker) bye() error {
 	defer k.conn.Close()
 	if err := k.conn.CloseWrite(); err != nil {
@@ -105,13 +108,14 @@ func (k *talker) bye() error {
 	return err
 }
 
-// tear breaks the connection off, or gives up one that has been: the daemon need not have read all that was said.
+// tear closes a connection at once, or gives up a broken one: the daemon may not have read all that
+// was sent.
 func (k *talker) tear() {
 	k.torn = true
 	_ = k.conn.Close() // broken in any case
 }
 
-// visit calls a port, says three lines and leaves.
+// visit connects to a port, sends three lines and leaves.
 func (r *rig) visit(addr, banner string) error {
 	k, err := r.call(addr, banner)
 	if err != nil {
@@ -120,7 +124,7 @@ func (r *rig) visit(addr, banner string) error {
 	return errors.Join(k.say(3), k.bye())
 }
 
-// mustVisit is visit for a port that must answer with the shipped banner.
+// mustVisit is visit for the port, which must send the shipped banner.
 func (r *rig) mustVisit() {
 	r.t.Helper()
 	if err := r.visit(port, banner); err != nil {
@@ -128,7 +132,7 @@ func (r *rig) mustVisit() {
 	}
 }
 
-// crowd is a number of clients that do something over and over until they are dismissed.
+// crowd is clients that repeat something until they are dismissed.
 type crowd struct {
 	wg      sync.WaitGroup
 	over    chan struct{}
@@ -137,7 +141,7 @@ type crowd struct {
 	trouble []error
 }
 
-// gather has size clients do something over and over; who meets an error leaves.
+// gather has size clients repeat something. A client that meets an error stops.
 func gather(size int, do func() error) *crowd {
 	c := &crowd{over: make(chan struct{})}
 	for range size {
@@ -163,7 +167,7 @@ func (c *crowd) repeat(do func() error) {
 	}
 }
 
-// dismiss returns what the clients have met when all have left.
+// dismiss ends the clients and returns their errors.
 func (c *crowd) dismiss() error {
 	close(c.over)
 	c.wg.Wait()
@@ -173,19 +177,19 @@ func (c *crowd) dismiss() error {
 	return errors.Join(c.trouble...)
 }
 
-// newcomers visit the port all the time.
+// newcomers returns clients that visit the port all the time.
 func (r *rig) newcomers() *crowd {
 	return gather(4, func() error { return r.visit(port, banner) })
 }
 
-// chatters are n talkers that have been greeted and say a line every few milliseconds, until they are dismissed or the
-// daemon says that it ends; then they say goodbye in good order.
+// chatters are talkers that send a line every few milliseconds, until they are dismissed or the
+// daemon tells them that it ends; then they close their connections in good order.
 type chatters struct {
 	wg      sync.WaitGroup
 	over    chan struct{}
 	mu      sync.Mutex
 	trouble []error
-	left    int // that ended because the daemon did
+	left    int // how many ended because the daemon did
 }
 
 func (r *rig) chatters(n int) *chatters {
@@ -224,10 +228,10 @@ func (c *chatters) chat(k *talker) {
 	}
 }
 
-// errLeft is how chat ends when the daemon has said that it ends.
+// errLeft reports that the daemon has told the client that it ends.
 var errLeft = errors.New("the daemon ended it")
 
-// hear returns when the daemon will say no more.
+// hear waits until the daemon sends no more.
 func (k *talker) hear() error {
 	heard, err := io.ReadAll(k.conn)
 	if err == nil && len(heard) > 0 {
@@ -236,7 +240,7 @@ func (k *talker) hear() error {
 	return err
 }
 
-// chat says line after line until over or ended, then leaves.
+// chat sends line after line until over or ended, and leaves.
 func (k *talker) chat(over <-chan struct{}, ended chan error) error {
 	defer k.conn.Close()
 	for {
@@ -256,17 +260,17 @@ func (k *talker) chat(over <-chan struct{}, ended chan error) error {
 	}
 }
 
-// dismiss returns how many the daemon has ended, and what any has met, when all have left.
+// dismiss ends the talkers, and returns how many the daemon has ended and the errors of all.
 func (c *chatters) dismiss() (left int, err error) {
 	close(c.over)
 	c.wg.Wait()
 	return c.left, errors.Join(c.trouble...)
 }
 
-// number is the number in a line that somebody of that name has said; 0 when it is another's.
+// number returns the number in a line of the talker with that name; 0 if it is another talker's.
 func number(line, name string) (n int) {
 	if rest, ok := strings.CutPrefix(line, name+" "); ok {
-		_, _ = fmt.Sscan(rest, &n) // 0 when it is none
+		_, _ = fmt.Sscan(rest, &n) // 0 if there is none
 	}
 	return n
 }

@@ -10,7 +10,7 @@ import (
 func TestUnitsVerify(t *testing.T) {
 	r := installed(t)
 	units := strings.Fields(r.run("sh", "-c", "ls /usr/lib/systemd/system/tcpmux*"))
-	// The rig has no man, and so no manual page that the units name.
+	// The rig has no man(1), so the manual pages that the units name are missing.
 	if out, err := r.try(append([]string{"systemd-analyze", "verify", "--man=no"}, units...)...); err != nil || out != "" {
 		t.Errorf("systemd-analyze verify: got %v %q, want silence", err, out)
 	}
@@ -23,7 +23,8 @@ func TestExposure(t *testing.T) {
 	}
 }
 
-// What the unit asks for is what the process has: a directive that systemd cannot put in force it may leave out in silence.
+// The process has what the unit asks for: systemd may silently ignore a directive that it cannot
+// apply.
 func TestDaemonIsConfined(t *testing.T) {
 	r := serving(t)
 	r.mustVisit()

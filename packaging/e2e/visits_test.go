@@ -19,12 +19,13 @@ import (
 
 const (
 	staying   = 5000 // clients
-	visitRate = 2000 // visits a second, as far as the machine goes
-	visitors  = 16   // who make them
-	lingerers = 100  // who make longer ones, which the ring takes in
+	visitRate = 2000 // visits per second, if the machine can do that
+	visitors  = 16   // clients that make them
+	lingerers = 100  // clients that make longer ones, which get into the ring
 )
 
-// visitTime is how long visits come and go: as E2E_VISITS says, "60s", else as long as what grows needs to show.
+// visitTime returns how long clients visit: the value of E2E_VISITS, such as "60s", or long enough
+// to show what grows.
 func visitTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("E2E_VISITS")
@@ -38,13 +39,14 @@ func visitTime(t *testing.T) time.Duration {
 	return d
 }
 
-// visits counts clients that come, are greeted and go.
+// visits counts clients that connect, get the banner and leave.
 type visits struct {
 	r        *rig
 	n, fails atomic.Int64
 }
 
-// one is one visit of so long, from one of many addresses: the ports of a single one would soon all be in TIME_WAIT.
+// one makes one visit, which stays for a while. It comes from one of many addresses, as all ports
+// of a single one would soon be in TIME_WAIT.
 func (v *visits) one(stay time.Duration) {
 	n := v.n.Add(1)
 	conn, err := v.r.net.dialFrom(&net.TCPAddr{IP: net.IPv4(127, 1, byte(n>>8)&15, byte(n))}, port)
@@ -56,17 +58,18 @@ func (v *visits) one(stay time.Duration) {
 	if _, err := io.ReadFull(conn, make([]byte, len(banner))); err != nil {
 		v.fails.Add(1)
 	}
-	time.Sleep(stay)
+	time.Sleep(stay) // the length of the visit
 }
 
-// many has visitors come and go for so long, and returns when they have gone.
+// many has clients visit for a time, and returns when they have left.
 func (v *visits) many(during time.Duration) {
 	end := time.Now().Add(during)
 	var visiting sync.WaitGroup
 	for range visitors {
 		visiting.Go(func() {
 			for next := time.Now(); next.Before(end); next = next.Add(visitors * time.Second / visitRate) {
-				time.Sleep(time.Until(next)) // the pace; one that is late makes haste
+				// The pace; a late visitor does not wait.
+				time.Sleep(time.Until(next))
 				v.one(0)
 			}
 		})
@@ -81,19 +84,19 @@ func (v *visits) many(during time.Duration) {
 	visiting.Wait()
 }
 
-// daemon is a look at the process that runs.
+// daemon is the daemon's process.
 type daemon struct {
 	r    *rig
 	pid  string
-	ends []string // its descriptors that others may lie in: a ring's
+	ends []string // its descriptors whose queues hold descriptors: those of the ring
 }
 
-// burden is what the daemon takes at one moment, or the most of several.
+// burden is what the daemon uses at one moment, or the most of several.
 type burden struct {
 	descriptors int
-	queued      int // descriptors in the ring's queue, which are none of the process
-	memory      int // KiB of its own
-	stored      int // descriptors with systemd
+	queued      int // descriptors in the ring's queue, which the process does not have open
+	memory      int // KiB of anonymous memory
+	stored      int // descriptors that systemd stores
 }
 
 func (b burden) String() string {
@@ -101,11 +104,12 @@ func (b burden) String() string {
 }
 
 var (
-	lying     = regexp.MustCompile(`(?m)^scm_fds:\s*(\d+)$`) // what lies in a socket's queue, since Linux 5.11 (proc_pid_fdinfo(5))
+	// Descriptors in a socket's queue, since Linux 5.11 (proc_pid_fdinfo(5)).
+	lying     = regexp.MustCompile(`(?m)^scm_fds:\s*(\d+)$`)
 	anonymous = regexp.MustCompile(`(?m)^RssAnon:\s*(\d+) kB$`)
 )
 
-// look looks at the daemon that runs. Somebody must be enlisted by then.
+// look returns the daemon that runs. A client must be in the ring by then.
 func (r *rig) look() *daemon {
 	r.t.Helper()
 	d := &daemon{r: r, pid: r.mainPID()}
@@ -122,7 +126,7 @@ func (r *rig) look() *daemon {
 
 func (d *daemon) path(file string) string { return d.r.path("/proc/" + d.pid + "/" + file) }
 
-// list is the names in a directory about it.
+// list returns the names in a directory of the process.
 func (d *daemon) list(dir string) (names []string) {
 	d.r.t.Helper()
 	all, err := os.ReadDir(d.path(dir))
@@ -135,24 +139,24 @@ func (d *daemon) list(dir string) (names []string) {
 	return names
 }
 
-// read is a file about it; "" when that has gone.
+// read returns a file of the process; "" if it has gone.
 func (d *daemon) read(file string) string {
 	b, _ := os.ReadFile(d.path(file)) // a descriptor is closed at any time
 	return string(b)
 }
 
-// burden is what it takes now.
+// burden returns what the daemon uses now.
 func (d *daemon) burden() burden {
 	d.r.t.Helper()
 	b := burden{descriptors: len(d.list("fd")), memory: figure(anonymous, d.read("status"))}
 	for _, fd := range d.ends {
 		b.queued += figure(lying, d.read("fdinfo/"+fd))
 	}
-	b.stored, _ = strconv.Atoi(d.r.show("tcpmux.service", "NFileDescriptorStore")) // systemd's own number
+	b.stored, _ = strconv.Atoi(d.r.show("tcpmux.service", "NFileDescriptorStore"))
 	return b
 }
 
-// figure is the number that a pattern finds; 0 when it finds none.
+// figure returns the number that a pattern finds; 0 if it finds none.
 func figure(pattern *regexp.Regexp, text string) (n int) {
 	if m := pattern.FindStringSubmatch(text); m != nil {
 		n, _ = strconv.Atoi(m[1]) // they are digits
@@ -160,7 +164,7 @@ func figure(pattern *regexp.Regexp, text string) (n int) {
 	return n
 }
 
-// most is the most that it takes, and how often that was looked up, while do runs.
+// most returns the most that the daemon uses while do runs, and how often that was measured.
 func (d *daemon) most(do func()) (most burden, looks int) {
 	d.r.t.Helper()
 	done := make(chan struct{})
@@ -178,7 +182,8 @@ func (d *daemon) most(do func()) (most burden, looks int) {
 	}
 }
 
-// managerTime is how long the machine's systemd has run on a processor, in steps of 10 ms (proc_pid_stat(5)).
+// managerTime returns the processor time of the machine's systemd, in steps of 10 ms
+// (proc_pid_stat(5)).
 func (r *rig) managerTime() time.Duration {
 	r.t.Helper()
 	text := r.read("/proc/1/stat")
@@ -191,15 +196,16 @@ func (r *rig) managerTime() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// Visits beside clients that stay take no more the longer they go on, and leave nothing behind: no descriptor, no memory, nothing in
-// the ring's queue and nothing with systemd, which has no work by them.
+// Visits next to clients that stay do not use more the longer they go on. They leave nothing
+// behind: no descriptor, no memory, nothing in the ring's queue and nothing in systemd's store.
+// They cause systemd no work.
 func TestVisitsLeaveNothingBehind(t *testing.T) {
 	r := serving(t)
 	stay := &throng{r: r}
 	stay.join(staying)
 	stay.settled()
 	v := &visits{r: r}
-	v.many(4 * time.Second) // what is made once, and kept, is made then
+	v.many(4 * time.Second) // what is made once and kept is made here
 	d := r.look()
 	before, spent, n := d.burden(), r.managerTime(), v.n.Load()
 	most, looks := d.most(func() { v.many(visitTime(t)) })
@@ -216,11 +222,13 @@ func TestVisitsLeaveNothingBehind(t *testing.T) {
 		name      string
 		got, want int
 	}{
-		{"descriptors", most.descriptors, before.descriptors + visitors + lingerers + 200}, // and who is on the way out
+		// Some clients are just leaving.
+		{"descriptors", most.descriptors, before.descriptors + visitors + lingerers + 200},
 		{"descriptors in the queue", most.queued, 2 * staying},
 		{"KiB of memory", most.memory, before.memory * 3 / 2},
 		{"stored descriptors", most.stored, stored},
-		{"systemd's ms", int(spent.Milliseconds()), int(n)/100 + 10*looks}, // 10 µs a visit, and what looking takes
+		// 10 µs per visit, and what measuring takes.
+		{"systemd's ms", int(spent.Milliseconds()), int(n)/100 + 10*looks},
 	} {
 		if c.got > c.want {
 			t.Errorf("%s: got %d, want %d at the most", c.name, c.got, c.want)

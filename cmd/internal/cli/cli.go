@@ -31,8 +31,8 @@ func Prepare(root *cobra.Command, stdin, stdout, stderr *os.File) {
 
 // Hooks let a program take part in Execute. The zero value does nothing.
 type Hooks struct {
-	// Start is called once, before the command that was asked for does its work, or before its help
-	// is printed.
+	// Start is called once, before the command that was asked for does its work, or before its
+	// help is printed.
 	Start func(cmd *cobra.Command)
 	// Explain returns what to print for an error that the program knows better, and its exit
 	// status; known is false for others.
@@ -105,7 +105,8 @@ func helpCommand(program string) *cobra.Command {
 			if err != nil || len(rest) > 0 {
 				return &UsageError{fmt.Errorf("no help about %q", strings.Join(args, " "))}
 			}
-			topic.InitDefaultHelpFlag() // cobra adds it only to a command that is executed
+			// Cobra adds it only to a command that is executed.
+			topic.InitDefaultHelpFlag()
 			topic.InitDefaultVersionFlag()
 			return topic.Help()
 		},

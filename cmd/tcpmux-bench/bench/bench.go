@@ -29,8 +29,8 @@ type Result struct {
 	Size int `json:"size,omitempty"`
 	// Ended is why the run ended: EndedByCount, EndedByDuration or EndedByInterrupt.
 	Ended string `json:"ended"`
-	// Seconds is the time that was measured. It includes connecting only for visits and for an idle
-	// crowd.
+	// Seconds is the time that was measured. It includes connecting only for visits and for an
+	// idle crowd.
 	Seconds float64 `json:"seconds"`
 	// Unit names what was counted: visits, clients or lines.
 	Unit string `json:"unit"`

@@ -20,6 +20,7 @@ import (
 	"tcpmux/config"
 	"tcpmux/daemon/framing"
 	"tcpmux/daemon/session"
+	"tcpmux/internal/await"
 )
 
 // testServer is a server with known behaviour that counts what it receives.
@@ -124,23 +125,16 @@ func TestWorkloadsCountExactly(t *testing.T) {
 				if r.Rate <= 0 || r.Seconds <= 0 || r.Latency.Min <= 0 || r.Latency.P50 > r.Latency.P99 || r.Latency.P99 > r.Latency.Max {
 					t.Errorf("got rate %v, %v s, latency %+v, want figures in order", r.Rate, r.Seconds, r.Latency)
 				}
-				// The server may count a visit after the client has ended it. It has counted all
-				// lines, because the client waits until the server closes.
+				// The server may count a visit after the client has ended it. It
+				// has counted all lines, because the client waits until the server
+				// closes.
 				if got := d.lines.Load(); got != c.lines || d.bytes.Load() != c.bytes {
 					t.Errorf("the server read %d lines of %d bytes, want %d of %d", got, d.bytes.Load(), c.lines, c.bytes)
 				}
-				eventually(t, "visits", func() bool { return d.visits.Load() == c.visits })
+				await.Until(t, func() bool { return d.visits.Load() == c.visits }, func() {
+					t.Errorf("the server counted %d visits, want %d", d.visits.Load(), c.visits)
+				})
 			})
-		}
-	}
-}
-
-// eventually waits until ok returns true. Only a failing test waits long.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for late := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(late) {
-			t.Fatalf("%s: did not come", what)
 		}
 	}
 }
@@ -356,7 +350,8 @@ func TestBlockIsWholeLines(t *testing.T) {
 	}
 }
 
-// TestBlocksAreWhatTheDaemonReads: with the settings that a comparison gives it, each message is one.
+// TestBlocksAreWhatTheDaemonReads: with the settings that a comparison gives it, each message is
+// one.
 func TestBlocksAreWhatTheDaemonReads(t *testing.T) {
 	for _, f := range framings {
 		for _, size := range []int{least, 11, 12, 100, 101, 102, 103, 1000, 1004, 1005} {
@@ -372,7 +367,8 @@ func TestBlocksAreWhatTheDaemonReads(t *testing.T) {
 			if len(b) != 30*size {
 				t.Errorf("%s: got %d bytes, want 30 messages of %d", f.name, len(b), size)
 			}
-			if f.name == "chunk" || f.name == "silence" { // the network and the clock cut them
+			// The network and the clock cut them.
+			if f.name == "chunk" || f.name == "silence" {
 				continue
 			}
 			framer, n := session.NewSettings(c.Listeners[0], 0).Framing.New(), 0

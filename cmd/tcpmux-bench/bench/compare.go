@@ -64,8 +64,8 @@ type Entry struct {
 	P50Ratio  float64 `json:"p50_ratio"`
 	P99       float64 `json:"p99_ms"`
 	P99Ratio  float64 `json:"p99_ratio"`
-	// CPU is the processor time of the server for each unit, in microseconds. It includes the start
-	// and the end of the server.
+	// CPU is the processor time of the server for each unit, in microseconds. It includes the
+	// start and the end of the server.
 	CPU      float64        `json:"cpu_us"`
 	CPURatio float64        `json:"cpu_ratio"`
 	Errors   map[Kind]int64 `json:"errors"`

@@ -15,11 +15,13 @@ type Kind string
 
 // The kinds of errors. All others have the text of the kernel.
 const (
-	Refused       Kind = "refused"        // nobody listens
-	Reset         Kind = "reset"          // the server, or its kernel, aborted the connection
-	Timeout       Kind = "timeout"        // nothing arrived, or nothing was accepted, for --timeout
-	NoGreeting    Kind = "no greeting"    // the server closed and sent nothing
-	ShortGreeting Kind = "short greeting" // the server closed before the end of what was expected
+	Refused Kind = "refused" // nobody listens
+	Reset   Kind = "reset"   // the server, or its kernel, aborted the connection
+	// Nothing arrived, or nothing was accepted, for --timeout.
+	Timeout    Kind = "timeout"
+	NoGreeting Kind = "no greeting" // the server closed and sent nothing
+	// The server closed before the end of what was expected.
+	ShortGreeting Kind = "short greeting"
 	WrongGreeting Kind = "wrong greeting" // the server sent something else
 	ClosedEarly   Kind = "closed early"   // the server closed before the client did
 	NotReached    Kind = "not reached"    // the run ended before the client could connect

@@ -12,8 +12,8 @@ import (
 // framed is a way to send messages, by the name that it has in the configuration of tcpmux.
 type framed struct {
 	name string
-	// head and end return what precedes the data of a message, and what follows it, when all of it
-	// is size bytes long. nil means nothing.
+	// head and end return what precedes the data of a message, and what follows it, when all of
+	// it is size bytes long. nil means nothing.
 	head func(size int) []byte
 	end  string
 	// keys are what a listener needs in addition to the framing.

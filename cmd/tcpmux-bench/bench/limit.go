@@ -37,8 +37,8 @@ func raiseDescriptors() (uint64, error) {
 		return 0, fmt.Errorf("read the limit of descriptors: %w", err)
 	}
 	l.Cur = l.Max
-	// Go has raised the limit of this process by itself, but restores it in programs that it starts
-	// unless package syscall has set it.
+	// Go has raised the limit of this process by itself, but restores it in programs that it
+	// starts unless package syscall has set it.
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
 		return 0, fmt.Errorf("raise the limit of descriptors to %d: %w", l.Max, err)
 	}

@@ -27,8 +27,8 @@ type Options struct {
 	Workload string
 	// Clients is the number of clients at the same time.
 	Clients int
-	// Count is the number of visits in all, of lines of each client, or of rounds. An idle crowd
-	// ignores it.
+	// Count is the number of visits in all, of lines of each client, or of rounds. An idle
+	// crowd ignores it.
 	Count int
 	// Duration ends a run that has not reached Count. An idle crowd stays connected for it.
 	Duration time.Duration
@@ -37,19 +37,20 @@ type Options struct {
 	// Framing is how messages are framed that are sent in place of lines, by its name in the
 	// configuration of tcpmux; "" is "line".
 	Framing string
-	// Rate is the largest number of visits or lines a second, over all clients; 0 means no limit.
+	// Rate is the largest number of visits or lines a second, over all clients; 0 means no
+	// limit.
 	Rate int
 	// Greeting reports whether a client waits until the server has sent something.
 	Greeting bool
 	// Expect is how the greeting must begin; with "" any first byte is a greeting.
 	Expect string
-	// Timeout is how long a client waits for each of these: its connection with the greeting, room
-	// to write, and the end.
+	// Timeout is how long a client waits for each of these: its connection with the greeting,
+	// room to write, and the end.
 	Timeout time.Duration
 	// AllowRemote reports whether the server may be on another machine.
 	AllowRemote bool
-	// afterCrowd is called when a crowd has connected, and its result when the crowd has closed. It
-	// may be nil.
+	// afterCrowd is called when a crowd has connected, and its result when the crowd has
+	// closed. It may be nil.
 	afterCrowd func() (end func())
 }
 

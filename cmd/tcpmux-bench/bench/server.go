@@ -22,8 +22,8 @@ import (
 // candidate is a server to compare with others.
 type candidate struct {
 	name string
-	// command returns the command that serves on a port of 127.0.0.1. It may write files into dir,
-	// which is its working directory.
+	// command returns the command that serves on a port of 127.0.0.1. It may write files into
+	// dir, which is its working directory.
 	command func(port int, dir string, clients int) (*exec.Cmd, error)
 	// oneByOne reports whether it serves one client at a time, so that it cannot serve a crowd.
 	oneByOne bool
@@ -152,8 +152,8 @@ func (s *server) launch(ctx context.Context, c candidate, clients int) error {
 		return err
 	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, s.output, s.output
-	// In a process group of its own, what it starts can be ended with it, and Ctrl-C does not reach
-	// it. If this process is killed, the kernel kills the server.
+	// In a process group of its own, what it starts can be ended with it, and Ctrl-C does not
+	// reach it. If this process is killed, the kernel kills the server.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Env = serverEnvironment()
 	if err := cmd.Start(); err != nil {

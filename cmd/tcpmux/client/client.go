@@ -22,8 +22,8 @@ var ErrInterrupt = errors.New("interrupted")
 type Options struct {
 	// Address is the server's, as Address returns it.
 	Address string
-	// Timeout is how long connecting may take, over all of the server's addresses; 0 leaves it to
-	// the kernel.
+	// Timeout is how long connecting may take, over all of the server's addresses; 0 leaves it
+	// to the kernel.
 	Timeout time.Duration
 	// Stdin and Stdout are used line by line if both are terminals, else byte by byte. A Stdout
 	// that is a terminal gets escaped text, whatever Stdin is.

@@ -210,10 +210,12 @@ type keys struct{ s *screen }
 // Read ends with ErrInterrupt at Ctrl-C, which the terminal would take for the end of the input.
 func (k keys) Read(p []byte) (int, error) {
 	if len(p) == 0 {
-		return 0, io.ErrShortBuffer // a key sequence without an end fills the terminal's buffer: it would ask for ever
+		// A key sequence without an end fills the terminal's buffer: it would ask for ever.
+		return 0, io.ErrShortBuffer
 	}
 	if k.s.quit {
-		return 0, ErrInterrupt // it was read together with a Ctrl-D, at which the terminal stopped reading
+		// It was read together with a Ctrl-D, at which the terminal stopped reading.
+		return 0, ErrInterrupt
 	}
 	k.s.mu.Unlock()
 	n, err := k.s.in.Read(p)

@@ -22,7 +22,8 @@ type talk struct {
 	// guard is deferred by each goroutine of the talk.
 	guard func()
 
-	// busy holds a token while somebody takes from in and sends it. Its holder owns what follows.
+	// busy holds a token while somebody takes from in and sends it. Its holder owns what
+	// follows.
 	busy   chan struct{}
 	buf    []byte
 	unsent int  // bytes taken from in that a failed write left over
@@ -30,7 +31,8 @@ type talk struct {
 
 	sentErr error // why nothing more is sent, but for ended
 
-	sent chan struct{} // closed when the sending goroutine sends no more; sentErr may then be read without busy
+	// Closed when the sending goroutine sends no more; sentErr may then be read without busy.
+	sent chan struct{}
 }
 
 func newTalk(conn *net.TCPConn, in input, out io.Writer) *talk {
@@ -57,7 +59,9 @@ func (t *talk) run(ctx context.Context) error {
 			return t.settle(ctx)
 		case <-sent:
 			if t.sentErr != nil && !isNet(t.sentErr) {
-				return t.sentErr // a broken connection is told after the server's last words instead
+				// A broken connection is told after the server's last words
+				// instead.
+				return t.sentErr
 			}
 			sent = nil
 		}
@@ -139,7 +143,8 @@ func (t *talk) pass() error {
 	}
 	if err == io.EOF {
 		t.ended = true
-		_ = t.conn.CloseWrite() // it fails when the connection is gone, which hear tells better
+		// It fails when the connection is gone, which hear tells better.
+		_ = t.conn.CloseWrite()
 		return nil
 	}
 	return err
@@ -149,8 +154,8 @@ func (t *talk) pass() error {
 // other direction too, but that shows only when something is sent: so settle sends the input that
 // is available, and then waits only for the kernel to confirm that it has arrived.
 func (t *talk) settle(ctx context.Context) error {
-	// A server that neither reads nor resets would hold a write for ever. Where no deadline can be
-	// set the write has failed.
+	// A server that neither reads nor resets would hold a write for ever. Where no deadline can
+	// be set the write has failed.
 	defer context.AfterFunc(ctx, func() { _ = t.conn.SetWriteDeadline(time.Unix(1, 0)) })()
 	select {
 	case t.busy <- struct{}{}: // kept: the sending goroutine has returned, or waits for good

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"tcpmux/cmd/internal/cli"
+	"tcpmux/internal/await"
 )
 
 // converse talks to serve, which has the one connection, over in and out, and returns the error and
@@ -158,7 +159,7 @@ func TestTalkTellsWhatWasNotDelivered(t *testing.T) {
 				_ = conn.Close()
 				for _, s := range c.feed {
 					_, _ = feed.WriteString(s)
-					waitEmpty(in)
+					waitEmpty(t, in)
 				}
 				close(out.proceed)
 			})
@@ -168,10 +169,10 @@ func TestTalkTellsWhatWasNotDelivered(t *testing.T) {
 }
 
 // waitEmpty waits until the talk has taken what was fed.
-func waitEmpty(in *os.File) {
-	for f := newFile(in); f.Ready(); {
-		time.Sleep(time.Millisecond)
-	}
+func waitEmpty(t *testing.T, in *os.File) {
+	t.Helper()
+	f := newFile(in)
+	await.Until(t, func() bool { return !f.Ready() }, func() { t.Error("the talk does not take what was fed") })
 }
 
 func TestTalkInputFails(t *testing.T) {
@@ -208,7 +209,8 @@ func TestTalkEndsWithItsContext(t *testing.T) {
 		{"the server says nothing", func(_ *net.TCPConn, cancel func()) { cancel() }},
 		{"the server reads nothing", func(conn *net.TCPConn, cancel func()) {
 			_ = conn.CloseWrite()
-			time.AfterFunc(50*time.Millisecond, cancel) // whenever it comes, the talk ends
+			// Whenever it comes, the talk ends.
+			time.AfterFunc(50*time.Millisecond, cancel)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -25,7 +25,8 @@ func (t *talk) unacknowledged(ctx context.Context) int {
 		if n == 0 || gone || ctx.Err() != nil || time.Now().After(deadline) {
 			return n
 		}
-		time.Sleep(5 * time.Millisecond) // the kernel tells nobody when an acknowledgement comes
+		// The kernel tells nobody when an acknowledgement comes.
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 
@@ -40,7 +41,8 @@ func outstanding(conn *net.TCPConn) (n int, gone bool) {
 	}
 	err = raw.Control(func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		gone = err != nil || info.State == closed // asked first: nothing is acknowledged afterwards
+		// Asked first: nothing is acknowledged afterwards.
+		gone = err != nil || info.State == closed
 		if n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err != nil {
 			n = 0
 		}

@@ -97,8 +97,9 @@ func TestWithoutIPv6AllAddressesAreThoseOfIPv4(t *testing.T) {
 	cfg := config.Default()
 	cfg.Listeners[0].Address = []string{"0.0.0.0:12345", "[::]:12345", "[::]:12346"}
 	for ipv6, want := range map[bool]string{
-		true:  "ListenStream=\nListenStream=0.0.0.0:12345\nListenStream=[::]:12345\nListenStream=[::]:12346\n",
-		false: "ListenStream=\nListenStream=0.0.0.0:12345\nListenStream=[::]:12346\n", // what was asked for by itself is
+		true: "ListenStream=\nListenStream=0.0.0.0:12345\nListenStream=[::]:12345\nListenStream=[::]:12346\n",
+		// What was asked for by itself is.
+		false: "ListenStream=\nListenStream=0.0.0.0:12345\nListenStream=[::]:12346\n",
 	} {
 		units, err := Units(cfg, ipv6)
 		if err != nil || len(units) != 1 || !strings.Contains(units[0].Text, want) {

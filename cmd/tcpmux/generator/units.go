@@ -20,7 +20,8 @@ type Unit struct {
 const (
 	mainSocket = "tcpmux.socket"
 	service    = "tcpmux.service"
-	// Before "override.conf", which "systemctl edit" makes: the administrator has the last word.
+	// Before "override.conf", which "systemctl edit" makes: the administrator has the last
+	// word.
 	dropIn = "50-tcpmux.conf"
 )
 

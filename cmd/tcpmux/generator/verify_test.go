@@ -27,8 +27,8 @@ func TestSystemdAnalyzeVerify(t *testing.T) {
 			cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
 			out, err := cmd.CombinedOutput()
 			for line := range strings.Lines(string(out)) {
-				// systemd speaks of this machine's other units too; an interface of an example need
-				// not exist.
+				// systemd speaks of this machine's other units too; an interface of
+				// an example need not exist.
 				if strings.Contains(line, "tcpmux") && !strings.Contains(line, "eth0") {
 					t.Errorf("got %q (%v), want silence", line, err)
 				}

@@ -88,10 +88,11 @@ func (o *opener) round(now time.Time) (faults []string, err error) {
 		return nil, err
 	}
 	state = strings.TrimSpace(state)
-	// It waits for its next start with the states that have auto-restart in their names (systemd
-	// 254 has several).
+	// It waits for its next start with the states that have auto-restart in their names
+	// (systemd 254 has several).
 	idle := state == "dead" || state == "failed" || strings.Contains(state, "auto-restart")
-	if !idle && state != "running" { // systemd opens no port meanwhile, and one that it closes would stay so
+	// Systemd opens no port meanwhile, and one that it closes would stay so.
+	if !idle && state != "running" {
 		return []string{"tcpmux.service is about to change its state: no port is opened meanwhile\n"}, nil
 	}
 	if o.stopped != nil {
@@ -101,7 +102,8 @@ func (o *opener) round(now time.Time) (faults []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var closed, missing []string // units that have failed; units that are active, and do not listen
+	// Units that have failed; units that are active, and do not listen.
+	var closed, missing []string
 	for _, u := range units {
 		if u.state != "active" && u.state != "failed" {
 			continue // it is not enabled, or is being opened
@@ -129,16 +131,18 @@ func (o *opener) round(now time.Time) (faults []string, err error) {
 	closed, missing = slices.Compact(closed), slices.Compact(missing)
 	switch {
 	case missing != nil && idle:
-		// Nothing but these: a restart of the service in this state could end clients that systemd
-		// has stored.
+		// Nothing but these: a restart of the service in this state could end clients that
+		// systemd has stored.
 		o.restart(missing, "--job-mode=ignore-dependencies")
 	case missing != nil:
-		o.restart([]string{"tcpmux.socket"}) // which restarts the daemon, and that keeps its clients
+		// Which restarts the daemon, and that keeps its clients.
+		o.restart([]string{"tcpmux.socket"})
 	case closed != nil && idle:
-		_, _ = o.systemctl(append([]string{"start"}, closed...)...) // the next round shows what has become of it
+		// The next round shows what has become of it.
+		_, _ = o.systemctl(append([]string{"start"}, closed...)...)
 	case closed != nil:
-		// systemd opens no port of a service that is at work. A restart of that starts its sockets
-		// too, closes none, and keeps the clients.
+		// systemd opens no port of a service that is at work. A restart of that starts its
+		// sockets too, closes none, and keeps the clients.
 		_, _ = o.systemctl("try-restart", "tcpmux.service") // as above
 	}
 	return faults, nil

@@ -130,7 +130,8 @@ var breakages = map[string]breakage{
 		case l.kind == record.KindClose:
 			return s.String(), nil, func(sum *Summary) { sum.Open = 1 }, true
 		case prev < 0 && l.kind == record.KindOpen && s.lines[next-1].kind == record.KindMessage && !s.closes(l.session):
-			return s.String(), nil, none, true // nothing tells that there was an opening
+			// Nothing tells that there was an opening.
+			return s.String(), nil, none, true
 		case prev < 0:
 			return s.String(), nil, func(sum *Summary) { sum.Earlier = 1 }, true
 		case next < 0:
@@ -141,7 +142,8 @@ var breakages = map[string]breakage{
 	"a line doubled": func(rnd *rand.Rand, s *story) (string, []string, func(*Summary), bool) {
 		i := rnd.IntN(len(s.lines))
 		at := i + 1
-		if s.lines[i].kind == record.KindMessage { // what was said is said again any time later
+		// What was said is said again any time later.
+		if s.lines[i].kind == record.KindMessage {
 			at += rnd.IntN(len(s.lines) - i)
 		}
 		repeated := s.lines[i].kind == record.KindMessage
@@ -180,7 +182,8 @@ var breakages = map[string]breakage{
 			return s.String(), []string{second + "its opening comes behind what it opens"}, none, true
 		case b.kind == record.KindClose:
 			return s.String(), []string{first + fmt.Sprintf("%d bytes are missing: its close", a.end-a.offset)}, none, true
-		case s.before(i) < 0: // the first of a session without an opening: it may have begun earlier
+		// The first of a session without an opening: it may have begun earlier.
+		case s.before(i) < 0:
 			return s.String(), []string{second + fmt.Sprintf("a message at offset %d comes behind", a.offset)}, none, true
 		}
 		return s.String(), []string{first + fmt.Sprintf("%d bytes are missing", a.end-a.offset), second + fmt.Sprintf("a message at offset %d comes behind", a.offset)}, none, true

@@ -69,7 +69,8 @@ func (fs *Files) Cat(ctx context.Context, w io.Writer, sel Selection, fault func
 	defer cancel(nil)
 	c := &player{Selection: sel, ledger: newLedger(), out: bufio.NewWriterSize(w, 64<<10), stop: cancel, faults: newFaultCount(fault)}
 	c.pieces = make(map[string]bool)
-	fs.idle = func() { _ = c.out.Flush() } // who reads along sees it at once; an error comes again
+	// Who reads along sees it at once; an error comes again.
+	fs.idle = func() { _ = c.out.Flush() }
 	if err := fs.walk(ctx, c); err != nil {
 		return c.n, errors.Join(err, c.out.Flush())
 	}
@@ -156,7 +157,8 @@ func (c *player) line(r *record.Record) {
 		c.write([]byte("\n"))
 	}
 	if delete(c.pieces, r.Remote); r.Flag == "cut" {
-		if len(c.pieces) == openKept { // no daemon has as many clients; then a newline may be left out
+		// No daemon has as many clients; then a newline may be left out.
+		if len(c.pieces) == openKept {
 			clear(c.pieces)
 		}
 		c.pieces[r.Remote] = true

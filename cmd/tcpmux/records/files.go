@@ -16,15 +16,15 @@ import (
 	"syscall"
 	"time"
 
-	"tcpmux/daemon/record"
+	"tcpmux/daemon/recordfile"
 )
 
 // Files are record files in the order in which they were written.
 type Files struct {
 	list  []*file
 	stdin *os.File
-	// Progress is called with the number of bytes that were read, as the files are on disk. It may
-	// be nil.
+	// Progress is called with the number of bytes that were read, as the files are on disk. It
+	// may be nil.
 	Progress func(n int64)
 	// idle is called before each read of standard input that may wait. It may be nil.
 	idle func()
@@ -37,12 +37,13 @@ type Files struct {
 
 // file is one of the files. It stays open, so that a rotation meanwhile takes nothing away.
 type file struct {
-	name          string
-	f             *os.File
-	info          fs.FileInfo
-	start         int64    // where in f it begins
-	spool         *os.File // what was read of it, if it can be read only once; nil before the first reading
-	record.Backup          // Of is itself, and At zero, if it is none
+	name  string
+	f     *os.File
+	info  fs.FileInfo
+	start int64 // where in f it begins
+	// What was read of it, if it can be read only once; nil before the first reading.
+	spool             *os.File
+	recordfile.Backup // Of is itself, and At zero, if it is none
 }
 
 // Open opens record files, rotated and compressed ones too; withBackups, also those that each was
@@ -75,7 +76,8 @@ func (fs *Files) open(name string) error {
 	if name == StandardInput {
 		return fs.openStandardInput()
 	}
-	const flags = os.O_RDONLY | syscall.O_NONBLOCK // the latter so that a FIFO cannot hold us up
+	// The latter so that a FIFO cannot hold us up.
+	const flags = os.O_RDONLY | syscall.O_NONBLOCK
 	f, err := os.OpenFile(name, flags, 0)
 	for late := time.Now().Add(absent); errors.Is(err, os.ErrNotExist) && rotated(name) && time.Now().Before(late); {
 		time.Sleep(time.Millisecond)
@@ -94,7 +96,7 @@ func (fs *Files) open(name string) error {
 	if fs.has(info) {
 		return f.Close()
 	}
-	b, _ := record.ParseBackup(name) // else it is one of itself
+	b, _ := recordfile.ParseBackup(name) // else it is one of itself
 	fs.list = append(fs.list, &file{name: name, f: f, info: info, Backup: b})
 	return nil
 }
@@ -111,7 +113,7 @@ func (fs *Files) openStandardInput() error {
 	if err == nil && info.IsDir() {
 		err = syscall.EISDIR
 	}
-	f := &file{name: StandardInput, f: fs.stdin, info: info, Backup: record.Backup{Of: StandardInput}}
+	f := &file{name: StandardInput, f: fs.stdin, info: info, Backup: recordfile.Backup{Of: StandardInput}}
 	if err == nil && info.Mode().IsRegular() {
 		f.start, err = fs.stdin.Seek(0, io.SeekCurrent)
 	}
@@ -126,7 +128,7 @@ func (fs *Files) openStandardInput() error {
 
 // rotated reports whether a file has backups.
 func rotated(name string) bool {
-	backups, err := record.Backups(name)
+	backups, err := recordfile.Backups(name)
 	return err == nil && len(backups) > 0
 }
 
@@ -161,7 +163,7 @@ func (fs *Files) openWithBackups(name string) error {
 // openBackups opens the files that name was rotated to. If one is compressed meanwhile, it is
 // opened under its other name; if one is removed, it is skipped.
 func (fs *Files) openBackups(name string) error {
-	backups, err := record.Backups(name)
+	backups, err := recordfile.Backups(name)
 	if err != nil {
 		return err
 	}

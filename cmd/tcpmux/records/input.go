@@ -38,7 +38,8 @@ func (fs *Files) reader(ctx context.Context, f *file) (r io.Reader, packed bool,
 // begins reports whether in begins with magic. It waits only for the bytes that it needs to decide.
 func begins(in *bufio.Reader, magic string) bool {
 	for n := 1; n <= len(magic); n++ {
-		if head, _ := in.Peek(n); string(head) != magic[:n] { // an error comes again when it is read
+		// An error comes again when it is read.
+		if head, _ := in.Peek(n); string(head) != magic[:n] {
 			return false
 		}
 	}
@@ -93,7 +94,8 @@ func newSpool() (*os.File, error) {
 // pour reads f, and stops waiting when ctx is done. A goroutine that reads may stay behind.
 func pour(ctx context.Context, f *os.File, idle func()) io.Reader {
 	r, w := io.Pipe()
-	context.AfterFunc(ctx, func() { _ = r.CloseWithError(context.Cause(ctx)) }) // it never fails
+	// It never fails.
+	context.AfterFunc(ctx, func() { _ = r.CloseWithError(context.Cause(ctx)) })
 	go func() {
 		_, err := io.Copy(w, f)
 		_ = w.CloseWithError(err) // it never fails

@@ -11,13 +11,14 @@ type ledger struct {
 type session struct {
 	tracked
 	source  record.Source
-	next    int64   // where the next message begins, as far as what was recorded tells
-	last    int64   // where the last one began; -1 before the first
-	records int64   // messages, each counted once
-	began   bool    // it is known from its first byte on, and all of it
-	opened  bool    // its opening is known
-	earlier bool    // it was counted among those that began in an earlier file
-	adrift  bool    // records of it may be in a file of another format: its offset may have moved on
+	next    int64 // where the next message begins, as far as what was recorded tells
+	last    int64 // where the last one began; -1 before the first
+	records int64 // messages, each counted once
+	began   bool  // it is known from its first byte on, and all of it
+	opened  bool  // its opening is known
+	earlier bool  // it was counted among those that began in an earlier file
+	// Records of it may be in a file of another format: its offset may have moved on.
+	adrift  bool
 	gaps    bool    // bytes of it are missing
 	repeats bool    // something was recorded twice
 	repeat  *repeat // what is being recorded again
@@ -62,7 +63,8 @@ func (l ledger) message(s *session, m *record.Message) (st step) {
 	if !st.again && m.Flag != record.Between {
 		s.records++
 	}
-	if !st.again || st.fresh > 0 { // what came between a crash and the start after it may be part of a message now
+	// What came between a crash and the start after it may be part of a message now.
+	if !st.again || st.fresh > 0 {
 		s.next, s.last, s.adrift = end, m.Offset, false
 		if st.reopen = s.closed; s.closed {
 			l.reopen(s)

@@ -357,7 +357,8 @@ func TestALineThatIsJustBeingWritten(t *testing.T) {
 	defer files.Close()
 	files.Progress = func(n int64) {
 		if n == 0 { // the reader has come to the end
-			_ = os.WriteFile(path, []byte(line), 0o600) // if it fails, so does what follows
+			// If it fails, so does what follows.
+			_ = os.WriteFile(path, []byte(line), 0o600)
 		}
 	}
 	if sum, err := files.Verify(t.Context(), VerifyOptions{}); err != nil || !sum.Whole || sum.Sessions != 1 {

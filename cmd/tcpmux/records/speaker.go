@@ -65,7 +65,8 @@ func (v *verifier) hold(at place, s *speaker, r *record.Record) {
 	case s.records > r.Records:
 		v.Repeated += s.records - r.Records
 		v.note(at, "%s: its close tells of %d records, and there are %d: the others may have been recorded again, after a crash", r.Remote, r.Records, s.records)
-		s.records, s.bytes = r.Records, r.Bytes // for the next close, if this one was cut short
+		// For the next close, if this one was cut short.
+		s.records, s.bytes = r.Records, r.Bytes
 	case r.Bytes > s.bytes+maxFraming*(s.records+1):
 		v.note(at, "%s: its close tells of %d bytes, and its %d records have %d: the others belong to no message, as in front of a start",
 			r.Remote, r.Bytes, s.records, s.bytes)

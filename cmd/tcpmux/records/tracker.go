@@ -3,11 +3,11 @@ package records
 import "slices"
 
 const (
-	// closedKept is how many closed sessions are remembered: a session that is closed at the moment
-	// of a crash may go on, and close again.
+	// closedKept is how many closed sessions are remembered: a session that is closed at the
+	// moment of a crash may go on, and close again.
 	closedKept = 1 << 14
-	// openKept is how many sessions that are not closed are followed. A daemon has fewer at once; a
-	// hostile file may have any number.
+	// openKept is how many sessions that are not closed are followed. A daemon has fewer at
+	// once; a hostile file may have any number.
 	openKept = 1 << 18
 )
 

@@ -62,18 +62,19 @@ type Summary struct {
 	Files []FileSummary `json:"files"`
 	// Whole reports that there is no fault.
 	Whole bool `json:"whole"`
-	// Proven reports that, moreover, every byte of every session is present, from its first record
-	// in the files to its last. Text records cannot prove it, and it cannot be proven for sessions
-	// that could not be followed.
+	// Proven reports that, moreover, every byte of every session is present, from its first
+	// record in the files to its last. Text records cannot prove it, and it cannot be proven
+	// for sessions that could not be followed.
 	Proven bool  `json:"proven"`
 	Faults int64 `json:"faults"`
-	// Sessions is the number of sessions; of text, the number of openings. Open is how many of them
-	// have no close: they go on, or the daemon was killed. Earlier is how many began in an earlier
-	// file.
+	// Sessions is the number of sessions; of text, the number of openings. Open is how many of
+	// them have no close: they go on, or the daemon was killed. Earlier is how many began in an
+	// earlier file.
 	Sessions int64 `json:"sessions"`
 	Open     int64 `json:"open"`
 	Earlier  int64 `json:"earlier"`
-	// Messages and Bytes count what clients sent, each once. For text, Bytes leaves out framing.
+	// Messages and Bytes count what clients sent, each once. For text, Bytes leaves out
+	// framing.
 	Messages int64 `json:"messages"`
 	Bytes    int64 `json:"bytes"`
 	// Repeated is how many messages were recorded again after a crash.

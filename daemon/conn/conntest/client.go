@@ -15,7 +15,8 @@ func (c *Conn) SendUrgent(b byte) {
 // SendEnd has the client send no more.
 func (c *Conn) SendEnd() { c.update(func(s *state) { s.in.ended = true }) }
 
-// Break breaks the connection: what has arrived can be read, and then a read or a write returns err.
+// Break breaks the connection: what has arrived can be read, and then a read or a write returns
+// err.
 func (c *Conn) Break(err error) { c.update(func(s *state) { s.broken = err }) }
 
 // SetRoom has the client take n more bytes of what is written to it. New sets that to a gigabyte.

@@ -1,6 +1,6 @@
 // Package conntest is a connection in memory, for tests of what serves a client. It needs no socket
-// and no real time: in a bubble of testing/synctest a wait ends when the bubble's clock says so. The
-// tests of package conn hold that it behaves like the real ones.
+// and no real time: in a bubble of testing/synctest a wait ends when the bubble's clock says so.
+// The tests of package conn hold that it behaves like the real ones.
 package conntest
 
 import (
@@ -14,8 +14,8 @@ import (
 	"tcpmux/daemon/conn"
 )
 
-// past is a deadline that has passed.
-var past = time.Unix(1, 0)
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
 
 // localAddr is our end's address.
 var localAddr = netip.MustParseAddrPort("192.0.2.1:7000")
@@ -98,7 +98,8 @@ func await(changed <-chan struct{}, deadline time.Time) {
 // passed reports whether a deadline is set and has passed.
 func passed(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
 
-// Wait implements conn.Conn. As with Go's poller try is called again only when something has changed.
+// Wait implements conn.Conn. As with Go's poller try is called again only when something has
+// changed.
 func (c *Conn) Wait(try func() bool) error {
 	for {
 		s, changed := c.now()
@@ -248,7 +249,7 @@ func (c *Conn) awaitRoom() error {
 func (c *Conn) SetReadDeadline(t time.Time) {
 	c.update(func(s *state) {
 		if s.readBy = t; s.woken || s.expired {
-			s.readBy = past
+			s.readBy = longAgo
 		}
 	})
 }
@@ -257,17 +258,17 @@ func (c *Conn) SetReadDeadline(t time.Time) {
 func (c *Conn) SetWriteDeadline(t time.Time) {
 	c.update(func(s *state) {
 		if s.writeBy = t; s.expired {
-			s.writeBy = past
+			s.writeBy = longAgo
 		}
 	})
 }
 
 // Wake implements conn.Conn.
-func (c *Conn) Wake() { c.update(func(s *state) { s.woken, s.readBy = true, past }) }
+func (c *Conn) Wake() { c.update(func(s *state) { s.woken, s.readBy = true, longAgo }) }
 
 // Expire implements conn.Conn.
 func (c *Conn) Expire() {
-	c.update(func(s *state) { s.expired, s.readBy, s.writeBy = true, past, past })
+	c.update(func(s *state) { s.expired, s.readBy, s.writeBy = true, longAgo, longAgo })
 }
 
 // CloseWrite implements conn.Conn.

@@ -1,0 +1,98 @@
+package program
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// ExecName is the argv[0] of a process that is about to become a program of the user's: main
+// calls Exec, and nothing else, when it finds this name. Limits must be set in the process itself
+// before the program's own code runs, and Go's syscall.StartProcess cannot do that. The starter
+// costs two milliseconds, so only programs that need it are started by it.
+const ExecName = "tcpmux: exec"
+
+// probeWord stands in the place of the memory limit when the starter is only to find out whether it
+// could execute the program.
+const probeWord = "probe"
+
+// Exec becomes the program that args name: ExecName, the memory limit in bytes (0: none), the
+// program and its arguments. It returns only when it fails, with the exit status that shells use
+// for that, after saying why on standard error.
+func Exec(args []string) int {
+	if len(args) < 3 {
+		return 64 // EX_USAGE of sysexits(3)
+	}
+	path := args[2]
+	if args[1] == probeWord {
+		return checkAccess(path)
+	}
+	memory, err := strconv.ParseUint(args[1], 10, 64)
+	if err == nil {
+		err = execProgram(path, args[2:], memory)
+	}
+	fmt.Fprintf(os.Stderr, "start %q: %v%s\n", path, err, startHint(err))
+	if errors.Is(err, unix.ENOENT) {
+		return 127
+	}
+	return 126
+}
+
+// execProgram drops what the program must not have, and executes it.
+func execProgram(path string, argv []string, memory uint64) error {
+	runtime.LockOSThread() // capabilities belong to the thread
+	// This fails only where the kernel has no ambient capabilities (before 4.3).
+	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	env := os.Environ()
+	if memory > 0 {
+		reserveThreads()
+		reserveMemory()
+		err := unix.Setrlimit(unix.RLIMIT_AS, &unix.Rlimit{Cur: memory, Max: memory})
+		if err != nil {
+			return fmt.Errorf("limit memory: %w", os.NewSyscallError("setrlimit", err))
+		}
+	}
+	return unix.Exec(path, argv, env)
+}
+
+// reserveThreads makes the runtime start threads that it can use when it wants one more. In a build
+// with cgo a thread's stack is mapped, which the limit does not allow: the process would abort.
+func reserveThreads() {
+	const threads = 8
+	var started, ended sync.WaitGroup
+	started.Add(threads)
+	for range threads {
+		ended.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			started.Done()
+			started.Wait() // each has a thread of its own by then
+		})
+	}
+	ended.Wait()
+}
+
+// reserveMemory makes the runtime map memory for what unix.Exec allocates. Under the limit, which
+// the runtime's own address space already exceeds, it could map no more.
+func reserveMemory() {
+	spare := make([]byte, 4<<20) // as much as it maps at a time
+	runtime.KeepAlive(spare)
+	runtime.GC() // spare is free, and stays mapped
+}
+
+// checkAccess waits for the end of standard input, and then reports whether this process may
+// execute a program.
+func checkAccess(path string) int {
+	_, _ = io.Copy(io.Discard, os.Stdin) // an error is an end too
+	if err := unix.Access(path, unix.X_OK); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 126
+	}
+	return 0
+}

@@ -1,0 +1,62 @@
+package sink
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tcpmux/daemon/recordfile"
+)
+
+func BenchmarkSink(b *testing.B) {
+	f, err := recordfile.Open(recordfile.Options{Path: b.TempDir() + "/r.log", Mode: 0o600, MaxSize: 1 << 30, MaxBackups: 1, Sync: time.Second})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	s := New(f, func(err error) { b.Error(err) })
+	line := append(bytes.Repeat([]byte("x"), 127), '\n')
+	b.SetBytes(int64(len(line)))
+	b.ReportAllocs()
+	b.SetParallelism(32)
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if err := s.give(line); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+// BenchmarkSinkOnDisk measures group commit: records per second that are on disk, by the number of
+// clients. TMPDIR=. gives it a disk.
+func BenchmarkSinkOnDisk(b *testing.B) {
+	for _, clients := range []int{1, 16, 256} {
+		b.Run(fmt.Sprint(clients), func(b *testing.B) {
+			f, err := recordfile.Open(recordfile.Options{Path: b.TempDir() + "/r.log", Mode: 0o600, MaxSize: 1 << 30, Sync: recordfile.SyncAlways})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer f.Close()
+			s := New(f, func(err error) { b.Error(err) })
+			line := append(bytes.Repeat([]byte("x"), 127), '\n')
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			var done sync.WaitGroup
+			for range clients {
+				done.Go(func() {
+					for left.Add(-1) >= 0 {
+						if err := s.give(line); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			done.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+}
