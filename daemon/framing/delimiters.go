@@ -21,11 +21,12 @@ type Delimiters struct {
 	all   [][]byte
 	// minimal are those that contain no other one: the first to be complete is among them.
 	minimal []minimal
-	// single are the bytes that minimal consists of, in its order, if those are several and
-	// each of them is one byte.
+	// single are the bytes that minimal consists of, in its order, if each of them is one byte.
 	single []byte
 	// longer has, for each of all, the indices of those that begin with it.
 	longer [][]uint8
+	// follows has bit i set for each byte that comes after all[i] in one of longer[i].
+	follows [256]uint8
 	// extended reports whether one of all begins with another.
 	extended bool
 }
@@ -62,7 +63,7 @@ func NewDelimiters(start string, all ...string) (*Delimiters, error) {
 		d.single = append(d.single, d.minimal[i].text...)
 		slices.SortFunc(d.minimal[i].ends, func(a, b int) int { return len(all[b]) - len(all[a]) })
 	}
-	if len(d.single) != len(d.minimal) || len(d.single) == 1 {
+	if len(d.single) != len(d.minimal) {
 		d.single = nil
 	}
 	return d, nil
@@ -72,6 +73,12 @@ func NewDelimiters(start string, all ...string) (*Delimiters, error) {
 func (d *Delimiters) endsWithin(i int) bool {
 	text := d.all[i][:len(d.all[i])-1]
 	return slices.ContainsFunc(d.all, func(other []byte) bool { return bytes.Contains(text, other) })
+}
+
+// mayFollow reports whether a delimiter that is longer than all[i], and begins with it, goes on as b
+// does.
+func (d *Delimiters) mayFollow(i uint8, b []byte) bool {
+	return len(b) > 0 && d.follows[b[0]]>>i&1 != 0
 }
 
 // add adds one, which is all[i].
@@ -86,8 +93,9 @@ func (d *Delimiters) add(i int, one string, all []string) {
 		if strings.HasSuffix(other, one) {
 			m.ends = append(m.ends, j)
 		}
-		if strings.HasPrefix(other, one) {
+		if len(other) > len(one) && strings.HasPrefix(other, one) {
 			d.longer[i] = append(d.longer[i], uint8(j))
+			d.follows[other[len(one)]] |= 1 << i
 			d.extended = true
 		}
 	}

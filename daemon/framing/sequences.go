@@ -17,9 +17,11 @@ type sequences struct {
 	cutting bool
 	// seen is how many bytes of the current message were searched for the end.
 	seen int
-	// clear is how many of the bytes that Next will be given do not contain each of single. So
+	// taken is how many bytes Next has taken.
+	taken int64
+	// clear is up to where the stream does not contain each of single, counted as taken is. So
 	// no byte is searched twice for one that does not come.
-	clear [MaxDelimiters]int32
+	clear [MaxDelimiters]int64
 	// last is the index in single of the one that was found last. It is searched for behind the
 	// others, which may not come at all.
 	last uint8
@@ -40,16 +42,20 @@ type known struct {
 // Next implements Framer.
 func (s *sequences) Next(b []byte) Message {
 	m := s.next(b)
-	for i := range s.single {
-		s.clear[i] = max(s.clear[i]-int32(m.Len()), 0)
-	}
+	s.taken += int64(m.Len())
 	return m
 }
 
 func (s *sequences) next(b []byte) Message {
 	head := 0
 	switch {
-	case !s.cutting && s.before == known{} && len(s.start) == 0: // most often
+	case !s.cutting && len(s.start) == 0:
+		if !s.mayGoOn(b) { // most often
+			break
+		}
+		if head, _ = s.rest(b); head == len(b) {
+			return Message{Flag: Between}
+		}
 	case !s.cutting:
 		var m Message
 		if head, m = s.begin(b); head < 0 {
@@ -87,11 +93,11 @@ func (s *sequences) search(b []byte, head int) (end, which int) {
 		if i >= len(s.single) {
 			i = 0
 		}
-		if from := max(head, int(s.clear[i])); from < at {
+		if from := int(max(int64(head), s.clear[i]-s.taken)); from < at {
 			if n := bytes.IndexByte(b[from:at], s.single[i]); n >= 0 {
 				found, at = i, from+n
 			}
-			s.clear[i] = int32(at)
+			s.clear[i] = s.taken + int64(at)
 		}
 		if i == int(s.last) {
 			break
@@ -117,17 +123,11 @@ func (s *sequences) end(raw []byte, head, tail, which int) Message {
 	return Message{Raw: raw, HeadLen: uint8(head), EndLen: uint8(tail), Flag: flag}
 }
 
-// begin returns how many bytes precede the data of the message that begins in b. It returns -1 if
-// none begins, and what Next returns instead.
+// begin returns how many bytes precede the data of the message that begins in b, with a start. It
+// returns -1 if none begins, and what Next returns instead.
 func (s *sequences) begin(b []byte) (head int, instead Message) {
 	if len(b) == 0 {
 		return -1, Message{}
-	}
-	if len(s.start) == 0 {
-		if head, _ = s.rest(b); head == len(b) {
-			return -1, Message{Flag: Between}
-		}
-		return head, Message{}
 	}
 	head, noise := s.begins(b)
 	switch {
@@ -165,12 +165,23 @@ func (s *sequences) joined(past, b []byte) int {
 	return 0
 }
 
+// mayGoOn reports whether b may go on with the rest of a delimiter that is longer than the one that
+// has ended the message before. It is for framers without a start.
+func (s *sequences) mayGoOn(b []byte) bool {
+	return s.before.which > 0 && s.mayFollow(s.before.which-1, b)
+}
+
 // rest returns how many of the first bytes of b follow the delimiter that has ended the message
 // before, in a longer one, and the index of that delimiter, and one; 0 for none.
 func (s *sequences) rest(b []byte) (n int, which uint8) {
-	for which = s.before.which; which > 0; {
-		next, size := uint8(0), 0
+	for which = s.before.which; which > 0 && s.mayFollow(which-1, b[n:]); {
 		past := len(s.all[which-1])
+		// Most often there is one, of one byte more, such as CRLF after CR.
+		if longer := s.longer[which-1]; len(longer) == 1 && len(s.all[longer[0]]) == past+1 {
+			which, n = longer[0]+1, n+1
+			continue
+		}
+		next, size := uint8(0), 0
 		for _, i := range s.longer[which-1] {
 			rest := s.all[i][past:]
 			if (next == 0 || len(rest) < size) && bytes.HasPrefix(b[n:], rest) {
@@ -332,7 +343,7 @@ func (s *sequences) Memory() int64 {
 
 // Recall implements Framer.
 func (s *sequences) Recall(m int64) {
-	s.cutting, s.before, s.clear = m&1 != 0, known{}, [MaxDelimiters]int32{}
+	s.cutting, s.before, s.clear = m&1 != 0, known{}, [MaxDelimiters]int64{}
 	which, n := m>>8, m>>1&0x1f
 	switch {
 	case m < 0, m>>6&3 != 0, which > int64(len(s.all)):
