@@ -14,12 +14,14 @@ const (
 	ackKeep = 4 << 10
 )
 
-// acks are the acknowledgements that a client is due, for messages that stand one behind the other
-// in its stream. Their texts are made only when they are sent: so a client that does not take them
-// costs about a byte for each message.
+// acks are the acknowledgements that a client is due, for messages in the order of its stream.
+// Their texts are made only when they are sent: so a client that does not take them costs about a
+// byte for each message.
 type acks struct {
-	offset  int64  // where the first message begins
-	lengths []byte // how long each is, as a uvarint
+	offset int64 // where the first message begins
+	// lengths has how long each message is, as a uvarint. A 0 stands before the length of what
+	// is between messages.
+	lengths []byte
 	text    []byte // what is being sent
 }
 
@@ -39,6 +41,9 @@ var ackLists = sync.Pool{New: func() any { return new(acks) }}
 // take it for whole.
 func (r *Recorder) owe(m *framing.Message) {
 	if m.Flag == framing.Between { // no message
+		if r.ack.owed != nil {
+			r.ack.owed.lengths = binary.AppendUvarint(append(r.ack.owed.lengths, 0), uint64(m.Len()))
+		}
 		return
 	}
 	r.ack.pieces += int64(m.Len())
@@ -57,6 +62,20 @@ func (r *Recorder) owe(m *framing.Message) {
 	r.ack.owed.lengths = binary.AppendUvarint(r.ack.owed.lengths, uint64(n))
 }
 
+// next appends to the text what left begins with, and returns what is left.
+func (a *acks) next(left []byte, form Template, s *Session) []byte {
+	between := left[0] == 0
+	if between {
+		left = left[1:]
+	}
+	n, size := binary.Uvarint(left)
+	if !between {
+		a.text = form.appendTo(a.text, s, extent{a.offset, int64(n)})
+	}
+	a.offset += int64(n)
+	return left[size:]
+}
+
 // acknowledge sends the client what it is due, in order. Until it has taken that it is read no
 // further; when it does not in time, or has gone, unheard tells.
 func (r *Recorder) acknowledge() {
@@ -68,10 +87,7 @@ func (r *Recorder) acknowledge() {
 	for left := due.lengths; len(left) > 0 && r.ack.unheard == nil; {
 		due.text = due.text[:0]
 		for len(left) > 0 && len(due.text) < ackChunk {
-			n, size := binary.Uvarint(left)
-			due.text = r.ack.form.appendTo(due.text, r.s, extent{due.offset, int64(n)})
-			due.offset += int64(n)
-			left = left[size:]
+			left = due.next(left, r.ack.form, r.s)
 		}
 		r.ack.unheard = r.write(due.text, r.s.Settings.AckTimeout)
 	}

@@ -50,6 +50,9 @@ func TestEachMessageIsAcknowledgedOnce(t *testing.T) {
 		{"pieces without an end", "{offset}\n", func(l *config.Listener) { l.MaxMessage = 4 }, "123456789", "0\n"},
 		{"NUL", "{offset}\n", func(l *config.Listener) { l.Framing = "nul" }, "a\x00b\n\x00", "0\n2\n"},
 		{"malformed", "{offset}\n", func(l *config.Listener) { l.Framing = "octet-counted" }, "2 ab3 cde\x01!!", "0\n4\n"},
+		{"bytes between messages", "{offset} {length}\n", func(l *config.Listener) {
+			l.Framing, l.Start, l.Delimiter = "delimited", config.Text("("), []config.Bytes{config.Text(")")}
+		}, "(a)" + strings.Repeat("x", 200) + "(b)(c)", "0 3\n195 11\n206 3\n"},
 		{"more than a read gives", "{offset}\n", nil, strings.Repeat("x\n", 100_000), offsets(100_000, 2)},
 		{"long", strings.Repeat("{listener}", 102), nil, "a\nb\n", strings.Repeat("tcpmux", 204)},
 	} {
