@@ -105,15 +105,21 @@ func (r *Recorder) overdue() Reason {
 	return ""
 }
 
-// takeSilent takes what has arrived as a whole message: nothing has come for so long.
+// takeSilent takes what has arrived as a whole message: nothing has come for so long. The client
+// stays silent, unless something comes just now.
 func (r *Recorder) takeSilent() error {
-	b := r.borrow()
+	b, quiet := r.borrow(), time.Since(r.heard)
 	b.silent = true
 	if room := r.room(len(b.in)); room > 0 && r.waiting > 0 {
 		n, _ := r.s.Conn.Peek(b.in[:room])
 		b.n = max(n, 0)
 	}
-	return r.take(framing.Timeout)
+	if b.n > r.waiting {
+		quiet = 0
+	}
+	err := r.take(framing.Timeout)
+	r.heard = r.heard.Add(-quiet)
+	return err
 }
 
 // takeArrived takes what has arrived by now, as far as one peek shows it.

@@ -85,7 +85,7 @@ func TestSilenceAndTheOtherTimes(t *testing.T) {
 		lasted time.Duration
 		want   []string
 	}{
-		{"idle is later", Bounds{Idle: time.Second}, 1050 * ms, []string{": half", "close: idle, 1 records, 4 bytes"}},
+		{"idle is later", Bounds{Idle: time.Second}, time.Second, []string{": half", "close: idle, 1 records, 4 bytes"}},
 		{"idle is first", Bounds{Idle: 20 * ms}, 20 * ms, []string{"[timeout]: half", "close: idle, 1 records, 4 bytes"}},
 		{"the message is late", Bounds{Message: 20 * ms}, 20 * ms, []string{"[timeout]: half", "close: slow, 1 records, 4 bytes"}},
 		{"both at once", Bounds{Session: 50 * ms}, 50 * ms, []string{": half", "close: age, 1 records, 4 bytes"}},
@@ -101,6 +101,21 @@ func TestSilenceAndTheOtherTimes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAMessageThatIsNotWrittenIsNoSilence of its client's, which may wait for us.
+func TestAMessageThatIsNotWrittenIsNoSilence(t *testing.T) {
+	bubble(t, silent(50*ms), func(f *fixture) {
+		f.bounds.Store(&Bounds{Idle: time.Second})
+		f.start()
+		f.send("half")
+		f.sink.hold()
+		f.pass(time.Minute)
+		f.sink.resume()
+		f.pass(950 * ms)
+		f.over(time.Minute + 950*ms)
+		f.recorded("open", ": half", "close: idle, 1 records, 4 bytes")
+	})
 }
 
 // TestSilenceGoesOnOverARestart: what the previous process has seen is not new.
