@@ -59,6 +59,57 @@ func TestProgramsClientIsRecorded(t *testing.T) {
 	}
 }
 
+// TestProgramGetsTheStreamOfEachFraming: with all that framing takes from it, in order.
+func TestProgramGetsTheStreamOfEachFraming(t *testing.T) {
+	for _, c := range []struct {
+		name, stream, closed string
+		change               func(*config.Listener)
+	}{
+		{
+			"several delimiters", "one\r\ntwo\rthree\n\r\nrest", "exit 0, 5 records, 21 bytes",
+			func(ln *config.Listener) {
+				ln.Framing = "delimited"
+				ln.Delimiter = []config.Bytes{config.Text("\r\n"), config.Text("\n"), config.Text("\r")}
+			},
+		},
+		{
+			"start", "noise\x02one\x03A7\r\n\x02two\x03", "exit 0, 2 records, 19 bytes",
+			func(ln *config.Listener) {
+				ln.Framing, ln.Start, ln.Delimiter = "delimited", config.Text("\x02"), []config.Bytes{config.Text("\x03")}
+			},
+		},
+		{
+			"length in a header", "xx\x03one\r\nxx\x00\r\nxx\x03two\r\n", "exit 0, 3 records, 21 bytes",
+			func(ln *config.Listener) {
+				ln.Framing, ln.LengthOffset, ln.LengthSize, ln.LengthAdjust = "length-prefixed", 2, 1, 2
+			},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := servertest.New(t, and(running("/bin/cat"), recorded, func(cfg *config.Config) {
+				cfg.Record.Format = "json"
+				c.change(&cfg.Listeners[0])
+			})).Open()
+			k := f.Client()
+			for _, b := range []byte(c.stream) {
+				k.Say(string(b))
+			}
+			_ = k.CloseWrite()
+			if got := k.HearEnd(); got != c.stream {
+				t.Errorf("the program gave back %q, want %q", got, c.stream)
+			}
+			f.AwaitClients(0)
+			streams, closed := readRecords(t, f.Out.String(), len(c.stream))
+			if got := streams[k.Addr()]; got != c.stream {
+				t.Errorf("records give back %q, want %q", got, c.stream)
+			}
+			if got := closed[k.Addr()]; got != c.closed {
+				t.Errorf("records close with %q, want %q", got, c.closed)
+			}
+		})
+	}
+}
+
 // randomLines returns lines of random bytes, the last one without an end.
 func randomLines(rnd *rand.Rand, lines, longest int) string {
 	var b strings.Builder

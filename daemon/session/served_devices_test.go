@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"io"
 	"net"
@@ -43,6 +44,15 @@ var devices = map[string]struct {
 		bytesOf("7878 0d 01 0123456789012345 0001 8cdd 0d0a 7878 0a 13 4004030001 000f dcee 0d0a"),
 		[]string{bytesOf("01 0123456789012345 0001 8cdd 0d0a"), bytesOf("13 4004030001 000f dcee 0d0a")}, "",
 	},
+	// The program does not answer a location, nor a heartbeat whose CRC is wrong.
+	"tracker-login": {
+		bytesOf("7878 0d 01 0123456789012345 0001 8cdd 0d0a 7878 0a 13 4004030001 000f ec32 0d0a 7878 0a 13 4004030001 000f dcee 0d0a 7878 05 12 0010 b225 0d0a"),
+		[]string{
+			bytesOf("01 0123456789012345 0001 8cdd 0d0a"), bytesOf("13 4004030001 000f ec32 0d0a"),
+			bytesOf("13 4004030001 000f dcee 0d0a"), bytesOf("12 0010 b225 0d0a"),
+		},
+		bytesOf("7878 05 01 0001 d9dc 0d0a 7878 05 13 000f 008f 0d0a"),
+	},
 	"tracker-preamble": { // codec 8, one record with one I/O element each
 		bytesOf("00000000 00000036 08 01 0000016b40d8ea30 01 000000000000000000000000000000 01 05 02 15 03 01 01 01 42 5e 0f 01 f1 00 00 60 1a 01 4e 00 00 00 00 00 00 00 00 01 0000c7cf") +
 			bytesOf("00000000 00000003 08 00 00 0000abcd"),
@@ -80,7 +90,7 @@ func TestRecipesOfDevices(t *testing.T) {
 			if !known {
 				t.Fatal("no stream of such a device is known")
 			}
-			c, err := config.Load(file)
+			c, err := config.Load(inSource(t, file))
 			if err != nil || len(c.Warnings) > 0 || len(c.Listeners) != 2 || c.Listeners[1].Name != name {
 				t.Fatalf("got %v, warnings %q and listeners %+v, want one of this name", err, c.Warnings, c.Listeners)
 			}
@@ -107,6 +117,25 @@ func TestRecipesOfDevices(t *testing.T) {
 			}
 		})
 	}
+}
+
+// inSource returns the recipe with the program that is next to it, instead of the installed one.
+func inSource(t *testing.T, recipe string) string {
+	t.Helper()
+	text, err := os.ReadFile(recipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := filepath.Abs(filepath.Dir(recipe))
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := filepath.Join(t.TempDir(), filepath.Base(recipe))
+	text = bytes.ReplaceAll(text, []byte("/usr/share/tcpmux/devices"), []byte(dir))
+	if err := os.WriteFile(here, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return here
 }
 
 // conversation is what a device says, and what it wants to hear.
