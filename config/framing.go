@@ -76,8 +76,23 @@ func (t table) checkFraming(l Listener) {
 	case l.Framing == fixed && int64(l.MessageSize) > l.MaxMessage && !t.failed("max_message"):
 		t.Setting("message_size").Warn("is %d, more than max_message = %q: every message is recorded in pieces",
 			l.MessageSize, notation.FormatSize(l.MaxMessage))
+	case l.Framing == lengthPrefixed && !t.failed("length_size") && !t.failed("length_adjust"):
+		t.warnOfLengths(l)
 	case l.Framing == silence:
 		t.warnOfShortTimeouts(l)
+	}
+}
+
+// warnOfLengths warns of an adjustment that leaves no message whole.
+func (t table) warnOfLengths(l Listener) {
+	at, largest := t.Setting("length_adjust"), 1<<(8*l.LengthSize)-1
+	switch {
+	case largest+l.LengthAdjust < 0:
+		at.Warn("is %d, and the largest length is %d (length_size = %d): every message is malformed",
+			l.LengthAdjust, largest, l.LengthSize)
+	case int64(l.LengthAdjust) > l.MaxMessage && !t.failed("max_message"):
+		at.Warn("is %d, more than max_message = %q: every message is recorded in pieces",
+			l.LengthAdjust, notation.FormatSize(l.MaxMessage))
 	}
 }
 

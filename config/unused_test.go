@@ -73,6 +73,14 @@ func TestFramingsThatCutOtherwiseThanIsMeant(t *testing.T) {
 		{"large messages", "framing = \"fixed\"\nmessage_size = 2000\nmax_message = \"1KiB\"", []string{
 			`t.toml:2: message_size is 2000, more than max_message = "1KiB": every message is recorded in pieces`,
 		}},
+		{"lengths of which some are enough", "framing = \"length-prefixed\"\nlength_size = 1\nlength_adjust = -255", nil},
+		{"lengths of which none is enough", "framing = \"length-prefixed\"\nlength_size = 1\nlength_adjust = -256" + ends + "length_size = 2\nlength_adjust = -65536", []string{
+			`t.toml:3: length_adjust is -256, and the largest length is 255 (length_size = 1): every message is malformed`,
+			`t.toml:8: listener "a": length_adjust is -65536, and the largest length is 65535 (length_size = 2): every message is malformed`,
+		}},
+		{"much behind each length", "framing = \"length-prefixed\"\nlength_adjust = 1025\nmax_message = \"1KiB\"", []string{
+			`t.toml:2: length_adjust is 1025, more than max_message = "1KiB": every message is recorded in pieces`,
+		}},
 		{"timeouts that are longer", "framing = \"silence\"\nsilence = \"1s\"\nidle_timeout = \"1001ms\"\nlimits.message_timeout = \"2s\"", nil},
 		{"timeouts that are shorter", "framing = \"silence\"\nidle_timeout = \"1s\"\nlimits.message_timeout = \"10ms\"" + ends + "silence = \"1s\"", []string{
 			`t.toml:3: limits.message_timeout is "10ms" and silence is "50ms": each client is closed before its message ends`,
@@ -105,6 +113,8 @@ func TestNoWarningDependsOnAnInvalidKey(t *testing.T) {
 		"exec = [\"/no/such/program\"]\nexec_timeout = \"1s\"",
 		"model = \"proces\"\nclients_per_process = 1",
 		"ack = 7\nack_timeout = \"1s\"",
+		"framing = \"length-prefixed\"\nlength_size = 0\nlength_adjust = -65536",
+		"framing = \"length-prefixed\"\nmax_message = 7\nlength_adjust = 65536",
 		"limits.rate_per_source = 7\nlimits.source_prefix = \"24/56\"",
 		"survive = 0\nsurvive_after = \"2s\"",
 	} {
