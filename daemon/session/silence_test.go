@@ -190,3 +190,14 @@ func TestRandomSilences(t *testing.T) {
 		})
 	}
 }
+
+// TestAPieceIsKnownAfterACrash, too: what follows is of the same message.
+func TestAPieceIsKnownAfterACrash(t *testing.T) {
+	bubble(t, func(l *config.Listener) { silent(50 * ms)(l); l.MaxMessage = 4 }, func(f *fixture) {
+		f.client.Send("abcdefghij")
+		f.config.Resume = &Resume{Greeted: true, Opened: true, Written: 8, Cut: 8}
+		f.start()
+		f.pass(50 * ms)
+		f.recorded("[cut]: ij")
+	})
+}

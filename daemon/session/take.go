@@ -215,13 +215,14 @@ func (r *Recorder) nextMessage(n int, flag framing.Flag) bool {
 }
 
 // again makes the first message in data what is encoded next. The previous process has recorded all
-// of data, so what of it is no whole message was a piece.
+// of data, so what of it is no whole message was a piece. With Silence that does not show: what is
+// shorter than the longest piece was most often the whole or the end of a message.
 func (r *Recorder) again(data []byte) bool {
 	b := r.buf
 	b.framed = r.framer.Next(data)
 	switch {
 	case b.framed.Len() > 0:
-	case r.s.Settings.Framing.Kind == framing.Silence: // or the whole of one: most often it was
+	case r.s.Settings.Framing.Kind == framing.Silence && len(data) < r.s.Settings.Framing.Max:
 		b.framed = r.framer.Rest(data, framing.Whole)
 	default:
 		b.framed = r.framer.Part(data)
