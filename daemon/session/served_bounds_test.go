@@ -26,7 +26,6 @@ func TestBoundsOfASession(t *testing.T) {
 		reason string
 	}{
 		{"age", func(p *config.Policy) { p.MaxSession = soon }, "", []string{": age, 0 records, 0 bytes\n"}, "age"},
-		{"age in the middle of a message", func(p *config.Policy) { p.MaxSession = soon }, "one\nhalf", []string{": one\n", " [timeout]: half\n", ": age, 2 records, 8 bytes\n"}, "age"},
 		{"a slow message", func(p *config.Policy) { p.MessageTimeout = soon }, "one\nhalf", []string{": one\n", " [timeout]: half\n", ": slow, 2 records, 8 bytes\n"}, "slow"},
 		{"a slow long message", func(p *config.Policy) { p.MessageTimeout = soon }, long, []string{" [timeout]: " + long + "\n", ": slow, 1 records, 16385 bytes\n"}, "slow"},
 		{"volume at a message's end", func(p *config.Policy) { p.MaxSessionBytes = 4 }, "one\ntwo\n", []string{": one\n", ": volume, 1 records, 4 bytes\n"}, "volume"},
@@ -48,7 +47,7 @@ func TestBoundsOfASession(t *testing.T) {
 	}
 }
 
-// TestAReloadBringsBoundsToThoseWhoAreIn, and does not wait for what they send next.
+// TestAReloadBringsBoundsToThoseWhoAreIn, in the middle of a message, and does not wait for its end.
 func TestAReloadBringsBoundsToThoseWhoAreIn(t *testing.T) {
 	for _, c := range []struct {
 		name   string
