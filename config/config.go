@@ -139,9 +139,20 @@ type Record struct {
 	MaxAge time.Duration
 	// Compress reports whether rotated files are compressed with gzip.
 	Compress bool
-	// Events reports whether the begin and end of a session are records too.
-	Events bool
+	// Events is which sessions have their begin and end recorded too.
+	Events Events
 }
+
+// Events is which sessions have their begin and end recorded. The zero value is NoEvents.
+type Events int32
+
+// The values of Record.Events.
+const (
+	NoEvents Events = iota
+	AllEvents
+	// EventsOnData is those whose client has sent something that is recorded.
+	EventsOnData
+)
 
 // The values of Record.Sync that are not a duration.
 const (

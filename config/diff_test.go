@@ -16,11 +16,11 @@ func TestDiff(t *testing.T) {
 	}{
 		{"nothing", func(*Config) {}, nil},
 		{"a few keys", func(c *Config) {
-			c.Listeners[0].Banner, c.Record.Events, c.DrainTimeout = Text("hi\n"), false, time.Minute
+			c.Listeners[0].Banner, c.Record.Events, c.DrainTimeout = Text("hi\n"), EventsOnData, time.Minute
 		}, []string{
 			`banner: "Welcome connect!\r\n" -> "hi\n"`,
 			`drain_timeout: "10s" -> "1m"`,
-			`record.events: true -> false`,
+			`record.events: true -> "on-data"`,
 		}},
 		{"a listener's key", func(c *Config) { c.Listeners[1].Backlog = 7 }, []string{`listener "telnet": backlog: 4096 -> 7`}},
 		{"a listener less", func(c *Config) { c.Listeners = c.Listeners[:1] }, []string{`listener "telnet": name: "telnet" -> `}},

@@ -94,7 +94,7 @@ func tableRows() []Key {
 		record("max_backups", func(r *Record) *int { return &r.MaxBackups }, limit(maxCount, "to keep all"), 10, Now),
 		record("max_age", func(r *Record) *time.Duration { return &r.MaxAge }, days("to keep all"), 0, Now),
 		record("compress", func(r *Record) *bool { return &r.Compress }, boolean(), true, Now),
-		record("events", func(r *Record) *bool { return &r.Events }, boolean(), true, NewClients),
+		record("events", func(r *Record) *Events { return &r.Events }, events(), AllEvents, NewClients),
 
 		log("file", func(l *Log) *string { return &l.File }, filePath("for standard error"), "", Now),
 		log("level", func(l *Log) *string { return &l.Level }, word("debug", "info", "warn", "error"), "info", Now),

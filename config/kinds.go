@@ -57,6 +57,35 @@ func boolean() kind[bool] {
 	return kind[bool]{allowed, read, strconv.FormatBool}
 }
 
+// onData is the word of EventsOnData.
+const onData = "on-data"
+
+// events takes a boolean or a word.
+func events() kind[Events] {
+	allowed := fmt.Sprintf("true, false or %q", onData)
+	read := func(v any, at place) (Events, bool) {
+		switch v {
+		case true:
+			return AllEvents, true
+		case false:
+			return NoEvents, true
+		case onData:
+			return EventsOnData, true
+		}
+		if v == "true" || v == "false" {
+			return NoEvents, at.Want(v, allowed+unquoted(v))
+		}
+		return NoEvents, at.Want(v, allowed)
+	}
+	write := func(e Events) string {
+		if e == EventsOnData {
+			return document.QuoteTOML(onData)
+		}
+		return strconv.FormatBool(e == AllEvents)
+	}
+	return kind[Events]{allowed, read, write}
+}
+
 // unquoted reminds the author of a string that numbers and booleans have no quotes.
 func unquoted(v any) string {
 	if _, ok := v.(string); ok {

@@ -90,7 +90,7 @@ func TestLoadGood(t *testing.T) {
 		Survive:      true,
 		SurviveAfter: 250 * time.Millisecond,
 		Record: Record{File: "/var/log/tcpmux/all.log", Format: "json", Mode: 0o600, MaxSize: 64 << 10, MaxBackups: 0,
-			Sync: SyncAlways, MinFree: 16 << 20, MaxAge: 30 * 24 * time.Hour, Compress: false, Events: false},
+			Sync: SyncAlways, MinFree: 16 << 20, MaxAge: 30 * 24 * time.Hour, Compress: false, Events: EventsOnData},
 		Log:    Log{File: "tcpmux.log", Level: "debug"},
 		Limits: limits,
 	}

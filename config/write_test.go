@@ -122,6 +122,10 @@ func alter(t *testing.T, v reflect.Value) {
 		bytes.Raw += "x"
 		return
 	}
+	if events, ok := v.Addr().Interface().(*Events); ok {
+		*events = EventsOnData
+		return
+	}
 	switch v.Kind() {
 	case reflect.Bool:
 		v.SetBool(!v.Bool())

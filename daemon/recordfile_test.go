@@ -70,7 +70,7 @@ func TestAFullDiskLosesNothingAndClosesNobody(t *testing.T) {
 	dir := smallDisk(t, 8<<20)
 	r := run(t, func(cfg *config.Config) {
 		cfg.Record.File, cfg.Record.MinFree = filepath.Join(dir, "records.log"), 0
-		cfg.Record.Events = false
+		cfg.Record.Events = config.NoEvents
 	})
 	pauses := [faults]chan struct{}{make(chan struct{}), make(chan struct{})}
 	var talking sync.WaitGroup
@@ -142,7 +142,7 @@ func messagesIn(text string) map[string][]string {
 // kernel, and not in the daemon's memory.
 func TestAHangingSinkBoundsWhatIsRead(t *testing.T) {
 	const clients = 60
-	f := servertest.New(t, func(cfg *config.Config) { cfg.Record.Events = false }).Open()
+	f := servertest.New(t, func(cfg *config.Config) { cfg.Record.Events = config.NoEvents }).Open()
 	resume := f.Out.Hang()
 	defer resume()
 	line := strings.Repeat("x", 1000) + "\n"

@@ -86,7 +86,7 @@ func TestAReloadBringsOtherLimits(t *testing.T) {
 func TestAReloadChangesEvents(t *testing.T) {
 	r := run(t)
 	r.dial()
-	r.reload(func(cfg *config.Config) error { cfg.Record.Events = false; return nil })
+	r.reload(func(cfg *config.Config) error { cfg.Record.Events = config.NoEvents; return nil })
 	conn := r.dial()
 	fmt.Fprint(conn, "hello\n")
 	_ = conn.CloseWrite()

@@ -15,6 +15,9 @@ func (d *daemon) status() string {
 	if n := d.srv.Refused(); n > 0 {
 		line += fmt.Sprintf(", %d refused", n)
 	}
+	if n := d.srv.Visits(); n > 0 {
+		line += ", " + counted(n, "visit") + " without data"
+	}
 	line += d.handover.Status()
 	if d.records.sink.Failing() {
 		line += "; records cannot be written, clients wait"

@@ -16,6 +16,10 @@ func TestStatus(t *testing.T) {
 		want   string
 	}{
 		{"serving", func(*daemon) {}, "STATUS=0 clients, 0 records"},
+		{"after health checks", func(d *daemon) {
+			d.srv.Env().Visits.Add("192.0.2.1:1")
+			d.srv.Env().Visits.Add("192.0.2.1:2")
+		}, "STATUS=0 clients, 0 records, 2 visits without data"},
 		{"waiting for clients that cannot go on", func(d *daemon) { d.phase = finishing },
 			"STATUS=leaving clients to the next process, 0 clients, 0 may finish first"},
 		{"the file has another configuration", func(d *daemon) { d.fault = errors.New("one\ntwo") },

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpmux/config"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/ring"
 	"tcpmux/daemon/server"
@@ -58,7 +59,7 @@ func (h *Handover) resume(bindings []*server.Binding, fd int, cookie uint64) (*c
 	if passProxyHeader(&r, &k, slot) {
 		r.Config.Staged = true
 		k.skip(fd, slot.Tally().Offset)
-		restore(&r.Config, k, slot)
+		restore(&r.Config, k, slot, r.Events)
 	}
 	if err := h.opt.Server.Resume(r); err != nil {
 		return nil, err
@@ -82,11 +83,11 @@ func passProxyHeader(r *server.Resumed, k *kernelState, slot *state.Slot) bool {
 }
 
 // restore has a session begin where that of the previous process was.
-func restore(c *session.Config, k kernelState, slot *state.Slot) {
+func restore(c *session.Config, k kernelState, slot *state.Slot, events config.Events) {
 	tally, written := slot.Tally(), slot.Written()
 	c.Resume = &session.Resume{
 		Greeted: k.greeted,
-		Opened:  !slot.Opened().IsZero() || slot == nil,
+		Opened:  !slot.Opened().IsZero() || slot == nil && (k.consumed > 0 || events != config.EventsOnData),
 		Heard:   k.heard,
 		Unread:  k.unread,
 		Offset:  k.consumed,
@@ -100,7 +101,7 @@ func restore(c *session.Config, k kernelState, slot *state.Slot) {
 		// What was counted last is the end of the stream, not a byte.
 		c.Resume.Offset = tally.Offset
 	}
-	if at := slot.Opened(); !at.IsZero() { // from here on by the monotonic clock
+	if at := slot.Began(); !at.IsZero() { // from here on by the monotonic clock
 		c.Opened = time.Now().Add(-max(time.Since(at), 0))
 	}
 	if written.Offset > tally.Offset {

@@ -3,6 +3,7 @@ package handover
 import (
 	"net/netip"
 
+	"tcpmux/config"
 	"tcpmux/daemon/server"
 	"tcpmux/daemon/state"
 )
@@ -11,7 +12,7 @@ import (
 type origin struct {
 	binding  *server.Binding // it came through this one; nil while it is not known
 	settings *server.Settings
-	events   bool // its opening and closing are records
+	events   config.Events // whether its opening and closing are records
 }
 
 // originOf returns the binding of a connection and the settings that it goes on with: those that

@@ -12,7 +12,7 @@ import (
 func TestASessionKeepsWhatItBeganWith(t *testing.T) {
 	first := func(c *config.Config) {
 		asJSON(c)
-		c.Record.Events = true
+		c.Record.Events = config.AllEvents
 		c.Listeners[0].Ack = config.Text("ok\n")
 	}
 	for _, c := range []struct {
@@ -22,7 +22,7 @@ func TestASessionKeepsWhatItBeganWith(t *testing.T) {
 		{"renamed, and all else changed", func(c *config.Config) {
 			l := &c.Listeners[0]
 			l.Name, l.Framing, l.Ack = "other", "nul", config.Text("other\n")
-			c.Record.Events = false
+			c.Record.Events = config.NoEvents
 		}},
 		{"changed", func(c *config.Config) { c.Listeners[0].Framing, c.Listeners[0].Ack = "nul", config.Text("other\n") }},
 		{"as it was", func(*config.Config) {}},

@@ -126,20 +126,20 @@ func (s *SettingsStore) replace(saved state.Settings) error {
 
 // began returns the listener that sessions of a number began with, and whether their opening and
 // closing are records; false when it is not known.
-func (s *SettingsStore) began(number uint32) (l config.Listener, events, known bool) {
+func (s *SettingsStore) began(number uint32) (l config.Listener, events config.Events, known bool) {
 	t, name, found := s.saved.Begun(number)
 	if number == 0 || !found {
-		return l, false, false
+		return l, config.NoEvents, false
 	}
 	cfg, err := config.Parse(t.Path, []byte(t.Text))
 	if err != nil {
 		// It is of another version, and has what this one does not know.
-		return l, false, false
+		return l, config.NoEvents, false
 	}
 	for _, l := range cfg.Listeners {
 		if l.Name == name {
 			return l, cfg.Record.Events, true
 		}
 	}
-	return l, false, false
+	return l, config.NoEvents, false
 }

@@ -14,6 +14,7 @@ const SummaryInterval = time.Minute
 // value is ready to use. It is safe for concurrent use.
 type Visits struct {
 	mu       sync.Mutex
+	total    int64
 	count    int64     // since the last summary
 	last     string    // the address of the last client
 	since    time.Time // when the first client was counted
@@ -28,7 +29,15 @@ func (v *Visits) Add(remote string) {
 		v.since = time.Now()
 	}
 	v.count++
+	v.total++
 	v.last = remote
+}
+
+// Count returns how many clients were counted.
+func (v *Visits) Count() int64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.total
 }
 
 // Report logs one line that sums up the clients since the last one, unless it last logged less than

@@ -163,7 +163,7 @@ func TestProgramThatStartsTooLateIsStopped(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := session.New(session.Config{
-				Env: env, Settings: &settings.Settings, Bounds: &bounds, Conn: poll, Events: true,
+				Env: env, Settings: &settings.Settings, Bounds: &bounds, Conn: poll, Events: config.AllEvents,
 				Source: record.Source{Listener: "tcpmux", Session: "1", Remote: c.Addr()}, Opened: time.Now(),
 			})
 			s.Enter(session.Over)

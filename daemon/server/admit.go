@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpmux/config"
 	"tcpmux/daemon/admission"
 	"tcpmux/daemon/conn"
 	"tcpmux/daemon/record"
@@ -100,7 +101,7 @@ func (s *Server) newSession(b *Binding, fd int, remote netip.AddrPort) (*session
 		Source: record.Source{Listener: b.Listener.Name, Session: SessionName(cookie), Remote: remote.String()},
 		Peer:   remote,
 		Opened: time.Now(),
-		Events: s.events.Load(),
+		Events: config.Events(s.events.Load()),
 	}
 	// A program lives no longer than this process.
 	if s.keeper != nil && !settings.runsProgram() {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"tcpmux/config"
 	"tcpmux/daemon/admission"
 	"tcpmux/daemon/listen"
 	"tcpmux/daemon/session"
@@ -71,8 +72,9 @@ type Resumed struct {
 	Binding *Binding
 	// Settings are those that the client began with.
 	Settings *Settings
-	// Events has the closing of the session recorded, and its opening if that is not yet.
-	Events bool
+	// Events is whether the closing of the session is recorded, and its opening if that is not
+	// yet.
+	Events config.Events
 	// FD is the server's from Resume on.
 	FD int
 	// Client is whose rights the connection has taken: the proxy's client, where there is a

@@ -116,7 +116,7 @@ func (c *kept) resumed(t *testing.T, b *server.Binding) server.Resumed {
 	}
 	peer := sockaddr.From(name)
 	return server.Resumed{
-		Binding: b, Settings: b.Settings(), Events: true, FD: fd, Client: peer,
+		Binding: b, Settings: b.Settings(), Events: config.AllEvents, FD: fd, Client: peer,
 		Config: session.Config{
 			Source: record.Source{Listener: b.Listener.Name, Session: server.SessionName(c.cookie), Remote: peer.String()},
 			Peer:   peer,

@@ -13,7 +13,7 @@ import (
 // TestAFloodOfVisitsCannotFloodTheLog, even if the record file does not have the ends of sessions.
 func TestAFloodOfVisitsCannotFloodTheLog(t *testing.T) {
 	const visits, most = 40, 5
-	f := servertest.New(t, func(cfg *config.Config) { cfg.Record.Events = false })
+	f := servertest.New(t, func(cfg *config.Config) { cfg.Record.Events = config.NoEvents })
 	f.Server.Env().Lines = logging.NewLineLimit(most, time.Hour)
 	f.Open()
 	for range visits {

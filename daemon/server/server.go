@@ -29,8 +29,8 @@ type Options struct {
 	// Sink takes the records of all sessions. Encoder makes what encodes them.
 	Sink    session.Sink
 	Encoder func() session.Encoder
-	// Events has the opening and the closing of each session recorded.
-	Events bool
+	// Events is which sessions have their opening and their closing recorded.
+	Events config.Events
 	// Clients is the number of clients that are served at once, until SetLimits.
 	Clients int
 	Log     *slog.Logger
@@ -46,8 +46,8 @@ type Server struct {
 	accept    func(fd int) (int, syscall.Sockaddr, error)
 	stopGrace time.Duration
 	env       session.Env
-	keeper    Keeper // nil: clients end with the process
-	events    atomic.Bool
+	keeper    Keeper       // nil: clients end with the process
+	events    atomic.Int32 // a config.Events
 	workers   *worker.Pool
 	ending    sync.WaitGroup // of workers
 	resources
@@ -98,7 +98,7 @@ func New(o Options) *Server {
 		s.stopGrace = 3 * time.Second
 	}
 	s.ended = sync.NewCond(&s.mu)
-	s.events.Store(o.Events)
+	s.SetEvents(o.Events)
 	e := &s.env
 	e.Sink, e.Log = o.Sink, o.Log
 	e.Buffers, e.Spill = session.NewBuffers(o.Encoder), session.NewSpill()
@@ -114,9 +114,9 @@ func (s *Server) Env() *session.Env { return &s.env }
 // SetKeeper has k keep clients for the next process. It is called before Serve and Resume.
 func (s *Server) SetKeeper(k Keeper) { s.keeper = k }
 
-// SetEvents changes whether the opening and the closing of sessions are recorded, for those to
+// SetEvents changes which sessions have their opening and their closing recorded, for those to
 // come.
-func (s *Server) SetEvents(on bool) { s.events.Store(on) }
+func (s *Server) SetEvents(e config.Events) { s.events.Store(int32(e)) }
 
 // Pause returns once no session is between encoding a record and handing it over, and keeps all
 // there until resume is called. It returns nil if ctx is done first.
@@ -204,6 +204,9 @@ func (s *Server) Records() int64 { return s.env.Records.Load() }
 
 // Refused returns how many clients were refused.
 func (s *Server) Refused() int64 { return s.refusals.count() }
+
+// Visits returns how many clients have sent no data.
+func (s *Server) Visits() int64 { return s.env.Visits.Count() }
 
 // Capacity returns how many clients may be served at once.
 func (s *Server) Capacity() int { return s.slots.capacity() }

@@ -34,6 +34,7 @@ type Buffer struct {
 	out        []byte          // encoded records, which the sink has not been given yet
 	framed     framing.Message // what nextMessage has cut
 	now        time.Time       // when what is seen came
+	opens      bool            // the record of the session's opening is among out
 	encoder    Encoder         // of the format in force
 }
 
@@ -132,7 +133,7 @@ func (p *Buffers) SetEncoder(encoder func() Encoder) {
 func (p *Buffers) Put(b *Buffer) {
 	b.peekResult = peekResult{}
 	b.framed, b.Message.Raw = framing.Message{}, nil // they may be of what had been moved
-	b.out = b.out[:0]
+	b.out, b.opens = b.out[:0], false
 	if cap(b.out) > 2*BatchSize {
 		b.out = nil
 	}

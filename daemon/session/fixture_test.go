@@ -86,7 +86,7 @@ func newFixture(t *testing.T, change func(*config.Listener)) *fixture {
 	f.config = Config{
 		Env: f.env, Settings: NewSettings(l, 0), Bounds: &f.bounds, Conn: f.client,
 		Source: record.Source{Listener: "tcpmux", Session: "0-1", Remote: peer.String()},
-		Peer:   peer, Opened: f.opened, Events: true,
+		Peer:   peer, Opened: f.opened, Events: config.AllEvents,
 	}
 	return f
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"tcpmux/config"
 )
 
 // level is that of the line which says how the session went. The record file has the end of a
@@ -17,7 +19,7 @@ func (s *Session) level(why Reason) slog.Level {
 		return slog.LevelWarn
 	case why == ByProxy: // the log alone says what is wrong with its header
 		return slog.LevelInfo
-	case s.Events, s.silent():
+	case s.Events != config.NoEvents, s.silent():
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo

@@ -16,24 +16,26 @@ func TestLevelOfASession(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		recorded bool // else a program gets what the client sends
-		events   bool
+		events   config.Events
 		progress progress
 		reason   Reason
 		want     slog.Level
 	}{
-		{"in the record file", true, true, progress{offset: 9}, ByEOF, slog.LevelDebug},
-		{"not in the record file", true, false, progress{offset: 9}, ByEOF, slog.LevelInfo},
-		{"without data", true, false, progress{}, ByEOF, slog.LevelDebug},
-		{"without data, in the record file", true, true, progress{}, ByIdle, slog.LevelDebug},
-		{"a program's, not in the record file", false, false, progress{}, "exit 0", slog.LevelInfo},
-		{"a program's, in the record file", false, true, progress{}, "exit 0", slog.LevelDebug},
-		{"a program that records, without data", true, false, progress{}, "exit 0", slog.LevelDebug},
-		{"records lost", true, true, progress{lost: 1}, BySink, slog.LevelError},
-		{"no program", true, true, progress{}, ByExec, slog.LevelWarn},
-		{"the sink failed, nothing lost", true, true, progress{}, BySink, slog.LevelWarn},
-		{"its process has died", true, true, progress{offset: 9}, ByProcess, slog.LevelWarn},
-		{"a suspect", true, true, progress{offset: 9}, BySuspect, slog.LevelWarn},
-		{"a faulty PROXY header", true, true, progress{}, ByProxy, slog.LevelInfo},
+		{"in the record file", true, config.AllEvents, progress{offset: 9}, ByEOF, slog.LevelDebug},
+		{"not in the record file", true, config.NoEvents, progress{offset: 9}, ByEOF, slog.LevelInfo},
+		{"without data", true, config.NoEvents, progress{}, ByEOF, slog.LevelDebug},
+		{"without data, in the record file", true, config.AllEvents, progress{}, ByIdle, slog.LevelDebug},
+		{"with data, in the record file", true, config.EventsOnData, progress{offset: 9}, ByEOF, slog.LevelDebug},
+		{"its opening is held", true, config.EventsOnData, progress{opening: openHeld}, ByEOF, slog.LevelDebug},
+		{"a program's, not in the record file", false, config.NoEvents, progress{}, "exit 0", slog.LevelInfo},
+		{"a program's, in the record file", false, config.AllEvents, progress{}, "exit 0", slog.LevelDebug},
+		{"a program that records, without data", true, config.NoEvents, progress{}, "exit 0", slog.LevelDebug},
+		{"records lost", true, config.AllEvents, progress{lost: 1}, BySink, slog.LevelError},
+		{"no program", true, config.AllEvents, progress{}, ByExec, slog.LevelWarn},
+		{"the sink failed, nothing lost", true, config.AllEvents, progress{}, BySink, slog.LevelWarn},
+		{"its process has died", true, config.AllEvents, progress{offset: 9}, ByProcess, slog.LevelWarn},
+		{"a suspect", true, config.AllEvents, progress{offset: 9}, BySuspect, slog.LevelWarn},
+		{"a faulty PROXY header", true, config.AllEvents, progress{}, ByProxy, slog.LevelInfo},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &Session{Config: Config{Events: c.events}, progress: c.progress}
@@ -49,13 +51,13 @@ func TestLevelOfASession(t *testing.T) {
 func TestASessionIsOneLine(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		events bool
+		events config.Events
 		sent   string
 		want   string // of the line, behind the time
 	}{
-		{"recorded", true, "one\nhalf", `level=DEBUG msg="session closed" listener=tcpmux remote=192.0.2.7:4711 session=0-1 reason=eof records=2 bytes=8 duration=1.235s`},
-		{"not recorded", false, "one\n", `level=INFO msg="session closed" listener=tcpmux remote=192.0.2.7:4711 session=0-1 reason=eof records=1 bytes=4 duration=1.235s`},
-		{"without data", false, "", `level=DEBUG msg="session closed" listener=tcpmux remote=192.0.2.7:4711 session=0-1 reason=eof records=0 bytes=0 duration=1.235s`},
+		{"recorded", config.AllEvents, "one\nhalf", `level=DEBUG msg="session closed" listener=tcpmux remote=192.0.2.7:4711 session=0-1 reason=eof records=2 bytes=8 duration=1.235s`},
+		{"not recorded", config.NoEvents, "one\n", `level=INFO msg="session closed" listener=tcpmux remote=192.0.2.7:4711 session=0-1 reason=eof records=1 bytes=4 duration=1.235s`},
+		{"without data", config.NoEvents, "", `level=DEBUG msg="session closed" listener=tcpmux remote=192.0.2.7:4711 session=0-1 reason=eof records=0 bytes=0 duration=1.235s`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, nil, func(f *fixture) {

@@ -3,13 +3,28 @@ package session
 import (
 	"time"
 
+	"tcpmux/config"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/state"
 )
 
-// Open appends the record that the client has connected, if such records are wanted.
+// opening is where the record of a session's opening is.
+type opening uint8
+
+const (
+	openDone    opening = iota // written, not wanted, or for Open to write
+	openHeld                   // to be written with the first message (config.EventsOnData)
+	openEncoded                // in the buffer with the first message
+)
+
+// Open appends the record that the client has connected, if such records are wanted. If the record
+// is held, the session's first message comes with it.
 func (s *Session) Open() error {
-	if s.Events && !s.Resume.Opened {
+	if s.opening == openHeld {
+		s.Slot.Hold(s.Opened)
+		return nil
+	}
+	if s.Events != config.NoEvents && !s.Resume.Opened {
 		s.openGiven = true
 		if err := s.event(Encoder.Open); err != nil {
 			return err
@@ -36,11 +51,17 @@ func (s *Session) event(encode func(Encoder, []byte) []byte) error {
 }
 
 // Begin has the records that b is given from now on be the session's, of that time.
-func (s *Session) Begin(b *Buffer, now time.Time) { b.encoder.Begin(&s.Source, now) }
+func (s *Session) Begin(b *Buffer, now time.Time) {
+	b.now = now
+	b.encoder.Begin(&s.Source, now)
+}
 
 // Add encodes b.Message, unless the previous process has written it, and counts it. The session has
 // come to its end.
 func (s *Session) Add(b *Buffer) {
+	if s.opening == openHeld {
+		s.addOpening(b)
+	}
 	m := &b.Message
 	end := m.Offset + int64(m.Len())
 	if end > s.Resume.Written {
@@ -50,6 +71,25 @@ func (s *Session) Add(b *Buffer) {
 		s.records++
 	}
 	s.offset = end
+}
+
+// addOpening encodes the record of the opening, which was held, before the first message. The
+// record has the time of the opening.
+func (s *Session) addOpening(b *Buffer) {
+	b.encoder.Begin(&s.Source, s.Opened)
+	b.out = b.encoder.Open(b.out)
+	b.encoder.Begin(&s.Source, b.now)
+	s.opening, s.openGiven, b.opens = openEncoded, true, true
+}
+
+// Drop gives a buffer back without its records, of which the sink has none, and counts those since
+// first as lost, because of err, which it returns.
+func (s *Session) Drop(b *Buffer, first int64, err error) error {
+	if b.opens {
+		s.opening, s.openGiven = openHeld, false
+	}
+	s.Env.Buffers.Put(b)
+	return s.Lose(first, err)
 }
 
 // Commit gives a buffer's records to the sink, which copies them, and waits until they are written.
@@ -67,6 +107,10 @@ func (s *Session) Commit(b *Buffer, first int64) error {
 	}
 	if err != nil {
 		return s.Lose(first, err)
+	}
+	if s.opening == openEncoded {
+		s.opening = openDone
+		s.Slot.Open(s.Opened)
 	}
 	s.Env.Records.Add(s.records - first)
 	return nil

@@ -23,12 +23,12 @@ func TestEveryMessageIsRecordedOnceWholeAndInOrder(t *testing.T) {
 		name     string
 		format   string
 		compress bool
-		events   bool
+		events   config.Events
 	}{
-		{"text", "text", false, true},
-		{"text compressed", "text", true, false},
-		{"json", "json", false, false},
-		{"json compressed", "json", true, true},
+		{"text", "text", false, config.AllEvents},
+		{"text compressed", "text", true, config.EventsOnData},
+		{"json", "json", false, config.NoEvents},
+		{"json compressed", "json", true, config.EventsOnData},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -62,7 +62,7 @@ func TestEveryMessageIsRecordedOnceWholeAndInOrder(t *testing.T) {
 }
 
 // checkPromise compares the record files with what was sent.
-func checkPromise(t *testing.T, f *servertest.Fixture, format string, events bool, most int, sent map[string]string) {
+func checkPromise(t *testing.T, f *servertest.Fixture, format string, events config.Events, most int, sent map[string]string) {
 	t.Helper()
 	files := recordFiles(t, f.Path)
 	if len(files) < 5 {
@@ -80,7 +80,7 @@ func checkPromise(t *testing.T, f *servertest.Fixture, format string, events boo
 		if format == "json" && l.streams[remote] != stream {
 			t.Errorf("%s: its %d records give back %d bytes, want the %d that it sent", remote, len(want), len(l.streams[remote]), len(stream))
 		}
-		if !events {
+		if events == config.NoEvents {
 			continue
 		}
 		end := closing("eof", int64(len(want)), int64(len(stream)))

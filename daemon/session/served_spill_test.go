@@ -67,7 +67,7 @@ func TestASinkThatStandsStillCostsNoMoreMemory(t *testing.T) {
 	const memory, clients, length = 1 << 20, 40, 60 << 10
 	f := servertest.New(t, func(cfg *config.Config) {
 		remembering(memory)(cfg)
-		cfg.Record.Events = false
+		cfg.Record.Events = config.NoEvents
 	}).Open()
 	resume := f.Out.Hang()
 	defer resume()

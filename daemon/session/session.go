@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tcpmux/config"
 	"tcpmux/daemon/conn"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/state"
@@ -26,7 +27,7 @@ type Config struct {
 	Source   record.Source           // who records are from
 	Peer     netip.AddrPort          // who has connected: the proxy, where there is one
 	Opened   time.Time
-	Events   bool // its opening and its closing are records
+	Events   config.Events // whether its opening and its closing are records
 	Persistence
 }
 
@@ -59,8 +60,9 @@ type progress struct {
 	offset     int64 // bytes of the stream that messages have taken
 	records    int64
 	lost       int64 // records that the sink did not take
-	openGiven  bool  // the record of its opening is among those that the sink was given
-	closeGiven bool  // and so is that of its closing
+	opening    opening
+	openGiven  bool // the record of its opening is among those that the sink was given
+	closeGiven bool // and so is that of its closing
 }
 
 // Service serves a client once the stages are done.
@@ -89,6 +91,10 @@ func New(c Config) *Session {
 		s.Checkpoints = slotCheckpoints{s.Slot}
 	}
 	s.offset, s.records = s.Resume.Offset, s.Resume.Records
+	// What a program gets without a record cannot be waited for.
+	if s.Events == config.EventsOnData && s.Settings.Record && !s.Resume.Opened {
+		s.opening = openHeld
+	}
 	return s
 }
 
@@ -155,7 +161,8 @@ func (s *Session) end(why Reason) Reason {
 		s.Conn.Close()
 		return ""
 	}
-	if s.Events && s.recordEnd(why) != nil {
+	// A client that has sent nothing has no record of its opening, and so none of its end.
+	if s.Events != config.NoEvents && s.opening != openHeld && s.recordEnd(why) != nil {
 		why = BySink
 	}
 	s.retire()

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tcpmux/config"
 	"tcpmux/daemon/conn"
 	"tcpmux/daemon/record"
 )
@@ -192,7 +193,7 @@ func TestAPanicIsNoted(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t, nil)
 			f.config.Slot = newSlot(t)
-			f.config.Events = false
+			f.config.Events = config.NoEvents
 			crash := func() { panic("a test crashes") }
 			if over == "encoding" {
 				f.env.Buffers = NewBuffers(func() Encoder { return watchedEncoder{record.NewEncoder(record.Text), crash} })

@@ -146,8 +146,7 @@ func (r *Recorder) encodeAll(flag framing.Flag) (fresh bool, done int, err error
 // start has what is seen be the end of what there is, and the records that are made of it show this
 // moment.
 func (r *Recorder) start() {
-	r.buf.now = time.Now()
-	r.s.Begin(r.buf, r.buf.now)
+	r.s.Begin(r.buf, time.Now())
 	if len(r.moved) > 0 {
 		r.moved = append(r.moved, r.buf.in[:r.buf.n]...)
 	}

@@ -12,7 +12,7 @@ import (
 // valid on its own.
 type slot struct {
 	cookie     atomic.Uint64 // 0: free
-	opened     atomic.Int64  // Unix nanoseconds; 0: the opening is not recorded yet
+	opened     atomic.Int64  // Unix nanoseconds; 0: unknown, and the opening is not recorded yet
 	generation atomic.Uint64 // its parity is the index of the valid tally
 	tallies    [2]tally
 	flags      atomic.Uint32
@@ -64,6 +64,9 @@ const (
 const (
 	proxyHasClient = 1 << (32 + iota) // client is an address
 	proxyIsIPv4
+	// openHeld is not of the header, but this word has had room in all versions: the record of
+	// the opening is held until the client sends something.
+	openHeld
 )
 
 // Slot is the state of one connection. It is for one goroutine at a time. The methods of a nil Slot
@@ -177,8 +180,12 @@ func (s *Slot) settle(position int64, now time.Time) {
 		}
 	}
 	w := s.Written()
-	if w.Opened && s.at.opened.Load() == 0 {
+	switch at := s.Began(); {
+	case !w.Opened:
+	case at.IsZero():
 		s.Open(now)
+	default:
+		s.Open(at)
 	}
 	if w.Closed {
 		s.SetClosed()
@@ -222,15 +229,33 @@ func (s *Slot) Client() (client netip.AddrPort, size int) {
 	return client, int(header >> 16 & 0xffff)
 }
 
-// Open notes when the opening of the connection was recorded.
+// Open notes when the connection was opened, and that this is recorded.
 func (s *Slot) Open(at time.Time) {
 	if s != nil {
+		s.at.opened.Store(at.UnixNano())
+		s.at.proxyHeader.And(^uint64(openHeld))
+	}
+}
+
+// Hold notes when the connection was opened, and that this is not recorded yet. It is called after
+// SetClient.
+func (s *Slot) Hold(at time.Time) {
+	if s != nil {
+		s.at.proxyHeader.Or(openHeld)
 		s.at.opened.Store(at.UnixNano())
 	}
 }
 
-// Opened returns when the opening was recorded; the zero time if it was not, or if that is unknown.
+// Opened returns when the connection was opened; the zero time if that is not recorded, or unknown.
 func (s *Slot) Opened() time.Time {
+	if s == nil || s.at.proxyHeader.Load()&openHeld != 0 {
+		return time.Time{}
+	}
+	return s.Began()
+}
+
+// Began is Opened, also if the opening is not recorded yet (Hold).
+func (s *Slot) Began() time.Time {
 	if s == nil || s.at.opened.Load() == 0 {
 		return time.Time{}
 	}

@@ -60,6 +60,41 @@ func TestTheNextProcessReadsWhatOneHasWritten(t *testing.T) {
 	}
 }
 
+// TestAHeldOpeningIsNotRecorded: its time is known, also behind a PROXY header, and Open ends that.
+func TestAHeldOpeningIsNotRecorded(t *testing.T) {
+	f := newFile(t, 3)
+	opened, client := time.Unix(1700000000, 5), netip.MustParseAddrPort("192.0.2.1:1234")
+	for cookie := uint64(7); cookie < 10; cookie++ {
+		s := f.Take(cookie)
+		s.SetClient(client, 50)
+		s.Hold(opened)
+		switch cookie {
+		case 8:
+			s.Open(opened)
+		case 9:
+			s.Mark(Written{Offset: 4, Records: 1, Opened: true}, 100)
+		}
+	}
+	g := next(t, f)
+	g.Settle(100)
+	for cookie := uint64(7); cookie < 10; cookie++ {
+		s := g.Find(cookie)
+		if got, want := !s.Opened().IsZero(), cookie > 7; got != want {
+			t.Errorf("%d: got a recorded opening: %v, want %v", cookie, got, want)
+		}
+		if got := s.Began(); !got.Equal(opened) {
+			t.Errorf("%d: began at %v, want %v", cookie, got, opened)
+		}
+		if got, size := s.Client(); got != client || size != 50 {
+			t.Errorf("%d: got client %v with a header of %d bytes, want %v with 50", cookie, got, size, client)
+		}
+		s.Free()
+	}
+	if s := g.Take(10); !s.Began().IsZero() || s.at.proxyHeader.Load() != 0 {
+		t.Error("got a slot that is not empty")
+	}
+}
+
 func TestSlotsAreUsedAgain(t *testing.T) {
 	f := newFile(t, 2)
 	a, b, c := f.Take(1), f.Take(2), f.Take(3)

@@ -184,8 +184,7 @@ func (s *service) record(size uint32) error {
 	follows, err := s.add(b, body)
 	s.session.SetBusy(false)
 	if err != nil {
-		s.session.Env.Buffers.Put(b)
-		return s.session.Lose(first, err)
+		return s.session.Drop(b, first, err)
 	}
 	memory := s.session.Settings.Framing.MemoryAfter(b.Message.End())
 	if err := s.session.Commit(b, first); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpmux/config"
 	"tcpmux/daemon/conn/conntest"
 	"tcpmux/daemon/framing"
 	"tcpmux/daemon/record"
@@ -61,7 +62,7 @@ func TestTheEndDoesNotWaitForAProcess(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				pool := NewPool(nil)
 				pool.start = func() (*worker, error) { return nil, unix.EAGAIN }
-				f := newFixture(pool, conntest.New(), func(cfg *session.Config) { cfg.Events = true })
+				f := newFixture(pool, conntest.New(), func(cfg *session.Config) { cfg.Events = config.AllEvents })
 				ended := f.start()
 				time.Sleep(time.Hour)
 				select {
@@ -96,10 +97,29 @@ func ending(why session.Reason, offset int64) []byte {
 
 // serveFrames has a worker that sends frames, and then no more, serve a session.
 func serveFrames(t testing.TB, frames []byte) (f *fixture, why session.Reason, err error) {
+	pool := poolOfFrames(t, frames)
+	f = newFixture(pool, newFakeConn(t), nil)
+	service, err := pool.Service(f.Session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	why, err = service.Serve()
+	return f, why, err
+}
+
+// runFrames is serveFrames for a whole session, with a change made to it.
+func runFrames(t testing.TB, frames []byte, change func(*session.Config)) *fixture {
+	f := newFixture(poolOfFrames(t, frames), newFakeConn(t), change)
+	f.Run()
+	return f
+}
+
+// poolOfFrames returns a pool of one worker, which sends frames, and then no more.
+func poolOfFrames(t testing.TB, frames []byte) *Pool {
 	w, theirs := newFakeWorker(t)
 	pool := NewPool(nil)
 	pool.start = func() (*worker, error) { return w, nil }
-	defer pool.Close()
+	t.Cleanup(pool.Close)
 	// Setup and answers, until the worker is ended.
 	go func() { _, _ = io.Copy(io.Discard, theirs) }()
 	if _, err := theirs.Write(frames); err != nil {
@@ -113,13 +133,7 @@ func serveFrames(t testing.TB, frames []byte) (f *fixture, why session.Reason, e
 	if err != nil {
 		t.Fatal(err)
 	}
-	f = newFixture(pool, newFakeConn(t), nil)
-	service, err := pool.Service(f.Session)
-	if err != nil {
-		t.Fatal(err)
-	}
-	why, err = service.Serve()
-	return f, why, err
+	return pool
 }
 
 // TestWhatAProcessSends is recorded as far as the protocol allows it.
@@ -148,6 +162,29 @@ func TestWhatAProcessSends(t *testing.T) {
 			}
 			if why != c.why || !errors.Is(err, c.err) {
 				t.Errorf("got %q, %v, want %q, %v", why, err, c.why, c.err)
+			}
+		})
+	}
+}
+
+// TestAnOpeningGoesWithItsMessages: the process has sent a message and then broken the protocol, so
+// the message is not recorded, nor is the opening that was to come with it.
+func TestAnOpeningGoesWithItsMessages(t *testing.T) {
+	one := record.Message{Raw: []byte("one\n"), EndLen: 1}
+	faulty := append(messages(one)[len(frameHeader{}.append(nil)):], "abc"...)
+	faulty = append(frameHeader{frameMessages, uint32(len(faulty))}.append(nil), faulty...)
+	for _, c := range []struct {
+		name   string
+		frames []byte
+		want   string
+	}{
+		{"no message before", faulty, ""},
+		{"a message before", append(messages(one), faulty...), "\n: one\n: process, 1 records, 8 bytes\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := runFrames(t, c.frames, func(cfg *session.Config) { cfg.Events = config.EventsOnData })
+			if got := withoutHeads(f.out.String()); got != c.want {
+				t.Errorf("records: got %q, want %q", got, c.want)
 			}
 		})
 	}

@@ -57,6 +57,8 @@ func TestVerify(t *testing.T) {
 		{"nothing", "", nil, "proven"},
 		{"a session", js().open().say(0, "a", "\n", "").say(2, "b", "", "eof").close(2, 3).String(), nil, "proven sessions=1 messages=2 bytes=3"},
 		{"one that is open", js().open().say(0, "a", "\n", "").String(), nil, "proven sessions=1 open=1 messages=1 bytes=2"},
+		{"one whose opening was held", newPen(record.JSON, "8f3a-2d", "192.0.2.8:1", noon.Add(time.Hour)).say(0, "a", "\n", "").String() + js().open().say(0, "a", "\n", "").close(1, 2).String(),
+			nil, "proven sessions=2 open=1 messages=2 bytes=4"},
 		{"one without events", js().say(0, "a", "\n", "").say(2, "b", "\r\n", "").String(), nil, "proven sessions=1 open=1 messages=2 bytes=5"},
 		{"one that began earlier", js().say(100, "a", "\n", "").close(30, 102).String(), nil, "proven sessions=1 earlier=1 messages=1 bytes=2"},
 		{"its opening is earlier", js().say(0, "a", "\n", "").close(1, 2).String(), nil, "proven sessions=1 earlier=1 messages=1 bytes=2"},
@@ -113,6 +115,8 @@ func TestVerify(t *testing.T) {
 		{"a time at which the clock begins", strings.ReplaceAll(js().open().String(), "2026-11-22T12", "1970-01-01T00"), nil, "proven sessions=1 open=1"},
 
 		{"text", text().open().say(0, "a", "\n", "").say(2, "b", "", "eof").close(2, 3).String(), nil, "sessions=1 messages=2 bytes=2"},
+		{"text, an opening that was held", newPen(record.Text, "", "192.0.2.8:1", noon.Add(time.Hour)).open().String() + text().open().say(0, "a", "\n", "").close(1, 2).String(),
+			nil, "sessions=2 open=1 messages=1 bytes=1"},
 		{"text without events", text().say(0, "a", "\n", "").String(), nil, "messages=1 bytes=1"},
 		{"text, a line missing", text().open().say(0, "a", "\n", "").close(2, 3).String(), []string{"3: 192.0.2.7:40312: 1 records are missing: its close tells of 2, and there are 1"}, "sessions=1 messages=1 bytes=1"},
 		{"text, and line ends between messages", text().open().say(0, "a", "", "").close(1, 2+31+31).String(), nil, "sessions=1 messages=1 bytes=1"},
