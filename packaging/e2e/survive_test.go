@@ -270,6 +270,11 @@ func (c *throng) settled() {
 // and no byte is lost, duplicated or out of place.
 func outlive(t *testing.T, model string, clients int, end func(r *rig)) {
 	r := jsonRecords(t, `model = "goroutine"`, `model = "`+model+`"`)
+	r.outlived(clients, end)
+}
+
+// outlived is the rest of outlive, on a machine that records JSON.
+func (r *rig) outlived(clients int, end func(r *rig)) {
 	r.throng.join(clients)
 	r.throng.settled()
 	// All together they must not overload the machine.
@@ -331,7 +336,12 @@ func TestClientsOutliveSignalsWhileItStarts(t *testing.T) {
 }
 
 func TestClientsOutliveAnUpgradeAndADowngrade(t *testing.T) {
-	outlive(t, "goroutine", 5000, func(r *rig) {
+	r := boot(t)
+	r.install(oldDeb) // with its configuration, which both versions know
+	r.asJSON()
+	r.run("systemctl", "start", "tcpmux.socket")
+	r.outlived(5000, func(r *rig) {
+		r.install(newDeb)
 		r.install(oldDeb)
 		r.install(newDeb)
 	})
