@@ -46,8 +46,8 @@ func fill(t *testing.T, dir string) (name string) {
 	return name
 }
 
-// TestFilePath holds where a file is, whoever asks: "tcpmux check" has it from there, and the
-// daemon opens what it returns.
+// TestFilePath: the daemon opens the file that FilePath returns, and "tcpmux check" looks at the
+// same one.
 func TestFilePath(t *testing.T) {
 	for _, c := range []struct{ logs, path, want string }{
 		{"", "r.log", "r.log"},

@@ -10,8 +10,8 @@ import (
 	"tcpmux/cmd/internal/clitest"
 )
 
-// TestProgramsInheritNothing of the daemon, nor of whoever started it: no descriptor, no variable,
-// no signal that is ignored.
+// TestProgramsInheritNothing of the daemon, nor of the process that started it: no descriptor, no
+// variable, no signal that is ignored.
 func TestProgramsInheritNothing(t *testing.T) {
 	script := `exec = ["/bin/sh", "-c", "ls /proc/$$/fd; env | cut -d= -f1 | sort; sed -n 's/^SigIgn:.//p' /proc/self/status"]`
 	for name, top := range map[string]string{"at once": script, "by the starter": script + "\nexec_memory = \"1GiB\""} {
@@ -24,8 +24,8 @@ func TestProgramsInheritNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Signals 32 and 33 are the C library's own: whoever started us may have
-			// passed them on.
+			// Signals 32 and 33 are the C library's own. The process that started the test
+			// may have them ignored.
 			want := regexp.MustCompile(`^0\n1\n2\nPATH\nPROTO\nPWD\nTCPLOCALIP\nTCPLOCALPORT\nTCPMUX_LISTENER\nTCPMUX_SESSION\nTCPREMOTEIP\n` +
 				`TCPREMOTEPORT\n0{7}[01][08]0{7}\n$`)
 			if !want.Match(got) {

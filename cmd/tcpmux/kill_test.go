@@ -111,8 +111,8 @@ func (c *acknowledgedClient) talk(t *testing.T, address, name string) {
 	}
 }
 
-// TestSIGKILLLosesNothingOfLongMessages, whoever serves the clients that are in the middle of them,
-// however often the daemon is killed meanwhile, and however soon the next one comes.
+// TestSIGKILLLosesNothingOfLongMessages in any model, however often the daemon is killed in the
+// middle of them, and however soon the next one starts.
 func TestSIGKILLLosesNothingOfLongMessages(t *testing.T) {
 	const clients, kills = 8, 8
 	for _, model := range []string{"goroutine", "thread", "process"} {

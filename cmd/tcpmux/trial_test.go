@@ -153,8 +153,7 @@ func (k *busyDaemon) whole() {
 	}
 }
 
-// TestAnUpgradeUnderLoadKeepsAll: clients that talk notice nothing, whoever started the daemon and
-// whatever it ignores since.
+// TestAnUpgradeUnderLoadKeepsAll: clients that talk notice nothing, in any model.
 func TestAnUpgradeUnderLoadKeepsAll(t *testing.T) {
 	for _, model := range []string{"goroutine", "thread", "process"} {
 		t.Run(model, func(t *testing.T) {
@@ -275,7 +274,7 @@ func TestATrialDiesWithTheDaemon(t *testing.T) {
 	await.Until(t, func() bool { return !alive(pid) }, func() { t.Error("the trial goes on") })
 }
 
-// alive says whether a process runs: whoever is to reap it may not.
+// alive reports whether a process runs. A zombie does not.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, state, _ := strings.Cut(string(stat), ") ")

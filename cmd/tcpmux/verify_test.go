@@ -127,7 +127,7 @@ func TestCatAtATerminalIsSafe(t *testing.T) {
 	}
 }
 
-// TestCatOfNothingSaysSo to whoever sits at a terminal, and to nobody else.
+// TestCatOfNothingSaysSo at a terminal, and nowhere else.
 func TestCatOfNothingSaysSo(t *testing.T) {
 	const said = "these flags select nothing that clients sent"
 	file := write(t, "short.log", recordOpen+recordMessage(0, "a"))

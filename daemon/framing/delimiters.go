@@ -75,8 +75,8 @@ func (d *Delimiters) endsWithin(i int) bool {
 	return slices.ContainsFunc(d.all, func(other []byte) bool { return bytes.Contains(text, other) })
 }
 
-// mayFollow reports whether a delimiter that is longer than all[i], and begins with it, goes on as b
-// does.
+// mayFollow reports whether a delimiter that is longer than all[i], and begins with it, goes on as
+// b does.
 func (d *Delimiters) mayFollow(i uint8, b []byte) bool {
 	return len(b) > 0 && d.follows[b[0]]>>i&1 != 0
 }

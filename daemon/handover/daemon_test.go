@@ -240,7 +240,7 @@ func (f stage) Run(s *session.Session) (session.Reason, error) {
 	return "", nil
 }
 
-// asJSON has records tell all.
+// asJSON sets the format of records that have every field.
 func asJSON(c *config.Config) { c.Record.Format = "json" }
 
 // idling has the first listener's clients end after a silence.

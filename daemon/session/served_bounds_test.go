@@ -47,7 +47,7 @@ func TestBoundsOfASession(t *testing.T) {
 	}
 }
 
-// TestAReloadBringsBoundsToThoseWhoAreIn, in the middle of a message, and does not wait for its end.
+// TestAReloadBringsBoundsToThoseWhoAreIn in the middle of a message, and does not wait for its end.
 func TestAReloadBringsBoundsToThoseWhoAreIn(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -23,8 +23,8 @@ func recorders(t *testing.T, n int, limit int64) (*Spill, []*Recorder) {
 	return spill, all
 }
 
-// TestSpillStaysWithinItsLimit, whoever asks for what: what is reserved is what is held, and the
-// one that is pressed holds at least half as much as any that was not.
+// TestSpillStaysWithinItsLimit for random requests: what is reserved is what is held, and the one
+// that is pressed holds at least half as much as any that was not.
 func TestSpillStaysWithinItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 1000
