@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,11 +38,18 @@ func Exec(args []string) int {
 	if err == nil {
 		err = execProgram(path, args[2:], memory)
 	}
-	fmt.Fprintf(os.Stderr, "start %q: %v%s\n", path, err, startHint(err))
+	line, status := startFailure(path, err)
+	_, _ = os.Stderr.WriteString(line) // nobody else could be told
+	return status
+}
+
+// startFailure returns the line that says why a program could not be executed, and the exit status.
+func startFailure(path string, err error) (line string, status int) {
+	line = fmt.Sprintf("start %q: %v%s\n", path, err, startHint(err))
 	if errors.Is(err, unix.ENOENT) {
-		return 127
+		return line, 127
 	}
-	return 126
+	return line, 126
 }
 
 // execProgram drops what the program must not have, and executes it.
@@ -50,15 +58,42 @@ func execProgram(path string, argv []string, memory uint64) error {
 	// This fails only where the kernel has no ambient capabilities (before 4.3).
 	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 	env := os.Environ()
-	if memory > 0 {
-		reserveThreads()
-		reserveMemory()
-		err := unix.Setrlimit(unix.RLIMIT_AS, &unix.Rlimit{Cur: memory, Max: memory})
-		if err != nil {
-			return fmt.Errorf("limit memory: %w", os.NewSyscallError("setrlimit", err))
-		}
+	if memory == 0 {
+		return unix.Exec(path, argv, env)
 	}
-	return unix.Exec(path, argv, env)
+	failures := newFailures(path)
+	reserveThreads()
+	reserveMemory()
+	err := unix.Setrlimit(unix.RLIMIT_AS, &unix.Rlimit{Cur: memory, Max: memory})
+	if err != nil {
+		return fmt.Errorf("limit memory: %w", os.NewSyscallError("setrlimit", err))
+	}
+	failures.exit(unix.Exec(path, argv, env))
+	return nil
+}
+
+// failures are what to say, and how to end, for each error of execve(2). They are made before the
+// memory is limited. Under the limit, which the runtime's own address space already exceeds, even
+// errors.Is may want memory that the runtime cannot map, and the process would abort.
+type failures [134]struct { // up to EHWPOISON, the last error of Linux
+	line   string
+	status int
+}
+
+func newFailures(path string) *failures {
+	var all failures
+	for errno := range all {
+		all[errno].line, all[errno].status = startFailure(path, unix.Errno(errno))
+	}
+	return &all
+}
+
+// exit ends the process without help of the runtime.
+func (all *failures) exit(err error) {
+	errno, _ := err.(unix.Errno)
+	f := &all[min(int(errno), len(all)-1)]
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(unix.Stderr), uintptr(unsafe.Pointer(unsafe.StringData(f.line))), uintptr(len(f.line)))
+	_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(f.status), 0, 0)
 }
 
 // reserveThreads makes the runtime start threads that it can use when it wants one more. In a build
@@ -78,8 +113,7 @@ func reserveThreads() {
 	ended.Wait()
 }
 
-// reserveMemory makes the runtime map memory for what unix.Exec allocates. Under the limit, which
-// the runtime's own address space already exceeds, it could map no more.
+// reserveMemory makes the runtime map memory for what unix.Exec allocates.
 func reserveMemory() {
 	spare := make([]byte, 4<<20) // as much as it maps at a time
 	runtime.KeepAlive(spare)
