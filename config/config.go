@@ -117,8 +117,8 @@ type Listener struct {
 
 // Record is where and how records are written.
 type Record struct {
-	// File is the path of the record file. A relative path is below $LOGS_DIRECTORY, or below
-	// the working directory where that is not set.
+	// File is the path of the record file, or Stdout. A relative path is below $LOGS_DIRECTORY,
+	// or below the working directory where that is not set.
 	File string
 	// Format is "text" or "json".
 	Format string
@@ -133,6 +133,9 @@ type Record struct {
 	// MaxSize is the size in bytes beyond which a file is rotated. It is enough for the longest
 	// record that any listener can have.
 	MaxSize int64
+	// Rotate is how long a file may be written, by the local clock: "hourly", "daily", "weekly"
+	// (until Monday), or "" for no limit.
+	Rotate string
 	// MaxBackups is the number of rotated files to keep; 0 keeps all.
 	MaxBackups int
 	// MaxAge is how long rotated files are kept, in whole days; 0 keeps all.
@@ -142,6 +145,9 @@ type Record struct {
 	// Events is which sessions have their begin and end recorded too.
 	Events Events
 }
+
+// Stdout is the value of Record.File for standard output.
+const Stdout = "-"
 
 // Events is which sessions have their begin and end recorded. The zero value is NoEvents.
 type Events int32

@@ -108,6 +108,20 @@ func word(words ...string) kind[string] {
 	return kind[string]{allowed, read, document.QuoteTOML}
 }
 
+// wordOr takes one of a few strings, or the empty one.
+func wordOr(empty string, words ...string) kind[string] {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = strconv.Quote(w)
+	}
+	allowed := orZero(strings.Join(quoted, ", "), `""`, empty)
+	read := func(v any, at place) (string, bool) {
+		s, ok := v.(string)
+		return s, ok && (s == "" || slices.Contains(words, s)) || at.Want(v, allowed)
+	}
+	return kind[string]{allowed, read, document.QuoteTOML}
+}
+
 // choice returns "a or b", "a, b or c".
 func choice[T any](of []T) string {
 	texts := make([]string, len(of))
@@ -316,6 +330,8 @@ func filePath(empty string) kind[string] {
 		switch {
 		case !ok || s == "" && empty == "":
 			return "", at.Want(v, allowed+" in quotes")
+		case s == Stdout:
+			return "", at.Want(v, `the path of a file: only file in [record] may be standard output`)
 		case strings.ContainsFunc(s, unicode.IsControl):
 			return "", at.Want(v, "a path without control characters")
 		case isDirectory(s):
@@ -324,6 +340,22 @@ func filePath(empty string) kind[string] {
 			return "", at.Want(v, fmt.Sprintf("a path of at most %d bytes, with a name of at most %d", maxPath, maxName))
 		}
 		return s, true
+	}
+	return kind[string]{allowed, read, document.QuoteTOML}
+}
+
+// recordPath takes the path of a file, or Stdout.
+func recordPath() kind[string] {
+	k := filePath("")
+	allowed := fmt.Sprintf("%s, or %q for standard output", k.allowed, Stdout)
+	read := func(v any, at place) (string, bool) {
+		switch v {
+		case Stdout:
+			return Stdout, true
+		case "":
+			return "", at.Want(v, allowed)
+		}
+		return k.read(v, at)
 	}
 	return kind[string]{allowed, read, document.QuoteTOML}
 }
