@@ -147,7 +147,7 @@ type TCP struct {
 // Record is one record of a tail (GET /v1/tail), or what the reader missed.
 type Record struct {
 	Time     time.Time `json:"time"`
-	Kind     string    `json:"kind"` // message, open, close or missed
+	Kind     string    `json:"kind"` // message, open, close, missed or restart
 	Listener string    `json:"listener"`
 	Session  string    `json:"session"`
 	Remote   string    `json:"remote"`
@@ -158,6 +158,14 @@ type Record struct {
 	Records  int64     `json:"records,omitempty"` // of a closed session, or how many were missed
 	Bytes    int64     `json:"bytes,omitempty"`
 }
+
+// Kinds of a Record that no session has caused.
+const (
+	// KindMissed says how many records the reader was too slow for.
+	KindMissed = "missed"
+	// KindRestart is the last line of a tail when the daemon leaves or ends.
+	KindRestart = "restart"
+)
 
 // Filter selects sessions. The zero value selects all.
 type Filter struct {
