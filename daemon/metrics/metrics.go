@@ -1,0 +1,215 @@
+// Package metrics writes what the daemon counts in the text format of Prometheus. The labels are
+// listeners, reasons, models and files of the configuration: nothing that a client can multiply.
+//
+// It needs no library: the light ones write no help texts, which "promtool check metrics" asks for.
+package metrics
+
+import (
+	"io"
+	"maps"
+	"runtime"
+	runtimemetrics "runtime/metrics"
+	"slices"
+	"time"
+
+	"tcpmux/daemon/control/api"
+)
+
+// Histogram is how observations are spread. Counts has one more element than Bounds, for those
+// beyond the last bound; each counts only its own.
+type Histogram struct {
+	Bounds []float64 // upper, inclusive
+	Counts []int64
+	Sum    float64
+}
+
+// Snapshot is what Write writes. Totals are those since the process started.
+type Snapshot struct {
+	Status api.Status
+	// Closed counts sessions that have ended, by listener and reason.
+	Closed map[string]map[string]int64
+	// Histograms by listener, nil where nothing was observed.
+	MessageSize   map[string]Histogram // bytes of a message
+	RecordDelay   map[string]Histogram // seconds from peek to record
+	BatchSize     Histogram            // bytes of a write to a record file
+	SyncTime      Histogram            // seconds of an fdatasync(2)
+	Files         []File               // in the order of Status.Files
+	PartialMemory int64                // bytes of unfinished messages that are out of the kernel
+	Workers       int                  // processes of the model "process"
+	Handover      Handover
+	Reloads       Reloads
+}
+
+// File is what a record file has come to.
+type File struct {
+	Failures       int64   // times that writing began to fail
+	FailingSeconds float64 // that it has failed in all
+	Rotations      int64
+	Removed        int64 // rotated files that retention has removed
+	Backups        int   // rotated files that are kept
+}
+
+// Handover is how clients of the previous process were taken over.
+type Handover struct {
+	Clients int     // 0: none waited
+	Seconds float64 // that it took
+}
+
+// Reloads counts reloads by how they went.
+type Reloads struct{ Done, Failed int64 }
+
+// Write writes a snapshot, and the runtime's own state.
+func Write(w io.Writer, s *Snapshot) error {
+	t := &text{}
+	t.process(s)
+	t.listeners(s)
+	t.files(s)
+	t.runtime()
+	_, err := w.Write(t.buf)
+	return err
+}
+
+// process writes what holds for the whole process.
+func (t *text) process(s *Snapshot) {
+	st := &s.Status
+	t.family("gauge", "tcpmux_build_info", "The version of the daemon; always 1.")
+	t.sample(1, "version", st.Version, "goversion", runtime.Version())
+	t.family("gauge", "tcpmux_start_time_seconds", "When the process started, in seconds since the epoch.")
+	t.sample(seconds(st.Started))
+	t.family("gauge", "tcpmux_ready", "Whether /readyz would be 200.")
+	t.sample(truth(len(st.Unready) == 0))
+	t.family("gauge", "tcpmux_problems", "How many problems the status lists.")
+	t.sample(float64(len(st.Problems)))
+	t.family("gauge", "tcpmux_clients_limit", "How many clients are served at once.")
+	t.sample(float64(st.Limit))
+	t.family("gauge", "tcpmux_surviving_clients", "Clients that would outlive a crash of the process.")
+	t.sample(float64(st.Survive.Clients))
+	t.family("gauge", "tcpmux_partial_memory_bytes", "Memory of messages that have not ended.")
+	t.sample(float64(s.PartialMemory))
+	t.family("gauge", "tcpmux_workers", "Processes that serve clients of the model process.")
+	t.sample(float64(s.Workers))
+	t.family("gauge", "tcpmux_handover_clients", "Clients that this process went on with when it started.")
+	t.sample(float64(s.Handover.Clients))
+	t.family("gauge", "tcpmux_handover_seconds", "How long it took to go on with them.")
+	t.sample(s.Handover.Seconds)
+	t.family("counter", "tcpmux_reloads_total", "Reloads of the configuration, by result.")
+	t.sample(float64(s.Reloads.Done), "result", "done")
+	t.sample(float64(s.Reloads.Failed), "result", "failed")
+	t.family("gauge", "tcpmux_config_differs", "Whether the file differs from the configuration in force.")
+	t.sample(truth(st.Config.Differs))
+}
+
+// listeners writes what is known of each listener.
+func (t *text) listeners(s *Snapshot) {
+	all := s.Status.Listeners
+	each := func(kind, name, help string, value func(l *api.Listener) float64) {
+		t.family(kind, name, help)
+		for i := range all {
+			t.sample(value(&all[i]), "listener", all[i].Name, "model", all[i].Model)
+		}
+	}
+	each("gauge", "tcpmux_clients", "Clients that are connected.", func(l *api.Listener) float64 { return float64(l.Clients) })
+	each("gauge", "tcpmux_listener_up", "Whether the listener is served.", func(l *api.Listener) float64 { return truth(l.Fault == "") })
+	each("gauge", "tcpmux_listener_draining", "Whether new clients are refused.", func(l *api.Listener) float64 { return truth(l.Draining) })
+	each("counter", "tcpmux_visits_total", "Sessions that have begun.", func(l *api.Listener) float64 { return float64(l.Counts.Visits) })
+	each("counter", "tcpmux_silent_visits_total", "Sessions that have ended without data.", func(l *api.Listener) float64 { return float64(l.Counts.Silent) })
+	each("counter", "tcpmux_records_total", "Messages that were recorded.", func(l *api.Listener) float64 { return float64(l.Counts.Records) })
+	each("counter", "tcpmux_bytes_total", "Bytes of messages that were recorded.", func(l *api.Listener) float64 { return float64(l.Counts.Bytes) })
+	each("counter", "tcpmux_acks_total", "Acknowledgements that were sent.", func(l *api.Listener) float64 { return float64(l.Counts.Acks) })
+	t.family("counter", "tcpmux_refused_total", "Refused clients, by reason.")
+	for i := range all {
+		t.byReason(all[i].Name, all[i].Counts.Refused)
+	}
+	t.family("counter", "tcpmux_closed_total", "Sessions that have ended, by reason.")
+	for i := range all {
+		t.byReason(all[i].Name, s.Closed[all[i].Name])
+	}
+	t.byListener(all, "tcpmux_message_bytes", "Sizes of messages.", s.MessageSize)
+	t.byListener(all, "tcpmux_record_delay_seconds", "Time from the arrival of a message to its record.", s.RecordDelay)
+}
+
+func (t *text) byReason(listener string, counts map[string]int64) {
+	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+		t.sample(float64(counts[reason]), "listener", listener, "reason", reason)
+	}
+}
+
+func (t *text) byListener(all []api.Listener, name, help string, of map[string]Histogram) {
+	if len(of) == 0 {
+		return
+	}
+	t.family("histogram", name, help)
+	for i := range all {
+		if h, ok := of[all[i].Name]; ok {
+			t.histogram(h, "listener", all[i].Name)
+		}
+	}
+}
+
+// files writes what is known of each record file.
+func (t *text) files(s *Snapshot) {
+	each := func(kind, name, help string, value func(f *api.File, more *File) float64) {
+		t.family(kind, name, help)
+		for i := range s.Status.Files {
+			more := &File{}
+			if i < len(s.Files) {
+				more = &s.Files[i]
+			}
+			f := &s.Status.Files[i]
+			t.sample(value(f, more), "file", f.Path)
+		}
+	}
+	each("gauge", "tcpmux_file_bytes", "Size of the record file.", func(f *api.File, _ *File) float64 { return float64(f.Size) })
+	each("gauge", "tcpmux_file_free_bytes", "Free space on its file system; -1 if unknown.", func(f *api.File, _ *File) float64 { return float64(f.Free) })
+	each("gauge", "tcpmux_file_failing", "Whether records cannot be written and clients wait.", func(f *api.File, _ *File) float64 { return truth(f.Failing) })
+	each("gauge", "tcpmux_file_waiting_bytes", "Bytes of records that wait to be written.", func(f *api.File, _ *File) float64 { return float64(f.Waiting) })
+	each("gauge", "tcpmux_file_last_write_seconds", "When it was last written, in seconds since the epoch.", func(f *api.File, _ *File) float64 { return seconds(f.Written) })
+	each("gauge", "tcpmux_file_last_sync_seconds", "When it was last synced, in seconds since the epoch.", func(f *api.File, _ *File) float64 { return seconds(f.Synced) })
+	each("gauge", "tcpmux_file_backups", "Rotated files that are kept.", func(_ *api.File, m *File) float64 { return float64(m.Backups) })
+	each("counter", "tcpmux_file_failures_total", "How often writing began to fail.", func(_ *api.File, m *File) float64 { return float64(m.Failures) })
+	each("counter", "tcpmux_file_failing_seconds_total", "How long writing has failed.", func(_ *api.File, m *File) float64 { return m.FailingSeconds })
+	each("counter", "tcpmux_file_rotations_total", "Rotations.", func(_ *api.File, m *File) float64 { return float64(m.Rotations) })
+	each("counter", "tcpmux_file_removed_total", "Rotated files that retention has removed.", func(_ *api.File, m *File) float64 { return float64(m.Removed) })
+	if len(s.BatchSize.Counts) > 0 {
+		t.family("histogram", "tcpmux_write_bytes", "Bytes of a write to a record file.")
+		t.histogram(s.BatchSize)
+	}
+	if len(s.SyncTime.Counts) > 0 {
+		t.family("histogram", "tcpmux_sync_seconds", "Duration of a sync of a record file.")
+		t.histogram(s.SyncTime)
+	}
+}
+
+// runtime writes the few figures of Go's runtime that tell a leak.
+func (t *text) runtime() {
+	for _, m := range []struct{ of, kind, name, help string }{
+		{"/sched/goroutines:goroutines", "gauge", "go_goroutines", "Goroutines that exist."},
+		{"/memory/classes/heap/objects:bytes", "gauge", "go_heap_objects_bytes", "Memory of live and unswept objects."},
+		{"/memory/classes/heap/stacks:bytes", "gauge", "go_stacks_bytes", "Memory of the stacks of goroutines."},
+		{"/memory/classes/total:bytes", "gauge", "go_memory_bytes", "Memory that the runtime has mapped."},
+		{"/gc/cycles/total:gc-cycles", "counter", "go_gc_cycles_total", "Garbage collections that have ended."},
+	} {
+		sample := []runtimemetrics.Sample{{Name: m.of}}
+		runtimemetrics.Read(sample)
+		if sample[0].Value.Kind() != runtimemetrics.KindUint64 {
+			continue // this runtime does not know it
+		}
+		t.family(m.kind, m.name, m.help)
+		t.sample(float64(sample[0].Value.Uint64()))
+	}
+}
+
+// seconds returns a time in seconds since the epoch; 0 for the zero time.
+func seconds(at time.Time) float64 {
+	if at.IsZero() {
+		return 0
+	}
+	return float64(at.UnixMicro()) / 1e6
+}
+
+func truth(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
