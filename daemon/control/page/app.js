@@ -123,6 +123,7 @@ function drawFacts(s, now) {
 }
 
 function drawStatus(s) {
+  for (const key of ['listeners', 'files', 'problems', 'unready']) s[key] = s[key] || []; // null is none
   const now = Date.parse(s.now);
   const well = s.problems.length === 0 && s.unready.length === 0;
   say(s.phase + (well ? ', all is well' : ''), well ? 'good' : 'bad');
@@ -133,7 +134,7 @@ function drawStatus(s) {
   drawCharts(s);
   fill('listeners', s.listeners.map(l => [
     l.name,
-    [l.addresses.join(' '), 'code'],
+    [(l.addresses || []).join(' '), 'code'],
     [l.limit ? l.clients + ' of ' + l.limit : count(l.clients), 'n'],
     [rate(l.rates.records), 'n'],
     [size(l.rates.bytes), 'n'],
@@ -165,6 +166,7 @@ function drawStatus(s) {
 }
 
 function drawSessions(answer, now) {
+  answer.sessions = answer.sessions || [];
   $('count').textContent = answer.total > answer.sessions.length
     ? count(answer.sessions.length) + ' of ' + count(answer.total) : count(answer.total);
   fill('sessions', answer.sessions.map(s => [
