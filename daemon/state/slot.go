@@ -67,10 +67,13 @@ const (
 	// openHeld is not of the header, but this word has had room in all versions: the record of
 	// the opening is held until the client sends something.
 	openHeld
+	// killed is not of the header either: an administrator has ended the session. Versions
+	// before 0.3 do not look at it, and serve the client on.
+	killed
 )
 
-// Slot is the state of one connection. It is for one goroutine at a time. The methods of a nil Slot
-// do nothing and return zero values.
+// Slot is the state of one connection. It is for one goroutine at a time, but for SetKilled. The
+// methods of a nil Slot do nothing and return zero values.
 type Slot struct {
 	file *File
 	at   *slot
@@ -207,7 +210,8 @@ func (s *Slot) SetClient(client netip.AddrPort, size int) {
 			header |= proxyIsIPv4
 		}
 	}
-	s.at.proxyHeader.Store(header)
+	s.at.proxyHeader.And(openHeld | killed)
+	s.at.proxyHeader.Or(header)
 }
 
 // Client returns what SetClient noted. The size is 0 if SetClient was not called.
@@ -343,6 +347,17 @@ func (s *Slot) SetClosed() { s.flag(flagClosed, true) }
 
 // Closed reports whether the end of the session is recorded.
 func (s *Slot) Closed() bool { return s != nil && s.at.flags.Load()&flagClosed != 0 }
+
+// SetKilled notes that the session is to end, whichever process has it. It may be called by any
+// goroutine until Free.
+func (s *Slot) SetKilled() {
+	if s != nil {
+		s.at.proxyHeader.Or(killed)
+	}
+}
+
+// Killed reports whether SetKilled was called.
+func (s *Slot) Killed() bool { return s != nil && s.at.proxyHeader.Load()&killed != 0 }
 
 // SetBusy notes whether bytes of the connection are being made into records.
 func (s *Slot) SetBusy(busy bool) { s.flag(flagBusy, busy) }

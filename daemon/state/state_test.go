@@ -60,6 +60,34 @@ func TestTheNextProcessReadsWhatOneHasWritten(t *testing.T) {
 	}
 }
 
+// TestAKilledSessionIsKnownToTheNextProcess, and whoever has the slot after it is not.
+func TestAKilledSessionIsKnownToTheNextProcess(t *testing.T) {
+	f := newFile(t, 3)
+	client := netip.MustParseAddrPort("192.0.2.1:1234")
+	a, b := f.Take(7), f.Take(8)
+	a.SetKilled()
+	a.SetClient(client, 50)
+	a.Hold(time.Unix(5, 0))
+	a.Open(time.Unix(5, 0))
+	b.SetClient(client, 50)
+	g := next(t, f)
+	s := g.Find(7)
+	if got, size := s.Client(); !s.Killed() || got != client || size != 50 {
+		t.Errorf("got killed %v, %v and %d bytes, want true, %v and 50", s.Killed(), got, size, client)
+	}
+	if g.Find(8).Killed() {
+		t.Error("the other session is killed")
+	}
+	s.Free()
+	if s := g.Take(9); s.Killed() {
+		t.Error("the next session of the slot is killed")
+	}
+	var none *Slot
+	if none.SetKilled(); none.Killed() {
+		t.Error("without a slot: got killed")
+	}
+}
+
 // TestAHeldOpeningIsNotRecorded: its time is known, also behind a PROXY header, and Open ends that.
 func TestAHeldOpeningIsNotRecorded(t *testing.T) {
 	f := newFile(t, 3)
