@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpmux/cmd/internal/cli"
+	"tcpmux/cmd/tcpmux/console"
 )
 
 // command returns the tree of commands.
@@ -20,12 +21,15 @@ Exit status: 0 when done, 1 when it ran and failed, 64 for a usage error, 78 for
 an error in the configuration.`,
 		Example: `  tcpmux run --config /etc/tcpmux.toml   # the daemon
   tcpmux check                           # is the configuration correct?
-  tcpmux connect                         # talk to the daemon of this machine`,
+  tcpmux connect                         # talk to the daemon of this machine
+  tcpmux status                          # what is it doing, and what is wrong?`,
 		Args: cli.KnownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(runCommand(stderr), checkCommand(stdin, stdout, stderr), connectCommand(stdin, stdout), benchCommand(),
-		verifyCommand(stdin, stdout, stderr), catCommand(stdin, stdout, stderr), portsCommand(stderr), reloadCommand())
+		verifyCommand(stdin, stdout, stderr), catCommand(stdin, stdout, stderr), portsCommand(stderr))
+	steering := console.Console{Stdin: stdin, Stdout: stdout, Stderr: stderr, Otherwise: reloadBySignal}
+	root.AddCommand(steering.Commands()...)
 	cli.Prepare(root, stdin, stdout, stderr)
 	return root
 }

@@ -10,29 +10,23 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
-
-	"tcpmux/cmd/internal/cli"
+	"tcpmux/cmd/tcpmux/console"
 	"tcpmux/daemon"
 )
 
-// reloadCommand is for ExecReload= of the unit and not for people: it finds the daemon by $MAINPID
-// and $RUNTIME_DIRECTORY.
-func reloadCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:    "reload",
-		Short:  "Make the daemon reload its configuration, and fail if it does not (tcpmux.service)",
-		Hidden: true,
-		Args:   cli.AtMost(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			pid, err := strconv.Atoi(os.Getenv("MAINPID"))
-			if err != nil || pid <= 0 {
-				return fmt.Errorf("MAINPID is %q: this command is for systemd, use systemctl reload tcpmux", os.Getenv("MAINPID"))
-			}
-			return reload(cmd.Context(), pid, os.Getenv("RUNTIME_DIRECTORY"))
-		},
-		ValidArgsFunction: cobra.NoFileCompletions,
+// reloadBySignal is the way of ExecReload= of the unit to reload a daemon that has no control
+// socket: it finds the daemon by $MAINPID and $RUNTIME_DIRECTORY. known is false if systemd has not
+// called the command.
+func reloadBySignal(ctx context.Context) (known bool, err error) {
+	text, known := os.LookupEnv("MAINPID")
+	if !known {
+		return false, nil
 	}
+	pid, err := strconv.Atoi(text)
+	if err != nil || pid <= 0 {
+		return true, fmt.Errorf("MAINPID is %q: want the process of the daemon, as systemctl reload tcpmux sets it", text)
+	}
+	return true, reload(ctx, pid, os.Getenv("RUNTIME_DIRECTORY"))
 }
 
 // reload makes a daemon reload, and returns nil once it has, or why it has not. The timeout of the
@@ -52,7 +46,7 @@ func reload(ctx context.Context, pid int, dir string) error {
 		case err != nil:
 		// A daemon that has started since has read the file.
 		case now.Start != before.Start || now.Ended > before.Begun:
-			return notReloaded(now.Faults)
+			return console.NotReloaded(now.Faults)
 		case syscall.Kill(pid, 0) != nil:
 			return errors.New("configuration not reloaded: the daemon has ended")
 		}
@@ -63,15 +57,4 @@ func reload(ctx context.Context, pid int, dir string) error {
 		}
 	}
 	return fmt.Errorf("configuration not reloaded: the daemon's answer cannot be read: %w", err)
-}
-
-// notReloaded returns the error of a reload with faults; nil if there are none.
-func notReloaded(faults []string) error {
-	switch len(faults) {
-	case 0:
-		return nil
-	case 1:
-		return fmt.Errorf("configuration not reloaded: %s", faults[0])
-	}
-	return fmt.Errorf("configuration not reloaded: %s (and %d more)", faults[0], len(faults)-1)
 }

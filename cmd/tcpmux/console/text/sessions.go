@@ -1,0 +1,128 @@
+package text
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"tcpmux/daemon/control/api"
+)
+
+// Sessions returns the table of sessions, and how many there are if it does not show all.
+func Sessions(s *api.Sessions, now time.Time, p Painter) []string {
+	if len(s.Sessions) == 0 {
+		return []string{"no session"}
+	}
+	t := NewTable(Column{"ID", false}, Column{"LISTENER", false}, Column{"REMOTE", false}, Column{"SINCE", true}, Column{"IDLE", true},
+		Column{"RECORDS", true}, Column{"BYTES", true}, Column{"STATE", false})
+	for i := range s.Sessions {
+		c := &s.Sessions[i]
+		t.Row(Cell{Text: c.ID}, Cell{Text: c.Listener}, Cell{Text: Peer(c)}, Cell{Text: Clock(c.Opened, now)}, Cell{Text: Span(Idle(c, now))},
+			Cell{Text: Count(c.Records)}, Cell{Text: Size(c.Bytes)}, State(c))
+	}
+	lines := t.Lines(p)
+	if s.Total > len(s.Sessions) {
+		lines = append(lines, fmt.Sprintf("%d of %s", len(s.Sessions), Number(int64(s.Total), "session")))
+	}
+	return lines
+}
+
+// Peer returns a client's address, and that of its proxy.
+func Peer(s *api.Session) string {
+	if s.Proxy == "" {
+		return s.Remote
+	}
+	return s.Remote + " via " + s.Proxy
+}
+
+// Idle returns how long nothing was heard of a client.
+func Idle(s *api.Session, now time.Time) time.Duration {
+	if s.Heard.After(s.Opened) {
+		return now.Sub(s.Heard)
+	}
+	return now.Sub(s.Opened)
+}
+
+// State returns what a session waits for, or its phase when it is ending.
+func State(s *api.Session) Cell {
+	switch {
+	case s.Phase != "" && s.Phase != "serving":
+		return Cell{s.Phase, Yellow}
+	case s.State == "sink":
+		return Cell{s.State, Red}
+	}
+	return Cell{s.State, Plain}
+}
+
+// Detail returns all about a session.
+func Detail(d *api.Detail, now time.Time, p Painter) []string {
+	lines := []string{p.Paint(Bold, "Session "+ASCII(d.ID))}
+	add := func(name, format string, args ...any) {
+		lines = append(lines, fmt.Sprintf("  %-10s  %s", name, ASCII(fmt.Sprintf(format, args...))))
+	}
+	add("client", "%s", Peer(&d.Session))
+	add("listener", "%s", listenerOf(d))
+	if d.Local != "" {
+		add("local", "%s", d.Local)
+	}
+	add("opened", "%s", moment(d.Opened, now))
+	add("heard", "%s", moment(d.Heard, now))
+	add("recorded", "%s, %s", Number(d.Records, "record"), exact(d.Bytes))
+	add("unread", "%s in the kernel", exact(d.Unread))
+	add("partial", "%s of a message that has not ended", exact(d.Partial))
+	add("state", "%s", state(&d.Session))
+	if d.Survives {
+		add("crash", "the connection would outlive one of the daemon")
+	} else {
+		add("crash", "the connection would end with one of the daemon")
+	}
+	if t := d.TCP; t != nil {
+		add("TCP", "%s, %s", t.State, Number(t.Retransmits, "retransmission"))
+		add("", "round trip %s, variance %s", millis(t.RTT), millis(t.RTTVariance))
+		add("", "send window %s, receive window %s, %s unacknowledged", Size(t.SendWindow), Size(t.ReceiveWindow), Number(t.Unacked, "segment"))
+		add("", "received %s, sent %s", exact(t.Received), exact(t.Sent))
+	} else {
+		add("TCP", "unknown")
+	}
+	return lines
+}
+
+func listenerOf(d *api.Detail) string {
+	words := []string{}
+	if d.Framing != "" {
+		words = append(words, "framing "+d.Framing)
+	}
+	if d.Model != "" {
+		words = append(words, "model "+d.Model)
+	}
+	if len(words) == 0 {
+		return d.Listener
+	}
+	return d.Listener + " (" + strings.Join(words, ", ") + ")"
+}
+
+// moment returns a time in full, and how long ago it was.
+func moment(t, now time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05.000 UTC") + ", " + Ago(t, now)
+}
+
+// exact returns bytes exactly, and in a unit if that is shorter.
+func exact(n int64) string {
+	if n < 1024 {
+		return Number(n, "byte")
+	}
+	return fmt.Sprintf("%d bytes (%s)", n, Size(n))
+}
+
+func state(s *api.Session) string {
+	if s.State == "" {
+		return s.Phase
+	}
+	return s.Phase + ", waits for " + s.State
+}
+
+// millis returns seconds as milliseconds.
+func millis(seconds float64) string { return fmt.Sprintf("%.1f ms", seconds*1000) }

@@ -1,0 +1,199 @@
+package text
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"tcpmux/daemon/control/api"
+)
+
+// mostFaults is how many faults of a configuration are listed.
+const mostFaults = 10
+
+// Status returns what the daemon is doing, with what is wrong first.
+func Status(s *api.Status, p Painter) []string {
+	lines := []string{ASCII(fmt.Sprintf("tcpmux %s, %s for %s, pid %d", s.Version, s.Phase, Span(s.Now.Sub(s.Started)), s.PID))}
+	lines = append(lines, problems(s, p)...)
+	lines = append(lines, "", "Clients        "+clients(s))
+	lines = append(lines, configuration(s, p)...)
+	if len(s.Listeners) > 0 {
+		lines = append(append(lines, ""), listeners(s.Listeners, p)...)
+	}
+	if len(s.Files) > 0 {
+		lines = append(append(lines, ""), files(s.Files, s.Now, p)...)
+	}
+	return lines
+}
+
+// problems returns what is wrong, or that nothing is.
+func problems(s *api.Status, p Painter) []string {
+	if len(s.Problems)+len(s.Unready) == 0 {
+		return []string{p.Paint(Green, "All is well.")}
+	}
+	var lines []string
+	for _, problem := range s.Problems {
+		lines = append(lines, p.Paint(Red, "PROBLEM: "+Prose(problem)))
+	}
+	for _, reason := range s.Unready {
+		if !slices.Contains(s.Problems, reason) {
+			lines = append(lines, p.Paint(Yellow, "NOT READY: "+Prose(reason)))
+		}
+	}
+	return lines
+}
+
+func clients(s *api.Status) string {
+	text := Places(s.Clients, s.Limit)
+	if s.Survive.On {
+		return fmt.Sprintf("%s; %d would outlive a crash", text, s.Survive.Clients)
+	}
+	return text + "; none outlives this process"
+}
+
+// Places returns how many places are taken, of how many: "12/100", or "12" without a limit.
+func Places(n, limit int) string {
+	if limit == 0 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%d/%d", n, limit)
+}
+
+func configuration(s *api.Status, p Painter) []string {
+	c, file := &s.Config, "the built-in defaults"
+	if c.File != "" {
+		file = Prose(c.File)
+	}
+	line := "Configuration  " + file
+	if !c.Loaded.IsZero() {
+		line += ", in force since " + Clock(c.Loaded, s.Now)
+	}
+	if c.Reloads > 0 {
+		line += ", " + Number(int64(c.Reloads), "reload")
+	}
+	lines := []string{line}
+	if c.Differs && len(c.Faults) == 0 {
+		lines = append(lines, p.Paint(Yellow, "               the file differs from it: systemctl reload tcpmux"))
+	}
+	if len(c.Faults) > 0 {
+		lines = append(lines, p.Paint(Yellow, "               the file was not loaded, as it has errors:"))
+	}
+	for i, fault := range c.Faults {
+		if i == mostFaults {
+			lines = append(lines, fmt.Sprintf("               and %d more", len(c.Faults)-i))
+			break
+		}
+		lines = append(lines, "               "+Prose(fault))
+	}
+	return lines
+}
+
+// listeners returns the table of listeners: numbers on one line, and words on the next.
+func listeners(list []api.Listener, p Painter) []string {
+	t := NewTable(Column{"LISTENER", false}, Column{"CLIENTS", true}, Column{"VISITS", true}, Column{"RECORDS", true},
+		Column{"BYTES", true}, Column{"RECORDS/S", true}, Column{"BYTES/S", true}, Column{"STATE", false})
+	for i := range list {
+		l := &list[i]
+		state := ListenerState(l)
+		t.Row(Cell{Text: l.Name}, Cell{Text: Places(l.Clients, l.Limit)}, Cell{Text: Count(l.Counts.Visits)}, Cell{Text: Count(l.Counts.Records)},
+			Cell{Text: Size(l.Counts.Bytes)}, Cell{Text: Rate(l.Rates.Records)}, Cell{Text: Size(int64(l.Rates.Bytes))}, state)
+		t.Note(Plain, what(l))
+		if l.Fault != "" {
+			t.Note(Red, "not served: "+l.Fault)
+		}
+		if refused := refusals(l.Counts.Refused); refused != "" {
+			t.Note(Plain, refused)
+		}
+	}
+	return t.Lines(p)
+}
+
+// ListenerState returns the state of a listener in a word.
+func ListenerState(l *api.Listener) Cell {
+	switch {
+	case l.Fault != "":
+		return Cell{"FAULT", Red}
+	case l.Draining:
+		return Cell{"draining", Yellow}
+	}
+	return Cell{"serving", Plain}
+}
+
+// what returns where a listener listens and what it does.
+func what(l *api.Listener) string {
+	words := []string{strings.Join(l.Addresses, " ")}
+	if l.Service != "" && l.Service != "record" {
+		words = append(words, l.Service)
+	}
+	if l.Framing != "" {
+		words = append(words, l.Framing)
+	}
+	if l.Model != "" {
+		words = append(words, "model "+l.Model)
+	}
+	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), ", ")
+}
+
+// refusals returns how many clients were refused and why, the most frequent reason first; "" if
+// none was.
+func refusals(by map[string]int64) string {
+	reasons := slices.SortedFunc(maps.Keys(by), func(a, b string) int {
+		if by[a] != by[b] {
+			return int(max(-1, min(1, by[b]-by[a])))
+		}
+		return strings.Compare(a, b)
+	})
+	var parts []string
+	total := int64(0)
+	for _, r := range reasons {
+		if by[r] > 0 {
+			total += by[r]
+			parts = append(parts, fmt.Sprintf("%s %d", r, by[r]))
+		}
+	}
+	if total == 0 {
+		return ""
+	}
+	return fmt.Sprintf("refused %d: %s", total, strings.Join(parts, ", "))
+}
+
+// files returns the table of record files.
+func files(list []api.File, now time.Time, p Painter) []string {
+	t := NewTable(Column{"SIZE", true}, Column{"WRITTEN", true}, Column{"SYNCED", true}, Column{"FREE", true}, Column{"WAITING", true},
+		Column{"STATE", false}, Column{"FILE", false})
+	for i := range list {
+		f := &list[i]
+		free, state := "-", Cell{"ok", Plain}
+		if f.Free >= 0 {
+			free = Size(f.Free)
+		}
+		if len(f.Troubles) > 0 {
+			state = Cell{"trouble", Yellow}
+		}
+		if f.Failing {
+			state = Cell{"FAILING", Red}
+		}
+		t.Row(Cell{Text: Size(f.Size)}, Cell{Text: Ago(f.Written, now)}, Cell{Text: Ago(f.Synced, now)}, Cell{Text: free},
+			Cell{Text: Size(f.Waiting)}, state, Cell{Text: fileName(f)})
+		if f.Failing {
+			t.Note(Red, fmt.Sprintf("cannot be written since %s: %s", Clock(f.Since, now), f.Error))
+		}
+		for _, trouble := range f.Troubles {
+			t.Note(Yellow, trouble)
+		}
+	}
+	return t.Lines(p)
+}
+
+func fileName(f *api.File) string {
+	name := f.Path
+	if name == "-" {
+		name = "standard output"
+	}
+	if f.Listener != "" {
+		name += " (of " + f.Listener + ")"
+	}
+	return name
+}
