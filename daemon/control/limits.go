@@ -1,0 +1,154 @@
+package control
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxHeader bounds the header of a request, of which net/http reads 4 KiB more.
+	maxHeader = 8 << 10
+	// maxTarget bounds the path and query of a request.
+	maxTarget = 4 << 10
+	// maxBody bounds the body of a request. No request needs one.
+	maxBody = 64 << 10
+	// maxAttr bounds what the log says of a request.
+	maxAttr = 200
+)
+
+// limits are how much and how long. The memory that readers can take is about 25 KiB for each
+// connection, for each tail the record that is being written and what waits in its subscription,
+// and the lists of sessions that are being written: limits.lists for each class of readers.
+type limits struct {
+	connections       int // at once, on all control sockets
+	statusConnections int // at once, on each status address
+	overflow          int // further ones at once that are told so
+	tails             int // at once, fewer than connections
+	calls             int // of the Daemon at once
+	lists             int // of sessions that are written at once, to each class of readers
+
+	header, body, write, idle time.Duration
+	read                      time.Duration // for the Daemon to answer, without a change
+	change                    time.Duration // for the Daemon to change something
+	tailWrite                 time.Duration // for the reader of a tail to take a record
+	turnedAway                time.Duration // for a connection of overflow
+}
+
+var defaultLimits = limits{
+	connections:       128,
+	statusConnections: 64,
+	overflow:          16,
+	tails:             100,
+	calls:             64,
+	lists:             4,
+	header:            10 * time.Second,
+	body:              20 * time.Second,
+	write:             30 * time.Second,
+	idle:              30 * time.Second,
+	read:              5 * time.Second,
+	change:            45 * time.Second,
+	tailWrite:         30 * time.Second,
+	turnedAway:        time.Second,
+}
+
+// limitedListener accepts a number of connections at once, and some more that are marked, so that
+// they are told why they are not served. Others wait in the backlog.
+type limitedListener struct {
+	net.Listener
+	served, slots chan struct{}
+	turnedAway    time.Duration
+	closed        chan struct{}
+	once          sync.Once
+}
+
+func limit(ln net.Listener, connections int, l limits) *limitedListener {
+	return &limitedListener{
+		Listener:   ln,
+		served:     make(chan struct{}, connections),
+		slots:      make(chan struct{}, connections+l.overflow),
+		turnedAway: l.turnedAway,
+		closed:     make(chan struct{}),
+	}
+}
+
+// Accept waits for a slot and a connection.
+func (l *limitedListener) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	limited := &limitedConn{Conn: c, release: func() { <-l.slots }}
+	select {
+	case l.served <- struct{}{}:
+		limited.release = func() { <-l.served; <-l.slots }
+	default:
+		limited.until.Store(time.Now().Add(l.turnedAway).UnixNano())
+	}
+	return limited, nil
+}
+
+// Close closes the listener; connections live on.
+func (l *limitedListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// limitedConn gives its slot back when it is closed.
+type limitedConn struct {
+	net.Conn
+	once    sync.Once
+	release func()
+	// Until when a connection of overflow may read, in nanoseconds of the clock; 0: it is none.
+	until atomic.Int64
+}
+
+// Close closes the connection and gives its slot back.
+func (c *limitedConn) Close() error {
+	defer c.once.Do(c.release)
+	return c.Conn.Close()
+}
+
+// SetReadDeadline keeps a connection of overflow from staying.
+func (c *limitedConn) SetReadDeadline(t time.Time) error {
+	if until := c.until.Load(); until != 0 && (t.IsZero() || t.UnixNano() > until) {
+		t = time.Unix(0, until)
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// overflowed reports whether a connection is one too many.
+func (c *limitedConn) overflowed() bool { return c.until.Load() != 0 }
+
+// stay makes a connection of overflow one like the others.
+func (c *limitedConn) stay() {
+	c.until.Store(0)
+	_ = c.Conn.SetReadDeadline(time.Time{}) // a connection that is closed shows with the next read
+}
+
+// boundedHandler bounds the messages of net/http, which quote what peers have sent.
+type boundedHandler struct{ slog.Handler }
+
+// Handle makes the message an attribute, which the log quotes.
+func (h boundedHandler) Handle(ctx context.Context, r slog.Record) error {
+	rec := slog.NewRecord(r.Time, r.Level, "control connection", r.PC)
+	rec.AddAttrs(slog.String("err", clip(r.Message)))
+	return h.Handler.Handle(ctx, rec)
+}
+
+// clip bounds a text for the log.
+func clip(s string) string {
+	if len(s) > maxAttr {
+		return s[:maxAttr] + "…"
+	}
+	return s
+}
