@@ -25,7 +25,8 @@ prints what has changed and for whom. A configuration with an error changes
 nothing, and reload fails; "tcpmux check" reports all errors.
 
 It is what "systemctl reload tcpmux" runs. There, a daemon without a control
-socket is asked by a signal (SIGHUP). Only root and the daemon's user may reload.
+socket is asked by a signal (SIGHUP). Only root and the daemon's user may
+reload.
 
 Exit status: 0 when reloaded, 1 when not, 64 for a usage error.`,
 		Example: `  sudo tcpmux reload

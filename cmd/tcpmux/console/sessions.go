@@ -31,19 +31,20 @@ func (c *Console) sessionsCommand() *cobra.Command {
 		Use:   "sessions",
 		Short: "List the clients that are connected",
 		Long: `sessions lists the clients that are connected: the name of the session, the
-listener, the client's address and that of its proxy, since when it is connected,
-for how long nothing was recorded of it, its records and bytes, and what it waits
-for: "client" for its client, "sink" for its record to be written. Times are in
-UTC, as in records.
+listener, the client's address and that of its proxy, since when it is
+connected, for how long nothing was recorded of it, its records and bytes, and
+what it waits for: "client" for its client, "sink" for its record to be
+written. Times are in UTC, as in records.
 
---sort sorts by when the client connected (opened, the default), when it was last
-heard of (heard), bytes, records, or its address (remote); "-" in front reverses
-the order.
+--sort sorts by when the client connected (opened, the default), when it was
+last heard of (heard), bytes, records, or its address (remote); "-" in front
+reverses the order.
 
-Exit status: 0 when the daemon answered, 1 when it did not, 64 for a usage error.`,
+Exit status: 0 when the daemon answered, 1 when it did not, 64 for a usage
+error.`,
 		Example: `  tcpmux sessions
   tcpmux sessions --listener scanners --source 192.0.2.0/24
-  tcpmux sessions --idle 1h --sort heard        # who was silent for the longest time
+  tcpmux sessions --idle 1h --sort heard        # who was silent for longest
   tcpmux sessions --sort -bytes --limit 10      # who sent the most
   tcpmux sessions --json | jq -r '.sessions[].remote'`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -116,11 +117,11 @@ func (c *Console) showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show everything about one client",
-		Long: `show prints all that the daemon and the kernel know of one client: its addresses,
-when it came and was last heard of, what was recorded, what waits in the kernel,
-what it waits for, whether the connection would outlive a crash of the daemon,
-and the state of the TCP connection. ID is the name of its session, as
-"tcpmux sessions" lists it and JSON records have it.
+		Long: `show prints all that the daemon and the kernel know of one client: its
+addresses, when it came and was last heard of, what was recorded, what waits in
+the kernel, what it waits for, whether the connection would outlive a crash of
+the daemon, and the state of the TCP connection. ID is the name of its session,
+as "tcpmux sessions" lists it and JSON records have it.
 
 Exit status: 0 when done, 1 when there is no such session or the daemon did not
 answer, 64 for a usage error.`,

@@ -24,10 +24,10 @@ func (c *Console) killCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "kill [ID...]",
 		Short: "End connections of clients",
-		Long: `kill ends the connections of the sessions that are named, or of all clients of a
-listener, from an address or network, or of both. What has arrived is recorded,
-and the reason in the close record is "killed". A client may connect again:
-"tcpmux drain" and [limits] in the configuration keep clients away.
+		Long: `kill ends the connections of the sessions that are named, or of all clients of
+a listener, from an address or network, or of both. What has arrived is
+recorded, and the reason in the close record is "killed". A client may connect
+again: "tcpmux drain" and [limits] in the configuration keep clients away.
 
 To end all connections takes --all. Only root and the daemon's user may kill.
 
@@ -120,8 +120,8 @@ finish. "tcpmux undrain" lets clients in again, as a start of the daemon does.
 
 Only root and the daemon's user may drain.
 
-Exit status: 0 when done, 1 when there is no such listener or the daemon did not
-answer, 64 for a usage error.`,
+Exit status: 0 when done, 1 when there is no such listener or the daemon did
+not answer, 64 for a usage error.`,
 		Example: `  sudo tcpmux drain scanners
   tcpmux sessions --listener scanners           # who has not finished yet`,
 	}, Daemon.Drain)
@@ -135,8 +135,8 @@ func (c *Console) undrainCommand() *cobra.Command {
 
 Only root and the daemon's user may do that.
 
-Exit status: 0 when done, 1 when there is no such listener or the daemon did not
-answer, 64 for a usage error.`,
+Exit status: 0 when done, 1 when there is no such listener or the daemon did
+not answer, 64 for a usage error.`,
 		Example: `  sudo tcpmux undrain scanners`,
 	}, Daemon.Undrain)
 }

@@ -37,27 +37,27 @@ func (c *Console) tailCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Show records as they are written",
-		Long: `tail shows records as the daemon writes them, whichever file they go to: those of
-all clients, of a listener, of a source, or of one session. A record has the form
-of a text record, whatever the format of the file is: what clients send is
+		Long: `tail shows records as the daemon writes them, whichever file they go to: those
+of all clients, of a listener, of a source, or of one session. A record has the
+form of a text record, whatever the format of the file is: what clients send is
 escaped, so that it can neither forge a line nor control a terminal. --json
 prints one JSON object for each record on a line.
 
 tail never slows a client. If it cannot keep up, the daemon leaves records out
-and counts them; standard error says how many were missed (with --json, a record
-of the kind "missed" does).
+and counts them; standard error says how many were missed (with --json, a
+record of the kind "missed" does).
 
 When the daemon restarts, tail says so on standard error and goes on with the
-next process; it waits for it for up to a minute. With --session, tail ends when
-the session does. Records that were written before are in the record file: see
-"tcpmux cat" and tail(1).
+next process; it waits for it for up to a minute. With --session, tail ends
+when the session does. Records that were written before are in the record file:
+see "tcpmux cat" and tail(1).
 
-Exit status: 0 when the session of --session has ended, 1 when the daemon did not
-answer, 64 for a usage error, 130 after Ctrl-C.`,
+Exit status: 0 when the session of --session has ended, 1 when the daemon did
+not answer, 64 for a usage error, 130 after Ctrl-C.`,
 		Example: `  tcpmux tail
   tcpmux tail --listener scanners --source 192.0.2.0/24
   tcpmux tail --session 8f3a-2c
-  tcpmux tail --json | jq -r 'select(.kind == "close") | .remote + " " + .reason'`,
+  tcpmux tail --json | jq -r 'select(.kind == "close").reason'`,
 		Args: func(cmd *cobra.Command, args []string) (err error) {
 			if err := cli.AtMost(0)(cmd, args); err != nil {
 				return err
@@ -67,8 +67,10 @@ answer, 64 for a usage error, 130 after Ctrl-C.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.run(cmd, &f.flags, func(ctx context.Context, d Daemon) error {
-				t := newTail(c.Stdout, c.Stderr, f.json)
-				return t.run(ctx, d, f.Filter)
+				if err := known(ctx, d, f.Filter); err != nil {
+					return err
+				}
+				return newTail(c.Stdout, c.Stderr, f.json).run(ctx, d, f.Filter)
 			})
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -81,6 +83,28 @@ answer, 64 for a usage error, 130 after Ctrl-C.`,
 	c.completeFlag(cmd, "listener", &f.flags, listenerNames)
 	c.completeFlag(cmd, "session", &f.flags, sessionIDs)
 	return cmd
+}
+
+// known returns an error if there is no such listener or session, of which nothing would ever come.
+func known(ctx context.Context, d Daemon, f api.Filter) error {
+	if f.ID != "" {
+		_, err := d.Session(ctx, f.ID)
+		return err
+	}
+	if f.Listener == "" {
+		return nil
+	}
+	s, err := d.Status(ctx)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, l := range s.Listeners {
+		if names = append(names, l.Name); l.Name == f.Listener {
+			return nil
+		}
+	}
+	return fmt.Errorf("there is no listener %q, want one of %q", f.Listener, names)
 }
 
 // errSessionEnded ends a tail of one session.

@@ -21,20 +21,20 @@ func (c *Console) topCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Watch the daemon in a live table",
-		Long: `top shows at a terminal what the daemon is doing, and draws it again every second:
-what is wrong, records and bytes a second, the listeners, the busiest sources, and
-the busiest sessions.
+		Long: `top shows at a terminal what the daemon is doing, and draws it again every
+second: what is wrong, records and bytes a second, the listeners, the busiest
+sources, and the busiest sessions.
 
-The arrow keys select a session, Enter shows everything about it, and K kills it
-after a confirmation. s sorts by something else, / filters by text, address or
-network, p pauses, h lists all keys, and q quits. Ctrl-Z stops top as it does other
-programs. While the daemon restarts, top waits for it.
+The arrow keys select a session, Enter shows everything about it, and K kills
+it after a confirmation. s sorts by something else, / filters by text, address
+or network, p pauses, h lists all keys, and q quits. Ctrl-Z stops top as it
+does other programs. While the daemon restarts, top waits for it.
 
-The busiest sessions are those among the 500 that were heard of last. For programs
-there is "tcpmux status --json".
+The busiest sessions are those among the 500 that were heard of last. For
+programs there is "tcpmux status --json".
 
-Exit status: 0 after q, 1 when the daemon did not answer or there is no terminal,
-64 for a usage error, 130 after Ctrl-C.`,
+Exit status: 0 after q, 1 when the daemon did not answer or there is no
+terminal, 64 for a usage error, 130 after Ctrl-C.`,
 		Example: `  tcpmux top
   sudo tcpmux top                # may kill sessions
   tcpmux top --interval 5s`,
