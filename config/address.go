@@ -105,5 +105,8 @@ func (b bound) owner() string {
 	if listener, ok := strings.CutSuffix(b.at.Name(), ": address"); ok {
 		return listener
 	}
+	if name := b.at.Name(); strings.Contains(name, "status.") {
+		return name
+	}
 	return "the top-level address"
 }

@@ -34,9 +34,13 @@ type Config struct {
 	// SurviveAfter is how long a client must have been connected to survive a crash; 0 is for
 	// all.
 	SurviveAfter time.Duration
-	Record       Record
-	Log          Log
-	Limits       Limits
+	// Control is the path of a control socket that the daemon makes itself; "" is for none, so
+	// that there is only the one that the service manager passes in.
+	Control string
+	Record  Record
+	Log     Log
+	Status  Status
+	Limits  Limits
 	// Warnings are about what is allowed but most likely a mistake, one line each, in the form
 	// of a Fault. They are set for a file with errors too.
 	Warnings []string
@@ -174,6 +178,12 @@ type Log struct {
 	File string
 	// Level is "debug", "info", "warn" or "error".
 	Level string
+}
+
+// Status is where the status page is.
+type Status struct {
+	// Address is as that of a Listener, and empty for none.
+	Address []string
 }
 
 // Default returns the configuration of an empty file.

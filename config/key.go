@@ -8,7 +8,7 @@ import (
 // Key is one key of the configuration, with all that this package, the daemon and the documents
 // know about it. Its value is never changed.
 type Key struct {
-	// Table is the table that holds the key: "record", "log" or "limits". It is "" for the keys
+	// Table is the table that holds the key: "record", "log", "status" or "limits". It is "" for the keys
 	// before the first table, and for those of a [[listener]] but its own table "limits".
 	Table string
 	// Name is the key as it is written in a file.
@@ -127,7 +127,7 @@ func (s section) keys() (list []*Key) {
 func (s section) tables() []string {
 	switch s {
 	case section{}:
-		return []string{"record", "log", "limits", "listener"}
+		return []string{"record", "log", "status", "limits", "listener"}
 	case section{listener: true}:
 		return []string{"limits"}
 	}

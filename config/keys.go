@@ -78,12 +78,13 @@ func listenerRows() []Key {
 	}
 }
 
-// tableRows has the keys of the daemon, of [record] and of [log].
+// tableRows has the keys of the daemon, of [record], of [log] and of [status].
 func tableRows() []Key {
 	return []Key{
 		top("drain_timeout", func(c *Config) *time.Duration { return &c.DrainTimeout }, duration("to close clients at once"), 10*time.Second, Now),
 		top("survive", func(c *Config) *bool { return &c.Survive }, boolean(), true, Restart),
 		top("survive_after", func(c *Config) *time.Duration { return &c.SurviveAfter }, duration("for all clients"), time.Second, Now),
+		top("control", func(c *Config) *string { return &c.Control }, socketPath(), "", Restart),
 
 		record("file", func(r *Record) *string { return &r.File }, recordPath(), "records.log", Now),
 		record("format", func(r *Record) *string { return &r.Format }, word("text", "json"), "text", Now),
@@ -99,6 +100,8 @@ func tableRows() []Key {
 
 		log("file", func(l *Log) *string { return &l.File }, filePath("for standard error"), "", Now),
 		log("level", func(l *Log) *string { return &l.Level }, word("debug", "info", "warn", "error"), "info", Now),
+
+		top("address", func(c *Config) *[]string { return &c.Status.Address }, addresses("for none"), nil, Restart).in("status"),
 	}
 }
 

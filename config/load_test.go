@@ -89,9 +89,11 @@ func TestLoadGood(t *testing.T) {
 		DrainTimeout: 1500 * time.Millisecond,
 		Survive:      true,
 		SurviveAfter: 250 * time.Millisecond,
+		Control:      "/run/tcpmux/own",
 		Record: Record{File: "/var/log/tcpmux/all.log", Format: "json", Mode: 0o600, MaxSize: 64 << 10, Rotate: "weekly", MaxBackups: 0,
 			Sync: SyncAlways, MinFree: 16 << 20, MaxAge: 30 * 24 * time.Hour, Compress: false, Events: EventsOnData},
 		Log:    Log{File: "tcpmux.log", Level: "debug"},
+		Status: Status{Address: []string{"127.0.0.1:9464"}},
 		Limits: limits,
 	}
 	if !reflect.DeepEqual(got, want) {

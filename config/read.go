@@ -19,7 +19,7 @@ func (r *reader) config() Config {
 		r.bind(top.At("address"), main.Address[0])
 	}
 	top.read(to)
-	for _, name := range []string{"record", "log", "limits"} {
+	for _, name := range []string{"record", "log", "status", "limits"} {
 		top.readTable(name, to)
 	}
 	top.applyExec(main)
@@ -107,6 +107,8 @@ func listenerName() kind[string] {
 			return "", at.Want(v, allowed)
 		case s == MainListener:
 			return "", at.Want(v, "another name: this one is the listener of the top-level keys")
+		case s == ControlSocket || s == StatusSocket:
+			return "", at.Want(v, "another name: this one is a socket that is no listener's")
 		case at.reader.names[s]:
 			return "", at.Want(v, "a name that no other listener has")
 		}

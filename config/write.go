@@ -33,7 +33,7 @@ func (c Config) Settings() (all []Setting) {
 		main, others = &others[0], others[1:]
 	}
 	top := topTarget(&c, main)
-	for _, s := range []section{{}, {table: "record"}, {table: "log"}, {table: "limits"}} {
+	for _, s := range []section{{}, {table: "record"}, {table: "log"}, {table: "status"}, {table: "limits"}} {
 		for _, k := range s.keys() {
 			if main == &absent && k.Inherited && k.Table == "" {
 				continue // there is nobody to have it
