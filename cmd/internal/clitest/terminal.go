@@ -151,3 +151,13 @@ func (x *Terminal) Ends(status int) {
 		x.t.Errorf("terminal: got %+v, want %+v", got, x.Before)
 	}
 }
+
+// Resize changes the size of the terminal, of which the kernel tells the program.
+func (x *Terminal) Resize(width, height uint16) {
+	x.t.Helper()
+	if err := Control(x.slave, func(fd int) error {
+		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Col: width, Row: height})
+	}); err != nil {
+		x.t.Fatal(err)
+	}
+}

@@ -199,26 +199,26 @@ func TestReload(t *testing.T) {
 	changed := api.Reloaded{Changes: []api.Change{{Key: "idle_timeout", From: "0s", To: "10m", Effect: "all clients"}}}
 	for _, c := range []struct {
 		name      string
-		d         fake
+		d         *fake
 		otherwise func(context.Context) (bool, error)
 		args      []string
 		want      outcome
 	}{
-		{"nothing new", fake{}, nil, nil, outcome{0, "reloaded, nothing has changed\n", ""}},
-		{"changes", fake{reloaded: changed}, nil, nil, outcome{0, "KEY           FROM  TO   EFFECT\nidle_timeout  0s    10m  all clients\n", ""}},
-		{"a fault", fake{reloaded: api.Reloaded{Faults: []string{"f:1: x"}}}, nil, nil, outcome{1, "", "tcpmux: reload: configuration not reloaded: f:1: x\n"}},
-		{"faults", fake{reloaded: api.Reloaded{Faults: []string{"f:1: x", "f:2: y"}}}, nil, nil, outcome{1, "", "tcpmux: reload: configuration not reloaded: f:1: x (and 1 more)\n"}},
+		{"nothing new", &fake{}, nil, nil, outcome{0, "reloaded, nothing has changed\n", ""}},
+		{"changes", &fake{reloaded: changed}, nil, nil, outcome{0, "KEY           FROM  TO   EFFECT\nidle_timeout  0s    10m  all clients\n", ""}},
+		{"a fault", &fake{reloaded: api.Reloaded{Faults: []string{"f:1: x"}}}, nil, nil, outcome{1, "", "tcpmux: reload: configuration not reloaded: f:1: x\n"}},
+		{"faults", &fake{reloaded: api.Reloaded{Faults: []string{"f:1: x", "f:2: y"}}}, nil, nil, outcome{1, "", "tcpmux: reload: configuration not reloaded: f:1: x (and 1 more)\n"}},
 		{
-			"a fault as JSON", fake{reloaded: api.Reloaded{Faults: []string{"f"}}}, nil, []string{"--json"},
+			"a fault as JSON", &fake{reloaded: api.Reloaded{Faults: []string{"f"}}}, nil, []string{"--json"},
 			outcome{1, "{\n  \"faults\": [\n    \"f\"\n  ],\n  \"changes\": null\n}\n", "tcpmux: reload: configuration not reloaded: f\n"},
 		},
-		{"by signal", fake{err: errWrong}, otherwise(true, nil), nil, outcome{}},
-		{"by signal, in vain", fake{err: errWrong}, otherwise(true, errWrong), nil, outcome{1, "", "tcpmux: reload: it \\x1b[2J\\x0d\\x0a\\u009b31m\\u202e\\u2028 went wrong\n"}},
-		{"not under systemd", fake{err: errWrong}, otherwise(false, nil), nil, outcome{1, "", "tcpmux: reload: it \\x1b[2J\\x0d\\x0a\\u009b31m\\u202e\\u2028 went wrong\n"}},
-		{"an answer needs no signal", fake{reloaded: api.Reloaded{Faults: []string{"f"}}}, otherwise(true, nil), nil, outcome{1, "", "tcpmux: reload: configuration not reloaded: f\n"}},
+		{"by signal", &fake{err: errWrong}, otherwise(true, nil), nil, outcome{}},
+		{"by signal, in vain", &fake{err: errWrong}, otherwise(true, errWrong), nil, outcome{1, "", "tcpmux: reload: it \\x1b[2J\\x0d\\x0a\\u009b31m\\u202e\\u2028 went wrong\n"}},
+		{"not under systemd", &fake{err: errWrong}, otherwise(false, nil), nil, outcome{1, "", "tcpmux: reload: it \\x1b[2J\\x0d\\x0a\\u009b31m\\u202e\\u2028 went wrong\n"}},
+		{"an answer needs no signal", &fake{reloaded: api.Reloaded{Faults: []string{"f"}}}, otherwise(true, nil), nil, outcome{1, "", "tcpmux: reload: configuration not reloaded: f\n"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			console := at(&c.d)
+			console := at(c.d)
 			console.Otherwise = c.otherwise
 			if got := execute(t, console, append([]string{"reload"}, c.args...)...); got != c.want {
 				t.Errorf("got %+v, want %+v", got, c.want)
