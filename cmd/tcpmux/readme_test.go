@@ -24,7 +24,7 @@ func readme(t *testing.T) string {
 }
 
 func TestReadmeNamesCommandsAndFlagsThatExist(t *testing.T) {
-	calls := regexp.MustCompile(`tcpmux (run|check|connect|verify|cat|help)\b([^#\n`+"`"+`]*)`).FindAllStringSubmatch(readme(t), -1)
+	calls := regexp.MustCompile(`tcpmux (run|check|connect|verify|cat|status|sessions|show|tail|top|kill|drain|undrain|rotate|reload|help)\b([^#\n`+"`"+`]*)`).FindAllStringSubmatch(readme(t), -1)
 	if len(calls) < 5 {
 		t.Fatalf("got %d commands, want all", len(calls))
 	}

@@ -67,7 +67,7 @@ func (f *flags) add(cmd *cobra.Command, json string) {
 	if json != "" {
 		cmd.Flags().BoolVar(&f.json, "json", false, json)
 	}
-	cmd.Flags().StringVar(&f.control, "control", client.DefaultPath, "the control socket of the daemon, a `PATH`")
+	cmd.Flags().StringVar(&f.control, "control", client.DefaultPath, "the control socket of the daemon, at `PATH`")
 	_ = cmd.MarkFlagFilename("control") // it fails only for a flag that does not exist
 }
 

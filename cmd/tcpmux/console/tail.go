@@ -77,7 +77,7 @@ not answer, 64 for a usage error, 130 after Ctrl-C.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.Listener, "listener", "", "only records of the listener `NAME`")
-	flags.StringVar(&f.source, "source", "", "only records of clients from an address, or from a network such as 192.0.2.0/24 (`PREFIX`)")
+	flags.StringVar(&f.source, "source", "", "only records of clients from `PREFIX`: an address, or a network such as 192.0.2.0/24")
 	flags.StringVar(&f.ID, "session", "", "only records of the session `ID`, until it ends")
 	f.add(cmd, "print one JSON object for each record")
 	c.completeFlag(cmd, "listener", &f.flags, listenerNames)

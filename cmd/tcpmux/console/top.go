@@ -55,7 +55,7 @@ terminal, 64 for a usage error, 130 after Ctrl-C.`,
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	cmd.Flags().StringVar(&interval, "interval", "1s", "how often to ask the daemon, a `DURATION` such as 5s")
+	cmd.Flags().StringVar(&interval, "interval", "1s", "ask the daemon every `DURATION`, such as 5s")
 	f.add(cmd, "")
 	return cmd
 }
