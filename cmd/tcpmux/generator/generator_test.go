@@ -35,7 +35,7 @@ func generate(t *testing.T, path string) (string, error) {
 }
 
 func TestGolden(t *testing.T) {
-	for _, name := range []string{"default", "address", "listeners", "no-main"} {
+	for _, name := range []string{"default", "address", "listeners", "no-main", "status"} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join("testdata", name)
 			got, err := generate(t, path+".toml")
@@ -64,6 +64,7 @@ func TestNothingIsWritten(t *testing.T) {
 		{"several faults", "address = 5\nbacklog = 0\nx = 1\n", []string{":1: address is 5", ":2: backlog is 0", ":3: x is not a key"}},
 		{"a fault that has nothing to do with addresses", "[log]\nlevel = \"loud\"\n", []string{":2: log.level"}},
 		{"port 0", `address = ["127.0.0.1:0", "127.0.0.1:1"]` + "\n", []string{`address "127.0.0.1:0": systemd opens no port 0`}},
+		{"port 0 of the status page", "[status]\naddress = \"[::1]:0\"\n", []string{`[status]: address "[::1]:0": systemd opens no port 0`}},
 		{"port 0 of a listener", "[[listener]]\nname = \"a\"\naddress = \"[::1]:0\"\n", []string{`listener "a": address "[::1]:0": systemd opens no port 0`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -25,8 +25,8 @@ const (
 	dropIn = "50-tcpmux.conf"
 )
 
-// Units returns the drop-in of tcpmux.socket for the first listener and, for each further one, a
-// socket unit that comes and goes with tcpmux.socket. The first is the main listener, or, where
+// Units returns the drop-in of tcpmux.socket for the first listener and, for each further one and
+// for the status page, a socket unit that comes and goes with tcpmux.socket. The first is the main listener, or, where
 // address = [] leaves that out, the first [[listener]]: a socket unit without an address would be
 // none. The error joins all that systemd cannot be told and is config.ErrInvalid; there are then no
 // units.
@@ -43,6 +43,13 @@ func Units(cfg config.Config, ipv6 bool) ([]Unit, error) {
 	}
 	if len(ports) == 0 {
 		return nil, nil
+	}
+	if len(cfg.Status.Address) > 0 {
+		p, err := statusPort(cfg, ipv6)
+		if err != nil {
+			return nil, &refusal{err}
+		}
+		ports = append(ports, p)
 	}
 	var units []Unit
 	var names []string
@@ -91,7 +98,7 @@ func (p port) mainDropIn(path string, others []string) string {
 // tcpmux.socket.
 func (p port) listenerUnit(path string, previous []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[Unit]\nDescription=tcpmux port of listener %s\nDocumentation=man:tcpmux.toml(5)\n", p.name)
+	fmt.Fprintf(&b, "[Unit]\nDescription=tcpmux %s\nDocumentation=%s\n", p.what(), p.manual())
 	b.WriteString(sourcePath(path))
 	fmt.Fprintf(&b, "PartOf=%s\n%sStartLimitIntervalSec=0\n", mainSocket, after(previous))
 	b.WriteString("# A port that another program has is opened once it is free.\nOnFailure=tcpmux-ports.service\n")
@@ -123,17 +130,43 @@ func sourcePath(path string) string {
 	return "SourcePath=" + path + "\n"
 }
 
-// port is a listener in a form that systemd understands.
+// port is a listener, or the status page, in a form that systemd understands.
 type port struct {
-	name    string
+	name    string   // FileDescriptorName=
 	streams []string // values of ListenStream=
 	free    bool     // bound before an interface has the address
 	backlog int
 }
 
 // unit is the name of the port's own socket unit. Every character that a name may have may stand in
-// a unit's (systemd.unit(5)).
-func (p port) unit() string { return "tcpmux-" + p.name + ".socket" }
+// a unit's (systemd.unit(5)). The colon is one that no listener's name has.
+func (p port) unit() string {
+	switch name := "tcpmux-" + p.name; {
+	case p.isStatus():
+		return p.name + ".socket"
+	case name == config.StatusSocket || name == config.ControlSocket:
+		return "tcpmux-listener:" + p.name + ".socket"
+	default:
+		return name + ".socket"
+	}
+}
+
+// isStatus reports whether the port is that of the status page.
+func (p port) isStatus() bool { return p.name == config.StatusSocket }
+
+func (p port) what() string {
+	if p.isStatus() {
+		return "status page"
+	}
+	return "port of listener " + p.name
+}
+
+func (p port) manual() string {
+	if p.isStatus() {
+		return "man:tcpmux-control(7)"
+	}
+	return "man:tcpmux.toml(5)"
+}
 
 // settings are the lines of [Socket] that the configuration decides on.
 func (p port) settings() string {
@@ -153,27 +186,41 @@ func (p port) settings() string {
 // unit.
 var plainName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`) })
 
+// statusBacklog is enough for browsers and what collects metrics.
+const statusBacklog = 64
+
+// statusPort returns the port of the status page.
+func statusPort(cfg config.Config, ipv6 bool) (port, error) {
+	l := config.Listener{Name: config.StatusSocket, Address: cfg.Status.Address, Backlog: statusBacklog}
+	return portOf("[status]", l, ipv6)
+}
+
 func newPort(l config.Listener, ipv6 bool) (port, error) {
-	if !plainName().MatchString(l.Name) {
+	if !plainName().MatchString(l.Name) || l.Name == config.StatusSocket {
 		return port{}, fmt.Errorf("listener %q: want a name of letters, digits, dot, dash and underscore", l.Name)
 	}
+	return portOf(fmt.Sprintf("listener %q", l.Name), l, ipv6)
+}
+
+// portOf returns the port of a listener whose name may stand in a unit. Errors name its owner.
+func portOf(owner string, l config.Listener, ipv6 bool) (port, error) {
 	p := port{name: l.Name, backlog: l.Backlog}
 	var errs []error
 	for _, address := range l.Addresses(ipv6) {
 		a, err := netip.ParseAddrPort(address)
 		switch {
 		case err != nil:
-			errs = append(errs, fmt.Errorf("listener %q: address %q: want an IP address and a port", l.Name, address))
+			errs = append(errs, fmt.Errorf("%s: address %q: want an IP address and a port", owner, address))
 		case a.Port() == 0:
-			errs = append(errs, fmt.Errorf("listener %q: address %q: systemd opens no port 0, want 1 or more", l.Name, address))
+			errs = append(errs, fmt.Errorf("%s: address %q: systemd opens no port 0, want 1 or more", owner, address))
 		case a.Addr().Zone() != "" && !plainName().MatchString(a.Addr().Zone()):
-			errs = append(errs, fmt.Errorf("listener %q: address %q: want the name of an interface behind the %%", l.Name, address))
+			errs = append(errs, fmt.Errorf("%s: address %q: want the name of an interface behind the %%", owner, address))
 		}
 		p.streams = append(p.streams, stream(a))
 		p.free = p.free || !a.Addr().IsUnspecified() && !a.Addr().IsLoopback()
 	}
 	if len(l.Address) == 0 {
-		errs = append(errs, fmt.Errorf("listener %q: has no address", l.Name))
+		errs = append(errs, fmt.Errorf("%s: has no address", owner))
 	}
 	return p, errors.Join(errs...)
 }

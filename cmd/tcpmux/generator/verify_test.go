@@ -16,7 +16,7 @@ func TestSystemdAnalyzeVerify(t *testing.T) {
 	if err != nil {
 		lacks(t, err.Error(), "apt-get install systemd")
 	}
-	for _, name := range []string{"default", "address", "listeners", "no-main"} {
+	for _, name := range []string{"default", "address", "listeners", "no-main", "status"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			shipped(t, dir)
@@ -40,7 +40,7 @@ func TestSystemdAnalyzeVerify(t *testing.T) {
 // shipped copies the units of the package, with a program that exists.
 func shipped(t *testing.T, dir string) {
 	t.Helper()
-	for _, name := range []string{mainSocket, service, "tcpmux-ports.service", "tcpmux-pause.service"} {
+	for _, name := range []string{mainSocket, service, "tcpmux-control.socket", "tcpmux-ports.service", "tcpmux-pause.service"} {
 		text, err := os.ReadFile(filepath.Join(shippedUnits, name))
 		if err != nil {
 			t.Fatal(err)
