@@ -17,7 +17,7 @@ func Sessions(s *api.Sessions, now time.Time, p Painter) []string {
 		Column{"RECORDS", true}, Column{"BYTES", true}, Column{"STATE", false})
 	for i := range s.Sessions {
 		c := &s.Sessions[i]
-		t.Row(Cell{Text: c.ID}, Cell{Text: c.Listener}, Cell{Text: Peer(c)}, Cell{Text: Clock(c.Opened, now)}, Cell{Text: Span(Idle(c, now))},
+		t.Row(Cell{Text: c.ID}, Cell{Text: c.Listener}, Cell{Text: Peer(c)}, Cell{Text: Clock(c.Opened, now)}, Cell{Text: Span(Idle(c, now).Truncate(time.Second))},
 			Cell{Text: Count(c.Records)}, Cell{Text: Size(c.Bytes)}, State(c))
 	}
 	lines := t.Lines(p)

@@ -3,6 +3,7 @@ package top
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"tcpmux/cmd/tcpmux/console/text"
 )
@@ -28,7 +29,9 @@ func allColumns() []column {
 		{"ID", 4, false, 0, func(_ *model, s *session) string { return s.ID }},
 		{"LISTENER", 8, false, 5, func(_ *model, s *session) string { return s.Listener }},
 		{"REMOTE", 9, false, 0, func(_ *model, s *session) string { return s.Remote }},
-		{"IDLE", 6, true, 3, func(m *model, s *session) string { return text.Span(text.Idle(&s.Session, m.now)) }},
+		{"IDLE", 6, true, 3, func(m *model, s *session) string {
+			return text.Span(text.Idle(&s.Session, m.now).Truncate(time.Second))
+		}},
 		{"REC/S", 5, true, 2, func(_ *model, s *session) string { return text.Rate(s.recordsRate) }},
 		{"BYTES/S", 8, true, 1, func(_ *model, s *session) string { return text.Size(int64(s.bytesRate)) }},
 		{"RECORDS", 7, true, 6, func(_ *model, s *session) string { return text.Count(s.Records) }},

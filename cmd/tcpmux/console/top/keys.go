@@ -135,7 +135,7 @@ func (m *model) detailKey(k string) action {
 	case "K":
 		m.confirm()
 	case keyEscape, keyEnter, keyBackspace:
-		m.mode, m.detail = inList, nil
+		m.mode = inList
 	}
 	return quitBy(k, "q")
 }
@@ -165,7 +165,7 @@ func (m *model) listKey(k string) action {
 		m.selected = ""
 	case keyEnter:
 		if m.need() {
-			m.mode, m.detail = inDetail, nil
+			m.mode = inDetail
 			return ask
 		}
 	case "K":

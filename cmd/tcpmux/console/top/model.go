@@ -66,7 +66,7 @@ type totals struct{ bytes, records int64 }
 // question is what is asked of the daemon.
 type question struct {
 	filter api.Filter
-	detail string // the session whose detail is shown; "": none
+	detail string // the selected session; "": none
 }
 
 // answer is what the daemon said.
@@ -74,6 +74,7 @@ type answer struct {
 	now      time.Time
 	status   api.Status
 	sessions api.Sessions
+	asked    string      // the session whose detail was asked for
 	detail   *api.Detail // nil: not asked for, or gone
 	err      error
 }
@@ -101,15 +102,12 @@ type model struct {
 
 // question returns what to ask for.
 func (m *model) question() question {
-	q := question{filter: api.Filter{Sort: m.askOrder(), Limit: mostSessions}}
+	q := question{filter: api.Filter{Sort: m.askOrder(), Limit: mostSessions}, detail: m.selected}
 	if m.filter != "" {
 		q.filter.Limit = 0 // those that hold it may be among the others
 		if p, want := notation.ParseNetwork(m.filter); want == "" {
 			q.filter.Source, q.filter.Limit = notation.FormatNetwork(p), mostSessions
 		}
-	}
-	if m.mode == inDetail {
-		q.detail = m.selected
 	}
 	return q
 }
@@ -131,6 +129,7 @@ func (m *model) take(a answer) {
 	if m.err = a.err; a.err != nil {
 		return
 	}
+	m.keepSelected(&a)
 	seconds := a.now.Sub(m.at).Seconds()
 	earlier := make(map[string]totals, len(a.sessions.Sessions))
 	m.all = make([]session, 0, len(a.sessions.Sessions))
@@ -143,12 +142,31 @@ func (m *model) take(a answer) {
 		earlier[s.ID] = totals{s.Bytes, s.Records}
 		m.all = append(m.all, s)
 	}
-	if m.mode == inDetail && a.detail == nil && m.detail != nil {
-		m.message = "session " + m.selected + " has ended"
-		a.detail = m.detail
-	}
+	row := m.index()
 	m.answer, m.at, m.earlier = a, a.now, earlier
-	m.arrange()
+	if m.arrange(); m.mode == inList && row >= 0 && m.index() < 0 && len(m.list) > 0 {
+		m.selected = m.list[min(row, len(m.list)-1)].ID // the next one is in its place
+	}
+}
+
+// keepSelected adds the selected session to an answer in which it is not among the first ones. If
+// it is gone, what was last known of it stays.
+func (m *model) keepSelected(a *answer) {
+	switch {
+	case m.selected == "":
+		a.detail = nil
+	case a.asked != m.selected: // it was selected after that question
+		a.detail = m.detail
+	case a.detail == nil:
+		if a.detail = m.detail; m.mode == inDetail || m.back == inDetail && m.mode == inConfirm {
+			m.message = "session " + m.selected + " has ended"
+		}
+	case !slices.ContainsFunc(a.sessions.Sessions, func(s api.Session) bool { return s.ID == m.selected }):
+		a.sessions.Sessions = append(a.sessions.Sessions, a.detail.Session)
+	}
+	if a.detail != nil && a.detail.ID != m.selected {
+		a.detail = nil
+	}
 }
 
 // arrange filters and sorts the sessions again.

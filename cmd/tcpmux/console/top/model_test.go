@@ -116,7 +116,7 @@ func TestDetail(t *testing.T) {
 	if got := screenOf(m, 80, 24); !strings.Contains(got, "asking for session 8f3a-1") {
 		t.Errorf("got\n%s\nwant that it is being asked for", got)
 	}
-	a := answer{now: noon, status: someStatus(), sessions: someSessions(1, 2, 3), detail: &api.Detail{Session: api.Session{ID: "8f3a-1"}}}
+	a := answer{asked: "8f3a-1", now: noon, status: someStatus(), sessions: someSessions(1, 2, 3), detail: &api.Detail{Session: api.Session{ID: "8f3a-1"}}}
 	m.take(a)
 	if got := screenOf(m, 80, 24); !strings.Contains(got, "\nSession 8f3a-1\n") {
 		t.Errorf("got\n%s\nwant the session", got)
@@ -126,8 +126,27 @@ func TestDetail(t *testing.T) {
 	if got := screenOf(m, 80, 24); !strings.Contains(got, "\nSession 8f3a-1\n") || !strings.HasSuffix(got, "session 8f3a-1 has ended") {
 		t.Errorf("got\n%s\nwant what was last known, and that it has ended", got)
 	}
-	if m.key(keyEscape); m.mode != inList || m.question().detail != "" {
+	if m.key(keyEscape); m.mode != inList {
 		t.Errorf("got mode %d, want the list", m.mode)
+	}
+}
+
+// TestTheSelectedSessionStays, although it is no longer among those that sort first, until it ends.
+func TestTheSelectedSessionStays(t *testing.T) {
+	m := watched()
+	m.key("j")
+	few := answer{asked: "8f3a-1", now: noon, status: someStatus(), sessions: someSessions(5), detail: &api.Detail{Session: someSessions(5, 6).Sessions[1]}}
+	if m.take(few); shown(m) != "0 1" || m.selected != "8f3a-1" || m.index() < 0 {
+		t.Errorf("got %s with %s selected, want 8f3a-1 still there", shown(m), m.selected)
+	}
+	m.key("j") // it is the last
+	gone := answer{asked: "8f3a-1", now: noon, status: someStatus(), sessions: someSessions(5)}
+	if m.take(gone); shown(m) != "0" || m.selected != "8f3a-0" || m.message != "" {
+		t.Errorf("got %s with %s selected, want the one in its place", shown(m), m.selected)
+	}
+	before := answer{asked: "8f3a-1", now: noon, status: someStatus(), sessions: someSessions(5), detail: few.detail}
+	if m.take(before); shown(m) != "0" || m.detail != nil {
+		t.Errorf("got %s and %+v, want nothing of an answer about another session", shown(m), m.detail)
 	}
 }
 

@@ -221,6 +221,7 @@ func (t *top) answered(ctx context.Context, a answer) {
 
 // answer asks the daemon a question.
 func (t *top) answer(ctx context.Context, q question) (a answer) {
+	a.asked = q.detail
 	if a.status, a.err = t.daemon.Status(ctx); a.err != nil {
 		return a
 	}

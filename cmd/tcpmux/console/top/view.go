@@ -186,7 +186,7 @@ func (m *model) busiest(width int) line {
 
 // detailLines returns the detail of the selected session.
 func (m *model) detailLines() []line {
-	if m.detail == nil {
+	if m.detail == nil || m.detail.ID != m.selected {
 		return []line{{}, {text: "asking for session " + m.selected}}
 	}
 	lines := []line{{}}

@@ -141,7 +141,7 @@ func poisoned() *model {
 	st := someStatus()
 	st.Version, st.Phase, st.Problems, st.Unready = hostile, hostile, []string{hostile}, []string{hostile}
 	st.Listeners = []api.Listener{{Name: hostile, Fault: hostile}}
-	m.take(answer{now: noon, status: st, sessions: api.Sessions{Sessions: []api.Session{s}}, detail: &api.Detail{Session: s, Local: hostile, TCP: &api.TCP{State: hostile}}})
+	m.take(answer{asked: hostile, now: noon, status: st, sessions: api.Sessions{Sessions: []api.Session{s}}, detail: &api.Detail{Session: s, Local: hostile, TCP: &api.TCP{State: hostile}}})
 	m.take(answer{err: errors.New(hostile)})
 	m.filter = ""
 	m.arrange()
