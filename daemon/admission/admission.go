@@ -27,14 +27,16 @@ const (
 	Exhausted
 	// Unproxied means that only proxies may connect. A Gate never returns it.
 	Unproxied
+	// Draining means that the listener serves no new clients for now. A Gate never returns it.
+	Draining
 	// Verdicts is the number of verdicts.
 	Verdicts = iota
 )
 
-// String returns the word for logs: "admitted", "denied", "hours", "source", "rate", "descriptors"
-// or "proxy".
+// String returns the word for logs: "admitted", "denied", "hours", "source", "rate", "descriptors",
+// "proxy" or "draining".
 func (v Verdict) String() string {
-	return [...]string{"admitted", "denied", "hours", "source", "rate", "descriptors", "proxy"}[v]
+	return [...]string{"admitted", "denied", "hours", "source", "rate", "descriptors", "proxy", "draining"}[v]
 }
 
 // Gate is a set of conditions. A client is admitted if it meets all of them. The zero value admits

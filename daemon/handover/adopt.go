@@ -54,7 +54,7 @@ func (h *Handover) resume(bindings []*server.Binding, fd int, cookie uint64) (*c
 		Source:      record.Source{Listener: from.settings.Name, Session: server.SessionName(cookie), Remote: k.remote.String()},
 		Peer:        k.remote,
 		Opened:      time.Now(),
-		Persistence: session.Persistence{Slot: slot, Keep: c},
+		Persistence: session.Persistence{Slot: slot, Keep: c, Killed: slot.Killed()},
 	}
 	if passProxyHeader(&r, &k, slot) {
 		r.Config.Staged = true

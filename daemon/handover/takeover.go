@@ -105,6 +105,16 @@ func (t *Takeover) addStores(h *Handover) error {
 	return nil
 }
 
+// Add adds duplicates of sockets that are no listener's.
+func (t *Takeover) Add(sockets []systemd.Socket) error {
+	for _, s := range sockets {
+		if err := t.add(s.File, s.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // add adds a duplicate of a file.
 func (t *Takeover) add(f *os.File, name string) error {
 	file, err := duplicateFile(f, name)

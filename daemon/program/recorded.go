@@ -62,6 +62,7 @@ func (s *recordedService) record(p *process, pipe *os.File) (session.Reason, err
 	if stopsProgram(why) {
 		p.stop(why)
 	}
+	s.session.Await(session.ForProgram)
 	how := <-ended
 	s.session.Conn.HangUp() // as in service.Serve
 	if why == session.BySink {

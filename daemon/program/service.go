@@ -97,6 +97,7 @@ func (s *service) Serve() (session.Reason, error) {
 	if err != nil {
 		return session.ByExec, err
 	}
+	s.session.Await(session.ForProgram)
 	how := s.wait(p)
 	// A process that has left the program's group may still hold the connection: it has nobody
 	// to talk to any more.

@@ -34,6 +34,8 @@ func (s *Server) gate(b *Binding) admission.Gate {
 func (s *Server) decide(b *Binding, addr netip.Addr) (admission.Pass, admission.Verdict) {
 	settings := b.Settings()
 	switch {
+	case b.occupancy.draining.Load():
+		return admission.Pass{}, admission.Draining
 	case !settings.proxied():
 		return s.gate(b).Enter(addr, time.Now())
 	case !settings.trusts(addr):
@@ -64,7 +66,7 @@ func (s *Server) admit(b *Binding, fd int, peer syscall.Sockaddr) {
 // refuse counts a refused connection and closes it, after the refusal text if the client takes that
 // at once.
 func (s *Server) refuse(b *Binding, fd int, v admission.Verdict, remote netip.AddrPort) {
-	s.refusals.add(v, remote)
+	s.countRefusal(b, v, remote)
 	conn.Refuse(uintptr(fd), b.Settings().Limits.Refusal.Raw)
 	_ = unix.Close(fd) // nothing that it says is wanted
 }
@@ -77,7 +79,7 @@ func (s *Server) admitProxied(ss *session.Session, addr netip.AddrPort) bool {
 	s.mu.Unlock()
 	pass, verdict := s.gate(c.binding).Enter(addr.Addr(), time.Now())
 	if verdict != admission.Admitted {
-		s.refusals.add(verdict, addr)
+		s.countRefusal(c.binding, verdict, addr)
 		return false
 	}
 	c.pass = pass
@@ -113,6 +115,7 @@ func (s *Server) newSession(b *Binding, fd int, remote netip.AddrPort) (*session
 // complete fills in what all sessions have.
 func (s *Server) complete(cfg session.Config, b *Binding, settings *Settings, c conn.Conn) session.Config {
 	cfg.Env, cfg.Settings, cfg.Bounds, cfg.Conn = &s.env, &settings.Settings, &b.bounds, c
+	cfg.Counts = b.occupancy.counts
 	return cfg
 }
 

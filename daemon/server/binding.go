@@ -35,12 +35,7 @@ type Settings struct {
 // Bind pairs a socket with the settings of its clients. Their limits are in force from the next
 // SetLimits on, and everybody is let in until SetRules. It is called by one goroutine at a time.
 func (s *Server) Bind(ln *listen.Listener, c config.Listener) *Binding {
-	o := s.occupancies[ln.Name]
-	if o == nil {
-		o = newOccupancy()
-		s.occupancies[ln.Name] = o
-	}
-	b := &Binding{Listener: ln, occupancy: o}
+	b := &Binding{Listener: ln, occupancy: s.occupancyOf(ln.Name)}
 	s.Configure(b, c, 0)
 	return b
 }

@@ -57,7 +57,7 @@ func (s *Server) leave() {
 	}
 	s.advanceLocked(draining)
 	for ss := range s.clients {
-		if survives(ss) {
+		if ss.Survives() {
 			ss.Enter(session.Leaving)
 		} else {
 			ss.Enter(session.Draining)
@@ -109,7 +109,7 @@ func (s *Server) Resume(r Resumed) error {
 func (s *Server) Retired(settings *Settings, local netip.AddrPort) *Binding {
 	b := &Binding{
 		Listener:  &listen.Listener{Name: settings.Name, Addr: local},
-		occupancy: newOccupancy(),
+		occupancy: s.newOccupancy(settings.Name),
 	}
 	b.settings.Store(settings)
 	b.bounds.Store(session.BoundsOf(settings.Listener))

@@ -6,6 +6,7 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon/admission"
+	"tcpmux/daemon/counts"
 )
 
 // occupancy is what the sockets of one listener share: the places and the counts of its clients.
@@ -13,9 +14,14 @@ type occupancy struct {
 	slots   *slots
 	sources admission.Sources
 	rules   atomic.Pointer[admission.Rules]
+	counts  *counts.Listener // also of a former listener of the same name
+	// draining has new clients refused.
+	draining atomic.Bool
 }
 
-func newOccupancy() *occupancy { return &occupancy{slots: newSlots(math.MaxInt)} }
+func (s *Server) newOccupancy(name string) *occupancy {
+	return &occupancy{slots: newSlots(math.MaxInt), counts: s.countsOf(name)}
+}
 
 // setLimits puts l in force.
 func (o *occupancy) setLimits(l config.ListenerLimits, prefix config.SourcePrefix) {

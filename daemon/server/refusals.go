@@ -31,6 +31,12 @@ func (r *refusals) add(v admission.Verdict, remote netip.AddrPort) {
 	r.last = remote
 }
 
+// countRefusal counts a client of b that was refused.
+func (s *Server) countRefusal(b *Binding, v admission.Verdict, remote netip.AddrPort) {
+	s.refusals.add(v, remote)
+	b.occupancy.counts.Refused.Add(v.String(), 1)
+}
+
 // report logs one line that sums up the clients since the last one, unless it last logged less than
 // interval ago.
 func (r *refusals) report(log *slog.Logger, interval time.Duration) {

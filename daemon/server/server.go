@@ -16,8 +16,10 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon/admission"
+	"tcpmux/daemon/counts"
 	"tcpmux/daemon/logging"
 	"tcpmux/daemon/session"
+	"tcpmux/daemon/tap"
 	"tcpmux/daemon/worker"
 )
 
@@ -57,12 +59,15 @@ type Server struct {
 
 // resources are what the clients of all listeners share.
 type resources struct {
-	slots       *slots // one taken for each client
-	sources     admission.Sources
-	spare       spare
-	ownFDs      int // descriptors that are not a client's; 0: not counted. For SetLimits
-	prefix      config.SourcePrefix
-	occupancies map[string]*occupancy // by the listener's name. For Bind
+	slots   *slots // one taken for each client
+	sources admission.Sources
+	spare   spare
+	ownFDs  int // descriptors that are not a client's; 0: not counted. For SetLimits
+	prefix  config.SourcePrefix
+
+	named       sync.Mutex                  // guards the maps, by the listener's name
+	occupancies map[string]*occupancy       // of listeners that are or were configured
+	counts      map[string]*counts.Listener // of these, and of others that clients came through
 }
 
 // lifecycle is how far the server is, and who is still there.
@@ -88,7 +93,9 @@ func New(o Options) *Server {
 		accept:    o.Accept,
 		stopGrace: o.StopGrace,
 		workers:   worker.NewPool(o.Log),
-		resources: resources{slots: newSlots(o.Clients), occupancies: make(map[string]*occupancy)},
+		resources: resources{
+			slots: newSlots(o.Clients), occupancies: make(map[string]*occupancy), counts: make(map[string]*counts.Listener),
+		},
 		lifecycle: lifecycle{loops: make(map[*acceptor]struct{}), clients: make(map[*session.Session]*client)},
 	}
 	if s.accept == nil {
@@ -104,6 +111,7 @@ func New(o Options) *Server {
 	e.Buffers, e.Spill = session.NewBuffers(o.Encoder), session.NewSpill()
 	e.Lines, e.Visits = logging.SessionLines(), &logging.Visits{}
 	e.BannerTimeout = 10 * time.Second
+	e.Tap = &tap.Tap{}
 	e.Admit = s.admitProxied
 	return s
 }
@@ -165,6 +173,8 @@ func (s *Server) finish(a *acceptor) {
 func (s *Server) run(c *client) {
 	s.mu.Lock()
 	s.clients[c.session] = c
+	c.session.Counts.Visits.Add(1)
+	c.session.Counts.Clients.Add(1)
 	switch s.phase {
 	case draining:
 		c.session.Enter(session.Draining)
@@ -182,6 +192,7 @@ func (s *Server) run(c *client) {
 func (s *Server) remove(c *client) {
 	s.mu.Lock()
 	delete(s.clients, c.session)
+	c.session.Counts.Clients.Add(-1)
 	s.ended.Broadcast()
 	s.mu.Unlock()
 	c.pass.Release()

@@ -65,20 +65,13 @@ func (s *Server) drainStragglers() (stragglers []*session.Session, err error) {
 		err = s.keeper.EnlistAll()
 	}
 	for ss := range s.clients {
-		if !survives(ss) {
+		if !ss.Survives() {
 			ss.Enter(session.Draining)
 			stragglers = append(stragglers, ss)
 		}
 	}
 	s.env.Ring()
 	return stragglers, err
-}
-
-// survives reports whether a session would outlive this process now. A program does not, and its
-// client with it, though the connection may have been kept before its listener ran programs.
-func survives(ss *session.Session) bool {
-	program := len(ss.Settings.Exec) > 0 && !ss.Resumed()
-	return !program && ss.Keep != nil && ss.Keep.Survives()
 }
 
 // cutShort ends the sessions that are still there.

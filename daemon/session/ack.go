@@ -85,11 +85,17 @@ func (r *Recorder) acknowledge() {
 	}
 	r.ack.owed = nil
 	for left := due.lengths; len(left) > 0 && r.ack.unheard == nil; {
+		n := int64(0)
 		due.text = due.text[:0]
 		for len(left) > 0 && len(due.text) < ackChunk {
+			if left[0] != 0 {
+				n++
+			}
 			left = due.next(left, r.ack.form, r.s)
 		}
-		r.ack.unheard = r.write(due.text, r.s.Settings.AckTimeout)
+		if r.ack.unheard = r.write(due.text, r.s.Settings.AckTimeout); r.ack.unheard == nil {
+			r.s.Counts.Acknowledged(n)
+		}
 	}
 	if due.lengths = due.lengths[:0]; cap(due.lengths) <= ackKeep {
 		ackLists.Put(due)

@@ -5,8 +5,10 @@ import (
 	"sync"
 	"time"
 
+	"tcpmux/daemon/counts"
 	"tcpmux/daemon/framing"
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/tap"
 )
 
 const (
@@ -36,6 +38,8 @@ type Buffer struct {
 	now        time.Time       // when what is seen came
 	opens      bool            // the record of the session's opening is among out
 	encoder    Encoder         // of the format in force
+	sizes      counts.Sizes    // of the messages that are encoded
+	tapped     *tap.Lines      // what of them is not among out any more, for those who listen
 }
 
 // peekResult is what a peek at the socket shows, and what that asks of take. The zero value shows
@@ -97,6 +101,9 @@ func (p *Buffers) Get() *Buffer {
 	return b
 }
 
+// exhausted reports whether all that may be lent are.
+func (p *Buffers) exhausted() bool { return len(p.places) == 0 }
+
 // Pause waits until no buffer is lent, so that no session is between encoding and handing over, and
 // keeps it so until resume is called. Sessions that wait meanwhile go on with the encoders that
 // SetEncoder has set. It returns nil and changes nothing when ctx is done first: a sink that stands
@@ -133,7 +140,8 @@ func (p *Buffers) SetEncoder(encoder func() Encoder) {
 func (p *Buffers) Put(b *Buffer) {
 	b.peekResult = peekResult{}
 	b.framed, b.Message.Raw = framing.Message{}, nil // they may be of what had been moved
-	b.out, b.opens = b.out[:0], false
+	b.out, b.opens, b.tapped = b.out[:0], false, nil
+	b.sizes.Reset()
 	if cap(b.out) > 2*BatchSize {
 		b.out = nil
 	}

@@ -10,6 +10,7 @@ import (
 	"tcpmux/daemon/logging"
 	"tcpmux/daemon/sink"
 	"tcpmux/daemon/state"
+	"tcpmux/daemon/tap"
 )
 
 // Env is what the sessions of a process share. Its methods and fields may be used from any
@@ -23,6 +24,7 @@ type Env struct {
 	Lines   *logging.LineLimit // of what clients and their programs have logged
 	Visits  *logging.Visits    // those without data
 	Records atomic.Int64       // messages written
+	Tap     *tap.Tap           // for those who follow what is recorded; nil: nobody does
 
 	// BannerTimeout is how long a client may take to read a banner that does not fit its
 	// buffer.

@@ -33,8 +33,10 @@ func (s *Session) silent() bool { return s.offset == 0 && s.Settings.Record }
 // unwind the stack to find a source line that nobody asked for, which at thousands of visits a
 // second is felt.
 func (s *Session) log(why Reason, err error) {
+	s.Counts.Ended(string(why))
 	if s.silent() {
 		s.Env.Visits.Add(s.Source.Remote)
+		s.Counts.SilentVisit()
 	}
 	level, ctx := s.level(why), context.Background()
 	h := s.Env.Log.Handler()

@@ -15,15 +15,21 @@ const (
 	Over
 )
 
+// String returns the word that status and console show.
+func (p Phase) String() string { return [...]string{"serving", "draining", "leaving", "over"}[p] }
+
+// killedBit is set in Session.phase with Over when the session is killed.
+const killedBit = 1 << 8
+
 // Phase returns the session's phase. It may be called from any goroutine.
-func (s *Session) Phase() Phase { return Phase(s.phase.Load()) }
+func (s *Session) Phase() Phase { return Phase(s.phase.Load() &^ killedBit) }
 
 // Enter has the session enter a phase, unless it is in that or a later one. It may be called from
 // any goroutine. A session with a thread of its own notices when Env.Wakeup is rung.
 func (s *Session) Enter(p Phase) {
 	for {
 		now := s.phase.Load()
-		if now >= int32(p) {
+		if now&^killedBit >= int32(p) {
 			return
 		}
 		if s.phase.CompareAndSwap(now, int32(p)) {
@@ -31,6 +37,44 @@ func (s *Session) Enter(p Phase) {
 		}
 	}
 	s.Refresh()
+}
+
+// Kill has the session enter the phase Over, because an administrator ends it: what has arrived is
+// recorded, and the reason is ByKill. The next process does not go on with it, even if this one
+// dies before the end is recorded. Kill reports false if the session leaves, or is Over for another
+// reason. It may be called from any goroutine, and takes effect as Enter does.
+func (s *Session) Kill() bool {
+	for {
+		switch now := s.phase.Load(); {
+		case now&killedBit != 0:
+			return true
+		case now >= int32(Leaving):
+			return false
+		case s.phase.CompareAndSwap(now, int32(Over)|killedBit):
+			s.mu.Lock()
+			if !s.retired {
+				s.Slot.SetKilled()
+			}
+			s.mu.Unlock()
+			s.Refresh()
+			return true
+		}
+	}
+}
+
+// killed reports whether the session was killed.
+func (s *Session) killed() bool { return s.phase.Load()&killedBit != 0 }
+
+// asKilled returns the reason of the session's end: ByKill in place of those that a session has
+// which is Over, if it was killed.
+func (s *Session) asKilled(why Reason) Reason {
+	switch why {
+	case ByDrain, ByBanner, ByAck:
+		if s.killed() {
+			return ByKill
+		}
+	}
+	return why
 }
 
 // Refresh has whatever serves the client look at its phase and its bounds anew. It may be called

@@ -59,7 +59,9 @@ func noHeader(s *Session, err error) (Reason, error) {
 func admit(s *Session, client netip.AddrPort) (Reason, error) {
 	addr := s.Peer
 	if client.IsValid() {
+		s.mu.Lock()
 		s.Source.Remote, s.Source.Proxy, addr = client.String(), s.Source.Remote, client
+		s.mu.Unlock()
 	}
 	if !s.Env.Admit(s, addr) {
 		s.Conn.Control(func(fd uintptr) { conn.Refuse(fd, s.Settings.Limits.Refusal.Raw) })
@@ -71,6 +73,7 @@ func admit(s *Session, client netip.AddrPort) (Reason, error) {
 // awaitHeader waits for the header within proxyTimeout, or until the session is Leaving or Over.
 // io.EOF is that nothing has come before the end.
 func awaitHeader(s *Session) (header proxy.Header, err error) {
+	s.Await(ForHeader)
 	deadline := time.Now().Add(proxyTimeout)
 	peek := headerPeek{conn: s.Conn, buf: make([]byte, usualHeader)}
 	defer s.Conn.SetLowWater(1)

@@ -18,6 +18,7 @@ const (
 	ByAge    Reason = "age"    // max_session
 	ByVolume Reason = "volume" // max_session_bytes
 	BySlow   Reason = "slow"   // message_timeout
+	ByKill   Reason = "killed" // an administrator has ended the session
 	ByDrain  Reason = "drain"  // the daemon stopped and drain_timeout was over
 	ByBanner Reason = "banner" // the client would not take its greeting
 	ByAck    Reason = "ack"    // the client would not take its acknowledgements

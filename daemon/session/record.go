@@ -69,6 +69,7 @@ func (s *Session) Add(b *Buffer) {
 	}
 	if m.Offset >= s.Resume.Counted && m.Flag != record.Between {
 		s.records++
+		b.measure()
 	}
 	s.offset = end
 }
@@ -96,6 +97,7 @@ func (s *Session) Drop(b *Buffer, first int64, err error) error {
 // The buffer is given back before that. After an error the records since first are lost: the sink
 // is closed.
 func (s *Session) Commit(b *Buffer, first int64) error {
+	s.beginCommit(b)
 	ticket, err := s.Env.Sink.Gather(b.out, s)
 	s.Env.Buffers.Put(b)
 	if err == nil {
@@ -113,6 +115,7 @@ func (s *Session) Commit(b *Buffer, first int64) error {
 		s.Slot.Open(s.Opened)
 	}
 	s.Env.Records.Add(s.records - first)
+	s.endCommit(first)
 	return nil
 }
 

@@ -110,6 +110,7 @@ func (r *Recorder) resume() {
 	r.framer.Recall(prev.Framing)
 	if r.moved = prev.Moved; len(r.moved) > 0 {
 		prev.Moved = nil
+		r.s.SetPartial(len(r.moved))
 		r.s.Env.Spill.hold(r, cap(r.moved))
 		r.begun = r.heard
 	}
@@ -168,5 +169,10 @@ func (r *Recorder) writeSlowly(text []byte, timeout time.Duration) error {
 		by = time.Now().Add(timeout)
 	}
 	r.s.Conn.SetWriteDeadline(by)
-	return r.s.Conn.Write(text)
+	if r.s.Await(ForAck); r.ack == nil {
+		r.s.Await(ForGreeted)
+	}
+	err := r.s.Conn.Write(text)
+	r.s.Await(ForClient)
+	return err
 }

@@ -38,6 +38,8 @@ func (r *Relay) owe(data []byte, moved bool) {
 // handOn hands on what is due. It returns how many bytes it has taken from the socket, once the
 // program has room for more.
 func (r *Recorder) handOn() (took int) {
+	r.s.Await(ForProgram)
+	defer r.s.Await(ForClient)
 	if r.relay.kept != nil {
 		r.relay.write(r.relay.kept)
 		return 0

@@ -14,6 +14,7 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon/conn"
+	"tcpmux/daemon/counts"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/state"
 )
@@ -27,7 +28,8 @@ type Config struct {
 	Source   record.Source           // who records are from
 	Peer     netip.AddrPort          // who has connected: the proxy, where there is one
 	Opened   time.Time
-	Events   config.Events // whether its opening and its closing are records
+	Events   config.Events    // whether its opening and its closing are records
+	Counts   *counts.Listener // of its listener; nil: nobody counts
 	Persistence
 }
 
@@ -39,6 +41,7 @@ type Persistence struct {
 	Checkpoints Checkpoints // nil: the slot
 	Resume      *Resume     // what the previous process has left; nil: it begins with this one
 	Staged      bool        // the stages are done
+	Killed      bool        // it was killed: all that is left to do is to record its end
 }
 
 // Session is one client's. Run is its goroutine; the services that it runs use the other methods on
@@ -46,11 +49,13 @@ type Persistence struct {
 type Session struct {
 	Config
 	progress
-	phase   atomic.Int32 // a Phase
+	shown   shown
+	phase   atomic.Int32 // a Phase, and killedBit
 	hurried atomic.Bool
 
-	mu      sync.Mutex
-	service Service // nil before the stages are done
+	mu      sync.Mutex // also guards changes of Source
+	service Service    // nil before the stages are done
+	retired bool       // the slot is another session's
 
 	working bool // on the client's bytes
 }
@@ -91,6 +96,14 @@ func New(c Config) *Session {
 		s.Checkpoints = slotCheckpoints{s.Slot}
 	}
 	s.offset, s.records = s.Resume.Offset, s.Resume.Records
+	s.show()
+	if !s.Resume.Heard.IsZero() {
+		s.shown.heard.Store(s.Resume.Heard.UnixMicro() << stateBits)
+	}
+	if s.Killed {
+		s.phase.Store(int32(Over) | killedBit)
+		s.Conn.Wake()
+	}
 	// What a program gets without a record cannot be waited for.
 	if s.Events == config.EventsOnData && s.Settings.Record && !s.Resume.Opened {
 		s.opening = openHeld
@@ -152,6 +165,7 @@ func (s *Session) prepare() (Reason, error) {
 // end ends a session that has been served: it is recorded, and the peer is told. It returns why it
 // has ended; "" when it goes on in the next process, or never was one.
 func (s *Session) end(why Reason) Reason {
+	why = s.asKilled(why)
 	switch {
 	case s.Phase() == Leaving && (why == ByLeave || why == BySink):
 		s.Conn.Close() // what the sink did not take is still in the socket
@@ -159,6 +173,7 @@ func (s *Session) end(why Reason) Reason {
 	case why == byRefusal:
 		s.retire()
 		s.Conn.Close()
+		s.Counts.Ended(string(byRefusal))
 		return ""
 	}
 	// A client that has sent nothing has no record of its opening, and so none of its end.
@@ -180,5 +195,8 @@ func (s *Session) retire() {
 	if s.Keep.Retire() {
 		s.Conn.HangUp()
 	}
+	s.mu.Lock()
+	s.retired = true
 	s.Slot.Free()
+	s.mu.Unlock()
 }

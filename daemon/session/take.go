@@ -18,6 +18,7 @@ const moveSize = 16 << 10
 
 // Record records message after message, until there is a reason to end.
 func (r *Recorder) Record() (why Reason, err error) {
+	r.s.Await(ForClient)
 	r.resume()
 	for why == "" {
 		why, err = r.next()
@@ -248,7 +249,10 @@ func (r *Recorder) encode() {
 
 // gather gives the sink what is encoded so far.
 func (r *Recorder) gather() error {
+	r.buf.tapped = r.s.Env.Tap.Take(r.buf.tapped, &r.s.Source, r.buf.out)
+	r.s.Await(ForSink)
 	_, err := r.s.Env.Sink.Gather(r.buf.out, r.s)
+	r.s.Await(ForClient)
 	r.buf.out = r.buf.out[:0]
 	return err
 }
@@ -281,6 +285,7 @@ func (r *Recorder) keep(rest []byte) (done int) {
 	default:
 		r.moved, r.waiting, done = append(r.moved[:0], rest...), 0, saw
 	}
+	r.s.SetPartial(r.waiting + len(r.moved))
 	if n := cap(r.moved); n != r.spilled {
 		r.s.Env.Spill.hold(r, n)
 	}

@@ -13,12 +13,11 @@ import (
 // ErrClosed reports that a reader was closed.
 var ErrClosed = errors.New("reader of records is closed")
 
-// Kinds of what Next returns.
+// Kinds of what Next returns, next to api.KindMissed.
 const (
 	KindMessage = "message"
 	KindOpen    = "open"
 	KindClose   = "close"
-	KindMissed  = "missed" // api.Record.Records is how many records the reader has missed
 )
 
 // Reader follows records. Next is for one goroutine at a time; Close may be called from any.
@@ -113,7 +112,7 @@ func (r *Reader) next() (rec api.Record, ok bool) {
 		r.rest = rest
 		parsed, err := r.parser(line).Parse(line)
 		if err != nil { // no encoder makes such a line
-			return api.Record{Kind: KindMissed, Records: 1}, true
+			return api.Record{Kind: api.KindMissed, Records: 1}, true
 		}
 		return recordOf(&r.now.source, parsed), true
 	}
@@ -121,7 +120,7 @@ func (r *Reader) next() (rec api.Record, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.missed > 0 {
-		rec, r.missed = api.Record{Kind: KindMissed, Records: r.missed}, 0
+		rec, r.missed = api.Record{Kind: api.KindMissed, Records: r.missed}, 0
 		return rec, true
 	}
 	return rec, false

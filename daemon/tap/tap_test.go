@@ -43,7 +43,7 @@ func gist(r api.Record) string {
 	switch r.Kind {
 	case KindMessage:
 		return strings.TrimSpace(fmt.Sprintf("%s %s %s", r.Session, r.Data, r.Flag))
-	case KindMissed:
+	case api.KindMissed:
 		return fmt.Sprintf("missed %d", r.Records)
 	case KindClose:
 		return fmt.Sprintf("%s close %s %d %d", r.Session, r.Reason, r.Records, r.Bytes)
@@ -219,7 +219,7 @@ func TestReadersThatNeverReadDelayNobody(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if n++; rec.Kind == KindMissed {
+				if n++; rec.Kind == api.KindMissed {
 					n += rec.Records - 1
 				}
 			}

@@ -27,6 +27,8 @@ type service struct {
 	mu sync.Mutex // of what is sent to the worker
 	// Nil before it is set up, and after it was given back; only Serve changes it.
 	worker *worker
+
+	due dueAcks
 }
 
 // Serve implements session.Service: it writes down what the worker sends.
@@ -71,6 +73,8 @@ func (s *service) hurryLocked() {
 // for a client to wait than to be turned away, until the time to finish is over, or the next
 // process can try.
 func (s *service) engage() error {
+	s.session.Await(session.ForProcess)
+	defer s.session.Await(session.ForClient)
 	for wait := retryMin; ; wait = min(2*wait, retryMax) {
 		err := s.tryEngage()
 		s.pool.report(err)
@@ -208,6 +212,9 @@ func (s *service) add(b *session.Buffer, body []byte) (follows bool, err error) 
 		}
 		b.Message.Offset = s.session.Offset()
 		s.session.Add(b)
+		if acks && s.session.Phase() == session.Serving {
+			s.due.add(b.Message.Flag)
+		}
 		follows = checkpointFollows(acks, b.Message.Flag)
 	}
 	return follows, nil
@@ -231,6 +238,8 @@ func (s *service) checkpoint(size uint32) error {
 		return errProtocol
 	}
 	s.session.Slot.Count(at.tally(s.session.Records()))
+	s.session.SetPartial(int(c.Have) + len(c.more))
+	s.session.Counts.Acknowledged(s.due.sent(at.Pieces))
 	if s.session.Slot.Extend(at.Offset, int(c.Have), c.more) {
 		s.answer(kept)
 	} else {
