@@ -139,7 +139,7 @@ func TestPagesRenderWithoutWarnings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range append(list, "tcpmux.toml.5", "tcpmux-generator.8") {
+	for _, path := range append(list, "tcpmux.toml.5", "tcpmux-control.7", "tcpmux-generator.8") {
 		cmd := exec.Command("man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", path)
 		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "MANROFFSEQ=", "MANWIDTH=80")
 		var said strings.Builder
