@@ -3,6 +3,7 @@ package top
 import (
 	"io"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +36,7 @@ func TestAPanicLeavesTheTerminalAsItWas(t *testing.T) {
 		t.Errorf("got %+v (%v), want %+v", after, err, before)
 	}
 	want := enterScreen + clearScreen + leaveScreen
+	_ = master.SetReadDeadline(time.Now().Add(clitest.Patience)) // the read shows it if there is none
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(master, got); err != nil || string(got) != want {
 		t.Errorf("got %q (%v), want %q", got, err, want)
@@ -48,6 +50,7 @@ func TestDrawWritesWhatHasChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.leave()
+	_ = master.SetReadDeadline(time.Now().Add(clitest.Patience)) // likewise
 	for _, c := range []struct {
 		lines []line
 		want  string
