@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +36,10 @@ type Requests struct {
 	Upgrade <-chan handover.Program
 	// Reopen closes record and log files that were moved away or deleted, and makes new ones.
 	Reopen <-chan struct{}
+	// Load is for reloads that are requested over the control socket; nil: none can be.
+	Load Reload
+	// Version is what the control socket says that the program is.
+	Version string
 }
 
 var (
@@ -60,6 +65,20 @@ type daemon struct {
 	settings *handover.SettingsStore // those that sessions began with
 	handover *handover.Handover      // nil: clients end with the process
 	answer   *reloadAnswer
+	controls *controls
+	calls    chan func() // what requests of the control socket have Run do
+	observed
+}
+
+// observed is what the control socket shows and nothing depends on.
+type observed struct {
+	version         string
+	load            Reload
+	recordPath      string
+	started, loaded time.Time
+	changes         []config.Change // of the last reload
+	reloads, failed int
+	rates           rates
 }
 
 // inheritance is what the process was given when it was started.
@@ -92,7 +111,9 @@ func Run(ctx context.Context, load Reload, requests Requests, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	for {
+		d.version, d.load, d.started = requests.Version, requests.Load, began
 		takeover, err := d.run(ctx, requests)
 		if takeover == nil {
 			return err
@@ -114,7 +135,7 @@ func hideDescriptors() {
 // start opens what clients are served with, and goes on with those of the previous process.
 func start(in inheritance, load Reload, stderr io.Writer) (d *daemon, err error) {
 	defer closeSockets(append(in.sockets, in.stored...)) // what is used is a duplicate
-	d = &daemon{answer: newReloadAnswer()}
+	d = &daemon{answer: newReloadAnswer(), calls: make(chan func())}
 	if d.settings, err = handover.OpenSettings(in.stored); err != nil {
 		// There is no log yet.
 		fmt.Fprintf(stderr, "tcpmux: of what clients began with: %v\n", err)
@@ -168,6 +189,7 @@ func (d *daemon) open(cfg config.Config, in inheritance, stderr io.Writer) (err 
 		return err
 	}
 	allowThreads(cfg)
+	d.recordPath = d.records.Path()
 	d.srv = server.New(server.Options{
 		Sink:    d.records.sink,
 		Encoder: encoderOf(cfg),
@@ -175,7 +197,9 @@ func (d *daemon) open(cfg config.Config, in inheritance, stderr io.Writer) (err 
 		Clients: cfg.Limits.Clients,
 		Log:     d.log.Logger,
 	})
-	d.ports = openPorts(cfg.Listeners, in.sockets, d.srv, d.log.Logger)
+	ctl, status, sockets := splitControl(in.sockets)
+	d.ports = openPorts(cfg.Listeners, sockets, d.srv, d.log.Logger)
+	d.controls = openControls(cfg, ctl, status, d.log.Logger)
 	d.srv.SetLimits(cfg, d.ports.bindings())
 	return nil
 }
@@ -218,6 +242,8 @@ func (d *daemon) run(ctx context.Context, requests Requests) (t *handover.Takeov
 	defer func() { err = errors.Join(err, d.close()) }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	d.loaded = time.Now()
+	d.controls.start(d.control())
 	d.logFault("configuration not loaded, the one before holds")
 	d.publish(d.answer.set(d.fault))
 	d.ports.start(cancel)
@@ -248,6 +274,7 @@ func (d *daemon) close() error {
 // closeFiles closes what open has opened, except for the sockets that accept loops close, and the
 // handover, which uses that.
 func (d *daemon) closeFiles() (err error) {
+	d.controls.close()
 	d.ports.close()
 	if d.records != nil {
 		err = d.records.close()
@@ -256,7 +283,7 @@ func (d *daemon) closeFiles() (err error) {
 	if d.log != nil {
 		err = errors.Join(err, d.log.Close())
 	}
-	d.ports, d.records, d.handover, d.log = nil, nil, nil, nil
+	d.controls, d.ports, d.records, d.handover, d.log = nil, nil, nil, nil, nil
 	return err
 }
 

@@ -79,7 +79,7 @@ func (d *daemon) finish(ctx context.Context, by func(context.Context) error, don
 	ended := make(chan struct{})
 	defer close(ended)
 	go d.records.giveUp(ctx, ended)
-	if err := by(ctx); err != nil {
+	if err := d.answerWhile(func() error { return by(ctx) }); err != nil {
 		d.log.Warn(done, "err", err, "records", d.srv.Records())
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -132,14 +133,21 @@ func (ps *ports) serve(p *port) {
 // which starts tcpmux-ports.service. That reports in another file why the port cannot be opened.
 const missingFile = "missing" // below $RUNTIME_DIRECTORY
 
-// requestMissing has tcpmux-ports.service started if a listener has no socket.
+// requestMissing has tcpmux-ports.service started if a listener has no socket. The file of the
+// process before may be there still (RuntimeDirectoryPreserve=).
 func (ps *ports) requestMissing() {
 	dir := os.Getenv("RUNTIME_DIRECTORY")
-	missing := func(p *port) bool { return p.Listener.File == nil }
-	if dir == "" || !slices.ContainsFunc(ps.all, missing) {
+	if dir == "" {
 		return
 	}
-	if err := os.WriteFile(filepath.Join(dir, missingFile), nil, 0o644); err != nil {
+	path := filepath.Join(dir, missingFile)
+	if !slices.ContainsFunc(ps.all, func(p *port) bool { return p.Listener.File == nil }) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			ps.log.Warn("file that asks for missing ports cannot be removed", "err", err)
+		}
+		return
+	}
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
 		ps.log.Warn("ports that are missing are not opened by themselves", "err", err)
 	}
 }

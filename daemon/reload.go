@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"tcpmux/config"
 	"tcpmux/daemon/listen"
@@ -27,7 +28,9 @@ func (d *daemon) reload(ctx context.Context, load Reload) {
 	if err == nil {
 		err = d.apply(ctx, cfg)
 	}
+	d.reloads++
 	if d.fault = err; err != nil {
+		d.failed++
 		d.logFault("configuration not reloaded")
 		return
 	}
@@ -58,6 +61,7 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 		return errors.Join(err, d.records.reopen(ctx, d.cfg, d.srv))
 	}
 	changes := config.Diff(d.cfg, cfg)
+	d.changes, d.loaded, d.recordPath = changes, time.Now(), d.records.Path()
 	d.cfg = inForce(d.cfg, cfg)
 	allowThreads(cfg)
 	d.ports.configure(cfg.Listeners, d.handover.PutSettings(d.cfg))
@@ -92,17 +96,19 @@ func restartBy(path string, inherited bool) string {
 	switch {
 	case !inherited:
 		return "a new start"
-	case path == "survive":
+	case path == "survive", path == "control":
 		return "systemctl restart tcpmux.service"
 	}
 	return listen.RemakeSockets
 }
 
 // inForce returns next as far as a reload puts it in force: until a restart, listeners are those of
-// old, at their addresses. So the next reload reports again what needs a restart.
+// old, at their addresses, and so are the control socket and the status page. So the next reload
+// reports again what needs a restart.
 func inForce(old, next config.Config) config.Config {
 	wanted := next.Listeners
 	next.Listeners, next.Survive = slices.Clone(old.Listeners), old.Survive
+	next.Control, next.Status = old.Control, old.Status
 	for i, ln := range next.Listeners {
 		for _, w := range wanted {
 			if w.Name == ln.Name {

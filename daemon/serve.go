@@ -32,11 +32,15 @@ func (d *daemon) serve(ctx context.Context, requests Requests) *handover.Takeove
 			}
 		case <-requests.Reopen:
 			d.reopen()
+		case call := <-d.calls:
+			call()
 		case <-tick.C:
 		}
 		if d.phase == serving { // later, no listener begins to accept
 			d.ports.retry(time.Now())
 		}
+		d.controls.retry(time.Now())
+		d.rates.note(time.Now(), d.srv.Counts())
 		d.ports.refreshRules()
 		d.srv.Report(logging.SummaryInterval)
 		if line := d.status(); line != sent {

@@ -30,7 +30,11 @@ func (d *daemon) status() string {
 		first, _, _ := strings.Cut(d.fault.Error(), "\n")
 		line += "; configuration not loaded: " + first
 	}
-	return line + d.ports.status()
+	line += d.ports.status()
+	for _, problem := range d.controls.problems() {
+		line += "; " + problem
+	}
+	return line
 }
 
 // counted returns a number of things: "1 client", "2 clients".

@@ -23,6 +23,10 @@ func (d *daemon) prepareTakeover(p handover.Program) *handover.Takeover {
 		d.manager.notify("READY=1", d.status())
 		return nil
 	}
+	// Without them the program serves clients all the same.
+	if err := t.Add(d.controls.leave()); err != nil {
+		d.log.Warn("control sockets are not handed over", "err", err)
+	}
 	return t
 }
 

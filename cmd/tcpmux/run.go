@@ -102,6 +102,7 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 	}
 	requests, end := onSignals(reload, upgrade)
 	defer end()
+	requests.Load, requests.Version = reload, cli.Version()
 	signals.Deliver()
 	return daemon.Run(ctx, func() (config.Config, error) { return loadToStart(path, asked, stderr) }, requests, stderr)
 }

@@ -193,8 +193,8 @@ func TestATailEndsWithItsReader(t *testing.T) {
 	eventually(t, "end of the subscription", func() bool { return d.subscriptions() == 0 })
 }
 
-// TestSlowTails: of 100 tails half never read. They cost a bounded amount of memory, are closed, and
-// make nobody wait; one more is refused.
+// TestSlowTails: of 100 tails half never read. They cost a bounded amount of memory, are closed,
+// and make nobody wait; one more is refused.
 func TestSlowTails(t *testing.T) {
 	d := &fakeDaemon{records: make(chan api.Record)}
 	r := serve(t, d, as(1000), func(l *limits) { l.tailWrite = 100 * time.Millisecond })
@@ -221,7 +221,8 @@ func TestSlowTails(t *testing.T) {
 		case <-time.After(time.Millisecond): // all of them write
 		}
 	}
-	// For each: a connection, its buffers, and a record of 16 KiB in several forms, on both ends.
+	// For each: a connection, its buffers, and a record of 16 KiB in several forms, on both
+	// ends.
 	if used := heap() - before; used > int64(r.limits.tails)*256<<10 {
 		t.Errorf("got %d KiB in use, want at most %d", used>>10, r.limits.tails*256)
 	}

@@ -145,8 +145,8 @@ func groupID(name string) (int, error) {
 	return strconv.Atoi(g.Gid)
 }
 
-// Adopt returns a Socket for one that Listen of the program before has made, if file is the socket at
-// path.
+// Adopt returns a Socket for one that Listen of the program before has made, if file is the socket
+// at path.
 func Adopt(file *os.File, path string) (*Socket, bool) {
 	if path == "" || PathOf(file) != path {
 		return nil, false
@@ -173,7 +173,8 @@ func PathOf(file *os.File) (path string) {
 	return path
 }
 
-// Remove removes the file of the socket, if it is still that. A nil Socket has none.
+// Remove removes the file of the socket, if it is still that. It is called before File is closed:
+// only as long is no other file given the same number. A nil Socket has none.
 func (s *Socket) Remove() error {
 	if s == nil {
 		return nil

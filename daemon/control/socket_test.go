@@ -91,10 +91,18 @@ func TestListenReplacesAStaleSocketOnly(t *testing.T) {
 		t.Fatalf("stale socket: got %v, want it replaced", err)
 	}
 	defer s.File.Close()
-	if err := old.Remove(); err != nil {
+	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	_ = modeOf(t, path) // the new one is still there
+	other, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.File.Close()
+	if err := s.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	_ = modeOf(t, path) // that of the other is still there
 	for name, make := range map[string]func(string) error{
 		"file":          func(p string) error { return os.WriteFile(p, []byte("x"), 0o600) },
 		"directory":     func(p string) error { return os.Mkdir(p, 0o700) },
