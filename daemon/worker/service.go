@@ -198,6 +198,9 @@ func (s *service) record(size uint32) error {
 		s.session.Slot.Count(state.Tally{Offset: s.session.Offset(), Records: s.session.Records(), Framing: memory})
 	}
 	s.answer(written)
+	if s.session.Slot == nil { // no checkpoint follows
+		s.session.Counts.Acknowledged(s.due.sent(1))
+	}
 	return nil
 }
 
