@@ -98,19 +98,30 @@ func openControls(cfg config.Config, ctl, status []systemd.Socket, log *slog.Log
 // program before this one has made.
 func passedControl(s systemd.Socket, made string) *controlSocket {
 	c := &controlSocket{path: control.PathOf(s.File)}
-	raw, err := s.File.SyscallConn()
-	if err != nil {
+	var err error
+	if c.file, err = duplicate(s.File); err != nil {
 		return c // it is opened as one of its path, which says why it cannot be
 	}
-	_ = raw.Control(func(fd uintptr) { // as above
-		if dup, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); err == nil {
-			c.file = os.NewFile(uintptr(dup), s.Name)
-		}
-	})
-	if s.Ours && c.file != nil {
+	if s.Ours {
 		c.made, _ = control.Adopt(c.file, made)
 	}
 	return c
+}
+
+// duplicate returns another descriptor of a file, which stays in its mode.
+func duplicate(f *os.File) (*os.File, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	dup := -1
+	if cerr := raw.Control(func(fd uintptr) { dup, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		return nil, cerr
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(dup), f.Name()), nil
 }
 
 func (cs *controls) add(c *controlSocket) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,9 @@ type running struct {
 	cfg     config.Config // of the last reload that was not refused
 	reloads chan Reload
 	reopens chan struct{}
+	load    atomic.Pointer[Reload] // of a reload by the control socket; nil: of cfg
 	log     *servertest.FakeFile
+	stop    context.CancelFunc
 }
 
 // run runs a daemon until the end of the test.
@@ -50,9 +53,17 @@ func run(t *testing.T, change ...func(*config.Config)) *running {
 		f(&r.cfg)
 	}
 	ctx, stop := context.WithCancel(t.Context())
+	r.stop = stop
 	ended, cfg := make(chan error, 1), r.cfg
 	go func() {
-		ended <- Run(ctx, loaded(cfg), Requests{Reload: r.reloads, Reopen: r.reopens}, r.log)
+		load := func() (config.Config, error) {
+			if f := r.load.Load(); f != nil {
+				return (*f)()
+			}
+			return cfg, nil
+		}
+		requests := Requests{Reload: r.reloads, Reopen: r.reopens, Load: load, Version: "1.2.3"}
+		ended <- Run(ctx, loaded(cfg), requests, r.log)
 	}()
 	t.Cleanup(func() {
 		stop()
