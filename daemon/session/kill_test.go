@@ -148,9 +148,8 @@ func TestTheNextProcessKnowsThatASessionIsKilled(t *testing.T) {
 		f.start()
 		f.sendEnd()
 		f.over(0)
-		f.Kill()
-		if slot.Killed() {
-			t.Error("killed after its end: got a slot that is killed")
+		if f.Kill() || slot.Killed() {
+			t.Error("killed after its end: got it killed")
 		}
 	})
 }

@@ -41,8 +41,8 @@ func (s *Session) Enter(p Phase) {
 
 // Kill has the session enter the phase Over, because an administrator ends it: what has arrived is
 // recorded, and the reason is ByKill. The next process does not go on with it, even if this one
-// dies before the end is recorded. Kill reports false if the session leaves, or is Over for another
-// reason. It may be called from any goroutine, and takes effect as Enter does.
+// dies before the end is recorded. Kill reports false if the session leaves, has ended, or is Over
+// for another reason. It may be called from any goroutine, and takes effect as Enter does.
 func (s *Session) Kill() bool {
 	for {
 		switch now := s.phase.Load(); {
@@ -51,15 +51,24 @@ func (s *Session) Kill() bool {
 		case now >= int32(Leaving):
 			return false
 		case s.phase.CompareAndSwap(now, int32(Over)|killedBit):
-			s.mu.Lock()
-			if !s.retired {
-				s.Slot.SetKilled()
-			}
-			s.mu.Unlock()
-			s.Refresh()
-			return true
+			return s.noteKilled()
 		}
 	}
+}
+
+// noteKilled has the next process and the service know that the session is killed. It returns false
+// if the session has ended.
+func (s *Session) noteKilled() bool {
+	s.mu.Lock()
+	retired := s.retired
+	if !retired {
+		s.Slot.SetKilled()
+	}
+	s.mu.Unlock()
+	if !retired {
+		s.Refresh()
+	}
+	return !retired
 }
 
 // killed reports whether the session was killed.

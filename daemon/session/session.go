@@ -55,7 +55,7 @@ type Session struct {
 
 	mu      sync.Mutex // also guards changes of Source
 	service Service    // nil before the stages are done
-	retired bool       // the slot is another session's
+	retired bool       // it has ended, and the slot is another session's
 
 	working bool // on the client's bytes
 }
@@ -188,15 +188,16 @@ func (s *Session) end(why Reason) Reason {
 // retire has the next process know nothing of the session, whose end is recorded, and the peer told
 // of it. What still arrives is nobody's any longer.
 func (s *Session) retire() {
-	if s.Keep == nil {
-		return
-	}
-	s.Slot.SetClosed()
-	if s.Keep.Retire() {
-		s.Conn.HangUp()
+	if s.Keep != nil {
+		s.Slot.SetClosed()
+		if s.Keep.Retire() {
+			s.Conn.HangUp()
+		}
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.retired = true
-	s.Slot.Free()
-	s.mu.Unlock()
+	if s.Keep != nil {
+		s.Slot.Free()
+	}
 }
