@@ -12,11 +12,13 @@ import (
 	"testing"
 
 	"tcpmux/daemon/control/api"
+	"tcpmux/internal/fuzzing"
 )
 
 // FuzzRequest: whatever the path and query, the answer is one of a few, an error is JSON, and what
 // is refused reaches no daemon.
-func FuzzRequest(f *testing.F) {
+func FuzzRequest(tf *testing.F) {
+	f := fuzzing.Fixed(tf)
 	for _, seed := range []struct{ method, path, query string }{
 		{"GET", "/v1/status", ""}, {"GET", "/v1/sessions", "listener=a&source=10.0.0.0/8&idle=1&min_bytes=2&sort=-heard&limit=3"},
 		{"GET", "/v1/sessions/a-1", ""}, {"DELETE", "/v1/sessions", "all=true"}, {"DELETE", "/v1/sessions/a-1", ""},
