@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"path/filepath"
 
 	"tcpmux/config/notation"
@@ -10,7 +11,7 @@ import (
 // order.
 func (r *reader) check(c *Config, top table, tables []table) {
 	r.checkAddresses()
-	if len(tables) == 0 && !top.At("listener").Failed() {
+	if len(tables) == 0 && !r.partial && !top.At("listener").Failed() {
 		top.At("address").Want([]any{}, "at least one address here, or a [[listener]]")
 	}
 	r.checkFiles(c)
@@ -57,11 +58,14 @@ func (r *reader) checkSizes(c *Config, tables []table) {
 	if longest*times+recordHead <= c.Record.MaxSize {
 		return
 	}
-	owner := ""
+	at, owner := r.At("record", "max_size"), ""
 	if t := tables[most]; t.owner != "" {
 		owner = " of " + t.owner + t.Origin("max_message")
+		if own := t.At("max_message"); own.Line() > 0 {
+			owner += fmt.Sprintf(" (%s)", own.Seen(at))
+		}
 	}
-	r.At("record", "max_size").Fault(
+	at.Fault(
 		"is %q, and with max_message = %q%s a record can be longer: want max_size %q or more, or max_message %q or less",
 		notation.FormatSize(c.Record.MaxSize), notation.FormatSize(longest), owner,
 		notation.FormatSize(up(longest*times+recordHead)), notation.FormatSize(down((c.Record.MaxSize-recordHead)/times)))

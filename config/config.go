@@ -22,9 +22,11 @@ const MainListener = "tcpmux"
 type Config struct {
 	// Path is the file that was read; "" for the built-in defaults.
 	Path string
+	// DropIns are the files that were read for more listeners, in their order.
+	DropIns []string
 	// Listeners are the listeners to serve. The first is that of the top-level keys, under the
 	// name MainListener, unless the file has address = [] and a [[listener]]. Those of
-	// [[listener]] tables follow in the order of the file.
+	// [[listener]] tables follow in the order of the file, and then those of the drop-ins.
 	Listeners []Listener
 	// DrainTimeout is how long clients may stay after SIGTERM; 0 closes them at once.
 	DrainTimeout time.Duration
@@ -46,6 +48,9 @@ type Config struct {
 type Listener struct {
 	// Name stands in logs, in records and in FileDescriptorName=.
 	Name string
+	// Source is the file that the listener stands in: Path or one of DropIns of the Config. It
+	// is "" for the built-in default. WriteTOML does not write it.
+	Source string
 	// Address is at least one IP address with a port, in the notation of netip.AddrPort, for
 	// one socket each. Load turns ":1" into "0.0.0.0:1" and "[::]:1", and localhost into
 	// 127.0.0.1. The addresses of all listeners can be bound together if IPv6 sockets have

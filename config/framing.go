@@ -43,7 +43,7 @@ func (r *reader) checkFramings(c *Config, tables []table) {
 			}
 			for _, name := range of.names {
 				k, to := find(section{}, name), listenerTarget(c, l)
-				if (i > 0 || !anyUsed) && !r.AnyFailed("framing") && k.value.write(to) != k.Default() {
+				if (i > 0 || !anyUsed && !r.partial) && !r.AnyFailed("framing") && k.value.write(to) != k.Default() {
 					t.faultUnused(name, l.Framing, of.framing)
 				}
 				k.value.reset(to)

@@ -36,7 +36,7 @@ func TestEmptyFiles(t *testing.T) {
 		"tables":   "[record]\n[log]\n[limits]\n",
 	} {
 		want := Default()
-		want.Path = "t.toml"
+		want.Path, want.Listeners[0].Source = "t.toml", "t.toml"
 		if got := load(t, text); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", name, got, want)
 		}
@@ -49,7 +49,7 @@ func TestLoadGood(t *testing.T) {
 		t.Fatal(err)
 	}
 	main := Listener{
-		Name: MainListener, Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
+		Name: MainListener, Source: "testdata/good.toml", Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
 		Banner: Text("hello {client}\r\n"), Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little", LengthOffset: 4, LengthAdjust: -6, Silence: 50 * time.Millisecond,
 		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, LostTimeout: 30 * time.Second, ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Ack: Text("{offset}\n"), AckTimeout: time.Minute, Record: true,
 	}
