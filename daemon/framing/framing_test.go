@@ -377,31 +377,6 @@ func TestMemoryAfterAMessage(t *testing.T) {
 	}
 }
 
-// drain cuts all messages of a stream.
-func drain(f Framer, stream []byte) {
-	for m := f.Next(stream); m.Len() > 0; m = f.Next(stream) {
-		stream = stream[m.Len():]
-	}
-	for m := f.Rest(stream, EOF); m.Len() > 0; m = f.Rest(stream, EOF) {
-		stream = stream[m.Len():]
-	}
-}
-
-func BenchmarkNext(b *testing.B) {
-	for _, s := range specs {
-		b.Run(s.name, func(b *testing.B) {
-			stream := bytes.Repeat(s.wrap(bytes.Repeat([]byte("x"), 255)), 256)
-			s.spec.Max = 64 << 10
-			f := s.spec.New()
-			b.SetBytes(int64(len(stream)))
-			b.ReportAllocs()
-			for b.Loop() {
-				drain(f, stream)
-			}
-		})
-	}
-}
-
 // TestAFramerThatIsShownLessThanBefore takes that for all bytes: a session shows fewer bytes when a
 // limit was lowered.
 func TestAFramerThatIsShownLessThanBefore(t *testing.T) {
