@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"tcpmux/config/notation"
 )
@@ -14,7 +13,7 @@ func (r *reader) check(c *Config, top table, tables []table) {
 	if len(tables) == 0 && !r.partial && !top.At("listener").Failed() {
 		top.At("address").Want([]any{}, "at least one address here, or a [[listener]]")
 	}
-	r.checkFiles(c)
+	r.checkFiles(c, tables)
 	r.checkSizes(c, tables)
 	checkExec(c, tables)
 	r.warnOfDisabled(c)
@@ -23,17 +22,6 @@ func (r *reader) check(c *Config, top table, tables []table) {
 // SurvivalFiles returns the number of descriptors that a process needs so that this many clients
 // can survive it: the ring that keeps them may hold each of them twice.
 func SurvivalFiles(clients int) int { return 2*clients + 2000 }
-
-// checkFiles reports a log file that is also the record file.
-func (r *reader) checkFiles(c *Config) {
-	at := r.At("log", "file")
-	if at.Failed() || r.At("record", "file").Failed() || c.Log.File == "" {
-		return
-	}
-	if filepath.Clean(c.Log.File) == filepath.Clean(c.Record.File) {
-		at.Want(c.Log.File, `another file than that of record.file, or "" for the journal`)
-	}
-}
 
 // A record is never split over files, so a file must hold the longest. A byte of a message becomes
 // up to 4 in text (\xNN) and up to 6 in json (\u00NN); time, address and the rest take up to

@@ -101,6 +101,9 @@ type Listener struct {
 	AckTimeout time.Duration
 	// Record reports whether what clients send is recorded. It is true without Exec.
 	Record bool
+	// File is the path of the listener's own record file, relative as Record.File; "" means
+	// that of Record. No two files of a configuration are the same. The main listener has none.
+	File string
 	// Exec is a program and its arguments, run for each client with the connection as standard
 	// input and output. The path is absolute; when the file was read, somebody could execute
 	// it. Empty means no program. With a program, Model is "goroutine".
