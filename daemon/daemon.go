@@ -19,6 +19,7 @@ import (
 	"tcpmux/daemon/handover"
 	"tcpmux/daemon/logging"
 	"tcpmux/daemon/server"
+	"tcpmux/daemon/session"
 	"tcpmux/daemon/systemd"
 )
 
@@ -169,7 +170,7 @@ func (d *daemon) open(cfg config.Config, in inheritance, stderr io.Writer) (err 
 	}
 	allowThreads(cfg)
 	d.srv = server.New(server.Options{
-		Sink:    d.records.sink,
+		SinkOf:  func(config.Listener) session.Sink { return d.records.sink },
 		Encoder: encoderOf(cfg),
 		Events:  cfg.Record.Events,
 		Clients: cfg.Limits.Clients,

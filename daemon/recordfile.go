@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -133,16 +130,9 @@ func (r *recordFile) close() error {
 	return r.File.Close()
 }
 
-// FilePath returns the path at which the daemon has a file that the configuration names. A relative
-// path is below $LOGS_DIRECTORY (systemd.exec(5)), or else below the working directory. The path is
-// cleaned lexically (filepath.Clean).
-func FilePath(path string) string {
-	if filepath.IsAbs(path) {
-		return filepath.Clean(path)
-	}
-	dir, _, _ := strings.Cut(os.Getenv("LOGS_DIRECTORY"), ":")
-	return filepath.Join(dir, path)
-}
+// FilePath returns the path at which the daemon has a file that the configuration names
+// (config.FilePath).
+func FilePath(path string) string { return config.FilePath(path) }
 
 // recordOptions returns the options of the record file, which reports to c.
 func recordOptions(cfg config.Config, c *conditions) (opt recordfile.Options, err error) {

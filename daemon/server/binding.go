@@ -59,6 +59,7 @@ func (s *Server) NewSettings(c config.Listener, origin uint32) *Settings {
 		hours:    hoursOf(c.Limits.AccessTimes),
 		proxies:  admission.NewRules(c.ProxyProtocol, nil),
 	}
+	set.Sink = s.sinkOf(c)
 	if set.proxied() {
 		set.Stages = []session.Stage{session.ProxyStage{}}
 	}

@@ -26,8 +26,9 @@ var ErrServerClosed = errors.New("server closed")
 
 // Options are what a server is made with.
 type Options struct {
-	// Sink takes the records of all sessions. Encoder makes what encodes them.
-	Sink    session.Sink
+	// SinkOf returns what takes the records of a listener's sessions. It may be called from any
+	// goroutine. Encoder makes what encodes them.
+	SinkOf  func(config.Listener) session.Sink
 	Encoder func() session.Encoder
 	// Events is which sessions have their opening and their closing recorded.
 	Events config.Events
@@ -45,6 +46,7 @@ type Options struct {
 type Server struct {
 	accept    func(fd int) (int, syscall.Sockaddr, error)
 	stopGrace time.Duration
+	sinkOf    func(config.Listener) session.Sink
 	env       session.Env
 	keeper    Keeper       // nil: clients end with the process
 	events    atomic.Int32 // a config.Events
@@ -87,6 +89,7 @@ func New(o Options) *Server {
 	s := &Server{
 		accept:    o.Accept,
 		stopGrace: o.StopGrace,
+		sinkOf:    o.SinkOf,
 		workers:   worker.NewPool(o.Log),
 		resources: resources{slots: newSlots(o.Clients), occupancies: make(map[string]*occupancy)},
 		lifecycle: lifecycle{loops: make(map[*acceptor]struct{}), clients: make(map[*session.Session]*client)},
@@ -100,7 +103,7 @@ func New(o Options) *Server {
 	s.ended = sync.NewCond(&s.mu)
 	s.SetEvents(o.Events)
 	e := &s.env
-	e.Sink, e.Log = o.Sink, o.Log
+	e.Log = o.Log
 	e.Buffers, e.Spill = session.NewBuffers(o.Encoder), session.NewSpill()
 	e.Lines, e.Visits = logging.SessionLines(), &logging.Visits{}
 	e.BannerTimeout = 10 * time.Second

@@ -96,13 +96,13 @@ func (s *Session) Drop(b *Buffer, first int64, err error) error {
 // The buffer is given back before that. After an error the records since first are lost: the sink
 // is closed.
 func (s *Session) Commit(b *Buffer, first int64) error {
-	ticket, err := s.Env.Sink.Gather(b.out, s)
+	ticket, err := s.Settings.Sink.Gather(b.out, s)
 	s.Env.Buffers.Put(b)
 	if err == nil {
 		if s.Settings.Threaded {
-			err = s.Env.Sink.CommitNow(ticket)
+			err = s.Settings.Sink.CommitNow(ticket)
 		} else {
-			err = s.Env.Sink.Commit(ticket)
+			err = s.Settings.Sink.Commit(ticket)
 		}
 	}
 	if err != nil {

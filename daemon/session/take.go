@@ -248,7 +248,7 @@ func (r *Recorder) encode() {
 
 // gather gives the sink what is encoded so far.
 func (r *Recorder) gather() error {
-	_, err := r.s.Env.Sink.Gather(r.buf.out, r.s)
+	_, err := r.s.Settings.Sink.Gather(r.buf.out, r.s)
 	r.buf.out = r.buf.out[:0]
 	return err
 }
