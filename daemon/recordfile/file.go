@@ -134,7 +134,7 @@ func (f *File) Reopen(opt Options) error {
 		return f.opt.fail("reopen", fs.ErrClosed)
 	}
 	f.out.looked = time.Time{}
-	err := f.prepare()
+	err := f.prepare(f.opt.now())
 	if opt.Path == f.opt.Path {
 		if err != nil {
 			return err
@@ -168,7 +168,7 @@ func (f *File) Follow() error {
 		return f.opt.fail("reopen", fs.ErrClosed)
 	}
 	f.out.looked = time.Time{}
-	return f.prepare()
+	return f.prepare(f.opt.now())
 }
 
 // change replaces the options for the same file. After an error the old options are in force.
@@ -179,11 +179,19 @@ func (f *File) change(opt Options) error {
 	if err == nil {
 		err = f.refit(opt)
 	}
+	var info fs.FileInfo // nil: the period stays
+	if err == nil && opt.Rotate != f.opt.Rotate {
+		info, err = f.out.Stat()
+		err = f.opt.fail("stat", cause(err))
+	}
 	if err != nil {
 		f.opt.Sync = was
 		return err
 	}
 	f.opt = opt
+	if info != nil {
+		f.schedule(info)
+	}
 	f.keeper.keep(f.opt.rule())
 	return nil
 }
@@ -257,8 +265,9 @@ func (o *Options) held(file *os.File) (out handle, info fs.FileInfo, err error) 
 // use sets f.out.
 func (f *File) use(out handle, info fs.FileInfo) {
 	size := info.Size()
-	f.out = output{handle: out, id: identify(info), size: size, torn: -1, looked: time.Now(), needsAdopt: size > 0}
+	f.out = output{handle: out, id: identify(info), size: size, torn: -1, looked: f.opt.now(), needsAdopt: size > 0}
 	f.attempt.base = size
+	f.schedule(info)
 	// The process that created the file may not have synced the directory.
 	f.syncer.nameless = true
 }

@@ -18,6 +18,10 @@ type Options struct {
 	// MaxSize is the largest size of the file in bytes. The file is rotated before a line that
 	// would exceed it. Only a single line that is longer makes a file larger.
 	MaxSize int64
+	// Rotate is the period of local time after which a file is rotated too, unless it is empty:
+	// before the first line that is written after its end, or by Tick. The period of a file that
+	// Open or Reopen finds is that in which it was last written.
+	Rotate Period
 	// MaxBackups is how many rotated files are kept; 0 keeps all.
 	MaxBackups int
 	// MaxAge is how long rotated files are kept; 0 means no limit.
@@ -39,7 +43,8 @@ type Options struct {
 	// write to the File. nil ignores these errors.
 	Trouble func(Trouble, error)
 
-	disk disk // nil: kernel
+	disk  disk             // nil: kernel
+	clock func() time.Time // nil: time.Now
 }
 
 // storage returns the disk of the file.
@@ -48,6 +53,14 @@ func (o Options) storage() disk {
 		return kernel{}
 	}
 	return o.disk
+}
+
+// now returns the time.
+func (o *Options) now() time.Time {
+	if o.clock == nil {
+		return time.Now()
+	}
+	return o.clock()
 }
 
 // Special values of Options.Sync.

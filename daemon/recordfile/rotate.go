@@ -17,6 +17,8 @@ type rotation struct {
 	lumberjack *lumberjack.Logger // renames the file
 	tried      time.Time          // when a rotation was last tried
 	failing    bool               // that one failed
+	// When the period of the file ends; if it is empty, perhaps of one before.
+	due time.Time
 }
 
 // renamer returns what renames the file at path when it is rotated.

@@ -25,8 +25,14 @@ func (f *File) Write(lines []byte) (n int, err error) {
 	if f.out.handle == nil {
 		return 0, f.opt.fail("write", fs.ErrClosed)
 	}
-	if err := f.prepare(); err != nil {
+	now := f.opt.now()
+	if err := f.prepare(now); err != nil {
 		return 0, err
+	}
+	if !now.Before(f.rotation.due) {
+		if err := elsewhere(f.turn); err != nil {
+			return 0, err
+		}
 	}
 	if err := f.checkRoom(len(lines)); err != nil {
 		return 0, err
@@ -60,13 +66,12 @@ func (f *File) Write(lines []byte) (n int, err error) {
 // prepare makes the file ready for a write. It truncates what a failed write left, and opens the
 // file again if it was moved or deleted. It checks that at most once a second, because it is a
 // system call.
-func (f *File) prepare() error {
+func (f *File) prepare(now time.Time) error {
 	if f.out.torn >= 0 {
 		if err := f.cutBack(); err != nil {
 			return err
 		}
 	}
-	now := time.Now()
 	if f.out.renamedAway != nil || now.Sub(f.out.looked) >= time.Second || now.Before(f.out.looked) {
 		f.out.looked, f.spare = now, 0
 		if err := elsewhere(f.everySecond); err != nil {
