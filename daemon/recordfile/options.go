@@ -11,7 +11,8 @@ import (
 
 // Options are the options of a File.
 type Options struct {
-	// Path is the name of the file. Its directory must exist.
+	// Path is the name of the file. Its directory must exist. With Stdout, all other options
+	// mean nothing.
 	Path string
 	// Mode is the permission bits of a file that is created, whatever the umask.
 	Mode fs.FileMode
@@ -45,6 +46,7 @@ type Options struct {
 
 	disk  disk             // nil: kernel
 	clock func() time.Time // nil: time.Now
+	fd    int              // of standard output; 0: 1
 }
 
 // storage returns the disk of the file.
@@ -76,6 +78,9 @@ const (
 func (o *Options) fail(op string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if o.Path == Stdout {
+		return fmt.Errorf("%s standard output: %w", op, err)
 	}
 	return fmt.Errorf("%s record file %q: %w", op, o.Path, err)
 }

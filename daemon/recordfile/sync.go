@@ -19,9 +19,11 @@ func (f *File) sync() error {
 func (f *File) syncDue() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.out.handle != nil {
-		f.syncer.run(f.out.handle, &f.mu)
+	if f.out.handle == nil {
+		f.syncer.timed = false
+		return
 	}
+	f.syncer.run(f.out.handle, &f.mu)
 }
 
 // syncer syncs a File in time, and reports errors. Its methods are called with the File locked.

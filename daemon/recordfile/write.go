@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +22,7 @@ func (f *File) Write(lines []byte) (n int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.out.handle == nil {
-		return 0, f.opt.fail("write", fs.ErrClosed)
+		return f.toStdout(lines)
 	}
 	now := f.opt.now()
 	if err := f.prepare(now); err != nil {
