@@ -69,6 +69,10 @@ func TestFramingsThatCutOtherwiseThanIsMeant(t *testing.T) {
 		{"a delimiter behind another one", "framing = \"delimited\"\ndelimiter = [\"a;b\", { hex = \"3b\" }]", []string{
 			`t.toml:2: delimiter is "a;b" and has no effect: { hex = "3b" } in it ends a message before it does`,
 		}},
+		{"a delimiter that what it begins with ends, and then itself again", "framing = \"delimited\"\ndelimiter = [\"a\", \"aabc\"]", []string{
+			`t.toml:2: delimiter is "aabc" and has no effect: "a" in it ends a message before it does`,
+		}},
+		{"a delimiter that goes on past another within it", "framing = \"delimited\"\ndelimiter = [\"abac\", \"ab\", \"ba\"]", nil},
 		{"no placeholder", "framing = \"delimited\"\ndelimiter = \"{time}\"", nil},
 		{"large messages", "framing = \"fixed\"\nmessage_size = 2000\nmax_message = \"1KiB\"", []string{
 			`t.toml:2: message_size is 2000, more than max_message = "1KiB": every message is recorded in pieces`,
