@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"tcpmux/config/document"
 	"tcpmux/config/notation"
@@ -104,14 +105,19 @@ func (t table) failed(key string) bool {
 	return t.reader.At(key).Failed()
 }
 
-// warnOfShortTimeouts warns of timeouts that are over before a message has ended.
+// warnOfShortTimeouts warns of times that are over before silence has ended a message.
 func (t table) warnOfShortTimeouts(l Listener) {
 	const text = "is %q and silence is %q: each client is closed before its message ends"
 	if d := l.IdleTimeout; d > 0 && d <= l.Silence && !t.failed("idle_timeout") {
 		t.Setting("idle_timeout").Warn(text, notation.FormatDuration(d), notation.FormatDuration(l.Silence))
 	}
-	if d := l.Limits.MessageTimeout; d > 0 && d <= l.Silence && !t.reader.AnyFailed("message_timeout") {
-		t.Setting("limits", "message_timeout").Warn(text, notation.FormatDuration(d), notation.FormatDuration(l.Silence))
+	for _, limit := range []struct {
+		key   string
+		after time.Duration
+	}{{"message_timeout", l.Limits.MessageTimeout}, {"max_session", l.Limits.MaxSession}} {
+		if d := limit.after; d > 0 && d <= l.Silence && !t.reader.AnyFailed(limit.key) {
+			t.Setting("limits", limit.key).Warn(text, notation.FormatDuration(d), notation.FormatDuration(l.Silence))
+		}
 	}
 }
 

@@ -85,11 +85,14 @@ func TestFramingsThatCutOtherwiseThanIsMeant(t *testing.T) {
 		{"much behind each length", "framing = \"length-prefixed\"\nlength_adjust = 1025\nmax_message = \"1KiB\"", []string{
 			`t.toml:2: length_adjust is 1025, more than max_message = "1KiB": every message is recorded in pieces`,
 		}},
-		{"timeouts that are longer", "framing = \"silence\"\nsilence = \"1s\"\nidle_timeout = \"1001ms\"\nlimits.message_timeout = \"2s\"", nil},
+		{"timeouts that are longer", "framing = \"silence\"\nsilence = \"1s\"\nidle_timeout = \"1001ms\"\nlimits.message_timeout = \"2s\"\nlimits.max_session = \"1001ms\"", nil},
 		{"timeouts that are shorter", "framing = \"silence\"\nidle_timeout = \"1s\"\nlimits.message_timeout = \"10ms\"" + ends + "silence = \"1s\"", []string{
 			`t.toml:3: limits.message_timeout is "10ms" and silence is "50ms": each client is closed before its message ends`,
 			`t.toml:4: listener "a": idle_timeout (inherited from line 2) is "1s" and silence is "1s": each client is closed before its message ends`,
 			`t.toml:4: listener "a": limits.message_timeout (inherited from line 3) is "10ms" and silence is "1s": each client is closed before its message ends`,
+		}},
+		{"sessions that are shorter", "framing = \"silence\"\nsilence = \"1s\"\nlimits.max_session = \"1s\"", []string{
+			`t.toml:3: limits.max_session is "1s" and silence is "1s": each client is closed before its message ends`,
 		}},
 	})
 }
