@@ -1,6 +1,6 @@
-// Package config reads /etc/tcpmux.toml and its drop-ins strictly. A Config that it returns without an error can be
-// served: every key is known, in range and free of contradictions. Of files with errors it reports
-// all of them at once, each with its place.
+// Package config reads /etc/tcpmux.toml and its drop-ins strictly. A Config that it returns without
+// an error can be served: every key is known, in range and free of contradictions. Of files with
+// errors it reports all of them at once, each with its place.
 //
 // All it touches is these files, and what they name: programs, users and rules are looked up.
 package config
