@@ -14,7 +14,6 @@ import (
 	"tcpmux/daemon/logging"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/recordfile"
-	"tcpmux/daemon/server"
 	"tcpmux/daemon/session"
 	"tcpmux/daemon/sink"
 )
@@ -30,23 +29,25 @@ const (
 
 // recordFile is where records end: the file, and the sink in front of it.
 type recordFile struct {
-	*recordfile.File
+	lateFile
+	listener   string // which has the file for itself; "": that of all that have none
 	sink       *sink.Sink
 	conditions *conditions
 }
 
-// openRecordFile opens the record file of cfg. The caller closes it.
-func openRecordFile(cfg config.Config, log *slog.Logger) (*recordFile, error) {
-	r := &recordFile{conditions: &conditions{log: log}}
-	opt, err := recordOptions(cfg, r.conditions)
-	if err != nil {
+// newRecordFile returns a record file that is not open yet, with the options of cfg. The caller
+// closes it.
+func newRecordFile(cfg config.Config, path, listener string, log *slog.Logger) (*recordFile, error) {
+	if listener != "" {
+		log = log.With("listener", listener)
+	}
+	r := &recordFile{listener: listener, conditions: &conditions{log: log}}
+	var err error
+	if r.opt, err = recordOptions(cfg, path, r.conditions); err != nil {
 		return nil, err
 	}
-	if r.File, err = recordfile.Open(opt); err != nil {
-		return nil, withFileHint(err)
-	}
 	var since time.Time
-	r.sink = sink.New(r.File, func(err error) {
+	r.sink = sink.New(r, func(err error) {
 		if err != nil {
 			since = time.Now()
 			log.Error("records cannot be written, clients wait", "err", withFileHint(err))
@@ -62,41 +63,6 @@ func encoderOf(cfg config.Config) func() session.Encoder {
 	format, _ := record.ParseFormat(cfg.Record.Format) // the file was opened with it
 	return func() session.Encoder { return record.NewEncoder(format) }
 }
-
-// reopen changes the record file to that of cfg, and makes a file that was moved or deleted anew in
-// any case. Meanwhile no session is between encoding a record and handing it over, so that a file
-// has records of one format only. After an error nothing has changed.
-func (r *recordFile) reopen(ctx context.Context, cfg config.Config, srv *server.Server) (err error) {
-	opt, err := recordOptions(cfg, r.conditions)
-	if err != nil {
-		return err
-	}
-	// Clients that wait for space must not keep a reload from making it available.
-	undo := r.LowerMinFree(opt.MinFree)
-	defer func() {
-		if err != nil {
-			undo()
-		}
-	}()
-	ctx, cancel := context.WithTimeout(ctx, recordPause)
-	defer cancel()
-	resume := srv.Pause(ctx)
-	if resume == nil {
-		return errBusy
-	}
-	defer resume()
-	if err := r.sink.Flush(ctx); err != nil {
-		return errBusy
-	}
-	if err := r.Reopen(opt); err != nil {
-		return withFileHint(err)
-	}
-	srv.SetEncoder(encoderOf(cfg))
-	return nil
-}
-
-// errBusy is why a reload does not wait for a sink without a limit.
-var errBusy = errors.New("records cannot be written: make room or mend the disk, and reload again")
 
 // giveUp closes a sink that fails or makes no progress once ctx is done, because sessions could not
 // end otherwise. Each session counts what the sink did not take. A sink that is merely slow has the
@@ -116,7 +82,7 @@ func (r *recordFile) giveUp(ctx context.Context, ended <-chan struct{}) {
 		case <-tick.C:
 		}
 		now := r.sink.Tries()
-		if r.sink.Failing() || now == tries {
+		if r.sink.Failing() || now == tries && !r.sink.Idle() {
 			r.sink.Close()
 			return
 		}
@@ -127,16 +93,16 @@ func (r *recordFile) giveUp(ctx context.Context, ended <-chan struct{}) {
 // close closes the sink and the file. No session may be left.
 func (r *recordFile) close() error {
 	r.sink.Close()
-	return r.File.Close()
+	return r.Close()
 }
 
 // FilePath returns the path at which the daemon has a file that the configuration names
 // (config.FilePath).
 func FilePath(path string) string { return config.FilePath(path) }
 
-// recordOptions returns the options of the record file, which reports to c.
-func recordOptions(cfg config.Config, c *conditions) (opt recordfile.Options, err error) {
-	opt = fileOptions(cfg, cfg.Record.File)
+// recordOptions returns the options of a record file, which reports to c.
+func recordOptions(cfg config.Config, path string, c *conditions) (opt recordfile.Options, err error) {
+	opt = fileOptions(cfg, path)
 	opt.Sync, opt.MinFree = cfg.Record.Sync, cfg.Record.MinFree
 	opt.Trouble = c.note
 	opt.Format, err = record.ParseFormat(cfg.Record.Format)

@@ -37,6 +37,7 @@ func (d *daemon) serve(ctx context.Context, requests Requests) *handover.Takeove
 		if d.phase == serving { // later, no listener begins to accept
 			d.ports.retry(time.Now())
 		}
+		d.records.tick(d.srv)
 		d.ports.refreshRules()
 		d.srv.Report(logging.SummaryInterval)
 		if line := d.status(); line != sent {

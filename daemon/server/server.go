@@ -252,3 +252,15 @@ func (s *Server) Refresh() {
 // EndWorkers returns when the processes that served clients have ended, after Shutdown or Leave has
 // begun.
 func (s *Server) EndWorkers() { s.ending.Wait() }
+
+// Uses reports whether a session writes to a sink.
+func (s *Server) Uses(to session.Sink) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ss := range s.clients {
+		if ss.Settings.Sink == to {
+			return true
+		}
+	}
+	return false
+}

@@ -171,6 +171,13 @@ func (s *Sink) Failing() bool {
 	return s.progress.failing
 }
 
+// Idle reports whether no lines are gathered or being written.
+func (s *Sink) Idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.writing && len(s.batch.lines) == 0
+}
+
 // Close makes all present and future calls of Gather and Commit fail. Call it when every session
 // has ended, or to make them end. It does not close the writer. It may be called twice.
 func (s *Sink) Close() {
