@@ -17,6 +17,7 @@ func (r *reader) check(c *Config, top table, tables []table) {
 	r.checkSizes(c, tables)
 	checkExec(c, tables)
 	r.warnOfDisabled(c)
+	r.warnOfStdout(c)
 }
 
 // SurvivalFiles returns the number of descriptors that a process needs so that this many clients
@@ -33,7 +34,7 @@ const recordHead = 1 << 10
 // checkSizes reports a max_size too small for the longest record, once, for the listener with the
 // largest messages.
 func (r *reader) checkSizes(c *Config, tables []table) {
-	if r.AnyFailed("max_message", "max_size", "format") || len(tables) == 0 {
+	if r.AnyFailed("max_message", "max_size", "format") || len(tables) == 0 || !c.recordsInFiles() {
 		return
 	}
 	most := 0

@@ -64,6 +64,23 @@ func (r *reader) warnOfDisabled(c *Config) {
 	}
 }
 
+// warnOfStdout warns of keys for files, if there are none because records go to standard output.
+func (r *reader) warnOfStdout(c *Config) {
+	if c.recordsInFiles() || r.AnyFailed("file") {
+		return
+	}
+	names := []string{"sync", "min_free"}
+	if c.Log.File == "" {
+		names = append(names, "mode", "max_size", "rotate", "max_backups", "max_age", "compress")
+	}
+	for _, name := range names {
+		k, at := find(section{table: "record"}, name), r.At("record", name)
+		if text := k.value.write(topTarget(c, &c.Listeners[0])); text != k.Default() && !at.Failed() {
+			at.Warn("is %s and has no effect with file = %q: want the path of a file, or no %s", text, Stdout, name)
+		}
+	}
+}
+
 // warnOfIgnored warns of limits and answers that a program's clients do not get, also of inherited
 // ones, as somebody may rely on them.
 func (t table) warnOfIgnored(l Listener) {

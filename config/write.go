@@ -84,7 +84,11 @@ func (c Config) writeTOML(w io.Writer, sources bool) error {
 			fmt.Fprintf(&b, "\n[%s]\n", s.Table)
 		}
 		table = s.Table
-		fmt.Fprintf(&b, "%s = %s\n", name, s.Value)
+		note := ""
+		if s.Path() == "record.file" && c.Record.File == Stdout {
+			note = " # standard output"
+		}
+		fmt.Fprintf(&b, "%s = %s%s\n", name, s.Value, note)
 	}
 	_, err := w.Write(b.Bytes())
 	return err

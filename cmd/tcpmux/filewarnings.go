@@ -23,7 +23,7 @@ func fileWarnings(cfg config.Config) (warnings []string) {
 		if obstacle := fileObstacle(f.path); obstacle != "" {
 			warnings = append(warnings, fmt.Sprintf("%s is %q: %s", f.key, f.path, obstacle))
 		}
-		if f.path == "" {
+		if f.path == "" || f.path == config.Stdout {
 			continue
 		}
 		for _, other := range files[:i] {
@@ -46,7 +46,7 @@ func daemonPath(path string) string {
 // fileObstacle returns why the daemon could not open the file at path; "" if no reason is known.
 func fileObstacle(path string) string {
 	at := daemonPath(path)
-	if path == "" || at == "" {
+	if path == "" || path == config.Stdout || at == "" {
 		return ""
 	}
 	if info, err := os.Lstat(at); err == nil {
