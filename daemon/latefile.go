@@ -123,10 +123,14 @@ func (l *lateFile) Follow() error {
 	return nil
 }
 
-// Tick is to be called about once a second.
+// Tick is to be called about once a second. It does not wait for a file that is being opened.
 func (l *lateFile) Tick() {
-	if f := l.now(); f != nil {
-		f.Tick()
+	if !l.mu.TryLock() {
+		return
+	}
+	defer l.mu.Unlock()
+	if l.file != nil {
+		l.file.Tick()
 	}
 }
 

@@ -120,10 +120,12 @@ func logOptions(cfg config.Config) logging.Options {
 
 // fileOptions returns the options of a rotating file that the kernel writes to disk when it likes.
 func fileOptions(cfg config.Config, path string) recordfile.Options {
+	period, _ := recordfile.ParsePeriod(cfg.Record.Rotate) // the configuration is a valid one
 	return recordfile.Options{
 		Path:       FilePath(path),
 		Mode:       fs.FileMode(cfg.Record.Mode),
 		MaxSize:    cfg.Record.MaxSize,
+		Rotate:     period,
 		MaxBackups: cfg.Record.MaxBackups,
 		MaxAge:     cfg.Record.MaxAge,
 		Compress:   cfg.Record.Compress,
@@ -144,6 +146,8 @@ func fileHint(err error) string {
 			" comes back by systemctl restart tcpmux)"
 	case errors.Is(err, fs.ErrPermission):
 		return " (the daemon's user must be able to write the directory, or set file under [record])"
+	case errors.Is(err, unix.EPIPE):
+		return " (its reader has ended)"
 	case errors.Is(err, unix.EROFS):
 		return " (the unit lets the daemon write only its own directory: systemctl edit tcpmux.service, ReadWritePaths=)"
 	}

@@ -38,6 +38,7 @@ func (d *daemon) serve(ctx context.Context, requests Requests) *handover.Takeove
 			d.ports.retry(time.Now())
 		}
 		d.records.tick(d.srv)
+		d.log.Tick()
 		d.ports.refreshRules()
 		d.srv.Report(logging.SummaryInterval)
 		if line := d.status(); line != sent {
