@@ -171,10 +171,10 @@ func (r *recordFiles) status() (line string) {
 	for _, f := range r.all() {
 		whose := ""
 		if f.listener != "" {
-			whose = " of listener " + f.listener
+			whose = " (listener " + f.listener + ")"
 		}
 		if f.sink.Failing() {
-			line += "; records" + whose + " cannot be written, clients wait"
+			line += "; records cannot be written, clients wait" + whose
 		}
 		line += f.conditions.status(whose)
 	}
