@@ -196,7 +196,7 @@ func (f *File) find() error {
 		return f.opt.fail("reopen", fs.ErrClosed)
 	}
 	f.out.looked = time.Time{}
-	return f.prepare(f.opt.now())
+	return f.prepare()
 }
 
 // change replaces the options for the same file. After an error the old options are in force.

@@ -19,9 +19,7 @@ func (f *File) Tick() {
 	}
 	go func() { // the disk may hang
 		defer f.mu.Unlock()
-		if f.prepare(now) == nil {
-			_ = f.turn() // a write reports it
-		}
+		_ = f.prepare() // a write reports it
 	}()
 }
 

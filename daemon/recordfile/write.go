@@ -24,14 +24,8 @@ func (f *File) Write(lines []byte) (n int, err error) {
 	if f.out.handle == nil {
 		return f.toStdout(lines)
 	}
-	now := f.opt.now()
-	if err := f.prepare(now); err != nil {
+	if err := f.prepare(); err != nil {
 		return 0, err
-	}
-	if !now.Before(f.rotation.due) {
-		if err := elsewhere(f.turn); err != nil {
-			return 0, err
-		}
 	}
 	if err := f.checkRoom(len(lines)); err != nil {
 		return 0, err
@@ -62,15 +56,16 @@ func (f *File) Write(lines []byte) (n int, err error) {
 	return n, err
 }
 
-// prepare makes the file ready for a write. It truncates what a failed write left, and opens the
-// file again if it was moved or deleted. It checks that at most once a second, because it is a
-// system call.
-func (f *File) prepare(now time.Time) error {
+// prepare makes the file ready for a write. It truncates what a failed write left, opens the file
+// again if it was moved or deleted, and rotates it if its period is over. Whether it was moved is
+// checked at most once a second, because that is a system call.
+func (f *File) prepare() error {
 	if f.out.torn >= 0 {
 		if err := f.cutBack(); err != nil {
 			return err
 		}
 	}
+	now := f.opt.now()
 	if f.out.renamedAway != nil || now.Sub(f.out.looked) >= time.Second || now.Before(f.out.looked) {
 		f.out.looked, f.spare = now, 0
 		if err := elsewhere(f.everySecond); err != nil {
@@ -81,9 +76,14 @@ func (f *File) prepare(now time.Time) error {
 		}
 	}
 	if f.out.needsAdopt {
-		return f.adopt()
+		if err := f.adopt(); err != nil {
+			return err
+		}
 	}
-	return nil
+	if now.Before(f.rotation.due) {
+		return nil
+	}
+	return elsewhere(f.turn)
 }
 
 // checkRoom returns an error if fewer than MinFree bytes would be free after n more bytes. It asks
