@@ -141,6 +141,14 @@ func TestAJournalThatIsNeededNoLongerIsNotStored(t *testing.T) {
 // records. They go on in the main file.
 func TestOfUnknownClientsNothingIsLost(t *testing.T) {
 	d, st := surviving(t, ownFileOf("own.log"))
+	// So that the main journal is further than the other one.
+	ticket, err := d.Sink.Gather([]byte(strings.Repeat("x", 1000)+"\n"), nil)
+	if err == nil {
+		err = d.Sink.Commit(ticket)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	d.Open()
 	conn := d.Greeted()
 	d.stuck(func() { conn.Say("one\ntwo\n") })
