@@ -153,10 +153,7 @@ func (s *sequences) end(raw []byte, head, tail, which int) Message {
 	if s.cutting {
 		flag = Cut
 	}
-	s.cutting, s.seen, s.before = false, 0, known{}
-	if len(s.start) == 0 && len(s.longer[which]) > 0 {
-		s.before.which = uint8(which + 1)
-	}
+	s.cutting, s.seen, s.before = false, 0, known{which: s.leads[which]}
 	return Message{Raw: raw, HeadLen: uint8(head), EndLen: uint8(tail), Flag: flag}
 }
 
@@ -204,7 +201,6 @@ func (s *sequences) joined(past, b []byte) int {
 
 // Rest implements Framer. Bytes that no message follows are none.
 func (s *sequences) Rest(b []byte, why Flag) Message {
-	s.until, s.seen = 0, 0
 	if s.cutting || len(b) == 0 {
 		return remainder(b, 0, s.max, why)
 	}
