@@ -1,7 +1,7 @@
 // Package recordfile appends lines to a file that survives what happens to files: it rotates the
 // file, keeps, compresses and removes the rotated ones, syncs what was written, cuts off what a
 // failed write has left, and follows a file that another program has moved. Whoever writes the
-// lines learns how many of them are in the file for good.
+// lines learns how many of them are in the file for good. The file may be standard output.
 package recordfile
 
 import (

@@ -20,8 +20,8 @@ type Options struct {
 	// would exceed it. Only a single line that is longer makes a file larger.
 	MaxSize int64
 	// Rotate is the period of local time after which a file is rotated too, unless it is empty:
-	// before the first line that is written after its end, or by Tick. The period of a file that
-	// Open or Reopen finds is that in which it was last written.
+	// before the first line that is written after its end, or by Tick. The period of a file
+	// that Open finds, or Reopen with another Rotate, is that in which it was last written.
 	Rotate Period
 	// MaxBackups is how many rotated files are kept; 0 keeps all.
 	MaxBackups int
