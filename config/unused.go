@@ -3,7 +3,6 @@ package config
 import (
 	"slices"
 
-	"tcpmux/config/fault"
 	"tcpmux/config/notation"
 )
 
@@ -90,9 +89,6 @@ func (t table) warnOfIgnored(l Listener) {
 	}
 	if l.Record {
 		return
-	}
-	if l.File != "" {
-		t.At("file").Warn("is %s and %swant that, or no file", fault.Quote(l.File), unlessRecorded)
 	}
 	if l.IdleTimeout > 0 {
 		t.Setting("idle_timeout").Warn("is %q and %sexec_timeout limits a program", notation.FormatDuration(l.IdleTimeout), unlessRecorded)

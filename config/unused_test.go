@@ -110,9 +110,7 @@ func TestUnusedBounds(t *testing.T) {
 			`t.toml:3: listener "a": idle_timeout (inherited from line 1) is "5m" and has no effect with exec unless record = true: exec_timeout limits a program`,
 			`t.toml:3: listener "a": limits.message_timeout (inherited from line 2) is "1s" and has no effect with exec unless record = true: exec_timeout limits a program`,
 		}},
-		{"a file without records", ends + "file = \"x.log\"\nexec = [\"/bin/cat\"]", []string{
-			`t.toml:5: listener "a": file is "x.log" and has no effect with exec unless record = true: want that, or no file`,
-		}},
+		{"a file for the sessions of a program", ends + "file = \"x.log\"\nexec = [\"/bin/cat\"]", nil},
 		{"bounds of what is recorded first", "idle_timeout = \"5m\"\nlimits.message_timeout = \"1s\"" + ends + "exec = [\"/bin/cat\"]\nrecord = true", nil},
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"tcpmux/config/document"
 	"tcpmux/config/fault"
 )
 
@@ -100,6 +101,16 @@ type Change struct {
 	// From and To are the values as they are written in a file. One is "" where only the other
 	// configuration has the setting.
 	From, To string
+}
+
+// TakesEffect returns when the change takes effect: that of its key, but a listener's own file is
+// replaced by another one at once.
+func (c Change) TakesEffect() Effect {
+	none := document.QuoteTOML("")
+	if c.Listener != "" && c.Name == "file" && c.From != none && c.To != none {
+		return Now
+	}
+	return c.Effect
 }
 
 // Diff returns the settings that differ, in the order of new, followed by those that only old has.

@@ -186,10 +186,12 @@ func TestAReloadMovesAFile(t *testing.T) {
 	}
 	main := begin("records.log")
 	r.setFile("x.log")
+	r.awaitLog(`key="listener \"second\": file"`, "x.log", `effect="new clients"`)
 	own := begin("x.log")
 	main.Say("stays\n")
 	r.awaitFile("records.log", main.Addr()+": stays\n")
 	r.setFile("y.log")
+	r.awaitLog(`key="listener \"second\": file"`, "x.log", "y.log", "effect=now")
 	own.Say("goes to y\n")
 	r.awaitFile("y.log", own.Addr()+": goes to y\n")
 	begin("y.log").Close()

@@ -81,7 +81,7 @@ func (d *daemon) logChanges(warnings []string, changes []config.Change) {
 		d.log.Warn("configuration", "warning", w)
 	}
 	for _, c := range changes {
-		log, attrs := d.log.Info, []any{"key", c.Title(), "from", c.From, "to", c.To, "effect", string(c.Effect)}
+		log, attrs := d.log.Info, []any{"key", c.Title(), "from", c.From, "to", c.To, "effect", string(c.TakesEffect())}
 		if c.Source != d.cfg.Path && c.Source != "" {
 			attrs = append(attrs, "file", c.Source) // a drop-in
 		}
