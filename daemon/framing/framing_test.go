@@ -213,6 +213,7 @@ func TestMessages(t *testing.T) {
 		{"a start alone", by("(", ")"), "x(", []cut{{head: "x(", flag: EOF}}},
 		{"half a start", by("ab", ")"), "xa", []cut{{head: "xa", flag: Between}}},
 		{"a start that begins anew", by("aab", ")"), "aaab1)", []cut{{head: "aaab", data: "1", end: ")"}}},
+		{"a start at the end of so much noise", by("<<", ">"), strings.Repeat(".", 63) + "<<a>", []cut{{head: strings.Repeat(".", 63) + "<<", data: "a", end: ">"}}},
 		{"as much noise as a record takes", by("<<", ">"), strings.Repeat("<.", 32) + "<<a>", []cut{
 			{head: strings.Repeat("<.", 32), flag: Between}, {head: "<<", data: "a", end: ">"}}},
 		{"much noise", by("<<", ">"), strings.Repeat("<.", 70) + "<<a>", []cut{
