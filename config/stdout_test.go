@@ -19,6 +19,7 @@ func TestKeysForFilesOnStandardOutput(t *testing.T) {
 		}},
 		{"the log is", table + "[log]\nfile = \"log\"", []string{sync}},
 		{"records of a listener are", strings.Replace(table, "4KiB", "1MiB", 1) + ends + "file = \"own.log\"", nil},
+		{"no listener", "address = []\n" + strings.Replace(table, "4KiB", "1MiB", 1) + ends + "file = \"own.log\"", nil},
 		{"defaults", "[record]\nfile = \"-\"\ncompress = true\nrotate = \"\"", nil},
 		{"what standard output has too", "[record]\nfile = \"-\"\nformat = \"json\"\nevents = false", nil},
 	})

@@ -74,7 +74,7 @@ func (r *reader) warnOfStdout(c *Config) {
 	}
 	for _, name := range names {
 		k, at := find(section{table: "record"}, name), r.At("record", name)
-		if text := k.value.write(topTarget(c, &c.Listeners[0])); text != k.Default() && !at.Failed() {
+		if text := k.value.write(topTarget(c, new(Listener))); text != k.Default() && !at.Failed() {
 			at.Warn("is %s and has no effect with file = %q: want the path of a file, or no %s", text, Stdout, name)
 		}
 	}

@@ -30,8 +30,8 @@ type stdout struct {
 	socket   bool
 	blocks   bool          // write(2) may block: it is called when poll(2) says that it does not
 	patience time.Duration // as stdoutPatience
-	// What was written of a line that is not whole, because a write failed in it. The next write
-	// begins with the same line, and goes on.
+	// What was written of a line that is not whole, because a write failed in it. The next
+	// write begins with the same line, and goes on.
 	begun []byte
 }
 
@@ -55,8 +55,8 @@ func openStdout(descriptor int) (*stdout, error) {
 	}
 	s := &stdout{socket: kind == unix.S_IFSOCK, patience: stdoutPatience}
 	if kind == unix.S_IFIFO || kind == unix.S_IFCHR {
-		// Another open file of the same pipe or terminal, which can be non-blocking. It fails
-		// for a pipe of another user, and for one without a reader.
+		// Another open file of the same pipe or terminal, which can be non-blocking. It
+		// fails for a pipe of another user, and for one without a reader.
 		const own = unix.O_WRONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 		if s.fd, err = unix.Open("/proc/self/fd/"+strconv.Itoa(descriptor), own, 0); err == nil {
 			return s, nil
