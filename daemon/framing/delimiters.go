@@ -86,7 +86,7 @@ func (d *Delimiters) setLeads() {
 			continue
 		}
 		d.leads[i] = uint8(i + 1)
-		if next := longer[0]; len(longer) == 1 && len(d.all[next]) == len(d.all[i])+1 && len(d.longer[next]) == 0 {
+		if next := longer[0]; len(longer) == 1 && len(d.all[next]) == len(d.all[i])+1 {
 			d.oneMore |= 1 << i
 		}
 	}

@@ -200,6 +200,7 @@ func TestMessages(t *testing.T) {
 		{"whatever comes", by("", "\r\n", "\n", "\r"), "a\r\nb\nc\rd\r\n", []cut{line("a", "\r"), {head: "\n", data: "b", end: "\n"}, line("c", "\r"), line("d", "\r"), {head: "\n", flag: Between}}},
 		{"LF in front of CR", by("", "\r\n", "\n", "\r"), "a\n\rb\r\r\n", []cut{line("a", "\n"), line("", "\r"), line("b", "\r"), line("", "\r"), {head: "\n", flag: Between}}},
 		{"no LF behind CR", by("", "\r\n", "\r"), "a\rb\nc\r", []cut{line("a", "\r"), line("b\nc", "\r")}},
+		{"a rest that is longer than a message", by("", "1", "1234567"), "a1234567b1", []cut{line("a", "1"), {head: "234567", data: "b", end: "1"}}},
 		{"a rest in steps", by("", "1", "12", "1234"), "a12341", []cut{line("a", "1"), {head: "234", end: "1"}}},
 		{"a rest that does not come", by("", "1", "1234"), "a123b1", []cut{line("a", "1"), line("23b", "1")}},
 		{"a rest that is overtaken", by("", "1", "12134"), "a12134", []cut{line("a", "1"), line("2", "1"), {data: "34", flag: EOF}}},
