@@ -170,12 +170,8 @@ func (d *Delimiters) first(b []byte) (end, which int) {
 		return end, d.longest(m, b[:end])
 	}
 	for from := 0; from < len(b); from += stride {
-		// Those that begin in this stride, and end no later than what was found.
-		end, m := d.firstWithin(b, from, from+stride)
-		if end > from+stride { // one that begins in the next stride may end earlier
-			end, m = d.firstWithin(b[:end], from, end)
-		}
-		if end >= 0 {
+		// One that begins behind the stride ends later, as none of minimal contains another.
+		if end, m := d.firstWithin(b, from, from+stride); end >= 0 {
 			return end, d.longest(m, b[:end])
 		}
 	}
