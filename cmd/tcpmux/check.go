@@ -164,10 +164,8 @@ func checkJSON(stdin io.Reader, path string, asked bool, stdout io.Writer) error
 			c.Listeners = append(c.Listeners, checkedListener{l.Name, l.Source, l.Address})
 		}
 	}
-	b, merr := json.MarshalIndent(c, "", "  ")
-	if merr != nil {
-		return merr
-	}
-	_, werr := fmt.Fprintf(stdout, "%s\n", b)
-	return errors.Join(err, cli.OutputError(werr))
+	out := json.NewEncoder(stdout)
+	out.SetIndent("", "  ")
+	out.SetEscapeHTML(false)
+	return errors.Join(err, cli.OutputError(out.Encode(c)))
 }
