@@ -202,12 +202,13 @@ func (r *recordFiles) reopen(ctx context.Context, cfg config.Config, srv *server
 	}
 	ctx, cancel := context.WithTimeout(ctx, recordPause)
 	defer cancel()
-	resume := srv.Pause(ctx)
+	stuck := r.stuck(next.Record.Format != r.cfg.Record.Format)
+	resume := srv.Pause(ctx, stuck...)
 	if resume == nil {
 		return errBusy
 	}
 	defer resume()
-	if err := r.flush(ctx, next.Record.Format != r.cfg.Record.Format); err != nil {
+	if err := r.flush(ctx, stuck); err != nil {
 		return err
 	}
 	if err := r.change(plan); err != nil {
@@ -226,14 +227,21 @@ func (r *recordFiles) reopen(ctx context.Context, cfg config.Config, srv *server
 // errBusy is why a reload does not wait for a sink without a limit.
 var errBusy = errors.New("records cannot be written: make room or mend the disk, and reload again")
 
-// flush waits until the lines that are gathered are written. With the same format, the lines of a
-// listener whose own file fails may wait on: they keep nobody else from a reload.
-func (r *recordFiles) flush(ctx context.Context, otherFormat bool) error {
-	for _, f := range r.all() {
-		if f != r.main && !otherFormat && f.sink.Failing() {
-			continue
+// stuck returns the sinks of listeners whose own files fail. With the same format their sessions
+// and lines may wait on: they keep nobody else from a reload.
+func (r *recordFiles) stuck(otherFormat bool) (sinks []session.Sink) {
+	for _, f := range r.all()[1:] {
+		if !otherFormat && f.sink.Failing() {
+			sinks = append(sinks, f.sink)
 		}
-		if f.sink.Flush(ctx) == nil {
+	}
+	return sinks
+}
+
+// flush waits until the lines that are gathered are written, but for those of some sinks.
+func (r *recordFiles) flush(ctx context.Context, but []session.Sink) error {
+	for _, f := range r.all() {
+		if slices.Contains(but, session.Sink(f.sink)) || f.sink.Flush(ctx) == nil {
 			continue
 		}
 		if f.listener != "" {

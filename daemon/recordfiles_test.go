@@ -111,7 +111,7 @@ func TestFilesAreRotatedEachOnItsOwn(t *testing.T) {
 
 // TestAFullDiskHoldsUpTheClientsOfItsOwnFileAlone, and a reload works meanwhile.
 func TestAFullDiskHoldsUpTheClientsOfItsOwnFileAlone(t *testing.T) {
-	dir := smallDisk(t, 1<<20)
+	dir := smallDisk(t, 32<<20)
 	path := filepath.Join(dir, "own.log")
 	r := run(t, withOwnFile(freeAddress(t), path))
 	c := r.dialSecond()
@@ -119,6 +119,10 @@ func TestAFullDiskHoldsUpTheClientsOfItsOwnFileAlone(t *testing.T) {
 	filler := fill(t, dir)
 	line := strings.Repeat("x", 60_000) + "\n"
 	c.Say(line)
+	// So many that they fill what is gathered, and would take all buffers.
+	for range 50 {
+		go func(more *servertest.Client) { _, _ = more.Write([]byte(strings.Repeat(line, 3))) }(r.dialSecond())
+	}
 	r.awaitLog("records cannot be written, clients wait", "listener=second", unix.ENOSPC.Error())
 	first := r.dial()
 	greeting(t, first)

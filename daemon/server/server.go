@@ -26,8 +26,8 @@ var ErrServerClosed = errors.New("server closed")
 
 // Options are what a server is made with.
 type Options struct {
-	// SinkOf returns what takes the records of a listener's sessions. It may be called from any
-	// goroutine. Encoder makes what encodes them.
+	// SinkOf returns what takes the records of a listener's sessions, whenever settings of it
+	// are made. Encoder makes what encodes them.
 	SinkOf  func(config.Listener) session.Sink
 	Encoder func() session.Encoder
 	// Events is which sessions have their opening and their closing recorded.
@@ -50,6 +50,7 @@ type Server struct {
 	env       session.Env
 	keeper    Keeper       // nil: clients end with the process
 	events    atomic.Int32 // a config.Events
+	own       ownBuffers
 	workers   *worker.Pool
 	ending    sync.WaitGroup // of workers
 	resources
@@ -105,6 +106,7 @@ func New(o Options) *Server {
 	e := &s.env
 	e.Log = o.Log
 	e.Buffers, e.Spill = session.NewBuffers(o.Encoder), session.NewSpill()
+	s.own = ownBuffers{encoder: o.Encoder, all: make(map[session.Sink]*session.Buffers)}
 	e.Lines, e.Visits = logging.SessionLines(), &logging.Visits{}
 	e.BannerTimeout = 10 * time.Second
 	e.Admit = s.admitProxied
@@ -120,13 +122,6 @@ func (s *Server) SetKeeper(k Keeper) { s.keeper = k }
 // SetEvents changes which sessions have their opening and their closing recorded, for those to
 // come.
 func (s *Server) SetEvents(e config.Events) { s.events.Store(int32(e)) }
-
-// Pause returns once no session is between encoding a record and handing it over, and keeps all
-// there until resume is called. It returns nil if ctx is done first.
-func (s *Server) Pause(ctx context.Context) (resume func()) { return s.env.Buffers.Pause(ctx) }
-
-// SetEncoder changes what encodes records. It is called between Pause and resume.
-func (s *Server) SetEncoder(encoder func() session.Encoder) { s.env.Buffers.SetEncoder(encoder) }
 
 // Serve accepts clients until the server shuts down or leaves, and then returns ErrServerClosed. It
 // returns another error only if the listener is broken. It closes the listener.

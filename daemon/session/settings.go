@@ -10,7 +10,8 @@ import (
 // Settings are those of a listener's clients. They are replaced whole and never changed.
 type Settings struct {
 	config.Listener
-	Sink     Sink // takes the records
+	Sink     Sink     // takes the records
+	Buffers  *Buffers // of the sessions of that sink; nil: those of Env
 	Framing  framing.Spec
 	Banner   Template
 	Ack      Template // of each recorded message; empty: none is sent

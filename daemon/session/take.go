@@ -51,13 +51,13 @@ func (r *Recorder) unheard() bool { return r.ack != nil && r.ack.unheard != nil 
 
 // borrow makes a buffer the session's, which shows nothing yet.
 func (r *Recorder) borrow() *Buffer {
-	r.buf = r.s.Env.Buffers.Get()
+	r.buf = r.s.Buffers().Get()
 	return r.buf
 }
 
 // letGo gives the buffer back.
 func (r *Recorder) letGo() {
-	r.s.Env.Buffers.Put(r.buf)
+	r.s.Buffers().Put(r.buf)
 	r.buf = nil
 }
 
