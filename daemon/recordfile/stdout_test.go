@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/daemon/sink"
+	"tcpmux/internal/await"
 )
 
 // pair returns both ends of what standard output may be: where lines are written, and read.
@@ -278,11 +280,8 @@ func TestFromAFileToStandardOutputAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, f, "third\n")
-	f.mu.Lock()
-	if !f.syncer.timed {
-		t.Error("got no sync that is due, want one for the third line")
-	}
-	f.mu.Unlock()
+	await.Until(t, func() bool { return d.survives(opt.Path) == "first\nthird\n" },
+		func() { t.Errorf("got %q on disk, want the third line synced", d.survives(opt.Path)) })
 	if text, err := bufio.NewReader(in).ReadString('\n'); text != "second\n" || err != nil {
 		t.Errorf("got %q, %v on standard output, want the second line", text, err)
 	}
@@ -308,5 +307,28 @@ func TestNothingIsFoundOnStandardOutput(t *testing.T) {
 	id := identify(info)
 	if got := Finder(Stdout)(id.device, id.inode); got != "" {
 		t.Errorf("got %q, want nothing", got)
+	}
+}
+
+// TestTroubleEndsWithItsFile: nothing is wrong with a file any more that was left for standard
+// output.
+func TestTroubleEndsWithItsFile(t *testing.T) {
+	out, _ := pairs["a pipe"](t)
+	opt := options(t)
+	var over []Trouble
+	opt.Trouble = func(what Trouble, err error) {
+		if err == nil {
+			over = append(over, what)
+		}
+	}
+	f := open(t, opt)
+	f.keeperRests()
+	f.rotation.failing, f.keeper.failing, f.syncer.told = true, true, true
+	opt.Path, opt.fd = Stdout, int(out.Fd())
+	if err := f.Reopen(opt); err != nil {
+		t.Fatal(err)
+	}
+	if want := []Trouble{Rotation, Retention, Syncing}; !slices.Equal(over, want) {
+		t.Errorf("got an end of %v, want of %v", over, want)
 	}
 }
