@@ -36,8 +36,10 @@ func maxHead(s Spec) int {
 		return 2 * MaxDelimiter
 	case LengthPrefixed:
 		return s.LengthOffset + s.LengthSize
+	case OctetCounted:
+		return maxBetween + maxDigits + 1
 	}
-	return maxBetween + maxDigits + 1
+	return 1 // CR, which may belong to the end
 }
 
 // frame feeds stream in segments of the given sizes (then in one), as a session does, and returns
