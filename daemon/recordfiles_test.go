@@ -297,3 +297,49 @@ func TestTheLockOfAnotherProcessIsNamed(t *testing.T) {
 		t.Errorf("heard %q once the file is free, want the banner", got)
 	}
 }
+
+// TestAnOwnFileThatWasMovedIsMadeAnew at once, on request.
+func TestAnOwnFileThatWasMovedIsMadeAnew(t *testing.T) {
+	r := run(t, withOwnFile(freeAddress(t), ""))
+	r.setFile("x.log")
+	c := r.dialSecond()
+	c.Say("before\n")
+	r.awaitFile("x.log", c.Addr()+": before\n")
+	if err := os.Rename(filepath.Join(r.dir, "x.log"), filepath.Join(r.dir, "moved.log")); err != nil {
+		t.Fatal(err)
+	}
+	r.reopens <- struct{}{}
+	r.awaitLog("files reopened")
+	c.Say("after\n")
+	r.awaitFile("x.log", c.Addr()+": after\n")
+}
+
+// TestLinesWaitForAFileThatCannotBeOpened, as those of clients do that have come from the previous
+// process.
+func TestLinesWaitForAFileThatCannotBeOpened(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "not yet")
+	d := ending(servertest.New(t, nil).Open())
+	f, err := newRecordFile(config.Default(), filepath.Join(dir, "x.log"), "second", d.log.Logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ticket, err := f.sink.Gather([]byte("line\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- f.sink.Commit(ticket) }()
+	servertest.Eventually(t, f.sink.Failing, func() { t.Error("the sink does not fail, want it to try again") })
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got := readFile(filepath.Join(dir, "x.log")); got != "line\n" {
+		t.Errorf("got %q, want the line", got)
+	}
+	if err := f.close(); err != nil {
+		t.Error(err)
+	}
+}
