@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 
@@ -90,14 +91,17 @@ func (r *reader) checkAddresses() {
 
 // conflict reports that b cannot be bound because of another address.
 func (b bound) conflict(other bound) {
-	what, how := "want one that is free", ""
+	what, where := "want one that is free", fmt.Sprintf(" (%s)", other.at.Seen(b.at))
 	if b.addr == other.addr {
 		what = "which is listed twice"
 	}
 	if other.at.Line() == 0 { // a default stands on no line
-		how = " by default (address = [] at the top removes it)"
+		where = " by default (address = [] at the top removes it)"
+		if b.at.File() != other.at.File() {
+			where = fmt.Sprintf(" by default (address = [] in %s removes it)", fault.Printable(other.at.File()))
+		}
 	}
-	b.at.Fault("is %s, %s: %s has %s%s", fault.Quote(b.text), what, other.owner(), fault.Quote(other.text), how)
+	b.at.Fault("is %s, %s: %s has %s%s", fault.Quote(b.text), what, other.owner(), fault.Quote(other.text), where)
 }
 
 // owner names the key that has the address.

@@ -1,7 +1,7 @@
 package config
 
 import (
-	"path/filepath"
+	"fmt"
 
 	"tcpmux/config/notation"
 )
@@ -10,29 +10,19 @@ import (
 // order.
 func (r *reader) check(c *Config, top table, tables []table) {
 	r.checkAddresses()
-	if len(tables) == 0 && !top.At("listener").Failed() {
+	if len(tables) == 0 && !r.partial && !top.At("listener").Failed() {
 		top.At("address").Want([]any{}, "at least one address here, or a [[listener]]")
 	}
-	r.checkFiles(c)
+	r.checkFiles(c, tables)
 	r.checkSizes(c, tables)
 	checkExec(c, tables)
 	r.warnOfDisabled(c)
+	r.warnOfStdout(c)
 }
 
 // SurvivalFiles returns the number of descriptors that a process needs so that this many clients
 // can survive it: the ring that keeps them may hold each of them twice.
 func SurvivalFiles(clients int) int { return 2*clients + 2000 }
-
-// checkFiles reports a log file that is also the record file.
-func (r *reader) checkFiles(c *Config) {
-	at := r.At("log", "file")
-	if at.Failed() || r.At("record", "file").Failed() || c.Log.File == "" {
-		return
-	}
-	if filepath.Clean(c.Log.File) == filepath.Clean(c.Record.File) {
-		at.Want(c.Log.File, `another file than that of record.file, or "" for the journal`)
-	}
-}
 
 // A record is never split over files, so a file must hold the longest. A byte of a message becomes
 // up to 4 in text (\xNN) and up to 6 in json (\u00NN); time, address and the rest take up to
@@ -44,7 +34,7 @@ const recordHead = 1 << 10
 // checkSizes reports a max_size too small for the longest record, once, for the listener with the
 // largest messages.
 func (r *reader) checkSizes(c *Config, tables []table) {
-	if r.AnyFailed("max_message", "max_size", "format") || len(tables) == 0 {
+	if r.AnyFailed("max_message", "max_size", "format") || len(tables) == 0 || !c.recordsInFiles() {
 		return
 	}
 	most := 0
@@ -57,11 +47,14 @@ func (r *reader) checkSizes(c *Config, tables []table) {
 	if longest*times+recordHead <= c.Record.MaxSize {
 		return
 	}
-	owner := ""
+	at, owner := r.At("record", "max_size"), ""
 	if t := tables[most]; t.owner != "" {
 		owner = " of " + t.owner + t.Origin("max_message")
+		if own := t.At("max_message"); own.Line() > 0 {
+			owner += fmt.Sprintf(" (%s)", own.Seen(at))
+		}
 	}
-	r.At("record", "max_size").Fault(
+	at.Fault(
 		"is %q, and with max_message = %q%s a record can be longer: want max_size %q or more, or max_message %q or less",
 		notation.FormatSize(c.Record.MaxSize), notation.FormatSize(longest), owner,
 		notation.FormatSize(up(longest*times+recordHead)), notation.FormatSize(down((c.Record.MaxSize-recordHead)/times)))

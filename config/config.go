@@ -1,8 +1,8 @@
-// Package config reads /etc/tcpmux.toml strictly. A Config that it returns without an error can be
-// served: every key is known, in range and free of contradictions. Of a file with errors it reports
-// all of them at once, each with its place.
+// Package config reads /etc/tcpmux.toml and its drop-ins strictly. A Config that it returns without
+// an error can be served: every key is known, in range and free of contradictions. Of files with
+// errors it reports all of them at once, each with its place.
 //
-// All it touches is the file, and what the file names: programs, users and rules are looked up.
+// All it touches is these files, and what they name: programs, users and rules are looked up.
 package config
 
 import (
@@ -22,9 +22,11 @@ const MainListener = "tcpmux"
 type Config struct {
 	// Path is the file that was read; "" for the built-in defaults.
 	Path string
+	// DropIns are the files that were read for more listeners, in their order.
+	DropIns []string
 	// Listeners are the listeners to serve. The first is that of the top-level keys, under the
 	// name MainListener, unless the file has address = [] and a [[listener]]. Those of
-	// [[listener]] tables follow in the order of the file.
+	// [[listener]] tables follow in the order of the file, and then those of the drop-ins.
 	Listeners []Listener
 	// DrainTimeout is how long clients may stay after SIGTERM; 0 closes them at once.
 	DrainTimeout time.Duration
@@ -50,6 +52,9 @@ type Config struct {
 type Listener struct {
 	// Name stands in logs, in records and in FileDescriptorName=.
 	Name string
+	// Source is the file that the listener stands in: Path or one of DropIns of the Config. It
+	// is "" for the built-in default. WriteTOML does not write it.
+	Source string
 	// Address is at least one IP address with a port, in the notation of netip.AddrPort, for
 	// one socket each. Load turns ":1" into "0.0.0.0:1" and "[::]:1", and localhost into
 	// 127.0.0.1. The addresses of all listeners can be bound together if IPv6 sockets have
@@ -100,6 +105,9 @@ type Listener struct {
 	AckTimeout time.Duration
 	// Record reports whether what clients send is recorded. It is true without Exec.
 	Record bool
+	// File is the path of the listener's own record file, relative as Record.File; "" means
+	// that of Record. No two files of a configuration are the same. The main listener has none.
+	File string
 	// Exec is a program and its arguments, run for each client with the connection as standard
 	// input and output. The path is absolute; when the file was read, somebody could execute
 	// it. Empty means no program. With a program, Model is "goroutine".

@@ -13,10 +13,10 @@ var ErrInvalid = fault.ErrInvalid
 
 type (
 	// Fault is one error or warning about a file. Its File is the path that Load was given, or
-	// that of a file of rules.
+	// that of a drop-in or of a file of rules.
 	Fault = fault.Fault
-	// Faults is the error of Load for a file that could be read: all its errors, in the order
-	// of lines.
+	// Faults is the error of Load for a file that could be read: all its errors in the order of
+	// lines, and then those of each drop-in.
 	Faults = fault.List
 )
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"tcpmux/config/document"
 	"tcpmux/config/notation"
@@ -43,7 +44,7 @@ func (r *reader) checkFramings(c *Config, tables []table) {
 			}
 			for _, name := range of.names {
 				k, to := find(section{}, name), listenerTarget(c, l)
-				if (i > 0 || !anyUsed) && !r.AnyFailed("framing") && k.value.write(to) != k.Default() {
+				if (i > 0 || !anyUsed && !r.partial) && !r.AnyFailed("framing") && k.value.write(to) != k.Default() {
 					t.faultUnused(name, l.Framing, of.framing)
 				}
 				k.value.reset(to)
@@ -104,14 +105,19 @@ func (t table) failed(key string) bool {
 	return t.reader.At(key).Failed()
 }
 
-// warnOfShortTimeouts warns of timeouts that are over before a message has ended.
+// warnOfShortTimeouts warns of times that are over before silence has ended a message.
 func (t table) warnOfShortTimeouts(l Listener) {
 	const text = "is %q and silence is %q: each client is closed before its message ends"
 	if d := l.IdleTimeout; d > 0 && d <= l.Silence && !t.failed("idle_timeout") {
 		t.Setting("idle_timeout").Warn(text, notation.FormatDuration(d), notation.FormatDuration(l.Silence))
 	}
-	if d := l.Limits.MessageTimeout; d > 0 && d <= l.Silence && !t.reader.AnyFailed("message_timeout") {
-		t.Setting("limits", "message_timeout").Warn(text, notation.FormatDuration(d), notation.FormatDuration(l.Silence))
+	for _, limit := range []struct {
+		key   string
+		after time.Duration
+	}{{"message_timeout", l.Limits.MessageTimeout}, {"max_session", l.Limits.MaxSession}} {
+		if d := limit.after; d > 0 && d <= l.Silence && !t.reader.AnyFailed(limit.key) {
+			t.Setting("limits", limit.key).Warn(text, notation.FormatDuration(d), notation.FormatDuration(l.Silence))
+		}
 	}
 }
 
@@ -163,15 +169,43 @@ func readDelimiters(items []any, at place) (all []Bytes, ok bool) {
 	return all, true
 }
 
-// hiding returns the delimiter within another that is always complete before it and is not its
-// beginning; none if there is no such.
-func hiding(one Bytes, all []Bytes) Bytes {
-	for _, other := range all {
-		if at := strings.Index(one.Raw, other.Raw); at > 0 && at+len(other.Raw) < len(one.Raw) {
+// hiding returns the delimiter that keeps one from having an effect; none if one has an effect.
+// What one begins with may end the message: the rest of one then belongs to the head of the next
+// message, unless a delimiter is complete within that rest. All that can happen to one happens
+// where it comes alone, so that is what is followed here.
+func hiding(one Bytes, all []Bytes) (other Bytes) {
+	for end := 0; ; {
+		next := nextPrefix(one, all, end)
+		if other = within(one.Raw[end:next-1], all); !other.Empty() {
 			return other
 		}
+		if end = next; end == len(one.Raw) {
+			return Bytes{}
+		}
 	}
-	return Bytes{}
+}
+
+// nextPrefix returns the length of the shortest delimiter that one begins with, or that is one, and
+// that has more than n bytes.
+func nextPrefix(one Bytes, all []Bytes, n int) int {
+	shortest := len(one.Raw)
+	for _, other := range all {
+		if size := len(other.Raw); size > n && strings.HasPrefix(one.Raw, other.Raw) {
+			shortest = min(shortest, size)
+		}
+	}
+	return shortest
+}
+
+// within returns the delimiter that is complete first in text; none if there is no such.
+func within(text string, all []Bytes) (first Bytes) {
+	end := len(text) + 1
+	for _, other := range all {
+		if at := strings.Index(text, other.Raw); at >= 0 && at+len(other.Raw) < end {
+			first, end = other, at+len(other.Raw)
+		}
+	}
+	return first
 }
 
 // delimiter takes one.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -37,6 +38,34 @@ func FuzzLoad(tf *testing.F) {
 	})
 }
 
+// FuzzDropIns holds the same of a drop-in with a main file, and that the errors of the main file come
+// first.
+func FuzzDropIns(tf *testing.F) {
+	f := fuzzing.Fixed(tf)
+	files, _ := filepath.Glob("testdata/dropins/*.toml.d/*.toml")
+	for _, file := range files {
+		main, err := os.ReadFile(strings.TrimSuffix(filepath.Dir(file), ".d"))
+		text, terr := os.ReadFile(file)
+		if err := errors.Join(err, terr); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(main, text)
+	}
+	f.Add([]byte("address=[]\nbanner='x'"), []byte("listener=[{name='a',address=':1'}]"))
+	f.Fuzz(func(t *testing.T, main, text []byte) {
+		c, err := parse("f.toml", main, false, dropIn{path: "d.toml", text: text})
+		if err == nil {
+			roundTrip(t, c)
+			return
+		}
+		checkError(t, err)
+		if own := slices.IndexFunc(err.(Faults), func(f Fault) bool { return f.File == "d.toml" }); own >= 0 &&
+			slices.ContainsFunc(err.(Faults)[own:], func(f Fault) bool { return f.File == "f.toml" }) {
+			t.Errorf("got %v, want the errors of f.toml first", err)
+		}
+	})
+}
+
 func checkError(t *testing.T, err error) {
 	var faults Faults
 	if !errors.As(err, &faults) || !errors.Is(err, ErrInvalid) {
@@ -50,7 +79,7 @@ func checkError(t *testing.T, err error) {
 		if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) || len(line) > 1200 {
 			t.Errorf("got %q, want a short printable line", line)
 		}
-		if i > 0 && faults[i].Line < faults[i-1].Line {
+		if i > 0 && faults[i].File == faults[i-1].File && faults[i].Line < faults[i-1].Line {
 			t.Errorf("got line %d behind line %d, want them in order", faults[i].Line, faults[i-1].Line)
 		}
 		if faults[i].Line == 0 && !strings.Contains(line, "gave up") {

@@ -51,6 +51,7 @@ func listenerRows() []Key {
 		own("address", func(l *Listener) *[]string { return &l.Address }, addresses("for none"), []string{"127.0.0.1:12345"}, Restart).onTop(),
 		own("address", func(l *Listener) *[]string { return &l.Address }, addresses(""), nil, Restart).required(),
 		own("record", func(l *Listener) *bool { return &l.Record }, boolean(), true, NewClients).otherwise("false with exec"),
+		own("file", func(l *Listener) *string { return &l.File }, ownFile(), "", NewClients),
 
 		shared("backlog", func(l *Listener) *int { return &l.Backlog }, number(1, maxCount), 4096, Now),
 		shared("banner", func(l *Listener) *Bytes { return &l.Banner }, bytesOf(maxBanner, placeholders...), Text("Welcome connect!\r\n"), NewClients).otherwise(`"" with exec`),

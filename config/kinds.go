@@ -331,7 +331,7 @@ func filePath(empty string) kind[string] {
 		case !ok || s == "" && empty == "":
 			return "", at.Want(v, allowed+" in quotes")
 		case s == Stdout:
-			return "", at.Want(v, `the path of a file: only file in [record] may be standard output`)
+			return "", at.Want(v, allowed+": only file in [record] may be standard output")
 		case strings.ContainsFunc(s, unicode.IsControl):
 			return "", at.Want(v, "a path without control characters")
 		case isDirectory(s):

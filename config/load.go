@@ -15,18 +15,19 @@ import (
 // maxFile is the size of the largest file in bytes.
 const maxFile = 1 << 20
 
-// Load reads the file at path; keys that it does not set have their default. An error is ErrInvalid
-// in the sense of errors.Is, and one of two kinds: the file could not be read (then it is also the
-// cause, such as fs.ErrNotExist), or Faults, which holds all errors of the file. With an error,
-// only Warnings of the Config are set. Load blocks on nothing but the disk: it opens regular files
-// only.
+// Load reads the file at path and its drop-ins (see DropInDir); keys that the file does not set have
+// their default. An error is ErrInvalid in the sense of errors.Is, and one of two kinds: the file
+// could not be read, and no drop-in was (then it is also the cause, such as fs.ErrNotExist), or
+// Faults, which holds all errors of all files. With an error, only Warnings of the Config are set.
+// Load blocks on nothing but the disk: it opens regular files only.
 func Load(path string) (Config, error) { return loadFile(path, false) }
 
 // LoadEarly is Load for a caller that runs before file systems are mounted (systemd.generator(7)),
 // or that checks each listener itself. It does not look up programs and users, and reads no rules.
 func LoadEarly(path string) (Config, error) { return loadFile(path, true) }
 
-// Read is Load for what r returns. name is the file that its errors name, and the Config's Path.
+// Read is Load for what r returns, without drop-ins. name is the file that its errors name, and the
+// Config's Path.
 func Read(r io.Reader, name string) (Config, error) {
 	text, err := readAll(r, maxFile)
 	if err != nil {
@@ -35,7 +36,7 @@ func Read(r io.Reader, name string) (Config, error) {
 	return parse(name, text, false)
 }
 
-// Parse is LoadEarly for a text. path is the file that it is said to be from.
+// Parse is LoadEarly for a text, without drop-ins. path is the file that it is said to be from.
 func Parse(path string, text []byte) (Config, error) { return parse(path, text, true) }
 
 func loadFile(path string, early bool) (Config, error) {
@@ -43,7 +44,7 @@ func loadFile(path string, early bool) (Config, error) {
 	if err != nil {
 		return Config{}, &unreadable{"configuration", path, err}
 	}
-	return parse(path, text, early)
+	return parse(path, text, early, readDropIns(DropInDir(path))...)
 }
 
 // readFile reads a regular file of at most the given size.
@@ -96,19 +97,21 @@ func describe(m fs.FileMode) string {
 	return "is a device or socket"
 }
 
-// parse is Load for a text.
-func parse(path string, text []byte, early bool) (Config, error) {
-	doc, err := document.Parse(path, text)
-	if err != nil {
-		return Config{}, err
+// parse is Load for a text, and for those of drop-ins.
+func parse(path string, text []byte, early bool, dropIns ...dropIn) (Config, error) {
+	set := new(document.Set)
+	main := set.Parse(path, text)
+	r := &reader{Set: set, Document: main, early: early, names: map[string]document.Place{}}
+	r.parseDropIns(dropIns)
+	if main == nil { // nothing can be said of tables that inherit from it
+		return Config{}, set.Faults()
 	}
-	r := &reader{Document: doc, early: early, names: map[string]bool{}}
 	c := r.config()
 	var warnings []string
-	for _, w := range doc.Warnings() {
+	for _, w := range set.Warnings() {
 		warnings = append(warnings, w.String())
 	}
-	if faults := doc.Faults(); len(faults) > 0 {
+	if faults := set.Faults(); len(faults) > 0 {
 		return Config{Warnings: warnings}, faults
 	}
 	c.Path, c.Warnings = path, warnings

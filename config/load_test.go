@@ -36,7 +36,7 @@ func TestEmptyFiles(t *testing.T) {
 		"tables":   "[record]\n[log]\n[limits]\n",
 	} {
 		want := Default()
-		want.Path = "t.toml"
+		want.Path, want.Listeners[0].Source = "t.toml", "t.toml"
 		if got := load(t, text); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", name, got, want)
 		}
@@ -49,7 +49,7 @@ func TestLoadGood(t *testing.T) {
 		t.Fatal(err)
 	}
 	main := Listener{
-		Name: MainListener, Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
+		Name: MainListener, Source: "testdata/good.toml", Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
 		Banner: Text("hello {client}\r\n"), Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little", LengthOffset: 4, LengthAdjust: -6, Silence: 50 * time.Millisecond,
 		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, LostTimeout: 30 * time.Second, ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Ack: Text("{offset}\n"), AckTimeout: time.Minute, Record: true,
 	}
@@ -71,7 +71,7 @@ func TestLoadGood(t *testing.T) {
 	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346"}
 	telnet.Backlog, telnet.Banner, telnet.MaxMessage, telnet.IdleTimeout, telnet.LostTimeout = 1, Bytes{}, 1000, 0, 2*time.Hour
 	telnet.Framing, telnet.LengthSize, telnet.LengthOrder, telnet.LengthOffset, telnet.LengthAdjust = "line", 4, "big", 0, 0
-	scan.Name, scan.Address, scan.Model = "scan-2.b_", []string{"[fe80::1%eth0]:0", "127.0.0.1:0"}, "process"
+	scan.Name, scan.Address, scan.Model, scan.File = "scan-2.b_", []string{"[fe80::1%eth0]:0", "127.0.0.1:0"}, "process", "scan.log"
 	program.Name, program.Address, program.Banner, program.IdleTimeout = "program", []string{"127.0.0.1:12347"}, Bytes{}, 0
 	program.Exec, program.ExecUser = []string{"/bin/sh", "-c", "echo 'hello\t'"}, "nobody"
 	program.Ack, program.ExecTimeout, program.ExecMemory, program.Record = Bytes{}, 90*time.Second, 64<<20, false
@@ -210,12 +210,30 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// TestFilesAreComparedWhereTheDaemonHasThem: a relative path is below $LOGS_DIRECTORY.
+func TestFilesAreComparedWhereTheDaemonHasThem(t *testing.T) {
+	t.Setenv("LOGS_DIRECTORY", "/var/log/tcpmux")
+	_, err := parse("t.toml", []byte("[[listener]]\nname = 'a'\naddress = ':1'\nfile = '/var/log/tcpmux/records.log'"), false)
+	const want = `t.toml:4: listener "a": file is "/var/log/tcpmux/records.log", want another file than that of record.file`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestInvalidTexts(t *testing.T) {
 	for _, tc := range []struct{ name, text, want string }{
 		{"long value", `model = "` + strings.Repeat("ä", 100) + `"`, `t.toml:1: model is "` + strings.Repeat("ä", 30) + `"…, want "goroutine", "thread" or "process"`},
 		{"long path", "record.file = '" + strings.Repeat("/d", 2000) + "/f'", `t.toml:1: record.file is "` + strings.Repeat("/d", 30) + `"…, want a path of at most 4000 bytes, with a name of at most 200`},
 		{"long name", "log.file = '" + strings.Repeat("f", 201) + "'", `t.toml:1: log.file is "` + strings.Repeat("f", 60) + `"…, want a path of at most 4000 bytes, with a name of at most 200`},
 		{"negative days", "record.max_age = '-24h'", `t.toml:1: record.max_age is "-24h", want whole days from 1d to 3650d, or "0s" to keep all, as in "30d" or "720h"`},
+		{"the file of [record] is a listener's", "[[listener]]\nname = 'a'\naddress = ':1'\nfile = './records.log'",
+			`t.toml:4: listener "a": file is "./records.log", want another file than that of record.file`},
+		{"the log is a listener's", "[[listener]]\nname = 'a'\naddress = ':1'\nfile = 'x.log'\n[log]\nfile = 'x.log'",
+			`t.toml:4: listener "a": file is "x.log", want another file than that of log.file (line 6)`},
+		{"the file of two listeners", "[[listener]]\nname = 'a'\naddress = ':1'\nfile = '/x.log'\n[[listener]]\nname = 'b'\naddress = ':2'\nfile = '//y/../x.log'",
+			`t.toml:8: listener "b": file is "//y/../x.log", want another file than that of listener "a" (line 4)`},
+		{"a listener's standard output", "[[listener]]\nname = 'a'\naddress = ':1'\nfile = '-'",
+			`t.toml:4: listener "a": file is "-", want a file: standard output is for all records (file under [record])`},
 		{"long key", strings.Repeat("k", 70) + "=1", `t.toml:1: "` + strings.Repeat("k", 60) + `"… is not a key here`},
 		{"key that drives a terminal", `"\e[2J" = 1`, `t.toml:1: "\x1b[2J" is not a key here`},
 	} {

@@ -9,11 +9,12 @@ import (
 	"tcpmux/config/fault"
 )
 
-// config reads all tables over the defaults.
+// config reads all tables of all documents over the defaults.
 func (r *reader) config() Config {
 	c := Default()
 	main := &c.Listeners[0]
 	top := table{Table: r.Top(), reader: r}
+	main.Source = top.File()
 	to := topTarget(&c, main)
 	if top.Values["address"] == nil {
 		r.bind(top.At("address"), main.Address[0])
@@ -27,6 +28,10 @@ func (r *reader) config() Config {
 	main.Limits.Policy = c.Limits.Policy
 
 	tables := append([]table{top}, r.listenerTables(top)...)
+	for _, d := range r.dropIns {
+		tables = append(tables, r.dropInTables(d)...)
+		c.DropIns = append(c.DropIns, d.Top().File())
+	}
 	for _, t := range tables[1:] {
 		c.Listeners = append(c.Listeners, t.listener(&c))
 	}
@@ -80,7 +85,7 @@ func (r *reader) listenerTable(at document.Place, i int, values map[string]any) 
 
 // listener reads one [[listener]]. c holds all that was read from the top-level keys.
 func (t table) listener(c *Config) Listener {
-	var l Listener
+	l := Listener{Source: t.File()}
 	to, from := listenerTarget(c, &l), topTarget(c, &c.Listeners[0])
 	for _, k := range keys() {
 		switch {
@@ -109,10 +114,11 @@ func listenerName() kind[string] {
 			return "", at.Want(v, "another name: this one is the listener of the top-level keys")
 		case s == ControlSocket || s == StatusSocket:
 			return "", at.Want(v, "another name: this one is a socket that is no listener's")
-		case at.reader.names[s]:
-			return "", at.Want(v, "a name that no other listener has")
 		}
-		at.reader.names[s] = true
+		if other, taken := at.reader.names[s]; taken {
+			return "", at.Want(v, "a name that no other listener has: "+other.Seen(at.Place)+" has it")
+		}
+		at.reader.names[s] = at.Place
 		return s, true
 	}
 	return kind[string]{allowed, read, document.QuoteTOML}

@@ -5,12 +5,16 @@ import (
 	"tcpmux/config/fault"
 )
 
-// reader makes a Config of a document.
+// reader makes a Config of the documents of a set.
 type reader struct {
-	*document.Document
-	early bool            // programs, users and rules are not looked up
-	names map[string]bool // of the listeners so far
-	bound []bound         // every address of every listener, in order
+	*document.Set
+	*document.Document                      // the main one
+	dropIns            []*document.Document // in order
+	partial            bool                 // a drop-in is missing: nothing is known of its listeners
+
+	early bool                      // programs, users and rules are not looked up
+	names map[string]document.Place // of the listeners so far
+	bound []bound                   // every address of every listener, in order
 }
 
 // place is where a value stands, and what is known of the rest of the file.

@@ -36,7 +36,7 @@ func (r *reader) warnOfUnused(c *Config, tables []table, served []Listener) {
 			if i == 0 {
 				heirs = served
 			}
-			if slices.ContainsFunc(heirs, group.used) {
+			if i == 0 && r.partial || slices.ContainsFunc(heirs, group.used) {
 				continue
 			}
 			for _, name := range group.names {
@@ -57,9 +57,26 @@ func (r *reader) warnOfDisabled(c *Config) {
 	}
 	counted := func(s PerSource) bool { return s != PerSource{} }
 	own := func(l Listener) bool { return counted(l.Limits.PerSource) }
-	if p := c.Limits.SourcePrefix; p != Default().Limits.SourcePrefix && !counted(c.Limits.PerSource) && !slices.ContainsFunc(c.Listeners, own) &&
+	if p := c.Limits.SourcePrefix; !r.partial && p != Default().Limits.SourcePrefix && !counted(c.Limits.PerSource) && !slices.ContainsFunc(c.Listeners, own) &&
 		!r.AnyFailed("clients_per_source", "rate_per_source") {
 		r.At("limits", "source_prefix").Warn("is %q and has no effect without clients_per_source or rate_per_source: want one of them, or no source_prefix", p)
+	}
+}
+
+// warnOfStdout warns of keys for files, if there are none because records go to standard output.
+func (r *reader) warnOfStdout(c *Config) {
+	if c.recordsInFiles() || r.AnyFailed("file") {
+		return
+	}
+	names := []string{"sync", "min_free"}
+	if c.Log.File == "" {
+		names = append(names, "mode", "max_size", "rotate", "max_backups", "max_age", "compress")
+	}
+	for _, name := range names {
+		k, at := find(section{table: "record"}, name), r.At("record", name)
+		if text := k.value.write(topTarget(c, new(Listener))); text != k.Default() && !at.Failed() {
+			at.Warn("is %s and has no effect with file = %q: want the path of a file, or no %s", text, Stdout, name)
+		}
 	}
 }
 

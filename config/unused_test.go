@@ -69,6 +69,10 @@ func TestFramingsThatCutOtherwiseThanIsMeant(t *testing.T) {
 		{"a delimiter behind another one", "framing = \"delimited\"\ndelimiter = [\"a;b\", { hex = \"3b\" }]", []string{
 			`t.toml:2: delimiter is "a;b" and has no effect: { hex = "3b" } in it ends a message before it does`,
 		}},
+		{"a delimiter that what it begins with ends, and then itself again", "framing = \"delimited\"\ndelimiter = [\"a\", \"aabc\"]", []string{
+			`t.toml:2: delimiter is "aabc" and has no effect: "a" in it ends a message before it does`,
+		}},
+		{"a delimiter that goes on past another within it", "framing = \"delimited\"\ndelimiter = [\"abac\", \"ab\", \"ba\"]", nil},
 		{"no placeholder", "framing = \"delimited\"\ndelimiter = \"{time}\"", nil},
 		{"large messages", "framing = \"fixed\"\nmessage_size = 2000\nmax_message = \"1KiB\"", []string{
 			`t.toml:2: message_size is 2000, more than max_message = "1KiB": every message is recorded in pieces`,
@@ -81,11 +85,14 @@ func TestFramingsThatCutOtherwiseThanIsMeant(t *testing.T) {
 		{"much behind each length", "framing = \"length-prefixed\"\nlength_adjust = 1025\nmax_message = \"1KiB\"", []string{
 			`t.toml:2: length_adjust is 1025, more than max_message = "1KiB": every message is recorded in pieces`,
 		}},
-		{"timeouts that are longer", "framing = \"silence\"\nsilence = \"1s\"\nidle_timeout = \"1001ms\"\nlimits.message_timeout = \"2s\"", nil},
+		{"timeouts that are longer", "framing = \"silence\"\nsilence = \"1s\"\nidle_timeout = \"1001ms\"\nlimits.message_timeout = \"2s\"\nlimits.max_session = \"1001ms\"", nil},
 		{"timeouts that are shorter", "framing = \"silence\"\nidle_timeout = \"1s\"\nlimits.message_timeout = \"10ms\"" + ends + "silence = \"1s\"", []string{
 			`t.toml:3: limits.message_timeout is "10ms" and silence is "50ms": each client is closed before its message ends`,
 			`t.toml:4: listener "a": idle_timeout (inherited from line 2) is "1s" and silence is "1s": each client is closed before its message ends`,
 			`t.toml:4: listener "a": limits.message_timeout (inherited from line 3) is "10ms" and silence is "1s": each client is closed before its message ends`,
+		}},
+		{"sessions that are shorter", "framing = \"silence\"\nsilence = \"1s\"\nlimits.max_session = \"1s\"", []string{
+			`t.toml:3: limits.max_session is "1s" and silence is "1s": each client is closed before its message ends`,
 		}},
 	})
 }
@@ -103,6 +110,7 @@ func TestUnusedBounds(t *testing.T) {
 			`t.toml:3: listener "a": idle_timeout (inherited from line 1) is "5m" and has no effect with exec unless record = true: exec_timeout limits a program`,
 			`t.toml:3: listener "a": limits.message_timeout (inherited from line 2) is "1s" and has no effect with exec unless record = true: exec_timeout limits a program`,
 		}},
+		{"a file for the sessions of a program", ends + "file = \"x.log\"\nexec = [\"/bin/cat\"]", nil},
 		{"bounds of what is recorded first", "idle_timeout = \"5m\"\nlimits.message_timeout = \"1s\"" + ends + "exec = [\"/bin/cat\"]\nrecord = true", nil},
 	})
 }

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"tcpmux/config/document"
+	"tcpmux/config/fault"
 )
 
 // Setting is one key with its value.
@@ -12,6 +15,8 @@ type Setting struct {
 	*Key
 	// Listener is the name of the [[listener]] that has the setting; "" for all other settings.
 	Listener string
+	// Source is the file in which that [[listener]] stands.
+	Source string
 	// Value is the value as it is written in a file.
 	Value string
 }
@@ -38,14 +43,14 @@ func (c Config) Settings() (all []Setting) {
 			if main == &absent && k.Inherited && k.Table == "" {
 				continue // there is nobody to have it
 			}
-			all = append(all, Setting{k, "", k.value.write(top)})
+			all = append(all, Setting{Key: k, Value: k.value.write(top)})
 		}
 	}
 	for i := range others {
 		l := &others[i]
 		for _, s := range []section{{listener: true}, {listener: true, table: "limits"}} {
 			for _, k := range s.keys() {
-				all = append(all, Setting{k, l.Name, k.value.write(listenerTarget(&c, l))})
+				all = append(all, Setting{k, l.Name, l.Source, k.value.write(listenerTarget(&c, l))})
 			}
 		}
 	}
@@ -53,24 +58,38 @@ func (c Config) Settings() (all []Setting) {
 }
 
 // WriteTOML writes the effective configuration: every key with its value, also where that is the
-// default or inherited. Load reads it back as an equal Config, but for Path and Warnings. c must
-// come from Load or Default. The text holds no control character but newlines. The error is w's, if
+// default or inherited. Parse reads it back as an equal Config, but for Path, Warnings, and what
+// stands in which file: it is one text. c must come from Load or Default. The text holds no control character but newlines. The error is w's, if
 // any; w is written to once.
-func (c Config) WriteTOML(w io.Writer) error {
+func (c Config) WriteTOML(w io.Writer) error { return c.writeTOML(w, false) }
+
+// WriteAnnotated is WriteTOML with a comment above each [[listener]] that names its file, if there
+// are drop-ins.
+func (c Config) WriteAnnotated(w io.Writer) error { return c.writeTOML(w, len(c.DropIns) > 0) }
+
+func (c Config) writeTOML(w io.Writer, sources bool) error {
 	var b bytes.Buffer
 	table := ""
 	for _, s := range c.Settings() {
 		name := s.Name
 		switch {
 		case s.Listener != "" && s.Table == "" && s.Name == "name":
-			b.WriteString("\n[[listener]]\n")
+			b.WriteString("\n")
+			if sources {
+				fmt.Fprintf(&b, "# from %s\n", fault.Printable(s.Source))
+			}
+			b.WriteString("[[listener]]\n")
 		case s.Listener != "":
 			name = s.Path()
 		case s.Table != table:
 			fmt.Fprintf(&b, "\n[%s]\n", s.Table)
 		}
 		table = s.Table
-		fmt.Fprintf(&b, "%s = %s\n", name, s.Value)
+		note := ""
+		if s.Path() == "record.file" && c.Record.File == Stdout {
+			note = " # standard output"
+		}
+		fmt.Fprintf(&b, "%s = %s%s\n", name, s.Value, note)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
@@ -82,6 +101,16 @@ type Change struct {
 	// From and To are the values as they are written in a file. One is "" where only the other
 	// configuration has the setting.
 	From, To string
+}
+
+// TakesEffect returns when the change takes effect: that of its key, but a listener's own file is
+// replaced by another one at once.
+func (c Change) TakesEffect() Effect {
+	none := document.QuoteTOML("")
+	if c.Listener != "" && c.Name == "file" && c.From != none && c.To != none {
+		return Now
+	}
+	return c.Effect
 }
 
 // Diff returns the settings that differ, in the order of new, followed by those that only old has.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"os"
 	"slices"
 	"strings"
@@ -61,7 +62,7 @@ func (d *daemon) apiListeners() []api.Listener {
 	byName := d.srv.Counts()
 	for _, c := range d.cfg.Listeners {
 		l := api.Listener{
-			Name: c.Name, Addresses: []string{}, From: d.cfg.Path, Model: c.Model, Framing: c.Framing, Service: "record",
+			Name: c.Name, Addresses: []string{}, From: cmp.Or(c.Source, d.cfg.Path), Model: c.Model, Framing: c.Framing, Service: "record",
 			Limit: c.Limits.Clients, Draining: d.srv.DrainingListener(c.Name), Counts: countsOf(byName[c.Name]),
 			Rates: d.rates.of(c.Name),
 		}
@@ -69,7 +70,7 @@ func (d *daemon) apiListeners() []api.Listener {
 			l.Service = "exec"
 		}
 		if c.Record {
-			l.File = d.recordPath
+			l.File = d.records.of(c).Path()
 		}
 		if n := byName[c.Name]; n != nil {
 			l.Clients = int(n.Clients.Load())
@@ -106,13 +107,23 @@ func countsOf(n *counts.Listener) api.Counts {
 	}
 }
 
-// apiFiles returns the record file, without what the disk has to be asked for: a disk that hangs
+// apiFiles returns the record files, without what the disk has to be asked for: a disk that hangs
 // must not make Run hang too.
 func (d *daemon) apiFiles() []api.File {
-	return []api.File{{
-		Path: d.recordPath, Format: d.cfg.Record.Format, MinFree: d.cfg.Record.MinFree, Free: -1,
-		Failing: d.records.sink.Failing(), Troubles: d.records.conditions.list(),
-	}}
+	all := []api.File{}
+	for _, f := range d.records.all() {
+		s := f.sink.State()
+		file := api.File{
+			Path: f.Path(), Listener: f.listener, Format: d.cfg.Record.Format, MinFree: d.cfg.Record.MinFree, Free: -1,
+			Failing: s.Err != nil, Since: s.Since, Waiting: int64(s.Waiting),
+			Written: f.counts.Written(), Synced: f.counts.Synced(), Troubles: f.conditions.list(),
+		}
+		if s.Err != nil {
+			file.Error = withFileHint(s.Err).Error()
+		}
+		all = append(all, file)
+	}
+	return all
 }
 
 // diskState is what is known of files on disks. It is safe for concurrent use.
@@ -183,11 +194,7 @@ func (c *conditions) list() []string {
 
 // problems returns what an administrator should know, the worst first.
 func (d *daemon) problems() []string {
-	all := []string{}
-	if d.records.sink.Failing() {
-		all = append(all, "records cannot be written, clients wait")
-	}
-	all = append(all, d.records.conditions.list()...)
+	all := append(d.records.failing(), d.records.troubles()...)
 	all = append(all, d.ports.problems()...)
 	if d.fault != nil {
 		all = append(all, "configuration not loaded: "+linesOf(d.fault)[0])
@@ -217,9 +224,7 @@ func (d *daemon) unready() []string {
 	if d.phase != serving {
 		all = append(all, "the daemon is "+d.phase.String())
 	}
-	if d.records.sink.Failing() {
-		all = append(all, "records cannot be written, clients wait")
-	}
+	all = append(all, d.records.failing()...)
 	for _, p := range d.ports.all {
 		if p.unserved != nil {
 			all = append(all, p.Listener.String()+" is not served: "+p.unserved.err.Error())
@@ -230,16 +235,59 @@ func (d *daemon) unready() []string {
 
 // snapshot returns what the metrics are made of.
 func (d *daemon) snapshot() *metrics.Snapshot {
+	adopted := d.handover.Adopted()
 	s := &metrics.Snapshot{
-		Status:  d.apiStatus(),
-		Closed:  map[string]map[string]int64{},
-		Files:   make([]metrics.File, 1),
-		Reloads: metrics.Reloads{Done: int64(d.reloads - d.failed), Failed: int64(d.failed)},
+		Status:        d.apiStatus(),
+		Closed:        map[string]map[string]int64{},
+		MessageSize:   map[string]metrics.Histogram{},
+		RecordDelay:   map[string]metrics.Histogram{},
+		PartialMemory: d.srv.PartialMemory(),
+		Workers:       d.srv.Processes(),
+		Handover:      metrics.Handover{Clients: adopted.Clients, Seconds: adopted.Took.Seconds()},
+		Reloads:       metrics.Reloads{Done: int64(d.reloads - d.failed), Failed: int64(d.failed)},
 	}
 	for name, n := range d.srv.Counts() {
 		s.Closed[name] = n.Closed.Snapshot()
+		s.Flagged[name] = n.Flagged.Snapshot()
+		s.MessageSize[name] = histogram(n.Size.Snapshot(), sizes, 1)
+		s.RecordDelay[name] = histogram(n.Delay.Snapshot(), times, nanosecond)
+		s.BatchRecords[name] = histogram(n.Batch.Snapshot(), numbers, 1)
+	}
+	for _, f := range d.records.all() {
+		state, c := f.sink.State(), &f.counts
+		s.Files = append(s.Files, metrics.File{
+			Failures: state.Failures, FailingSeconds: state.Failed.Seconds(),
+			Rotations: c.Rotations.Load(), Removed: c.Removed.Load(), Backups: int(c.Backups.Load()),
+			WriteSize: histogram(c.WriteSize.Snapshot(), sizes, 1), SyncTime: histogram(c.SyncTime.Snapshot(), times, nanosecond),
+		})
 	}
 	return s
+}
+
+// nanosecond is one in seconds, the unit of metrics.
+const nanosecond = 1e-9
+
+// The bounds of histograms of metrics, as powers of two.
+var (
+	sizes   = []int{4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24}    // 16 bytes to 16 MiB
+	times   = []int{14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34} // 16 µs to 17 s
+	numbers = []int{0, 1, 2, 3, 4, 6, 8, 10}                    // 1 to 1024
+)
+
+// histogram returns a histogram with these bounds, in another unit: one of the old is worth scale.
+func histogram(h counts.Snapshot, bounds []int, scale float64) metrics.Histogram {
+	m := metrics.Histogram{Sum: float64(h.Sum) * scale, Counts: make([]int64, len(bounds)+1)}
+	for _, b := range bounds {
+		m.Bounds = append(m.Bounds, float64(int64(1)<<b)*scale)
+	}
+	for _, b := range h.Buckets {
+		i := slices.IndexFunc(bounds, func(bound int) bool { return b.Most <= 1<<bound })
+		if i < 0 {
+			i = len(bounds)
+		}
+		m.Counts[i] += b.Count
+	}
+	return m
 }
 
 // rateWindow is over how many seconds rates are averages.

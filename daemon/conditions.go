@@ -43,12 +43,12 @@ func (c *conditions) note(what recordfile.Trouble, err error) {
 	c.log.Log(context.Background(), text.level, text.begins, "err", err)
 }
 
-// String returns the part of the status line that lists the conditions, each after a semicolon;
-// "" if nothing is wrong.
-func (c *conditions) String() (line string) {
+// status returns the part of the status line that lists the conditions, each after a semicolon and
+// followed by whose they are; "" if nothing is wrong.
+func (c *conditions) status(whose string) (line string) {
 	for what, text := range conditionTexts {
 		if c.present[what].Load() {
-			line += "; " + text.status
+			line += "; " + text.status + whose
 		}
 	}
 	return line

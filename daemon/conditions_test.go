@@ -27,7 +27,7 @@ func TestConditionsAreInLogAndStatus(t *testing.T) {
 			log := &servertest.FakeFile{}
 			all := &conditions{log: slog.New(slog.NewTextHandler(log, nil))}
 			all.note(c.what, errors.New("why not"))
-			if got := all.String(); got != c.now {
+			if got := all.status(""); got != c.now {
 				t.Errorf("status: got %q, want %q", got, c.now)
 			}
 			if line := log.Line(c.begins); !servertest.HoldsAll(line, []string{"level=" + c.level, `err="why not"`}) {
@@ -37,7 +37,7 @@ func TestConditionsAreInLogAndStatus(t *testing.T) {
 				return // it is over when it is told
 			}
 			all.note(c.what, nil)
-			if got := all.String(); got != "" || strings.Count(log.String(), "\n") != 2 {
+			if got := all.status(""); got != "" || strings.Count(log.String(), "\n") != 2 {
 				t.Errorf("over: got status %q and log %s, want nothing and one line more", got, log)
 			}
 		})

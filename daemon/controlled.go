@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 
-	"tcpmux/config"
 	"tcpmux/daemon/control"
 	"tcpmux/daemon/control/api"
 	"tcpmux/daemon/metrics"
@@ -21,7 +20,7 @@ type controlled struct {
 	*daemon // for that goroutine alone
 
 	srv   *server.Server
-	files *recordFile
+	files *recordFiles
 	disk  diskState
 	log   *slog.Logger
 	alive func(context.Context) error
@@ -114,17 +113,10 @@ func (c *controlled) Drain(ctx context.Context, listener string, on bool) (api.D
 	})
 }
 
-// Rotate rotates the record file, not on the goroutine of Run, which a disk must not make hang.
+// Rotate rotates the record files, not on the goroutine of Run, which a disk must not make hang.
 func (c *controlled) Rotate(context.Context) (api.Rotated, error) {
-	answer := api.Rotated{Files: []string{}}
-	if c.files.Path() == config.Stdout {
-		return answer, nil
-	}
-	rotated, err := c.files.Rotate()
-	if rotated {
-		answer.Files = append(answer.Files, c.files.Path())
-	}
-	return answer, err
+	files, err := c.files.rotate()
+	return api.Rotated{Files: append([]string{}, files...)}, err
 }
 
 // Reload puts the configuration of the file in force, and returns its faults or what has changed.

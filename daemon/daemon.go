@@ -59,7 +59,7 @@ type daemon struct {
 	phase    phase
 	log      *logging.Log
 	manager  *notifier
-	records  *recordFile
+	records  *recordFiles
 	srv      *server.Server
 	ports    *ports
 	settings *handover.SettingsStore // those that sessions began with
@@ -74,7 +74,6 @@ type daemon struct {
 type observed struct {
 	version         string
 	load            Reload
-	recordPath      string
 	started, loaded time.Time
 	changes         []config.Change // of the last reload
 	reloads, failed int
@@ -185,20 +184,19 @@ func (d *daemon) open(cfg config.Config, in inheritance, stderr io.Writer) (err 
 		d.log.Warn("the sockets in the environment are for another process and not taken; a wrapper has to start tcpmux by exec",
 			"LISTEN_PID", in.misdirected, "pid", os.Getpid())
 	}
-	if d.records, err = openRecordFile(cfg, d.log.Logger); err != nil {
+	if d.records, err = openRecordFiles(cfg, d.log.Logger); err != nil {
 		return err
 	}
 	allowThreads(cfg)
-	d.recordPath = d.records.Path()
 	d.srv = server.New(server.Options{
-		Sink:    d.records.sink,
+		SinkOf:  d.records.sessionSink,
 		Encoder: encoderOf(cfg),
 		Events:  cfg.Record.Events,
 		Clients: cfg.Limits.Clients,
 		Log:     d.log.Logger,
 	})
 	ctl, status, sockets := splitControl(in.sockets)
-	d.ports = openPorts(cfg.Listeners, sockets, d.srv, d.log.Logger)
+	d.ports = openPorts(cfg.Listeners, sockets, d.srv, d.records, d.log.Logger)
 	d.controls = openControls(cfg, ctl, status, d.log.Logger)
 	d.srv.SetLimits(cfg, d.ports.bindings())
 	return nil
@@ -216,8 +214,9 @@ func (d *daemon) adopt(stored []systemd.Socket) {
 		Settings:   d.settings,
 		Config:     d.cfg,
 		Server:     d.srv,
-		Sink:       d.records.sink,
-		RecordFile: d.records.Path(),
+		Sink:       d.records.main.sink,
+		RecordFile: d.records.main.Path(),
+		OwnSink:    d.records.sinkOf,
 		Log:        d.log.Logger,
 	})
 	d.ports.setOrigins(d.handover.PutSettings(d.cfg))
@@ -251,7 +250,7 @@ func (d *daemon) run(ctx context.Context, requests Requests) (t *handover.Takeov
 	go d.manager.feedWatchdog(ctx, d.alive())
 
 	d.manager.notify("READY=1", d.status())
-	d.log.Info("ready", "records", d.records.Path())
+	d.log.Info("ready", "records", d.records.main.Path())
 	if t = d.serve(ctx, requests); t != nil {
 		d.leaveAll()
 		return t, nil

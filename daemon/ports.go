@@ -50,6 +50,7 @@ type ports struct {
 	unmatched []error // one for each socket that was passed in and is no listener's
 	rules     rulesFiles
 	srv       *server.Server
+	records   *recordFiles
 	log       *slog.Logger
 	fail      context.CancelCauseFunc // called when an accept loop ends by itself
 	accepting sync.WaitGroup          // accept loops
@@ -57,8 +58,8 @@ type ports struct {
 
 // openPorts finds out which listeners can be served, with the sockets that were passed in or, if
 // there are none, with its own. The caller closes the ports.
-func openPorts(cfg []config.Listener, sockets []systemd.Socket, srv *server.Server, log *slog.Logger) *ports {
-	ps := &ports{rules: make(rulesFiles), srv: srv, log: log}
+func openPorts(cfg []config.Listener, sockets []systemd.Socket, srv *server.Server, records *recordFiles, log *slog.Logger) *ports {
+	ps := &ports{rules: make(rulesFiles), srv: srv, records: records, log: log}
 	ipv6 := config.HasIPv6()
 	lns, unmatched := listen.Open(cfg, sockets, ipv6)
 	ps.unmatched = unmatched
@@ -83,7 +84,7 @@ func openPorts(cfg []config.Listener, sockets []systemd.Socket, srv *server.Serv
 }
 
 // prepare makes a port ready to be served: a socket that listens, the rules that its listener
-// names, and a program that can be started.
+// names, a program that can be started, and its own record file.
 func (ps *ports) prepare(p *port) error {
 	ln, c := p.Listener, p.Settings().Listener
 	if ln.File == nil {
@@ -92,6 +93,9 @@ func (ps *ports) prepare(p *port) error {
 		}
 	}
 	if err := cmp.Or(ln.Prepare(c.LostTimeout), ln.Listen(c.Backlog)); err != nil {
+		return err
+	}
+	if err := ps.records.ready(c); err != nil {
 		return err
 	}
 	if err := cmp.Or(ps.rules.add(c.Limits.Rules), program.Check(c)); err != nil {

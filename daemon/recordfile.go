@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +14,6 @@ import (
 	"tcpmux/daemon/logging"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/recordfile"
-	"tcpmux/daemon/server"
 	"tcpmux/daemon/session"
 	"tcpmux/daemon/sink"
 )
@@ -33,23 +29,27 @@ const (
 
 // recordFile is where records end: the file, and the sink in front of it.
 type recordFile struct {
-	*recordfile.File
+	lateFile
+	listener   string // which has the file for itself; "": that of all that have none
 	sink       *sink.Sink
 	conditions *conditions
+	counts     recordfile.Counts
 }
 
-// openRecordFile opens the record file of cfg. The caller closes it.
-func openRecordFile(cfg config.Config, log *slog.Logger) (*recordFile, error) {
-	r := &recordFile{conditions: &conditions{log: log}}
-	opt, err := recordOptions(cfg, r.conditions)
+// newRecordFile returns a record file that is not open yet, with the options of cfg. The caller
+// closes it.
+func newRecordFile(cfg config.Config, path, listener string, log *slog.Logger) (*recordFile, error) {
+	if listener != "" {
+		log = log.With("listener", listener)
+	}
+	r := &recordFile{listener: listener, conditions: &conditions{log: log}}
+	opt, err := r.optionsOf(cfg, path)
 	if err != nil {
 		return nil, err
 	}
-	if r.File, err = recordfile.Open(opt); err != nil {
-		return nil, withFileHint(err)
-	}
+	r.setLocked(opt) // nobody has it yet
 	var since time.Time
-	r.sink = sink.New(r.File, func(err error) {
+	r.sink = sink.New(r, func(err error) {
 		if err != nil {
 			since = time.Now()
 			log.Error("records cannot be written, clients wait", "err", withFileHint(err))
@@ -60,46 +60,18 @@ func openRecordFile(cfg config.Config, log *slog.Logger) (*recordFile, error) {
 	return r, nil
 }
 
+// optionsOf returns the options of the file at a path, which reports to r.
+func (r *recordFile) optionsOf(cfg config.Config, path string) (recordfile.Options, error) {
+	opt, err := recordOptions(cfg, path, r.conditions)
+	opt.Counts = &r.counts
+	return opt, err
+}
+
 // encoderOf returns what makes encoders of records in the format of cfg, which is a valid one.
 func encoderOf(cfg config.Config) func() session.Encoder {
 	format, _ := record.ParseFormat(cfg.Record.Format) // the file was opened with it
 	return func() session.Encoder { return record.NewEncoder(format) }
 }
-
-// reopen changes the record file to that of cfg, and makes a file that was moved or deleted anew in
-// any case. Meanwhile no session is between encoding a record and handing it over, so that a file
-// has records of one format only. After an error nothing has changed.
-func (r *recordFile) reopen(ctx context.Context, cfg config.Config, srv *server.Server) (err error) {
-	opt, err := recordOptions(cfg, r.conditions)
-	if err != nil {
-		return err
-	}
-	// Clients that wait for space must not keep a reload from making it available.
-	undo := r.LowerMinFree(opt.MinFree)
-	defer func() {
-		if err != nil {
-			undo()
-		}
-	}()
-	ctx, cancel := context.WithTimeout(ctx, recordPause)
-	defer cancel()
-	resume := srv.Pause(ctx)
-	if resume == nil {
-		return errBusy
-	}
-	defer resume()
-	if err := r.sink.Flush(ctx); err != nil {
-		return errBusy
-	}
-	if err := r.Reopen(opt); err != nil {
-		return withFileHint(err)
-	}
-	srv.SetEncoder(encoderOf(cfg))
-	return nil
-}
-
-// errBusy is why a reload does not wait for a sink without a limit.
-var errBusy = errors.New("records cannot be written: make room or mend the disk, and reload again")
 
 // giveUp closes a sink that fails or makes no progress once ctx is done, because sessions could not
 // end otherwise. Each session counts what the sink did not take. A sink that is merely slow has the
@@ -119,7 +91,7 @@ func (r *recordFile) giveUp(ctx context.Context, ended <-chan struct{}) {
 		case <-tick.C:
 		}
 		now := r.sink.Tries()
-		if r.sink.Failing() || now == tries {
+		if r.sink.Failing() || now == tries && !r.sink.Idle() {
 			r.sink.Close()
 			return
 		}
@@ -130,23 +102,16 @@ func (r *recordFile) giveUp(ctx context.Context, ended <-chan struct{}) {
 // close closes the sink and the file. No session may be left.
 func (r *recordFile) close() error {
 	r.sink.Close()
-	return r.File.Close()
+	return r.Close()
 }
 
-// FilePath returns the path at which the daemon has a file that the configuration names. A relative
-// path is below $LOGS_DIRECTORY (systemd.exec(5)), or else below the working directory. The path is
-// cleaned lexically (filepath.Clean).
-func FilePath(path string) string {
-	if filepath.IsAbs(path) {
-		return filepath.Clean(path)
-	}
-	dir, _, _ := strings.Cut(os.Getenv("LOGS_DIRECTORY"), ":")
-	return filepath.Join(dir, path)
-}
+// FilePath returns the path at which the daemon has a file that the configuration names
+// (config.FilePath).
+func FilePath(path string) string { return config.FilePath(path) }
 
-// recordOptions returns the options of the record file, which reports to c.
-func recordOptions(cfg config.Config, c *conditions) (opt recordfile.Options, err error) {
-	opt = fileOptions(cfg, cfg.Record.File)
+// recordOptions returns the options of a record file, which reports to c.
+func recordOptions(cfg config.Config, path string, c *conditions) (opt recordfile.Options, err error) {
+	opt = fileOptions(cfg, path)
 	opt.Sync, opt.MinFree = cfg.Record.Sync, cfg.Record.MinFree
 	opt.Trouble = c.note
 	opt.Format, err = record.ParseFormat(cfg.Record.Format)
@@ -164,10 +129,12 @@ func logOptions(cfg config.Config) logging.Options {
 
 // fileOptions returns the options of a rotating file that the kernel writes to disk when it likes.
 func fileOptions(cfg config.Config, path string) recordfile.Options {
+	period, _ := recordfile.ParsePeriod(cfg.Record.Rotate) // the configuration is a valid one
 	return recordfile.Options{
 		Path:       FilePath(path),
 		Mode:       fs.FileMode(cfg.Record.Mode),
 		MaxSize:    cfg.Record.MaxSize,
+		Rotate:     period,
 		MaxBackups: cfg.Record.MaxBackups,
 		MaxAge:     cfg.Record.MaxAge,
 		Compress:   cfg.Record.Compress,
@@ -188,6 +155,8 @@ func fileHint(err error) string {
 			" comes back by systemctl restart tcpmux)"
 	case errors.Is(err, fs.ErrPermission):
 		return " (the daemon's user must be able to write the directory, or set file under [record])"
+	case errors.Is(err, unix.EPIPE):
+		return " (its reader has ended)"
 	case errors.Is(err, unix.EROFS):
 		return " (the unit lets the daemon write only its own directory: systemctl edit tcpmux.service, ReadWritePaths=)"
 	}

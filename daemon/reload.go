@@ -34,7 +34,11 @@ func (d *daemon) reload(ctx context.Context, load Reload) {
 		d.logFault("configuration not reloaded")
 		return
 	}
-	d.log.Info("configuration reloaded", "file", cfg.Path)
+	attrs := []any{"file", cfg.Path}
+	if n := len(cfg.DropIns); n > 0 {
+		attrs = append(attrs, "drop_ins", n)
+	}
+	d.log.Info("configuration reloaded", attrs...)
 }
 
 // publish logs that the answer to a reload could not be written.
@@ -61,7 +65,7 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 		return errors.Join(err, d.records.reopen(ctx, d.cfg, d.srv))
 	}
 	changes := config.Diff(d.cfg, cfg)
-	d.changes, d.loaded, d.recordPath = changes, time.Now(), d.records.Path()
+	d.changes, d.loaded = changes, time.Now()
 	d.cfg = inForce(d.cfg, cfg)
 	allowThreads(cfg)
 	d.ports.configure(cfg.Listeners, d.handover.PutSettings(d.cfg))
@@ -81,7 +85,10 @@ func (d *daemon) logChanges(warnings []string, changes []config.Change) {
 		d.log.Warn("configuration", "warning", w)
 	}
 	for _, c := range changes {
-		log, attrs := d.log.Info, []any{"key", c.Title(), "from", c.From, "to", c.To, "effect", string(c.Effect)}
+		log, attrs := d.log.Info, []any{"key", c.Title(), "from", c.From, "to", c.To, "effect", string(c.TakesEffect())}
+		if c.Source != d.cfg.Path && c.Source != "" {
+			attrs = append(attrs, "file", c.Source) // a drop-in
+		}
 		if c.Effect == config.Restart {
 			log = d.log.Warn
 			attrs = append(attrs, "by", restartBy(c.Path(), d.ports.inherited()))
@@ -122,7 +129,7 @@ func inForce(old, next config.Config) config.Config {
 // reopen closes files that were moved away, and makes new ones. The daemon notices a record file
 // that was moved within a second anyway, but only this tells that the old file can be compressed.
 func (d *daemon) reopen() {
-	if err := errors.Join(d.records.Follow(), d.log.Follow()); err != nil {
+	if err := errors.Join(d.records.follow(), d.log.Follow()); err != nil {
 		d.log.Error("files not reopened", "err", withFileHint(err))
 		return
 	}

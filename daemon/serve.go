@@ -41,6 +41,8 @@ func (d *daemon) serve(ctx context.Context, requests Requests) *handover.Takeove
 		}
 		d.controls.retry(time.Now())
 		d.rates.note(time.Now(), d.srv.Counts())
+		d.records.tick(d.srv)
+		d.log.Tick()
 		d.ports.refreshRules()
 		d.srv.Report(logging.SummaryInterval)
 		if line := d.status(); line != sent {

@@ -19,13 +19,10 @@ func (d *daemon) status() string {
 		line += ", " + counted(n, "visit") + " without data"
 	}
 	line += d.handover.Status()
-	if d.records.sink.Failing() {
-		line += "; records cannot be written, clients wait"
-	}
 	if d.ports.rules.faulty() {
 		line += "; rules are not those of their file"
 	}
-	line += d.records.conditions.String()
+	line += d.records.status()
 	if d.fault != nil {
 		first, _, _ := strings.Cut(d.fault.Error(), "\n")
 		line += "; configuration not loaded: " + first

@@ -28,7 +28,7 @@ func TestStatus(t *testing.T) {
 			d.fault = errors.New("one")
 			d.ports.rules = rulesFiles{"r": {faulty: true}}
 			d.ports.unmatched = []error{errors.New("two")}
-			d.records.conditions.note(recordfile.Rotation, errors.New("three"))
+			d.records.main.conditions.note(recordfile.Rotation, errors.New("three"))
 		}, "STATUS=0 clients, 0 records; rules are not those of their file; the record file cannot be rotated" +
 			"; configuration not loaded: one; two"},
 	} {

@@ -29,15 +29,15 @@ func (n *notifier) feedWatchdog(ctx context.Context, alive func(context.Context)
 	}
 }
 
-// alive returns a function that returns nil once every accept loop has answered and the sink has
-// returned from a write. Its error is that of ctx. It may be called after close.
+// alive returns a function that returns nil once every accept loop has answered and every sink
+// has returned from a write. Its error is that of ctx. It may be called after close.
 func (d *daemon) alive() func(ctx context.Context) error {
-	srv, sink := d.srv, d.records.sink
+	srv, records := d.srv, d.records
 	return func(ctx context.Context) error {
 		if err := srv.Ping(ctx); err != nil {
 			return err
 		}
-		sink.Ping()
+		records.ping()
 		return nil
 	}
 }

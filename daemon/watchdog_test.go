@@ -35,7 +35,7 @@ func watch(t *testing.T, f *servertest.Fixture) *watched {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		d := &daemon{srv: f.Server, records: &recordFile{sink: f.Sink}}
+		d := &daemon{srv: f.Server, records: &recordFiles{main: &recordFile{sink: f.Sink}}}
 		(&notifier{log: f.Logger}).feedWatchdog(ctx, d.alive())
 	}()
 	t.Cleanup(func() {
@@ -153,7 +153,7 @@ func TestAWedgedAcceptLoopStarvesTheWatchdog(t *testing.T) {
 // TestTheWatchdogMayOutlastTheDaemon: nobody waits for it, as it may hang in a sink that hangs.
 func TestTheWatchdogMayOutlastTheDaemon(t *testing.T) {
 	f := servertest.New(t, nil).Open()
-	d := &daemon{srv: f.Server, records: &recordFile{sink: f.Sink}}
+	d := &daemon{srv: f.Server, records: &recordFiles{main: &recordFile{sink: f.Sink}}}
 	alive := d.alive()
 	d.records = nil // as close leaves it
 	if err := alive(t.Context()); err != nil {

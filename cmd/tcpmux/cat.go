@@ -37,7 +37,8 @@ From JSON records it restores the exact bytes of each client's stream, including
 line ends and other framing. Messages that were recorded again after a crash are
 written once. Text records hold less: each whole message is written with a
 newline after it, whatever its end was; a message without an end is written
-without a newline; and a message that was recorded in pieces is joined.
+without a newline; and a message that was recorded in pieces is joined. Several
+of these in a row are joined to each other too: text does not tell where one ends.
 
 At a terminal the bytes are shown in a form that cannot harm it, as connect shows
 them: control characters and bytes that are not UTF-8 are written \xNN or \uNNNN,

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -13,7 +15,7 @@ import (
 
 func checkCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	var path string
-	var quiet bool
+	var quiet, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "check [--config FILE | FILE | -]",
 		Short: "Report every error in a configuration at once",
@@ -21,9 +23,13 @@ func checkCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 
 It reports every error on standard error, one per line, with the file, line, key
 and value, and what is allowed; the exit status is then 78. It lists at most 100
-errors and counts the rest. The file - is standard input. A file without errors
-is printed as it will take effect, with every default filled in, unless --quiet
-is given.
+errors and counts the rest. A file without errors is printed as it will take
+effect, with every default filled in, unless --quiet is given.
+
+Drop-ins are read too: those of /etc/tcpmux.toml are /etc/tcpmux.d/*.toml, and
+those of any other FILE are FILE.d/*.toml. All is printed as one file, in which a
+comment above each [[listener]] says where it comes from. The file - is standard
+input, which has no drop-ins.
 
 The program that a listener runs (exec) and its user (exec_user) must exist; a
 missing interpreter of a script is a warning. Whether that user may execute the
@@ -34,14 +40,23 @@ Warnings are about what is allowed but is probably a mistake, such as a record
 file in a directory that does not exist, or a key that has no effect together
 with the others. They do not change the exit status. A relative file name is
 looked up below $LOGS_DIRECTORY or the working directory, as the daemon does:
-under systemd that is /var/log/tcpmux.`,
+under systemd that is /var/log/tcpmux.
+
+With --json, check prints one object: file, drop_ins (the drop-ins that were
+read), listeners (each with name, file and address), errors (each with file, line
+and text; line 0 is the file as a whole) and warnings. With errors there are no
+listeners.`,
 		Example: `  tcpmux check                              # /etc/tcpmux.toml
   tcpmux check new.toml && sudo install -m 0644 new.toml /etc/tcpmux.toml
   tcpmux check new.toml > effective.toml    # with every default filled in
+  tcpmux check --json | jq -r '.listeners[] | .name + " " + .file'
   ssh host cat /etc/tcpmux.toml | tcpmux check -q -`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 && cmd.Flags().Changed("config") {
 				return fmt.Errorf("argument %q and --config, want one file", args[0])
+			}
+			if quiet && asJSON {
+				return errors.New("--quiet and --json, want one of them")
 			}
 			return cli.AtMost(1)(cmd, args)
 		},
@@ -50,6 +65,9 @@ under systemd that is /var/log/tcpmux.`,
 				path = args[0]
 			}
 			asked := len(args) > 0 || cmd.Flags().Changed("config")
+			if asJSON {
+				return checkJSON(stdin, path, asked, stdout)
+			}
 			if quiet {
 				stdout = nil
 			}
@@ -62,6 +80,7 @@ under systemd that is /var/log/tcpmux.`,
 	}
 	configFlag(cmd, &path)
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print only errors and warnings")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object with the listeners, errors and warnings")
 	return cmd
 }
 
@@ -87,14 +106,66 @@ func loadOrRead(stdin io.Reader, path string, asked bool, stderr io.Writer) (con
 // check prints warnings about cfg, the configuration at path, and cfg as it would take effect. A
 // nil stdout gets no configuration.
 func check(cfg config.Config, path string, stdout, stderr io.Writer) error {
-	for _, w := range append(fileWarnings(cfg), unitWarnings(cfg)...) {
+	for _, w := range placeWarnings(cfg) {
 		fmt.Fprintf(stderr, "warning: %s\n", w)
 	}
 	if stdout == nil {
 		return nil
 	}
 	if cfg.Path == "" {
-		fmt.Fprintf(stderr, "%s: there is no such file; these are the built-in defaults\n", path)
+		fmt.Fprintf(stderr, "%s: there is no such file; these are the built-in defaults%s\n", path, unreadDropIns(path))
 	}
-	return cli.OutputError(cfg.WriteTOML(stdout))
+	return cli.OutputError(cfg.WriteAnnotated(stdout))
+}
+
+// placeWarnings returns a line for each obstacle to cfg on this machine.
+func placeWarnings(cfg config.Config) []string {
+	return append(fileWarnings(cfg), unitWarnings(cfg)...)
+}
+
+// checked is what check prints as JSON.
+type checked struct {
+	File      string            `json:"file"` // "" for the built-in defaults
+	DropIns   []string          `json:"drop_ins"`
+	Listeners []checkedListener `json:"listeners"`
+	Errors    []checkedError    `json:"errors"`
+	Warnings  []string          `json:"warnings"`
+}
+
+type checkedListener struct {
+	Name    string   `json:"name"`
+	File    string   `json:"file"`
+	Address []string `json:"address"`
+}
+
+type checkedError struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Text string `json:"text"`
+}
+
+// checkJSON prints the configuration at path as JSON. Its error is that of the configuration too.
+func checkJSON(stdin io.Reader, path string, asked bool, stdout io.Writer) error {
+	cfg, err := loadOrRead(stdin, path, asked, io.Discard)
+	// Empty lists, not null.
+	c := checked{cfg.Path, append([]string{}, cfg.DropIns...), []checkedListener{}, []checkedError{}, append([]string{}, cfg.Warnings...)}
+	var faults config.Faults
+	switch {
+	case errors.As(err, &faults):
+		c.File = path
+		for _, f := range faults {
+			c.Errors = append(c.Errors, checkedError(f))
+		}
+	case err != nil:
+		c.File, c.Errors = path, []checkedError{{path, 0, err.Error()}}
+	default:
+		c.Warnings = append(c.Warnings, placeWarnings(cfg)...)
+		for _, l := range cfg.Listeners {
+			c.Listeners = append(c.Listeners, checkedListener{l.Name, l.Source, l.Address})
+		}
+	}
+	out := json.NewEncoder(stdout)
+	out.SetIndent("", "  ")
+	out.SetEscapeHTML(false)
+	return errors.Join(err, cli.OutputError(out.Encode(c)))
 }

@@ -76,9 +76,15 @@ func greeted(t *testing.T, address string) *net.TCPConn {
 // recorded waits until the record file in dir holds text.
 func recorded(t *testing.T, dir, text string) {
 	t.Helper()
+	recordedIn(t, filepath.Join(dir, "records.log"), text)
+}
+
+// recordedIn waits until a record file holds text.
+func recordedIn(t *testing.T, path, text string) {
+	t.Helper()
 	var got []byte
 	await.Until(t, func() bool {
-		got, _ = os.ReadFile(filepath.Join(dir, "records.log"))
+		got, _ = os.ReadFile(path)
 		return strings.Contains(string(got), text)
 	}, func() { t.Errorf("records: got %q, want %q in them", got, text) })
 }

@@ -14,14 +14,23 @@ import (
 // names: it opens nothing, and ignores what it has no permission to see, because the user who
 // checks need not be the daemon's.
 func fileWarnings(cfg config.Config) (warnings []string) {
-	files := []struct{ key, path string }{{"record.file", cfg.Record.File}, {"log.file", cfg.Log.File}}
-	for _, f := range files {
+	type file struct{ key, path string }
+	files := []file{{"record.file", cfg.Record.File}, {"log.file", cfg.Log.File}}
+	for _, l := range cfg.Listeners {
+		files = append(files, file{fmt.Sprintf("listener %q: file", l.Name), l.File})
+	}
+	for i, f := range files {
 		if obstacle := fileObstacle(f.path); obstacle != "" {
 			warnings = append(warnings, fmt.Sprintf("%s is %q: %s", f.key, f.path, obstacle))
 		}
-	}
-	if cfg.Log.File != "" && daemonPath(cfg.Log.File) == daemonPath(cfg.Record.File) {
-		warnings = append(warnings, fmt.Sprintf("log.file is %q, the same file as record.file %q", cfg.Log.File, cfg.Record.File))
+		if f.path == "" || f.path == config.Stdout {
+			continue
+		}
+		for _, other := range files[:i] {
+			if daemonPath(f.path) == daemonPath(other.path) {
+				warnings = append(warnings, fmt.Sprintf("%s is %q, the same file as %s %q", f.key, f.path, other.key, other.path))
+			}
+		}
 	}
 	return warnings
 }
@@ -37,7 +46,7 @@ func daemonPath(path string) string {
 // fileObstacle returns why the daemon could not open the file at path; "" if no reason is known.
 func fileObstacle(path string) string {
 	at := daemonPath(path)
-	if path == "" || at == "" {
+	if path == "" || path == config.Stdout || at == "" {
 		return ""
 	}
 	if info, err := os.Lstat(at); err == nil {

@@ -27,6 +27,7 @@ func TestFileWarnings(t *testing.T) {
 		{"new files", "", "records.log", "log", ""},
 		{"files that are there", "", "file", "sub/below", ""},
 		{"a directory behind a symbolic link", "", "link/new", "", ""},
+		{"standard output", dir + "/no", "-", "", ""},
 		{"directory", "", "sub", "", `record.file is "sub": there is a directory of that name`},
 		{"symbolic link", "", "alias", "", `record.file is "alias": there is a symbolic link of that name`},
 		{"device", "", "/dev/null", "", `record.file is "/dev/null": what has that name is no regular file`},

@@ -22,7 +22,7 @@ const generatorName = "tcpmux-generator"
 func generate(args []string, stderr io.Writer) int {
 	flags := flag.NewFlagSet(generatorName, flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	path := flags.String("config", config.DefaultPath, "the configuration `FILE`; a missing one generates nothing")
+	path := flags.String("config", config.DefaultPath, "the configuration `FILE`, with the drop-ins in FILE.d (/etc/tcpmux.d); a missing one generates nothing")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -41,7 +41,7 @@ func generate(args []string, stderr io.Writer) int {
 		logged = logError(stderr, strings.TrimSuffix(line, "\n")) && logged
 	}
 	if errors.Is(err, config.ErrInvalid) {
-		logged = logError(stderr, "nothing is taken from "+*path+": tcpmux.socket listens where the package has it, 127.0.0.1:12345") && logged
+		logged = logError(stderr, "nothing is taken from "+*path+" and its drop-ins: tcpmux.socket listens where the package has it, 127.0.0.1:12345") && logged
 		if !logged {
 			// Nobody would see its error either.
 			_ = generator.TellLater(*path, flags.Arg(0))

@@ -22,6 +22,7 @@ func asGenerator(t *testing.T, args ...string) (status int, stdout, stderr strin
 func TestGenerator(t *testing.T) {
 	good := write(t, "good.toml", "address = \":7000\"\n")
 	bad := write(t, "bad.toml", "backlog = -1\nmodell = \"x\"\n")
+	dropIn := withDropIns(t, "", map[string]string{"a.toml": oneListener, "b.toml": oneListener})
 	for _, c := range []struct {
 		name   string
 		args   []string // before the directories
@@ -33,6 +34,8 @@ func TestGenerator(t *testing.T) {
 		{"good file", []string{"--config", good}, 3, 0, nil, true},
 		{"no file", []string{"--config", good + "x"}, 3, 0, nil, false},
 		{"bad file", []string{"--config", bad}, 3, 1, []string{":1: backlog is -1", ":2: modell is not a key", "nothing is taken from " + bad}, false},
+		{"bad drop-in", []string{"--config", dropIn}, 3, 1,
+			[]string{dropIn + ".d/b.toml:2: ", dropIn + ".d/b.toml:3: ", "nothing is taken from " + dropIn + " and its drop-ins"}, false},
 		{"too few directories", []string{"--config", good}, 2, 64, []string{"usage:"}, false},
 		{"a command", []string{"run"}, 0, 64, []string{"usage:"}, false},
 	} {

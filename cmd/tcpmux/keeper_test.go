@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keeper is a service manager that keeps the listening socket, and what daemon after daemon has
+// keeper is a service manager that keeps the listening sockets, and what daemon after daemon has
 // stored for the next (sd_notify(3), FDSTORE=1), as systemd does with FileDescriptorStoreMax=.
 type keeper struct {
 	*manager
 	address string
-	socket  *os.File
+	sockets []storedFile
 
 	mu     sync.Mutex
 	stored []storedFile
@@ -31,10 +31,17 @@ type storedFile struct {
 func newKeeper(t *testing.T) *keeper {
 	t.Helper()
 	k := &keeper{manager: &manager{t: t, name: filepath.Join(t.TempDir(), "notify")}}
-	k.socket, k.address = socket(t)
+	k.address = k.socket("tcpmux")
 	go k.listen(k.bind())
 	t.Cleanup(func() { k.keep("", nil) })
 	return k
+}
+
+// socket keeps the listening socket of another listener, whose address it returns.
+func (k *keeper) socket(listener string) (address string) {
+	file, address := socket(k.t)
+	k.sockets = append(k.sockets, storedFile{listener, file})
+	return address
 }
 
 // listen takes what daemons say, and what comes with it.
@@ -113,8 +120,9 @@ func (k *keeper) keep(name string, files []*os.File) {
 func (k *keeper) start(config string) *dialogue {
 	k.t.Helper()
 	k.mu.Lock()
-	names, files := []string{"tcpmux"}, []*os.File{k.socket}
-	for _, s := range k.stored {
+	var names []string
+	var files []*os.File
+	for _, s := range slices.Concat(k.sockets, k.stored) {
 		names, files = append(names, s.name), append(files, s.file)
 	}
 	k.mu.Unlock()

@@ -23,7 +23,8 @@ import (
 
 // TestKillsLoseAndDoubleNothing kills the daemon again and again at random moments under clients
 // with random messages: in each model and in each framing, as text too, with files so small that
-// batches are cut over them, and little memory for the beginnings of messages.
+// batches are cut over them, and little memory for the beginnings of messages. Every other client
+// is one of a listener that has a record file of its own.
 func TestKillsLoseAndDoubleNothing(t *testing.T) {
 	framings := []string{"line", "nul", "fixed", "silence", "octet-counted", "length-prefixed", "delimited", "chunk"}
 	for i, model := range []string{"goroutine", "thread", "process"} {
@@ -69,14 +70,17 @@ func (k *killing) run(t *testing.T) {
 	k.stop = make(chan struct{})
 	k.longest = []int{100, 30_000, 300_000}[k.rnd.IntN(3)]
 	m, config := newKeeper(t), k.settings(t)
+	addresses, names := []string{m.address, m.socket("own")}, []string{"records", "own"}
 	d := m.start(config)
 	m.hears("FDSTOREREMOVE=1", 1) // the daemon knows that there is a store
 	var talking sync.WaitGroup
 	streams := map[string]*bytes.Buffer{}
-	for range killClients {
-		conn, sent := dial(t, m.address), &bytes.Buffer{}
+	files := map[string]string{} // in which each is recorded
+	for i := range killClients {
+		conn, sent := dial(t, addresses[i%2]), &bytes.Buffer{}
 		_ = conn.SetDeadline(time.Now().Add(5 * time.Minute)) // it takes deadlines
 		streams[conn.LocalAddr().String()] = sent
+		files[conn.LocalAddr().String()] = names[i%2]
 		rnd := rand.New(rand.NewPCG(k.rnd.Uint64(), 0))
 		talking.Go(func() { k.talk(t, conn, rnd, sent) })
 	}
@@ -94,12 +98,18 @@ func (k *killing) run(t *testing.T) {
 	close(k.stop)
 	talking.Wait()
 	d.stops(k.dir)
-	if status, out, errs := clitest.Outcome(t, tcpmux(t, "verify", "--backups", filepath.Join(k.dir, "records.log"))); status != 0 {
-		t.Errorf("verify: got status %d, want 0:\n%s%s", status, out, errs)
-	}
-	got := k.recorded(t)
-	for remote, sent := range streams {
-		k.compare(t, got[remote], remote, sent.Bytes())
+	for _, name := range names {
+		if status, out, errs := clitest.Outcome(t, tcpmux(t, "verify", "--backups", filepath.Join(k.dir, name+".log"))); status != 0 {
+			t.Errorf("verify %s.log: got status %d, want 0:\n%s%s", name, status, out, errs)
+		}
+		got := k.recorded(t, name)
+		for remote, sent := range streams {
+			if files[remote] == name {
+				k.compare(t, got[remote], remote, sent.Bytes())
+			} else if got[remote] != nil {
+				t.Errorf("%s.log: got records of %s, want them in %s.log alone", name, remote, files[remote])
+			}
+		}
 	}
 	if t.Failed() {
 		t.Logf("%+v\n%s", k, d.seen)
@@ -134,8 +144,13 @@ max_backups = 0
 max_age = "0s"
 [limits]
 memory = "1MiB"
+[[listener]]
+name = "own"
+address = "127.0.0.1:0"
+file = %q
 `, k.model, k.framing, framingKeys[k.framing], message, filepath.Join(k.dir, "records.log"), k.format,
-		[]string{"1s", "always", "none"}[k.rnd.IntN(3)], k.rnd.IntN(2) == 0, size))
+		[]string{"1s", "always", "none"}[k.rnd.IntN(3)], k.rnd.IntN(2) == 0, size,
+		filepath.Join(k.dir, "own.log")))
 }
 
 // talk sends messages in pieces until it is to stop, and waits until the daemon has taken all of
@@ -189,11 +204,11 @@ func (k *killing) message(rnd *rand.Rand, n int) []byte {
 	return data
 }
 
-// recorded is what the files say of each client.
-func (k *killing) recorded(t *testing.T) map[string]*told {
+// recorded is what a record file and those that were rotated say of each client.
+func (k *killing) recorded(t *testing.T, name string) map[string]*told {
 	t.Helper()
-	path := filepath.Join(k.dir, "records.log")
-	files, err := filepath.Glob(filepath.Join(k.dir, "records-*"))
+	path := filepath.Join(k.dir, name+".log")
+	files, err := filepath.Glob(filepath.Join(k.dir, name+"-*"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +29,7 @@ func load(path string, asked bool, stderr io.Writer) (config.Config, error) {
 func loadToStart(path string, asked bool, stderr io.Writer) (config.Config, error) {
 	cfg, err := loadBy(config.LoadEarly, path, asked, stderr)
 	if err == nil && cfg.Path == "" {
-		fmt.Fprintf(stderr, "%s: there is no such file; the built-in defaults hold\n", path)
+		fmt.Fprintf(stderr, "%s: there is no such file; the built-in defaults hold%s\n", path, unreadDropIns(path))
 	}
 	return cfg, err
 }
@@ -40,6 +41,15 @@ func loadBy(read func(path string) (config.Config, error), path string, asked bo
 	}
 	printWarnings(cfg, stderr)
 	return cfg, err
+}
+
+// unreadDropIns returns what to add about the drop-ins of a configuration that does not exist.
+func unreadDropIns(path string) string {
+	dir := config.DropInDir(path)
+	if _, err := os.Stat(dir); err != nil {
+		return ""
+	}
+	return fmt.Sprintf(", and nothing in %s is read", dir)
 }
 
 func printWarnings(cfg config.Config, stderr io.Writer) {

@@ -72,6 +72,7 @@ func TestExitStatus(t *testing.T) {
 		{"flag without its value", []string{"check", "--config"}, 64, "", `flag needs an argument: --config; see "tcpmux help check"`},
 		{"run with an argument", []string{"run", good}, 64, "", `see "tcpmux help run"`},
 		{"check with two files", []string{"check", good, bad}, 64, "", `see "tcpmux help check"`},
+		{"check in two forms", []string{"check", "--json", "-q", good}, 64, "", `--quiet and --json, want one of them; see "tcpmux help check"`},
 		{"check with a file twice", []string{"check", good, "--config", bad}, 64, "", `want one file; see "tcpmux help check"`},
 		{"connect with too much", []string{"connect", "a", "1", "2"}, 64, "", `unexpected argument "2"; see "tcpmux help connect"`},
 		{"connect without a port", []string{"connect", "a"}, 64, "", `address "a": want HOST:PORT`},

@@ -23,7 +23,8 @@ func runCommand(stderr io.Writer) *cobra.Command {
 		Use:   "run [--config FILE]",
 		Short: "Serve: greet clients and write down what they send",
 		Long: `run is the daemon. It stays in the foreground, takes its sockets from systemd or
-opens its own, and logs to standard error.
+opens its own, and logs to standard error. Its configuration is /etc/tcpmux.toml
+with the drop-ins /etc/tcpmux.d/*.toml, or FILE with FILE.d/*.toml.
 
 SIGTERM and SIGINT drain: no new clients are accepted, everything that has
 arrived is recorded, and clients get drain_timeout to finish. So do programs

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,16 +62,19 @@ func (d *dialogue) upgradesWell() {
 }
 
 // TestAnUpgradeWithoutSystemdKeepsClients, in every model: connections, half a line, session and
-// offsets, and the port.
+// offsets, the port, and the file that each is recorded in.
 func TestAnUpgradeWithoutSystemdKeepsClients(t *testing.T) {
 	for _, model := range []string{"goroutine", "thread", "process"} {
 		t.Run(model, func(t *testing.T) {
 			t.Parallel()
 			dir, path := t.TempDir(), installed(t)
-			cmd := tcpmux(t, "run", "--config", settings(t, dir, "127.0.0.1:0", `model = "`+model+`"`, `format = "json"`))
+			cmd := tcpmux(t, "run", "--config", settings(t, dir, "127.0.0.1:0", `model = "`+model+`"`, "format = \"json\"\n"+
+				"[[listener]]\nname = \"own\"\naddress = \"127.0.0.1:0\"\nfile = \""+filepath.Join(dir, "own.log")+"\"\n"))
 			cmd.Path = path
 			d, address := started(t, cmd)
 			conn := greeted(t, address)
+			_, rest, _ := strings.Cut(d.seen, "listener=own")
+			other := greeted(t, addressIn(rest))
 			for _, round := range []struct{ say, recorded string }{
 				{"one\nhalf", `"offset":0,"data":"one"`},
 				{" a line\nhalf", `"offset":4,"data":"half a line"`},
@@ -79,21 +83,30 @@ func TestAnUpgradeWithoutSystemdKeepsClients(t *testing.T) {
 				if _, err := io.WriteString(conn, round.say); err != nil {
 					t.Fatal(err)
 				}
+				if _, err := io.WriteString(other, round.say); err != nil {
+					t.Fatal(err)
+				}
 				recorded(t, dir, round.recorded)
+				recordedIn(t, filepath.Join(dir, "own.log"), round.recorded)
 				replace(t, path, read(t, built))
 				d.upgradesWell()
 				late := greeted(t, address)
 				_ = late.Close()
 			}
-			if _, err := io.WriteString(conn, " words\n"); err != nil {
-				t.Fatal(err)
+			for _, c := range []struct {
+				conn net.Conn
+				file string
+			}{{conn, "records.log"}, {other, "own.log"}} {
+				if _, err := io.WriteString(c.conn, " words\n"); err != nil {
+					t.Fatal(err)
+				}
+				_ = c.conn.(*net.TCPConn).CloseWrite()
+				if rest, err := io.ReadAll(c.conn); err != nil || len(rest) > 0 {
+					t.Errorf("heard %q, %v, want the end", rest, err)
+				}
+				recordedIn(t, filepath.Join(dir, c.file), `"offset":28,"data":"last words"`)
+				recordedIn(t, filepath.Join(dir, c.file), `"reason":"eof","records":4,"bytes":39`)
 			}
-			_ = conn.CloseWrite()
-			if rest, err := io.ReadAll(conn); err != nil || len(rest) > 0 {
-				t.Errorf("heard %q, %v, want the end", rest, err)
-			}
-			recorded(t, dir, `"offset":28,"data":"last words"`)
-			recorded(t, dir, `"reason":"eof","records":4,"bytes":39`)
 			d.stops(dir)
 		})
 	}

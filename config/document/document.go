@@ -1,13 +1,11 @@
-// Package document reads a file of TOML, and knows where each of its values stands: a message about
-// a value names its line, also where a table inherits the value. The package knows no key. What a
-// key means, and which values it may have, is for the caller to say.
+// Package document reads files of TOML, and knows where each value stands: a message about a value
+// names its file and line, also where a table inherits the value, perhaps from another file. The
+// package knows no key. What a key means, and which values it may have, is for the caller to say.
 package document
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -16,27 +14,15 @@ import (
 	"tcpmux/config/fault"
 )
 
-// Document is one file while its values are read, with the errors and warnings found so far. It is
-// for one goroutine.
+// Document is one file of a Set while its values are read. It is for one goroutine.
 type Document struct {
-	file     string
-	values   map[string]any
-	lines    map[string]int    // by path, see keyPath
-	bare     map[string]string // numbers as they are written, by path
-	latin    map[string]string // see Place.LatinEscape, by path
-	failed   map[string]bool   // paths with an error: what depends on them is not checked
-	faults   fault.List
-	warnings fault.List
-}
-
-// Parse reads the text of a file. The error is a fault.List with one Fault: the text is not plain
-// UTF-8 or not TOML, or it nests too deep.
-func Parse(file string, text []byte) (*Document, error) {
-	d := &Document{file: file, failed: map[string]bool{}}
-	if f := d.decode(text); f != nil {
-		return nil, fault.List{*f}
-	}
-	return d, nil
+	set    *Set
+	file   string
+	values map[string]any
+	lines  map[string]int    // by path, see keyPath
+	bare   map[string]string // numbers as they are written, by path
+	latin  map[string]string // see Place.LatinEscape, by path
+	failed map[string]bool   // paths with an error: what depends on them is not checked
 }
 
 // decode sets the values and the line of each. It returns an error where the text is not TOML.
@@ -110,40 +96,4 @@ func (d *Document) At(keys ...string) Place {
 		path = keyPath(path, k)
 	}
 	return Place{doc: d, path: path, name: strings.Join(keys, ".")}
-}
-
-// AnyFailed reports whether a key of one of these names has an error, in whatever table.
-func (d *Document) AnyFailed(names ...string) bool {
-	for path := range d.failed {
-		for _, name := range names {
-			if strings.HasSuffix(path, keyPath("", name)) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// Faults returns the errors so far by their lines, those about other files last, and at most
-// fault.Most of them.
-func (d *Document) Faults() fault.List { return d.sorted(d.faults).Shown("errors") }
-
-// Warnings returns the warnings so far as Faults does the errors.
-func (d *Document) Warnings() fault.List { return d.sorted(d.warnings).Shown("warnings") }
-
-// sorted sorts messages by line, those about other files last, and drops repeated ones.
-func (d *Document) sorted(l fault.List) fault.List {
-	l = slices.Clone(l)
-	slices.SortStableFunc(l, func(a, b fault.Fault) int {
-		return cmp.Or(cmp.Compare(d.rank(a), d.rank(b)), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
-	})
-	return slices.Compact(l)
-}
-
-// rank returns 0 for a message about the file itself, 1 for one about a file that it names.
-func (d *Document) rank(f fault.Fault) int {
-	if f.File == d.file {
-		return 0
-	}
-	return 1
 }

@@ -1,7 +1,6 @@
 package document
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -21,19 +20,29 @@ func TestInvalidTexts(t *testing.T) {
 		{"deep inline table", strings.Repeat("a={", 100_000), "t.toml:1: nested more than 32 deep, want tables and arrays as the manual shows them"},
 		{"keys below an array", "backlog = 1\naddress = [':1']\naddress.b = 2\nx = 1", "t.toml:2: not TOML: a key has a value and also keys below it"},
 	} {
-		_, err := Parse("t.toml", []byte(tc.text))
-		if err == nil || err.Error() != tc.want || !errors.Is(err, fault.ErrInvalid) {
-			t.Errorf("%s: got %v, want %s", tc.name, err, tc.want)
+		var set Set
+		d, got := set.Parse("t.toml", []byte(tc.text)), ""
+		if err := set.Faults(); len(err) > 0 {
+			got = err.Error()
+		}
+		if d != nil || got != tc.want {
+			t.Errorf("%s: got %v and %s, want none and %s", tc.name, d, got, tc.want)
 		}
 	}
 }
 
-// parsed returns the document of a text, which must be valid.
+// parsed returns the document of a text, which must be valid, as the first of a set.
 func parsed(t *testing.T, text string) *Document {
 	t.Helper()
-	d, err := Parse("t.toml", []byte(text))
-	if err != nil {
-		t.Fatalf("got %v, want no error for:\n%s", err, text)
+	return added(t, new(Set), "t.toml", text)
+}
+
+// added adds a document to a set.
+func added(t *testing.T, set *Set, file, text string) *Document {
+	t.Helper()
+	d := set.Parse(file, []byte(text))
+	if d == nil {
+		t.Fatalf("got %v, want no error for:\n%s", set.Faults(), text)
 	}
 	return d
 }
@@ -65,7 +74,7 @@ func TestPlaces(t *testing.T) {
 	} {
 		d := parsed(t, text)
 		tc.report(d, d.At("t").Item(1).Table("second: ", nil))
-		if got := d.Faults().Error(); got != tc.want {
+		if got := d.set.Faults().Error(); got != tc.want {
 			t.Errorf("%s: got %s, want %s", tc.name, got, tc.want)
 		}
 	}
@@ -81,13 +90,48 @@ func TestFaultsAreSorted(t *testing.T) {
 	d.At("b").Fault("is late")
 	const want = "t.toml:1: a is early\nt.toml:2: b is late\nrules:1: no rule"
 	for range 2 {
-		if got := d.Faults().Error(); got != want {
+		if got := d.set.Faults().Error(); got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	}
 	for key, want := range map[string]bool{"a": true, "c": true, "d": false} {
-		if got := d.At(key).Failed(); got != want || d.AnyFailed("x", key) != want {
-			t.Errorf("%s failed: got %v and among others %v, want %v", key, got, d.AnyFailed("x", key), want)
+		if got := d.At(key).Failed(); got != want || d.set.AnyFailed("x", key) != want {
+			t.Errorf("%s failed: got %v and among others %v, want %v", key, got, d.set.AnyFailed("x", key), want)
+		}
+	}
+}
+
+// TestSeveralDocuments holds what messages say about a table in another document than the main one,
+// and that messages are in the order of the documents.
+func TestSeveralDocuments(t *testing.T) {
+	set := new(Set)
+	main := added(t, set, "z.toml", "both = 1\n\nmain = 2\n")
+	set.Fault("y\n.toml", "cannot be read: no")
+	if d := set.Parse("x.toml", []byte("\n=")); d != nil {
+		t.Errorf("got %v of a text that is not TOML, want none", d)
+	}
+	drop := added(t, set, "d.toml", "\n[[t]]\nboth = 5\n[[t]]\n")
+	first, second := drop.At("t").Item(0).Table("first: ", nil), drop.At("t").Item(1).Table("second: ", nil)
+	first.Setting("both").Fault("is own%s", first.Origin("both"))
+	first.At("both").Want(int64(5), "less than "+main.At("main").Seen(first.At("both")))
+	second.Setting("both").Fault("contradicts main%s", second.Origin("main"))
+	second.At("both").Fault("is absent, unlike %s", first.At("both").Seen(second.At("both")))
+	main.At("main").Fault("is late")
+	main.At("both").Include(fault.List{{File: "rules", Line: 1, Text: "no rule"}})
+	const want = `z.toml:3: main is late
+"y\n.toml": cannot be read: no
+x.toml:2: not TOML: want KEY = VALUE (unexpected '=': key name appears blank)
+d.toml: second: both is absent, unlike line 3
+d.toml:3: first: both is own
+d.toml:3: first: both is 5, want less than z.toml:3
+d.toml:4: second: both (inherited from z.toml:1) contradicts main (inherited from z.toml:3)
+rules:1: no rule`
+	if got := set.Faults().Error(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	for name, want := range map[string]bool{"main": true, "both": true, "t": false} {
+		if got := set.AnyFailed(name); got != want {
+			t.Errorf("%s failed in some document: got %v, want %v", name, got, want)
 		}
 	}
 }

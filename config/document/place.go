@@ -35,6 +35,18 @@ func (p Place) Name() string { return p.name }
 // for one that stands nowhere it is 0.
 func (p Place) Line() int { return cmp.Or(p.doc.lines[p.path], p.line) }
 
+// Seen returns where p stands for a message about another place: its line, and its file too if that
+// is another file.
+func (p Place) Seen(from Place) string {
+	if p.doc == from.doc {
+		return fmt.Sprintf("line %d", p.Line())
+	}
+	return fmt.Sprintf("%s:%d", fault.Printable(p.doc.file), p.Line())
+}
+
+// File returns the file in which p stands, or would stand.
+func (p Place) File() string { return p.doc.file }
+
 // LatinEscape returns the first escape in the string at p that stands for a character from U+0080
 // to U+00FF, as it is written there, such as "\xd9" or "\u00d9". It returns "" when there is none.
 func (p Place) LatinEscape() string { return p.doc.latin[p.path] }
@@ -79,7 +91,7 @@ func (p Place) Want(got any, want string) bool {
 
 // Fault reports an error, and returns false. The message is the name of p and then the format.
 func (p Place) Fault(format string, args ...any) bool {
-	p.doc.faults = append(p.doc.faults, p.message(format, args...))
+	p.doc.set.faults = append(p.doc.set.faults, p.message(format, args...))
 	return p.Fail()
 }
 
@@ -94,13 +106,13 @@ func (p Place) Failed() bool { return p.doc.failed[p.path] }
 
 // Include reports the errors of a file that the value names, and returns false.
 func (p Place) Include(faults fault.List) bool {
-	p.doc.faults = append(p.doc.faults, faults...)
+	p.doc.set.faults = append(p.doc.set.faults, faults...)
 	return p.Fail()
 }
 
 // Warn reports what is allowed but most likely a mistake.
 func (p Place) Warn(format string, args ...any) {
-	p.doc.warnings = append(p.doc.warnings, p.message(format, args...))
+	p.doc.set.warnings = append(p.doc.set.warnings, p.message(format, args...))
 }
 
 func (p Place) message(format string, args ...any) fault.Fault {

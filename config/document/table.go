@@ -27,16 +27,19 @@ func (t Table) At(key string) Place {
 	return Place{doc: t.doc, path: keyPath(t.path, key), name: t.prefix + name}
 }
 
-// Setting returns the place of the value that a key has in a table that inherits from the top
-// table: that of the key, or, where the table inherits the value, that of the table with a name
-// that says from which line. With several keys the last is one of a table below.
+// File returns the file that the table is in.
+func (t Table) File() string { return t.doc.file }
+
+// Setting returns the place of the value that a key has in a table that inherits from the main
+// document's top table: that of the key, or, where the table inherits the value, that of the table
+// with a name that says from which line. With several keys the last is one of a table below.
 func (t Table) Setting(keys ...string) Place {
 	at := t.doc.At(keys...)
-	inherited := t.doc.lines[at.path]
-	at.path, at.name = t.path+at.path, t.prefix+at.name
+	key := at.path
+	at.path, at.name = t.path+key, t.prefix+at.name
 	if t.doc.lines[at.path] == 0 {
 		at.line = t.doc.lines[t.path]
-		at.name += inheritedFrom(inherited)
+		at.name += t.inheritedFrom(key)
 	}
 	return at
 }
@@ -49,15 +52,21 @@ func (t Table) Origin(keys ...string) string {
 	if t.doc.lines[t.path+path] > 0 {
 		return ""
 	}
-	return inheritedFrom(t.doc.lines[path])
+	return t.inheritedFrom(path)
 }
 
-// inheritedFrom returns "" for line 0: a default stands on no line.
-func inheritedFrom(line int) string {
-	if line == 0 {
+// inheritedFrom returns "" where nothing stands at the path in the main document: a default stands
+// on no line. It names the main file if the table is in another.
+func (t Table) inheritedFrom(path string) string {
+	main := t.doc.set.main
+	line := main.lines[path]
+	switch {
+	case line == 0:
 		return ""
+	case main == t.doc:
+		return fmt.Sprintf(" (inherited from line %d)", line)
 	}
-	return fmt.Sprintf(" (inherited from line %d)", line)
+	return fmt.Sprintf(" (inherited from %s:%d)", fault.Printable(main.file), line)
 }
 
 // Missing reports that the table has no such key, and returns false.

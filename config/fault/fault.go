@@ -33,7 +33,8 @@ func (f Fault) String() string {
 	return fmt.Sprintf("%s:%d: %s", Printable(f.File), f.Line, f.Text)
 }
 
-// List is the error of a file that could be read: all its errors, in the order of lines.
+// List is the error of files that could be read: all their errors, file by file and in the order of
+// lines.
 type List []Fault
 
 // Error returns one line for each error, without a newline at the end.

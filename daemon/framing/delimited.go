@@ -6,8 +6,10 @@ import "bytes"
 type delimited struct {
 	max int
 	end byte
-	// cr makes a CR before the end byte part of the end.
-	cr bool
+	// pair makes the byte first part of the end, where it comes right before the end byte: CR,
+	// in front of LF.
+	pair  bool
+	first byte
 	// nul makes a NUL byte an end byte too.
 	nul bool
 	// cutting is true between the first and the last piece of a message that is longer than
@@ -20,7 +22,7 @@ type delimited struct {
 
 // Next takes all bytes before the next end byte, or max bytes if those are fewer.
 func (d *delimited) Next(b []byte) Message {
-	window := b[:min(len(b), d.max+2)] // the longest message and CRLF
+	window := b[:min(len(b), d.max+2)] // the longest message and its end
 	seen := min(d.seen, len(window))   // the caller may give fewer bytes than before
 	if i := d.index(window[seen:]); i >= 0 {
 		i += seen
@@ -28,7 +30,7 @@ func (d *delimited) Next(b []byte) Message {
 			d.seen = 0
 			return Message{Raw: b[:i+1], EndLen: uint8(i + 1 - n), Flag: d.last()}
 		}
-	} else if len(b) <= d.max || d.cr && len(b) == d.max+1 && b[d.max] == '\r' {
+	} else if len(b) <= d.max || d.pair && len(b) == d.max+1 && b[d.max] == d.first {
 		d.seen = len(b)
 		return Message{}
 	}
@@ -88,7 +90,7 @@ func (d *delimited) index(b []byte) int {
 
 // trim returns the length of the message whose end byte is at i.
 func (d *delimited) trim(b []byte, i int) int {
-	if d.cr && i > 0 && b[i] == d.end && b[i-1] == '\r' {
+	if d.pair && i > 0 && b[i] == d.end && b[i-1] == d.first {
 		return i - 1
 	}
 	return i

@@ -23,12 +23,20 @@ type Delimiters struct {
 	minimal []minimal
 	// single are the bytes that minimal consists of, in its order, if each of them is one byte.
 	single []byte
+	// bytewise reports whether there are single ones, and no start.
+	bytewise bool
 	// longer has, for each of all, the indices of those that begin with it.
 	longer [][]uint8
 	// follows has bit i set for each byte that comes after all[i] in one of longer[i].
 	follows [256]uint8
 	// extended reports whether one of all begins with another.
 	extended bool
+	// leads has, for each of all, its index and one if a longer one that begins with it may go
+	// on behind it, and 0 otherwise.
+	leads [MaxDelimiters]uint8
+	// oneMore has bit i set if all[i] can go on with one certain byte, and no further: CR, if
+	// there is CRLF.
+	oneMore uint8
 }
 
 // minimal is a delimiter that contains no other one.
@@ -66,7 +74,40 @@ func NewDelimiters(start string, all ...string) (*Delimiters, error) {
 	if len(d.single) != len(d.minimal) {
 		d.single = nil
 	}
+	d.bytewise = d.single != nil && len(start) == 0
+	d.setLeads()
 	return d, nil
+}
+
+// setLeads sets leads and oneMore.
+func (d *Delimiters) setLeads() {
+	for i, longer := range d.longer {
+		if len(longer) == 0 || len(d.start) > 0 {
+			continue
+		}
+		d.leads[i] = uint8(i + 1)
+		if next := longer[0]; len(longer) == 1 && len(d.all[next]) == len(d.all[i])+1 {
+			d.oneMore |= 1 << i
+		}
+	}
+}
+
+// asLine returns what ends messages like d does: one byte, or that and the same behind another, as
+// LF and CRLF. It returns false if there is no such byte.
+func (d *Delimiters) asLine() (like delimited, ok bool) {
+	if !d.bytewise || len(d.single) > 1 {
+		return like, false
+	}
+	like.end = d.single[0]
+	if len(d.all) == 1 {
+		return like, true
+	}
+	ends := d.minimal[0].ends
+	if len(d.all) > 2 || len(ends) == 0 || len(d.all[ends[0]]) != 2 {
+		return like, false
+	}
+	like.pair, like.first = true, d.all[ends[0]][0]
+	return like, true
 }
 
 // endsWithin reports whether another delimiter is complete within the one at i, before that is.
@@ -129,12 +170,8 @@ func (d *Delimiters) first(b []byte) (end, which int) {
 		return end, d.longest(m, b[:end])
 	}
 	for from := 0; from < len(b); from += stride {
-		// Those that begin in this stride, and end no later than what was found.
-		end, m := d.firstWithin(b, from, from+stride)
-		if end > from+stride { // one that begins in the next stride may end earlier
-			end, m = d.firstWithin(b[:end], from, end)
-		}
-		if end >= 0 {
+		// One that begins behind the stride ends later, as none of minimal contains another.
+		if end, m := d.firstWithin(b, from, from+stride); end >= 0 {
 			return end, d.longest(m, b[:end])
 		}
 	}
@@ -160,26 +197,44 @@ func (d *Delimiters) firstWithin(b []byte, from, to int) (end int, which *minima
 
 // endIn returns where the first occurrence in b ends; -1 if there is none.
 func (m *minimal) endIn(b []byte) int {
-	i := -1
-	if len(m.text) == 1 {
-		i = bytes.IndexByte(b, m.text[0])
-	} else {
-		i = bytes.Index(b, m.text)
-	}
+	i, n := bytes.IndexByte(b, m.text[0]), len(m.text)
 	if i < 0 {
 		return -1
 	}
-	return i + len(m.text)
+	// Most often the others follow the first byte. Only bytes.Index is quick if they do not,
+	// but it takes long to begin.
+	if bytes.HasPrefix(b[i:], m.text) {
+		return i + n
+	}
+	next := bytes.Index(b[i:], m.text)
+	if next < 0 {
+		return -1
+	}
+	return i + next + n
 }
 
 // longest returns the index of the longest delimiter that b, which ends with m, ends with.
 func (d *Delimiters) longest(m *minimal, b []byte) int {
 	for _, i := range m.ends {
-		if bytes.HasSuffix(b, d.all[i]) {
+		if hasSuffix(b, d.all[i]) {
 			return i
 		}
 	}
 	return m.index
+}
+
+// hasSuffix is bytes.HasSuffix for a suffix of a few bytes.
+func hasSuffix(b, suffix []byte) bool {
+	from := len(b) - len(suffix)
+	if from < 0 {
+		return false
+	}
+	for i, c := range b[from:] {
+		if suffix[i] != c {
+			return false
+		}
+	}
+	return true
 }
 
 // begun returns the longest beginning of a delimiter that b ends with, as an index and a length,

@@ -2,6 +2,7 @@ package framing
 
 import (
 	"bytes"
+	"flag"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -36,6 +37,7 @@ func TestDelimitersThatAreRefused(t *testing.T) {
 }
 
 // TestEverySplitOfEveryDelimiter: wherever the network cuts a stream, its messages are the same.
+// They end in the same places if another framer goes on behind any byte.
 func TestEverySplitOfEveryDelimiter(t *testing.T) {
 	for _, s := range specs {
 		if s.spec.Kind != Delimited {
@@ -46,6 +48,16 @@ func TestEverySplitOfEveryDelimiter(t *testing.T) {
 			for _, one := range spec.Delimiters.All() {
 				start := spec.Delimiters.Start()
 				stream := []byte(start + "one" + one + start + one + "x" + start + "three" + one + one[:1])
+				for at := range stream {
+					if spec.Delimiters.extended && start == "" {
+						break // see TestADelimiterIsFoundThoughItsBeginningWasTaken
+					}
+					spec.Max = 100
+					got := ends(t, spec, stream, []byte{byte(at)}, func() bool { return true })
+					if want := ends(t, spec, stream, nil, func() bool { return false }); !slices.Equal(got, want) {
+						t.Errorf("%q, %d bytes taken before: got ends %v, want %v", stream, at+1, got, want)
+					}
+				}
 				for _, spec.Max = range []int{1, 2, 3, 100} {
 					for first := range stream {
 						for second := range len(stream) - first {
@@ -65,17 +77,42 @@ func randomDelimiters(t *rapid.T) Spec {
 	if rapid.Bool().Draw(t, "start") {
 		start = some.Draw(t, "what")
 	}
-	all := rapid.SliceOfNDistinct(some, 1, MaxDelimiters, rapid.ID[string]).Draw(t, "delimiters")
+	most := rapid.SampledFrom([]int{2, 3, MaxDelimiters}).Draw(t, "most")
+	all := rapid.SliceOfNDistinct(some, 1, most, rapid.ID[string]).Draw(t, "delimiters")
 	s := delimitedBy(start, all...)
-	s.Max = rapid.IntRange(1, 20).Draw(t, "max")
+	s.Max = rapid.SampledFrom([]int{1, 2, 3, 5, 20}).Draw(t, "max")
 	return s
 }
 
-// randomDelimited draws a stream for such delimiters.
-func randomDelimited(t *rapid.T) (stream, sizes []byte) {
-	stream = rapid.SliceOfN(rapid.SampledFrom([]byte("ab1")), 0, 80).Draw(t, "stream")
+// often has rapid.Check draw more often in this test: few of its values are of interest.
+func often(t *testing.T) {
+	const checks = "rapid.checks"
+	before := flag.Lookup(checks).Value.String()
+	if err := flag.Set(checks, "2000"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = flag.Set(checks, before) }) // it was valid before
+}
+
+// randomDelimited draws a stream for such delimiters: of these, of what they begin with and end
+// with, of single letters, and of noise.
+func randomDelimited(t *rapid.T, spec Spec) (stream, sizes []byte) {
+	parts := append(spec.Delimiters.All(), "a", "b", "1", ".")
+	if start := spec.Delimiters.Start(); start != "" {
+		parts = append(parts, start, start)
+	}
+	longest := 20
 	if rapid.Bool().Draw(t, "noise") { // with few delimiters
-		stream = bytes.ReplaceAll(stream, []byte("1"), []byte("........"))
+		parts, longest = append(parts, strings.Repeat(".", 61), strings.Repeat(".", 64), strings.Repeat(".", 20)), 8
+	}
+	for range rapid.IntRange(0, longest).Draw(t, "parts") {
+		part := rapid.SampledFrom(parts).Draw(t, "part")
+		from := rapid.IntRange(0, 2*len(part)).Draw(t, "from")
+		if from >= len(part) { // most often all of it
+			from = 0
+		}
+		to := min(from+rapid.IntRange(1, 2*len(part)).Draw(t, "length"), len(part))
+		stream = append(stream, part[from:to]...)
 	}
 	return stream, rapid.SliceOf(rapid.Map(rapid.IntRange(0, 10), func(n int) byte { return byte(n) })).Draw(t, "sizes")
 }
@@ -83,9 +120,10 @@ func randomDelimited(t *rapid.T) (stream, sizes []byte) {
 // TestRandomDelimiters: any delimiters give the messages of the model, in any segments, and with
 // pieces cut off at any time.
 func TestRandomDelimiters(t *testing.T) {
+	often(t)
 	rapid.Check(t, func(t *rapid.T) {
 		spec := randomDelimiters(t)
-		stream, sizes := randomDelimited(t)
+		stream, sizes := randomDelimited(t, spec)
 		check(t, spec, stream, sizes, rapid.SampledFrom([]Flag{EOF, Timeout}).Draw(t, "why"))
 		got := whole(joined(frameInPieces(t, spec, stream, sizes, func() bool { return rapid.Bool().Draw(t, "piece") })))
 		if want := whole(model(spec, stream, sizes, EOF)); !slices.Equal(got, want) {
@@ -114,14 +152,19 @@ func TestDelimitersOfLongMessages(t *testing.T) {
 	}
 }
 
-// ends returns where in the stream messages end: all of it is given to framers, of which each goes
-// on where another has cut off all that there was.
+// ends returns where in the stream messages end: all of it is given to framers. When leave says so,
+// all that there is is cut off, and the same framer or another one goes on behind that.
 func ends(t rapid.TB, s Spec, stream, sizes []byte, leave func() bool) (ends []int) {
 	t.Helper()
 	f, held, at := s.New(), []byte(nil), 0
 	take := func(m Message) {
-		if at, held = at+m.Len(), held[m.Len():]; m.Flag == Whole || m.Flag == Cut {
-			ends = append(ends, at)
+		if at, held = at+m.Len(), held[m.Len():]; m.Flag != Whole && m.Flag != Cut {
+			return
+		}
+		ends = append(ends, at)
+		end := m.Raw[m.Len()-int(m.EndLen):]
+		if !slices.ContainsFunc(s.Delimiters.All(), func(one string) bool { return strings.HasSuffix(one, string(end)) }) {
+			t.Errorf("%q, %q of %q: got the end %q, want a delimiter or its last bytes", s.Delimiters.All(), m.Raw, stream, end)
 		}
 	}
 	for rest := stream; len(rest) > 0; {
@@ -140,6 +183,9 @@ func ends(t rapid.TB, s Spec, stream, sizes []byte, leave func() bool) (ends []i
 		if len(held) > 0 {
 			t.Fatalf("got %q left, want nothing", held)
 		}
+		if leave() { // otherwise the same framer goes on
+			continue
+		}
 		next := s.New()
 		next.Recall(f.Memory())
 		if next.Memory() != f.Memory() {
@@ -153,11 +199,12 @@ func ends(t rapid.TB, s Spec, stream, sizes []byte, leave func() bool) (ends []i
 // TestADelimiterIsFoundThoughItsBeginningWasTaken by a framer before: its messages end where they
 // would have.
 func TestADelimiterIsFoundThoughItsBeginningWasTaken(t *testing.T) {
+	often(t)
 	rapid.Check(t, func(t *rapid.T) {
 		spec := randomDelimiters(t)
-		stream, sizes := randomDelimited(t)
+		stream, sizes := randomDelimited(t, spec)
 		// Where the rest of a longer one is taken, it may be for a message.
-		if spec.Delimiters.extended {
+		if spec.Delimiters.extended && spec.Delimiters.Start() == "" {
 			return
 		}
 		got := ends(t, spec, stream, sizes, func() bool { return rapid.Bool().Draw(t, "leave") })

@@ -159,7 +159,7 @@ func (s Spec) New() Framer {
 	case Chunk:
 		return &chunk{max: s.Max}
 	case OctetCounted:
-		line := delimited{max: s.Max, end: '\n', cr: true, nul: true}
+		line := delimited{max: s.Max, end: '\n', pair: true, first: '\r', nul: true}
 		return &octetCounted{counted: counted{max: s.Max}, line: line}
 	case LengthPrefixed:
 		return &lengthPrefixed{
@@ -170,8 +170,9 @@ func (s Spec) New() Framer {
 			little:  s.LittleEndian,
 		}
 	case Delimited:
-		if d := s.Delimiters; len(d.start) == 0 && len(d.all) == 1 && len(d.all[0]) == 1 {
-			return &delimited{max: s.Max, end: d.all[0][0]}
+		if like, ok := s.Delimiters.asLine(); ok {
+			like.max = s.Max
+			return &like
 		}
 		return &sequences{Delimiters: s.Delimiters, max: s.Max}
 	case Fixed:
@@ -179,7 +180,7 @@ func (s Spec) New() Framer {
 	case Silence:
 		return &silence{max: s.Max}
 	}
-	return &delimited{max: s.Max, end: '\n', cr: true}
+	return &delimited{max: s.Max, end: '\n', pair: true, first: '\r'}
 }
 
 // Tail returns how many bytes, at the end of those that Next has left, are better not given to

@@ -36,8 +36,10 @@ func maxHead(s Spec) int {
 		return 2 * MaxDelimiter
 	case LengthPrefixed:
 		return s.LengthOffset + s.LengthSize
+	case OctetCounted:
+		return maxBetween + maxDigits + 1
 	}
-	return maxBetween + maxDigits + 1
+	return 1 // CR, which may belong to the end
 }
 
 // frame feeds stream in segments of the given sizes (then in one), as a session does, and returns
@@ -200,9 +202,10 @@ func TestMessages(t *testing.T) {
 		{"whatever comes", by("", "\r\n", "\n", "\r"), "a\r\nb\nc\rd\r\n", []cut{line("a", "\r"), {head: "\n", data: "b", end: "\n"}, line("c", "\r"), line("d", "\r"), {head: "\n", flag: Between}}},
 		{"LF in front of CR", by("", "\r\n", "\n", "\r"), "a\n\rb\r\r\n", []cut{line("a", "\n"), line("", "\r"), line("b", "\r"), line("", "\r"), {head: "\n", flag: Between}}},
 		{"no LF behind CR", by("", "\r\n", "\r"), "a\rb\nc\r", []cut{line("a", "\r"), line("b\nc", "\r")}},
+		{"a rest that is longer than a message", by("", "1", "1234567"), "a1234567b1", []cut{line("a", "1"), {head: "234567", data: "b", end: "1"}}},
 		{"a rest in steps", by("", "1", "12", "1234"), "a12341", []cut{line("a", "1"), {head: "234", end: "1"}}},
 		{"a rest that does not come", by("", "1", "1234"), "a123b1", []cut{line("a", "1"), line("23b", "1")}},
-		{"a rest that is overtaken", by("", "1", "12134"), "a1213", []cut{line("a", "1"), line("2", "1"), {data: "3", flag: EOF}}},
+		{"a rest that is overtaken", by("", "1", "12134"), "a12134", []cut{line("a", "1"), line("2", "1"), {data: "34", flag: EOF}}},
 		{"the longest of those that end there", by("", ";", "#;", "##;"), "a##;b#;c;", []cut{line("a", "##;"), line("b", "#;"), line("c", ";")}},
 		{"one that never is the first", by("", "ab", "xaby"), "xaby", []cut{line("x", "ab"), {data: "y", flag: EOF}}},
 
@@ -213,6 +216,9 @@ func TestMessages(t *testing.T) {
 		{"a start alone", by("(", ")"), "x(", []cut{{head: "x(", flag: EOF}}},
 		{"half a start", by("ab", ")"), "xa", []cut{{head: "xa", flag: Between}}},
 		{"a start that begins anew", by("aab", ")"), "aaab1)", []cut{{head: "aaab", data: "1", end: ")"}}},
+		{"a start at the end of so much noise", by("<<", ">"), strings.Repeat(".", 63) + "<<a>", []cut{{head: strings.Repeat(".", 63) + "<<", data: "a", end: ">"}}},
+		{"as much noise as a record takes", by("<<", ">"), strings.Repeat("<.", 32) + "<<a>", []cut{
+			{head: strings.Repeat("<.", 32), flag: Between}, {head: "<<", data: "a", end: ">"}}},
 		{"much noise", by("<<", ">"), strings.Repeat("<.", 70) + "<<a>", []cut{
 			{head: strings.Repeat("<.", 32), flag: Between}, {head: strings.Repeat("<.", 32), flag: Between},
 			{head: strings.Repeat("<.", 6) + "<<", data: "a", end: ">"}}},
@@ -282,9 +288,27 @@ func TestKindsHaveTheNamesOfTheConfiguration(t *testing.T) {
 
 // TestNoMessageHasBegunBetweenTwo: Next says so until the first byte of the next message has come.
 func TestNoMessageHasBegunBetweenTwo(t *testing.T) {
-	for stream, want := range map[string]Flag{"": Whole, "\n": Between, "\r\n\x00  ": Between, "\n1": Whole, " x": Whole, "<": Whole, "1 ": Whole} {
-		if m := (Spec{Kind: OctetCounted, Max: 4}).New().Next([]byte(stream)); m.Len() > 0 || m.Flag != want {
-			t.Errorf("%q: got %q with flag %q, want nothing with %q", stream, m.Raw, m.Flag, want)
+	for name, of := range map[string]struct {
+		spec Spec
+		want map[string]Flag
+	}{
+		"octet-counted": {Spec{Kind: OctetCounted}, map[string]Flag{
+			"": Whole, "\n": Between, "\r\n\x00  ": Between, "\n1": Whole, " x": Whole, "<": Whole, "1 ": Whole}},
+		"a start":              {delimitedBy("<<", ">"), map[string]Flag{"": Whole, "x": Between, "x<": Between, "x<<": Whole}},
+		"a delimiter goes on":  {delimitedBy("", "\r\n", "\r"), map[string]Flag{"\r": Whole, "\r\n": Between, "\r\nx": Whole, "\rx": Whole}},
+		"it goes on in steps":  {delimitedBy("", "1", "12", "1234"), map[string]Flag{"12": Between, "123": Whole, "1234": Between}},
+		"it goes on, one byte": {delimitedBy("", "1", "12", "123"), map[string]Flag{"12": Between, "123": Between, "124": Whole}},
+	} {
+		of.spec.Max = 4
+		for stream, want := range of.want {
+			f, rest := of.spec.New(), []byte(stream)
+			m := f.Next(rest)
+			for ; m.Len() > 0; m = f.Next(rest) {
+				rest = rest[m.Len():]
+			}
+			if m.Flag != want {
+				t.Errorf("%s: behind %q: got flag %q, want %q", name, stream, m.Flag, want)
+			}
 		}
 	}
 }
@@ -328,6 +352,9 @@ var specs = []struct {
 	{"delimited several, CRLF", delimitedBy("", "\r\n", "\n", "\r"), func(b []byte) []byte { return append(b, "\r\n"...) }},
 	{"delimited overlapping", delimitedBy("", "aaa1", "aa", "1 a1 <", "\xff\xff\xff"), func(b []byte) []byte { return append(b, "aaa1"...) }},
 	{"delimited with a start", delimitedBy("\x02", "\r"), func(b []byte) []byte { return append(append([]byte("\x02"), b...), '\r') }},
+	{"delimited several with a start", delimitedBy("\x02", "\r\n", "\n", "\r"), func(b []byte) []byte {
+		return append(append([]byte("\x02"), b...), "\r\n"...)
+	}},
 	{"delimited with a long start", delimitedBy("aa1", "1a", "\r"), func(b []byte) []byte {
 		return append(append([]byte("a1aaa1"), b...), "1a"...)
 	}},
@@ -377,45 +404,24 @@ func TestMemoryAfterAMessage(t *testing.T) {
 	}
 }
 
-// drain cuts all messages of a stream.
-func drain(f Framer, stream []byte) {
-	for m := f.Next(stream); m.Len() > 0; m = f.Next(stream) {
-		stream = stream[m.Len():]
-	}
-	for m := f.Rest(stream, EOF); m.Len() > 0; m = f.Rest(stream, EOF) {
-		stream = stream[m.Len():]
-	}
-}
-
-func BenchmarkNext(b *testing.B) {
-	for _, s := range specs {
-		b.Run(s.name, func(b *testing.B) {
-			stream := bytes.Repeat(s.wrap(bytes.Repeat([]byte("x"), 255)), 256)
-			s.spec.Max = 64 << 10
-			f := s.spec.New()
-			b.SetBytes(int64(len(stream)))
-			b.ReportAllocs()
-			for b.Loop() {
-				drain(f, stream)
-			}
-		})
-	}
-}
-
 // TestAFramerThatIsShownLessThanBefore takes that for all bytes: a session shows fewer bytes when a
 // limit was lowered.
 func TestAFramerThatIsShownLessThanBefore(t *testing.T) {
-	for _, kind := range []Kind{Line, NUL, OctetCounted} {
-		f := Spec{Kind: kind, Max: 100}.New()
+	for name, spec := range map[string]Spec{
+		"line": {}, "nul": {Kind: NUL}, "octet-counted": {Kind: OctetCounted},
+		"delimited": delimitedBy("", "\r\n", "\n", "\r"), "delimited by several bytes": delimitedBy("", "\x1c\r"),
+	} {
+		spec.Max = 100
+		f := spec.New()
 		long := []byte("<a line without its end")
 		if m := f.Next(long); m.Len() != 0 {
-			t.Fatalf("%v: got %q, want nothing yet", kind, m.Data())
+			t.Fatalf("%s: got %q, want nothing yet", name, m.Data())
 		}
 		if m := f.Next(long[:5]); m.Len() != 0 {
-			t.Errorf("%v: got %q of five bytes, want nothing yet", kind, m.Data())
+			t.Errorf("%s: got %q of five bytes, want nothing yet", name, m.Data())
 		}
 		if m := f.Rest(long[:5], Timeout); string(m.Data()) != "<a li" || m.Flag != Timeout {
-			t.Errorf("%v: rest: got %q %v, want the five bytes, flagged", kind, m.Data(), m.Flag)
+			t.Errorf("%s: rest: got %q %v, want the five bytes, flagged", name, m.Data(), m.Flag)
 		}
 	}
 }

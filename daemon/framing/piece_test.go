@@ -28,9 +28,19 @@ func frameInPieces(t rapid.TB, s Spec, stream, sizes []byte, now func() bool) (o
 		if len(held) != s.Tail() {
 			t.Fatalf("got %q left, want the last %d bytes", held, s.Tail())
 		}
+		if now() { // another framer goes on
+			next := s.New()
+			next.Recall(f.Memory())
+			f = next
+		}
 	}
 	for m := f.Rest(held, EOF); m.Len() > 0; m = f.Rest(held, EOF) {
 		out, held = append(out, seen(t, m, held)), held[m.Len():]
+	}
+	for i := range len(out) - 1 {
+		if out[i].more && out[i+1].flag == Whole {
+			t.Fatalf("behind the piece %v: got %v, want a flag", out[i], out[i+1])
+		}
 	}
 	return out
 }
@@ -58,14 +68,15 @@ func TestPiecesAreTheMessage(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				spec := s.spec
-				spec.Max = rapid.IntRange(1, 40).Draw(t, "max")
+				spec.Max = rapid.SampledFrom([]int{1, 2, 40, 200}).Draw(t, "max")
 				var stream []byte
 				for range rapid.IntRange(1, 4).Draw(t, "messages") {
-					data := rapid.SliceOfN(rapid.SampledFrom([]byte("a1 <\n\r\x00\x02\xff")), 0, 60).Draw(t, "data")
+					size := rapid.SampledFrom([]int{0, 3, 60, 150}).Draw(t, "size")
+					data := rapid.SliceOfN(rapid.SampledFrom([]byte("a1 <\n\r\x00\x02\xff")), size, size).Draw(t, "data")
 					stream = append(stream, s.wrap(data)...)
 				}
 				stream = stream[:rapid.IntRange(0, len(stream)).Draw(t, "broken off at")]
-				sizes := rapid.SliceOf(rapid.Map(rapid.IntRange(0, 10), func(n int) byte { return byte(n) })).Draw(t, "sizes")
+				sizes := rapid.SliceOfN(rapid.Map(rapid.IntRange(0, 60), func(n int) byte { return byte(n) }), 3, 20).Draw(t, "sizes")
 				got := whole(joined(frameInPieces(t, spec, stream, sizes, func() bool { return rapid.Bool().Draw(t, "piece") })))
 				want := whole(joined(frame(t, spec, stream, sizes, EOF)))
 				if !slices.Equal(got, want) {

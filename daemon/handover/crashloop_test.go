@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"tcpmux/config"
 	"tcpmux/daemon/handover"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/server"
@@ -93,7 +94,10 @@ func TestAPanicOverItsBytesMakesASuspect(t *testing.T) {
 
 // watchSink has a function called before the sink is asked for anything that may take long.
 func watchSink(before func()) servertest.Option {
-	return func(o *server.Options) { o.Sink = &watchedSink{o.Sink, before} }
+	return func(o *server.Options) {
+		all := o.SinkOf
+		o.SinkOf = func(l config.Listener) session.Sink { return &watchedSink{all(l), before} }
+	}
 }
 
 // watchedSink calls a function before the sink is asked for anything that may take long.

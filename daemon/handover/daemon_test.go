@@ -26,6 +26,7 @@ type daemon struct {
 	*servertest.Fixture
 	handover *handover.Handover
 	sessions sessions
+	own      *ownFiles
 }
 
 // store is what a service manager stores of a daemon, for the next one.
@@ -64,7 +65,8 @@ func (s *store) next(change func(*config.Config)) *daemon {
 // start returns the next daemon as it is before it lets clients in.
 func (s *store) start(change func(*config.Config), options ...servertest.Option) *daemon {
 	s.t.Helper()
-	d := &daemon{Fixture: servertest.New(s.t, change, options...)}
+	own := &ownFiles{t: s.t, fault: s.fault, files: make(map[string]*ownFile)}
+	d := &daemon{Fixture: servertest.New(s.t, change, append(options, own.option)...), own: own}
 	d.Out.Fail(s.fault)
 	settings, err := handover.OpenSettings(s.stored)
 	if err != nil {
@@ -76,10 +78,11 @@ func (s *store) start(change func(*config.Config), options ...servertest.Option)
 		open = handover.Open
 	}
 	d.handover = open(handover.Options{
-		Stored: s.stored, Settings: settings, Config: d.Config, Server: d.Server, Sink: d.Sink, Log: d.Logger,
+		Stored: s.stored, Settings: settings, Config: d.Config, Server: d.Server, Sink: d.Sink, OwnSink: own.sinkOf, Log: d.Logger,
 	})
 	s.t.Cleanup(func() {
 		d.Sink.Close()
+		own.close()
 		// The memory of others too, where a test has them closed by now.
 		_ = d.handover.Close()
 	})
@@ -142,10 +145,14 @@ func (d *daemon) leave() {
 // records from them.
 func (d *daemon) stuck(say func()) {
 	d.T.Helper()
-	d.Out.Fail(servertest.ErrDisk)
-	writes := d.Out.Begun()
+	out, to := d.Out, d.Sink
+	if l := d.Config.Listeners[0]; l.File != "" {
+		out, to = d.own.of(l).out, d.own.sinkOf(l)
+	}
+	out.Fail(servertest.ErrDisk)
+	writes := out.Begun()
 	say()
-	servertest.Eventually(d.T, func() bool { return d.Out.Begun() > writes }, func() { d.T.Error("got no write, want one") })
+	servertest.Eventually(d.T, func() bool { return out.Begun() > writes }, func() { d.T.Error("got no write, want one") })
 	ctx, cancel := context.WithTimeout(context.Background(), servertest.Patience)
 	defer cancel()
 	left := make(chan error, 1)
@@ -154,7 +161,7 @@ func (d *daemon) stuck(say func()) {
 		left <- d.Server.Leave(ctx)
 	}()
 	servertest.Eventually(d.T, d.Server.Draining, func() { d.T.Error("the daemon does not leave") })
-	d.Sink.Close()
+	to.Close()
 	if err := <-left; err != nil {
 		d.T.Fatal(err)
 	}

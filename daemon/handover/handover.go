@@ -7,7 +7,7 @@
 // Three things are kept for the next process, by the service manager's descriptor store or by the
 // program that is replaced: the connections in a ring (package ring), what the kernel does not
 // know of them in a file in memory (package state), and the records that are taken and not
-// written yet in a journal (package record). The settings that sessions began with are a fourth
+// written yet in journals (package sink). The settings that sessions began with are a fourth
 // (SettingsStore).
 package handover
 
@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -37,12 +38,13 @@ const storeTimeout = 10 * time.Second
 type Handover struct {
 	opt      Options
 	ring     *ring.Ring
-	state    *state.File   // nil: only what the kernel knows is kept
-	journal  *sink.Journal // nil: there is no state, or no journal could be had
-	stored   bool          // the service manager holds them too; false: they are for an upgrade
-	verified atomic.Bool   // the service manager does store what it is given
+	state    *state.File     // nil: only what the kernel knows is kept
+	journals map[string]kept // by listener, "" for [record]; empty: there is no state
+	stored   bool            // the service manager holds them too; false: they are for an upgrade
+	verified atomic.Bool     // the service manager does store what it is given
 	kernel   func(fd int) (kernelState, error)
 	origins  map[uint32]*origin
+	adopted  Adopted
 	closed   chan struct{}
 }
 
@@ -59,11 +61,15 @@ type Options struct {
 	Config config.Config
 	// Server serves the clients. Open makes the Handover its Keeper.
 	Server *server.Server
-	// Sink takes the server's records. Open gives it a journal.
+	// Sink takes the records of all listeners that have no record file of their own. Open gives
+	// it a journal.
 	Sink *sink.Sink
 	// RecordFile is the path of the file that Sink writes.
 	RecordFile string
-	Log        *slog.Logger
+	// OwnSink returns the sink of a listener that has a file of its own. The listener may be one
+	// that had it in the previous process. Open and PutSettings give the sinks journals.
+	OwnSink func(config.Listener) *sink.Sink
+	Log     *slog.Logger
 }
 
 // Open opens what the previous process has left, or makes it anew and has the service manager
@@ -80,14 +86,15 @@ func Open(opt Options) *Handover {
 		return nil
 	}
 	h.opt.Server.SetKeeper(h)
-	if err := h.keepJournal(); err != nil {
+	if err := h.keepJournals(); err != nil {
 		h.opt.Log.Warn("after a crash messages may be recorded twice", "err", err)
 	}
 	return h
 }
 
 func newHandover(opt Options) *Handover {
-	return &Handover{opt: opt, kernel: readKernelState, origins: make(map[uint32]*origin), closed: make(chan struct{})}
+	return &Handover{opt: opt, kernel: readKernelState, closed: make(chan struct{}),
+		origins: make(map[uint32]*origin), journals: make(map[string]kept)}
 }
 
 // open opens the ring and the state; kept is false when nothing is to be kept.
@@ -131,8 +138,9 @@ func (h *Handover) Adopt(bindings []*server.Binding) {
 	if h.state != nil {
 		h.state.Forget()
 	}
-	if n := h.opt.Server.Clients() - before; n > 0 {
-		h.opt.Log.Info("goes on with the clients of the process before", "clients", n, "duration", time.Since(began).Round(time.Millisecond))
+	h.adopted = Adopted{h.opt.Server.Clients() - before, time.Since(began)}
+	if n := h.adopted.Clients; n > 0 {
+		h.opt.Log.Info("goes on with the clients of the process before", "clients", n, "duration", h.adopted.Took.Round(time.Millisecond))
 	}
 	if h.stored || h.ring.Live() > 0 {
 		go h.maintain(h.opt.Config.SurviveAfter)
@@ -140,6 +148,20 @@ func (h *Handover) Adopt(bindings []*server.Binding) {
 	if h.opt.Config.Survive && h.stored && !h.verified.Load() {
 		go h.verifyStore()
 	}
+}
+
+// Adopted is what Adopt has come to.
+type Adopted struct {
+	Clients int
+	Took    time.Duration
+}
+
+// Adopted returns what Adopt has come to.
+func (h *Handover) Adopted() Adopted {
+	if h == nil {
+		return Adopted{}
+	}
+	return h.adopted
 }
 
 // verifyStore finds out whether the service manager stores what it is given.
@@ -158,7 +180,12 @@ func (h *Handover) PutSettings(cfg config.Config) map[string]uint32 {
 	if h == nil || !h.opt.Config.Survive || h.state == nil {
 		return nil
 	}
-	numbers, err := h.opt.Settings.put(cfg, h.state.Origins())
+	if err := h.keepAdded(cfg); err != nil {
+		h.opt.Log.Warn("after a crash messages may be recorded twice", "err", err)
+	}
+	used := h.state.Origins()
+	maps.Copy(used, h.filesInUse(cfg))
+	numbers, err := h.opt.Settings.put(cfg, used)
 	if err != nil {
 		h.opt.Log.Warn("the next process may serve clients with other settings than they began with", "err", err)
 	}
@@ -221,9 +248,11 @@ func (h *Handover) Close() (err error) {
 	if h.state != nil {
 		err = h.state.Close()
 	}
-	if h.journal != nil {
-		h.opt.Sink.Release()
-		err = errors.Join(err, h.journal.Close())
+	for _, k := range h.journals {
+		if k.journal != nil {
+			k.sink.Release()
+			err = errors.Join(err, k.journal.Close())
+		}
 	}
 	return err
 }

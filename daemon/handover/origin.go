@@ -21,8 +21,7 @@ func (h *Handover) originOf(slot *state.Slot, bindings []*server.Binding, local 
 	o := h.beganWith(slot.Origin())
 	if o == nil {
 		b := bindingAt(bindings, local)
-		slot.SetOrigin(b.Settings().Origin)
-		return origin{b, b.Settings(), h.opt.Config.Record.Events}
+		return origin{b, h.unknown(slot, b.Settings()), h.opt.Config.Record.Events}
 	}
 	var named []*server.Binding
 	for _, b := range bindings {
@@ -41,6 +40,19 @@ func (h *Handover) originOf(slot *state.Slot, bindings []*server.Binding, local 
 		o.binding = h.opt.Server.Retired(o.settings, local)
 	}
 	return *o
+}
+
+// unknown returns the settings of a connection of unknown origin: those that the listener has now.
+// But its records go on in the file of [record], where its marks are.
+func (h *Handover) unknown(slot *state.Slot, now *server.Settings) *server.Settings {
+	if now.File == "" {
+		slot.SetOrigin(now.Origin)
+		return now
+	}
+	l := now.Listener
+	l.File = ""
+	slot.SetOrigin(0)
+	return h.opt.Server.NewSettings(l, 0)
 }
 
 // beganWith returns what the sessions of a number began with; nil when it is not known.

@@ -124,6 +124,23 @@ func (s *SettingsStore) replace(saved state.Settings) error {
 	return err
 }
 
+// lastFile returns the listener as it last had a record file of its own, and the number of these
+// settings.
+func (s *SettingsStore) lastFile(listener string) (l config.Listener, number uint32, found bool) {
+	for _, t := range slices.Backward(s.saved.Texts) {
+		cfg, err := config.Parse(t.Path, []byte(t.Text))
+		if err != nil {
+			continue // it is of another version
+		}
+		for _, l := range cfg.Listeners {
+			if l.Name == listener && l.File != "" {
+				return l, t.Origins[listener], true
+			}
+		}
+	}
+	return l, 0, false
+}
+
 // began returns the listener that sessions of a number began with, and whether their opening and
 // closing are records; false when it is not known.
 func (s *SettingsStore) began(number uint32) (l config.Listener, events config.Events, known bool) {

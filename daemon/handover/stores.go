@@ -8,10 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tcpmux/daemon/record"
-	"tcpmux/daemon/recordfile"
 	"tcpmux/daemon/ring"
-	"tcpmux/daemon/sink"
 	"tcpmux/daemon/state"
 	"tcpmux/daemon/systemd"
 )
@@ -152,56 +149,4 @@ func (h *Handover) openState() (*state.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
-}
-
-// keepJournal has the sink write what the previous process has taken and not written, and keep
-// what it takes from now on where the next process finds it. For each connection the state then
-// tells how far it is recorded.
-func (h *Handover) keepJournal() error {
-	if h.state == nil {
-		return nil // nothing would tell which messages those are
-	}
-	format, err := record.ParseFormat(h.opt.Config.Record.Format)
-	if err != nil {
-		return err
-	}
-	j, err := h.openJournal()
-	if err != nil {
-		h.state.Settle(0)
-		return err
-	}
-	h.journal = j
-	h.state.Settle(j.Settle(recordfile.Finder(h.opt.RecordFile), format))
-	h.opt.Sink.Keep(j)
-	return nil
-}
-
-// openJournal opens the journal that the previous process has left, or makes one, and has it
-// stored if the ring is.
-func (h *Handover) openJournal() (*sink.Journal, error) {
-	files := pick(h.opt.Stored, systemd.JournalName)
-	if len(files) == 1 {
-		fd, err := duplicate(files[0])
-		if err != nil {
-			return nil, err
-		}
-		j, err := sink.OpenJournal(fd)
-		if err == nil {
-			return j, nil
-		}
-		h.opt.Log.Warn("messages may be recorded twice", "err", err)
-	}
-	if len(files) > 0 && h.stored {
-		if err := unstore(systemd.JournalName); err != nil {
-			return nil, err
-		}
-	}
-	j, err := sink.NewJournal()
-	if err != nil || !h.stored {
-		return j, err
-	}
-	if err := store(systemd.JournalName, j.FD()); err != nil {
-		return nil, errors.Join(err, j.Close())
-	}
-	return j, nil
 }

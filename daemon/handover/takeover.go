@@ -92,8 +92,10 @@ func (t *Takeover) addStores(h *Handover) error {
 	if h.state != nil {
 		kept = append(kept, descriptor{systemd.StateName, h.state.FD()})
 	}
-	if h.journal != nil {
-		kept = append(kept, descriptor{systemd.JournalName, h.journal.FD()})
+	for listener, k := range h.journals {
+		if k.journal != nil {
+			kept = append(kept, descriptor{journalName(listener), k.journal.FD()})
+		}
 	}
 	for _, d := range kept {
 		fd, err := unix.FcntlInt(uintptr(d.fd), unix.F_DUPFD_CLOEXEC, 0)

@@ -23,8 +23,8 @@ type Options struct {
 	File recordfile.Options
 }
 
-// Log is the daemon's log. Any goroutine may log. Reopen, Follow and Close are for one goroutine at
-// a time.
+// Log is the daemon's log. Any goroutine may log. Reopen, Follow, Tick and Close are for one
+// goroutine at a time.
 type Log struct {
 	*slog.Logger
 	stderr  io.Writer
@@ -83,6 +83,13 @@ func (l *Log) Follow() error {
 		return nil
 	}
 	return l.file.Follow()
+}
+
+// Tick rotates the log file if its period is over. Call it about once a second.
+func (l *Log) Tick() {
+	if l.file != nil {
+		l.file.Tick()
+	}
 }
 
 // Close closes the log file, if there is one.

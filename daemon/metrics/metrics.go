@@ -28,11 +28,12 @@ type Snapshot struct {
 	Status api.Status
 	// Closed counts sessions that have ended, by listener and reason.
 	Closed map[string]map[string]int64
+	// Flagged counts messages that are not whole, by listener and flag.
+	Flagged map[string]map[string]int64
 	// Histograms by listener, nil where nothing was observed.
 	MessageSize   map[string]Histogram // bytes of a message
 	RecordDelay   map[string]Histogram // seconds from peek to record
-	BatchSize     Histogram            // bytes of a write to a record file
-	SyncTime      Histogram            // seconds of an fdatasync(2)
+	BatchRecords  map[string]Histogram // messages of a client that were written together
 	Files         []File               // in the order of Status.Files
 	PartialMemory int64                // bytes of unfinished messages that are out of the kernel
 	Workers       int                  // processes of the model "process"
@@ -45,8 +46,10 @@ type File struct {
 	Failures       int64   // times that writing began to fail
 	FailingSeconds float64 // that it has failed in all
 	Rotations      int64
-	Removed        int64 // rotated files that retention has removed
-	Backups        int   // rotated files that are kept
+	Removed        int64     // rotated files that retention has removed
+	Backups        int       // rotated files that are kept
+	WriteSize      Histogram // bytes of a write
+	SyncTime       Histogram // seconds of an fdatasync(2)
 }
 
 // Handover is how clients of the previous process were taken over.
@@ -118,19 +121,25 @@ func (t *text) listeners(s *Snapshot) {
 	each("counter", "tcpmux_acks_total", "Acknowledgements that were sent.", func(l *api.Listener) float64 { return float64(l.Counts.Acks) })
 	t.family("counter", "tcpmux_refused_total", "Refused clients, by reason.")
 	for i := range all {
-		t.byReason(all[i].Name, all[i].Counts.Refused)
+		t.by("reason", all[i].Name, all[i].Counts.Refused)
 	}
 	t.family("counter", "tcpmux_closed_total", "Sessions that have ended, by reason.")
 	for i := range all {
-		t.byReason(all[i].Name, s.Closed[all[i].Name])
+		t.by("reason", all[i].Name, s.Closed[all[i].Name])
+	}
+	t.family("counter", "tcpmux_broken_messages_total", "Messages that are not whole, by their flag.")
+	for i := range all {
+		t.by("flag", all[i].Name, s.Flagged[all[i].Name])
 	}
 	t.byListener(all, "tcpmux_message_bytes", "Sizes of messages.", s.MessageSize)
 	t.byListener(all, "tcpmux_record_delay_seconds", "Time from the arrival of a message to its record.", s.RecordDelay)
+	t.byListener(all, "tcpmux_batch_records", "Messages of a client that were written together.", s.BatchRecords)
 }
 
-func (t *text) byReason(listener string, counts map[string]int64) {
-	for _, reason := range slices.Sorted(maps.Keys(counts)) {
-		t.sample(float64(counts[reason]), "listener", listener, "reason", reason)
+// by writes what is counted by words, under a label.
+func (t *text) by(label, listener string, counts map[string]int64) {
+	for _, word := range slices.Sorted(maps.Keys(counts)) {
+		t.sample(float64(counts[word]), "listener", listener, label, word)
 	}
 }
 
@@ -170,13 +179,17 @@ func (t *text) files(s *Snapshot) {
 	each("counter", "tcpmux_file_failing_seconds_total", "How long writing has failed.", func(_ *api.File, m *File) float64 { return m.FailingSeconds })
 	each("counter", "tcpmux_file_rotations_total", "Rotations.", func(_ *api.File, m *File) float64 { return float64(m.Rotations) })
 	each("counter", "tcpmux_file_removed_total", "Rotated files that retention has removed.", func(_ *api.File, m *File) float64 { return float64(m.Removed) })
-	if len(s.BatchSize.Counts) > 0 {
-		t.family("histogram", "tcpmux_write_bytes", "Bytes of a write to a record file.")
-		t.histogram(s.BatchSize)
+	t.byFile(s, "tcpmux_write_bytes", "Bytes of a write to the record file.", func(f *File) Histogram { return f.WriteSize })
+	t.byFile(s, "tcpmux_sync_seconds", "Duration of a sync of the record file.", func(f *File) Histogram { return f.SyncTime })
+}
+
+func (t *text) byFile(s *Snapshot, name, help string, of func(*File) Histogram) {
+	if len(s.Files) == 0 {
+		return
 	}
-	if len(s.SyncTime.Counts) > 0 {
-		t.family("histogram", "tcpmux_sync_seconds", "Duration of a sync of a record file.")
-		t.histogram(s.SyncTime)
+	t.family("histogram", name, help)
+	for i := range s.Files {
+		t.histogram(of(&s.Files[i]), "file", s.Status.Files[i].Path)
 	}
 }
 

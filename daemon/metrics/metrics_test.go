@@ -23,12 +23,12 @@ func sample() *Snapshot {
 			},
 			Files: []api.File{{Path: "/x/records.log", Size: 9, Free: -1, Failing: true, Waiting: 4}},
 		},
-		Closed:        map[string]map[string]int64{"plain": {"eof": 4, "killed": 1}},
-		MessageSize:   map[string]Histogram{"plain": {Bounds: []float64{64, 1024}, Counts: []int64{5, 6, 1}, Sum: 3000}},
-		RecordDelay:   map[string]Histogram{"plain": {Bounds: []float64{0.001}, Counts: []int64{11, 1}, Sum: 0.25}},
-		BatchSize:     Histogram{Bounds: []float64{4096}, Counts: []int64{1, 0}, Sum: 100},
-		SyncTime:      Histogram{Bounds: []float64{0.01}, Counts: []int64{2, 1}, Sum: 0.5},
-		Files:         []File{{Failures: 1, FailingSeconds: 2.5, Rotations: 3, Removed: 1, Backups: 2}},
+		Closed:      map[string]map[string]int64{"plain": {"eof": 4, "killed": 1}},
+		MessageSize: map[string]Histogram{"plain": {Bounds: []float64{64, 1024}, Counts: []int64{5, 6, 1}, Sum: 3000}},
+		RecordDelay: map[string]Histogram{"plain": {Bounds: []float64{0.001}, Counts: []int64{11, 1}, Sum: 0.25}},
+		Files: []File{{Failures: 1, FailingSeconds: 2.5, Rotations: 3, Removed: 1, Backups: 2,
+			WriteSize: Histogram{Bounds: []float64{4096}, Counts: []int64{1, 0}, Sum: 100},
+			SyncTime:  Histogram{Bounds: []float64{0.01}, Counts: []int64{2, 1}, Sum: 0.5}}},
 		PartialMemory: 1 << 20, Workers: 2, Handover: Handover{Clients: 5, Seconds: 0.125}, Reloads: Reloads{Done: 1, Failed: 2},
 	}
 }

@@ -82,6 +82,9 @@ func Backups(path string) ([]Backup, error) {
 // and its uncompressed backups. It returns the file's path, or "" if it is none of them.
 func Finder(path string) func(device, inode int64) string {
 	return func(device, inode int64) string {
+		if path == Stdout { // what was written there is gone
+			return ""
+		}
 		paths := []string{path}
 		backups, _ := Backups(path) // without the directory the file does not exist either
 		for _, b := range backups {

@@ -1,7 +1,7 @@
 // Package recordfile appends lines to a file that survives what happens to files: it rotates the
 // file, keeps, compresses and removes the rotated ones, syncs what was written, cuts off what a
 // failed write has left, and follows a file that another program has moved. Whoever writes the
-// lines learns how many of them are in the file for good.
+// lines learns how many of them are in the file for good. The file may be standard output.
 package recordfile
 
 import (
@@ -30,13 +30,14 @@ type File struct {
 	rotation rotation
 	journal  Journal // notes what is written; nil: none
 	out      output  // the file that is written now
+	stdout   *stdout // what is written instead; nil: out
 	attempt  attempt // what a Write has to know until it returns
 	spare    int64   // bytes that may be written until the free space is checked again
 }
 
 // output is an open file and what is known of it.
 type output struct {
-	handle          // nil: closed
+	handle          // nil: closed, or File.stdout is written
 	id     identity // from when it was opened
 	size   int64    // with everything that was written
 	// Where to truncate after a write that failed half-way; -1: nothing to truncate.
@@ -67,13 +68,18 @@ func identify(info fs.FileInfo) identity {
 // the daemon write elsewhere; and for a file that another process writes. The caller closes the
 // File.
 func Open(opt Options) (*File, error) {
-	f := &File{opt: opt}
+	f := &File{opt: opt, keeper: newKeeper(opt.tell)}
 	f.syncer.opt, f.syncer.due = &f.opt, f.syncDue
 	var err error
+	if opt.Path == Stdout {
+		if f.stdout, err = openStdout(max(opt.fd, 1)); err != nil {
+			return nil, f.opt.fail("open", err)
+		}
+		return f, nil
+	}
 	if f.lock, err = lockBeside(opt.Path); err != nil {
 		return nil, f.opt.fail("open", cause(err))
 	}
-	f.keeper = newKeeper(opt.tell)
 	if err := f.begin(); err != nil {
 		return nil, errors.Join(err, f.lock.release())
 	}
@@ -130,32 +136,46 @@ func (f *File) Path() string {
 func (f *File) Reopen(opt Options) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.out.handle == nil {
-		return f.opt.fail("reopen", fs.ErrClosed)
-	}
-	f.out.looked = time.Time{}
-	err := f.prepare()
+	err := f.find()
 	if opt.Path == f.opt.Path {
 		if err != nil {
 			return err
 		}
 		return f.change(opt)
 	}
+	if f.out.handle == nil && f.stdout == nil {
+		return err
+	}
 	// If the path changes, an error of the old file does not matter.
 	next, err := Open(opt)
 	if err != nil {
 		return err
 	}
-	f.keeper.stop()
-	old, lock := f.out.handle, f.lock
-	f.syncer.letGo(old)
-	if f.rotation.failing {
-		opt.tell(Rotation, nil) // the old file is no longer ours
-	}
-	f.opt, f.lock, f.keeper, f.rotation, f.out = opt, next.lock, next.keeper, next.rotation, next.out
+	f.leave()
+	f.opt, f.lock, f.keeper, f.rotation, f.out, f.stdout = opt, next.lock, next.keeper, next.rotation, next.out, next.stdout
 	f.syncer.nameless, f.syncer.unsynced, f.spare = next.syncer.nameless, time.Time{}, 0
-	_ = lock.release() // the new file has its own lock
+	if f.stdout != nil {
+		f.syncer.note(nil) // nothing is synced any more
+	}
 	return nil
+}
+
+// leave closes what is written, because another file follows. What was wrong with the file is over,
+// as it is no longer ours.
+func (f *File) leave() {
+	f.keeper.stop()
+	if f.stdout != nil {
+		f.stdout.close()
+		return
+	}
+	f.syncer.letGo(f.out.handle)
+	if f.rotation.failing {
+		f.opt.tell(Rotation, nil)
+	}
+	if f.keeper.failing { // it has stopped
+		f.opt.tell(Retention, nil)
+	}
+	_ = f.lock.release() // the next file has its own lock
 }
 
 // Follow creates the file again if it was moved or deleted, as Write does within a second. When it
@@ -164,7 +184,15 @@ func (f *File) Reopen(opt Options) error {
 func (f *File) Follow() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.out.handle == nil {
+	return f.find()
+}
+
+// find creates the file again if it has no longer its name.
+func (f *File) find() error {
+	switch {
+	case f.stdout != nil:
+		return nil
+	case f.out.handle == nil:
 		return f.opt.fail("reopen", fs.ErrClosed)
 	}
 	f.out.looked = time.Time{}
@@ -173,17 +201,29 @@ func (f *File) Follow() error {
 
 // change replaces the options for the same file. After an error the old options are in force.
 func (f *File) change(opt Options) error {
+	if f.stdout != nil {
+		f.opt = opt
+		return nil
+	}
 	was := f.opt.Sync
 	f.opt.Sync = opt.Sync // earlier lines become as safe as the new options require
 	err := f.sync()
 	if err == nil {
 		err = f.refit(opt)
 	}
+	var info fs.FileInfo // nil: the period stays
+	if err == nil && opt.Rotate != f.opt.Rotate {
+		info, err = f.out.Stat()
+		err = f.opt.fail("stat", cause(err))
+	}
 	if err != nil {
 		f.opt.Sync = was
 		return err
 	}
 	f.opt = opt
+	if info != nil {
+		f.schedule(info)
+	}
 	f.keeper.keep(f.opt.rule())
 	return nil
 }
@@ -206,6 +246,10 @@ func (f *File) refit(opt Options) error {
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.stdout != nil {
+		f.stdout.close()
+		f.stdout = nil
+	}
 	if f.out.handle == nil {
 		return nil
 	}
@@ -257,8 +301,9 @@ func (o *Options) held(file *os.File) (out handle, info fs.FileInfo, err error) 
 // use sets f.out.
 func (f *File) use(out handle, info fs.FileInfo) {
 	size := info.Size()
-	f.out = output{handle: out, id: identify(info), size: size, torn: -1, looked: time.Now(), needsAdopt: size > 0}
+	f.out = output{handle: out, id: identify(info), size: size, torn: -1, looked: f.opt.now(), needsAdopt: size > 0}
 	f.attempt.base = size
+	f.schedule(info)
 	// The process that created the file may not have synced the directory.
 	f.syncer.nameless = true
 }

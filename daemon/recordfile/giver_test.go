@@ -1,6 +1,7 @@
 package recordfile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -101,7 +102,34 @@ func giverOptions(dir string, seed uint64) (Options, int) {
 		MaxSize: []int64{4 << 10, 16 << 10, 1 << 20}[rnd.IntN(3)],
 		Sync:    []time.Duration{SyncNever, SyncAlways, time.Millisecond}[rnd.IntN(3)],
 		Format:  record.JSON,
+		Rotate:  []Period{NoPeriod, Hourly}[seed%2],
 	}, []int{40, 1000, 20_000}[rnd.IntN(3)] // the last is longer than MaxSize of some files
+}
+
+// fastClock returns a clock on which up to 20 minutes pass whenever somebody looks.
+func fastClock(seed uint64) func() time.Time {
+	var mu sync.Mutex
+	rnd, now := rand.New(rand.NewPCG(seed, 4)), time.Now()
+	return func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		now = now.Add(time.Duration(rnd.Int64N(int64(20 * time.Minute))))
+		return now
+	}
+}
+
+// tickUntil ticks much more often than the daemon.
+func tickUntil(ended chan struct{}, f *File) {
+	tick := time.NewTicker(100 * time.Microsecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+			f.Tick()
+		}
+	}
 }
 
 // giveUntilKilled runs a process that gives lines, and returns its exit status.
@@ -125,7 +153,7 @@ func liveAndGive(life string) error {
 	}
 	fate := &fate{rnd: rand.New(rand.NewPCG(death, 2)), moments: moments}
 	opt, long := giverOptions(dir, seed)
-	opt.disk = mortal{fate: fate}
+	opt.disk, opt.clock = mortal{fate: fate}, fastClock(death)
 	f, err := Open(opt)
 	if err != nil {
 		return err
@@ -148,14 +176,20 @@ func liveAndGive(life string) error {
 	}
 	s := sink.New(f, func(error) {})
 	s.Keep(j)
+	ended := make(chan struct{})
+	go tickUntil(ended, f)
 	errs := make([]error, givers)
 	var giving sync.WaitGroup
 	for i, g := range all {
 		giving.Go(func() { errs[i] = g.give(s) })
 	}
 	giving.Wait()
+	if err := s.Flush(context.Background()); err != nil { // what an earlier process has left
+		return err
+	}
 	s.Close()
 	s.Release()
+	close(ended)
 	_ = f.Close() // its sync may fail, as others do
 	return errors.Join(errs...)
 }

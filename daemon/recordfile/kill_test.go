@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	"gopkg.in/natefinch/lumberjack.v2"
 
 	"tcpmux/daemon/sink"
 )
@@ -72,6 +73,24 @@ func (m mortal) hold(file *os.File) (handle, error) {
 	return mortalFile{h, m.fate}, err
 }
 
+func (m mortal) rename(from, to string) error {
+	m.fate.moment()
+	defer m.fate.moment()
+	return m.kernel.rename(from, to)
+}
+
+func (m mortal) move(from, to string) error {
+	m.fate.moment()
+	defer m.fate.moment()
+	return m.kernel.move(from, to)
+}
+
+func (m mortal) rotate(l *lumberjack.Logger) error {
+	m.fate.moment()
+	defer m.fate.moment()
+	return m.kernel.rotate(l)
+}
+
 type mortalFile struct {
 	handle
 	fate *fate
@@ -114,7 +133,8 @@ func (m mortalFile) datasync() error {
 }
 
 // TestWhatAKillInterruptsIsWrittenOnce, whole and in order, whenever the process is killed during a
-// write, a truncation, a sync or Gather, however small files are.
+// write, a truncation, a sync, a rotation or Gather, however small files are. Half of the files are
+// rotated by time too.
 func TestWhatAKillInterruptsIsWrittenOnce(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
@@ -190,9 +210,27 @@ func checkGiven(t *testing.T, dir string, seed uint64, kills int) {
 		}
 		next[name]++
 	}
+	checkRotated(t, opt)
 	for name, got := range next {
 		if got != giverLines {
 			t.Errorf("giver %d: got %d lines, want %d", name, got, giverLines)
+		}
+	}
+}
+
+// checkRotated checks that no rotated file is empty.
+func checkRotated(t *testing.T, opt Options) {
+	t.Helper()
+	backups, err := Backups(opt.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opt.Rotate != NoPeriod && len(backups) == 0 {
+		t.Error("got no rotation, want some to prove something")
+	}
+	for _, b := range backups {
+		if info, err := os.Stat(b.Path()); err != nil || info.Size() == 0 {
+			t.Errorf("got %q empty, or %v, want no empty file", b.Path(), err)
 		}
 	}
 }

@@ -208,7 +208,7 @@ func (l *lock) renew() error {
 
 // release releases the lock and removes its file.
 func (l *lock) release() error {
-	if l.file == nil {
+	if l == nil || l.file == nil {
 		return nil
 	}
 	if names(l.path, l.file) {

@@ -11,13 +11,18 @@ import (
 
 // Options are the options of a File.
 type Options struct {
-	// Path is the name of the file. Its directory must exist.
+	// Path is the name of the file. Its directory must exist. With Stdout, all other options
+	// mean nothing.
 	Path string
 	// Mode is the permission bits of a file that is created, whatever the umask.
 	Mode fs.FileMode
 	// MaxSize is the largest size of the file in bytes. The file is rotated before a line that
 	// would exceed it. Only a single line that is longer makes a file larger.
 	MaxSize int64
+	// Rotate is the period of local time after which a file is rotated too, unless it is empty:
+	// before the first line that is written after its end, or by Tick. The period of a file
+	// that Open finds, or Reopen with another Rotate, is that in which it was last written.
+	Rotate Period
 	// MaxBackups is how many rotated files are kept; 0 keeps all.
 	MaxBackups int
 	// MaxAge is how long rotated files are kept; 0 means no limit.
@@ -39,7 +44,12 @@ type Options struct {
 	// write to the File. nil ignores these errors.
 	Trouble func(Trouble, error)
 
-	disk disk // nil: kernel
+	// Counts is told what happens to the file. nil tells nobody.
+	Counts *Counts
+
+	disk  disk             // nil: kernel
+	clock func() time.Time // nil: time.Now
+	fd    int              // of standard output; 0: 1
 }
 
 // storage returns the disk of the file.
@@ -48,6 +58,14 @@ func (o Options) storage() disk {
 		return kernel{}
 	}
 	return o.disk
+}
+
+// now returns the time.
+func (o *Options) now() time.Time {
+	if o.clock == nil {
+		return time.Now()
+	}
+	return o.clock()
 }
 
 // Special values of Options.Sync.
@@ -63,6 +81,9 @@ const (
 func (o *Options) fail(op string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if o.Path == Stdout {
+		return fmt.Errorf("%s standard output: %w", op, err)
 	}
 	return fmt.Errorf("%s record file %q: %w", op, o.Path, err)
 }

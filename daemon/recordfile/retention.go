@@ -16,6 +16,7 @@ type rule struct {
 	age      time.Duration // how long backups are kept; 0: no limit
 	compress bool
 	minFree  int64 // bytes that compression leaves free on the file system
+	counts   *Counts
 	disk     disk  // nil: kernel
 	ages     *ages // nil: the saved ages
 	// Called if the clock or the names of backups look wrong; nil: not called.
@@ -33,6 +34,7 @@ func (o *Options) rule() rule {
 		age:      o.MaxAge,
 		compress: o.Compress,
 		minFree:  o.MinFree,
+		counts:   o.counted(),
 		disk:     o.disk,
 	}
 }
@@ -131,6 +133,9 @@ func (r rule) apply(over func() bool) error {
 	if r.ages == nil {
 		r.ages = r.newAges()
 	}
+	if r.counts != nil {
+		r.counts.Backups.Store(int64(len(backups)))
+	}
 	errs := []error{r.look(backups)}
 	var kept int
 	for i, b := range slices.Backward(backups) {
@@ -143,12 +148,22 @@ func (r rule) apply(over func() bool) error {
 		}
 		switch {
 		case r.most > 0 && kept > r.most, r.age > 0 && r.ages.of(b) > r.age:
-			errs = append(errs, os.Remove(b.Path()))
+			errs = append(errs, r.remove(b))
 		case r.compress && !b.Packed:
 			errs = append(errs, r.pack(b, over))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// remove removes a backup.
+func (r rule) remove(b Backup) error {
+	err := os.Remove(b.Path())
+	if err == nil && r.counts != nil {
+		r.counts.Removed.Add(1)
+		r.counts.Backups.Add(-1)
+	}
+	return err
 }
 
 // look updates the ages of the backups, and reports what is wrong with the clock or the names.

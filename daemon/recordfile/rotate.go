@@ -17,6 +17,8 @@ type rotation struct {
 	lumberjack *lumberjack.Logger // renames the file
 	tried      time.Time          // when a rotation was last tried
 	failing    bool               // that one failed
+	// When the period of the file ends; if it is empty, perhaps of one before.
+	due time.Time
 }
 
 // renamer returns what renames the file at path when it is rotated.
@@ -71,6 +73,7 @@ func (f *File) rotateNow() error {
 	if err := f.moveAside(); err != nil {
 		return errors.Join(f.opt.fail("rotate", cause(err)), next.Close(), os.Remove(f.nextPath()))
 	}
+	f.opt.counted().Rotations.Add(1)
 	old := f.out.handle
 	f.use(next, info)
 	f.keeper.keep(f.opt.rule())

@@ -19,9 +19,11 @@ func (f *File) sync() error {
 func (f *File) syncDue() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.out.handle != nil {
-		f.syncer.run(f.out.handle, &f.mu)
+	if f.out.handle == nil {
+		f.syncer.timed = false
+		return
 	}
+	f.syncer.run(f.out.handle, &f.mu)
 }
 
 // syncer syncs a File in time, and reports errors. Its methods are called with the File locked.
@@ -51,7 +53,7 @@ func (s *syncer) sync(out handle) error {
 	return err
 }
 
-func (s *syncer) datasync(out handle) error { return s.opt.fail("sync", cause(out.datasync())) }
+func (s *syncer) datasync(out handle) error { return s.opt.fail("sync", cause(s.opt.datasync(out))) }
 
 // syncName syncs the directory if the name of the file may not be on disk.
 func (s *syncer) syncName() error {
@@ -120,7 +122,7 @@ func (s *syncer) aside(out handle, mu sync.Locker) error {
 	}
 	s.unsynced = time.Time{}
 	mu.Unlock()
-	err := out.datasync()
+	err := s.opt.datasync(out)
 	mu.Lock()
 	err = s.opt.fail("sync", cause(err))
 	s.note(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +14,7 @@ import (
 type attempt struct {
 	base    int64 // the size before the call; after a sync, the size that is on disk
 	syncErr error // the error of a sync
+	began   int64 // Unix nanoseconds
 }
 
 // Write appends lines. It returns how many bytes are in the file permanently, and with SyncAlways
@@ -23,7 +23,7 @@ func (f *File) Write(lines []byte) (n int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.out.handle == nil {
-		return 0, f.opt.fail("write", fs.ErrClosed)
+		return f.toStdout(lines)
 	}
 	if err := f.prepare(); err != nil {
 		return 0, err
@@ -31,7 +31,7 @@ func (f *File) Write(lines []byte) (n int, err error) {
 	if err := f.checkRoom(len(lines)); err != nil {
 		return 0, err
 	}
-	f.attempt = attempt{base: f.out.size}
+	f.attempt.base, f.attempt.syncErr = f.out.size, nil
 	for n < len(lines) && err == nil {
 		part := f.fit(lines[n:])
 		if err := f.out.renamedAway; err != nil {
@@ -51,22 +51,28 @@ func (f *File) Write(lines []byte) (n int, err error) {
 		}
 	}
 	n, err = f.secure(n, err)
+	if n > 0 {
+		c := f.opt.counted()
+		c.written.Store(f.attempt.began)
+		c.WriteSize.Observe(int64(n))
+	}
 	if f.out.torn >= 0 {
 		_ = f.cutBack() // the next write tries it again
 	}
 	return n, err
 }
 
-// prepare makes the file ready for a write. It truncates what a failed write left, and opens the
-// file again if it was moved or deleted. It checks that at most once a second, because it is a
-// system call.
+// prepare makes the file ready for a write. It truncates what a failed write left, opens the file
+// again if it was moved or deleted, and rotates it if its period is over. Whether it was moved is
+// checked at most once a second, because that is a system call.
 func (f *File) prepare() error {
 	if f.out.torn >= 0 {
 		if err := f.cutBack(); err != nil {
 			return err
 		}
 	}
-	now := time.Now()
+	now := f.opt.now()
+	f.attempt.began = now.UnixNano()
 	if f.out.renamedAway != nil || now.Sub(f.out.looked) >= time.Second || now.Before(f.out.looked) {
 		f.out.looked, f.spare = now, 0
 		if err := elsewhere(f.everySecond); err != nil {
@@ -77,9 +83,14 @@ func (f *File) prepare() error {
 		}
 	}
 	if f.out.needsAdopt {
-		return f.adopt()
+		if err := f.adopt(); err != nil {
+			return err
+		}
 	}
-	return nil
+	if now.Before(f.rotation.due) {
+		return nil
+	}
+	return elsewhere(f.turn)
 }
 
 // checkRoom returns an error if fewer than MinFree bytes would be free after n more bytes. It asks

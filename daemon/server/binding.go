@@ -54,6 +54,9 @@ func (s *Server) NewSettings(c config.Listener, origin uint32) *Settings {
 		hours:    hoursOf(c.Limits.AccessTimes),
 		proxies:  admission.NewRules(c.ProxyProtocol, nil),
 	}
+	if set.Sink = s.sinkOf(c); c.File != "" {
+		set.Buffers = s.own.of(set.Sink)
+	}
 	if set.proxied() {
 		set.Stages = []session.Stage{session.ProxyStage{}}
 	}

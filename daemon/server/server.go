@@ -28,8 +28,9 @@ var ErrServerClosed = errors.New("server closed")
 
 // Options are what a server is made with.
 type Options struct {
-	// Sink takes the records of all sessions. Encoder makes what encodes them.
-	Sink    session.Sink
+	// SinkOf returns what takes the records of a listener's sessions, whenever settings of it
+	// are made. Encoder makes what encodes them.
+	SinkOf  func(config.Listener) session.Sink
 	Encoder func() session.Encoder
 	// Events is which sessions have their opening and their closing recorded.
 	Events config.Events
@@ -47,9 +48,11 @@ type Options struct {
 type Server struct {
 	accept    func(fd int) (int, syscall.Sockaddr, error)
 	stopGrace time.Duration
+	sinkOf    func(config.Listener) session.Sink
 	env       session.Env
 	keeper    Keeper       // nil: clients end with the process
 	events    atomic.Int32 // a config.Events
+	own       ownBuffers
 	workers   *worker.Pool
 	ending    sync.WaitGroup // of workers
 	resources
@@ -92,6 +95,7 @@ func New(o Options) *Server {
 	s := &Server{
 		accept:    o.Accept,
 		stopGrace: o.StopGrace,
+		sinkOf:    o.SinkOf,
 		workers:   worker.NewPool(o.Log),
 		resources: resources{
 			slots: newSlots(o.Clients), occupancies: make(map[string]*occupancy), counts: make(map[string]*counts.Listener),
@@ -107,8 +111,9 @@ func New(o Options) *Server {
 	s.ended = sync.NewCond(&s.mu)
 	s.SetEvents(o.Events)
 	e := &s.env
-	e.Sink, e.Log = o.Sink, o.Log
+	e.Log = o.Log
 	e.Buffers, e.Spill = session.NewBuffers(o.Encoder), session.NewSpill()
+	s.own = ownBuffers{encoder: o.Encoder, all: make(map[session.Sink]*session.Buffers)}
 	e.Lines, e.Visits = logging.SessionLines(), &logging.Visits{}
 	e.BannerTimeout = 10 * time.Second
 	e.Tap = &tap.Tap{}
@@ -125,13 +130,6 @@ func (s *Server) SetKeeper(k Keeper) { s.keeper = k }
 // SetEvents changes which sessions have their opening and their closing recorded, for those to
 // come.
 func (s *Server) SetEvents(e config.Events) { s.events.Store(int32(e)) }
-
-// Pause returns once no session is between encoding a record and handing it over, and keeps all
-// there until resume is called. It returns nil if ctx is done first.
-func (s *Server) Pause(ctx context.Context) (resume func()) { return s.env.Buffers.Pause(ctx) }
-
-// SetEncoder changes what encodes records. It is called between Pause and resume.
-func (s *Server) SetEncoder(encoder func() session.Encoder) { s.env.Buffers.SetEncoder(encoder) }
 
 // Serve accepts clients until the server shuts down or leaves, and then returns ErrServerClosed. It
 // returns another error only if the listener is broken. It closes the listener.
@@ -260,3 +258,21 @@ func (s *Server) Refresh() {
 // EndWorkers returns when the processes that served clients have ended, after Shutdown or Leave has
 // begun.
 func (s *Server) EndWorkers() { s.ending.Wait() }
+
+// Uses reports whether a session writes to a sink.
+func (s *Server) Uses(to session.Sink) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ss := range s.clients {
+		if ss.Settings.Sink == to {
+			return true
+		}
+	}
+	return false
+}
+
+// PartialMemory returns how many bytes of unfinished messages are out of the kernel.
+func (s *Server) PartialMemory() int64 { return s.env.Spill.Used() }
+
+// Processes returns how many processes serve clients of the model "process", or rest.
+func (s *Server) Processes() int { return s.workers.Processes() }

@@ -153,7 +153,7 @@ func (f *Fixture) start(options []Option) {
 	f.T.Helper()
 	format := f.format()
 	opt := server.Options{
-		Sink:    f.Sink,
+		SinkOf:  func(config.Listener) session.Sink { return f.Sink },
 		Encoder: func() session.Encoder { return record.NewEncoder(format) },
 		Events:  f.Config.Record.Events,
 		Clients: f.Config.Limits.Clients,

@@ -47,9 +47,11 @@ func BenchmarkCut(b *testing.B) {
 				l := config.Default().Listeners[0]
 				c.change(&l)
 				env := &Env{
-					Sink: discard{}, Spill: NewSpill(), Buffers: NewBuffers(func() Encoder { return record.NewEncoder(record.Text) }),
+					Spill: NewSpill(), Buffers: NewBuffers(func() Encoder { return record.NewEncoder(record.Text) }),
 				}
-				r := NewRecorder(New(Config{Env: env, Settings: NewSettings(l, 0), Source: record.Source{Remote: peer.String()}}))
+				settings := NewSettings(l, 0)
+				settings.Sink = discard{}
+				r := NewRecorder(New(Config{Env: env, Settings: settings, Source: record.Source{Remote: peer.String()}}))
 				message := append(bytes.Repeat([]byte("x"), size-len(c.end)), c.end...)
 				stream := bytes.Repeat(message, readSize/size)
 				b.SetBytes(int64(len(stream)))

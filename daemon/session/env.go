@@ -16,7 +16,6 @@ import (
 // Env is what the sessions of a process share. Its methods and fields may be used from any
 // goroutine; the fields are not changed once there are sessions.
 type Env struct {
-	Sink    Sink
 	Buffers *Buffers
 	Spill   *Spill
 	Wakeup  conn.Wakeup // of the sessions with a thread of their own

@@ -12,13 +12,6 @@ const (
 	MaxBuffers = maxBuffers
 )
 
-// Used returns how many bytes are held.
-func (p *Spill) Used() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.used
-}
-
 // Holders returns how many recorders hold something and were not pressed since.
 func (p *Spill) Holders() (n int) {
 	p.mu.Lock()

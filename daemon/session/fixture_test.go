@@ -73,7 +73,6 @@ func newFixture(t *testing.T, change func(*config.Listener)) *fixture {
 		t: t, client: conntest.New(), sink: newFakeSink(), ended: make(chan struct{}), opened: time.Now(),
 	}
 	f.env = &Env{
-		Sink:          f.sink,
 		Buffers:       NewBuffers(func() Encoder { return record.NewEncoder(record.Text) }),
 		Spill:         NewSpill(),
 		Log:           slog.New(slog.NewTextHandler(&f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -83,8 +82,10 @@ func newFixture(t *testing.T, change func(*config.Listener)) *fixture {
 		Admit:         func(*Session, netip.AddrPort) bool { return true },
 	}
 	f.bounds.Store(BoundsOf(l))
+	settings := NewSettings(l, 0)
+	settings.Sink = f.sink
 	f.config = Config{
-		Env: f.env, Settings: NewSettings(l, 0), Bounds: &f.bounds, Conn: f.client,
+		Env: f.env, Settings: settings, Bounds: &f.bounds, Conn: f.client,
 		Source: record.Source{Listener: "tcpmux", Session: "0-1", Remote: peer.String()},
 		Peer:   peer, Opened: f.opened, Events: config.AllEvents,
 	}

@@ -84,7 +84,7 @@ func TestAnOpeningIsRecordedWithTheFirstMessage(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			onData(t, nil, func(f *fixture) {
 				counted := &countedSink{fakeSink: f.sink}
-				f.env.Sink = counted
+				f.config.Settings.Sink = counted
 				f.start()
 				f.pass(time.Hour)
 				f.send(c.sends...)

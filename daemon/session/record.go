@@ -44,7 +44,7 @@ func (s *Session) recordEnd(why Reason) error {
 
 // event appends one record that says something about the session.
 func (s *Session) event(encode func(Encoder, []byte) []byte) error {
-	b := s.Env.Buffers.Get()
+	b := s.Buffers().Get()
 	s.Begin(b, time.Now())
 	b.out = encode(b.encoder, b.out)
 	return s.Commit(b, s.records)
@@ -89,7 +89,7 @@ func (s *Session) Drop(b *Buffer, first int64, err error) error {
 	if b.opens {
 		s.opening, s.openGiven = openHeld, false
 	}
-	s.Env.Buffers.Put(b)
+	s.Buffers().Put(b)
 	return s.Lose(first, err)
 }
 
@@ -98,13 +98,13 @@ func (s *Session) Drop(b *Buffer, first int64, err error) error {
 // is closed.
 func (s *Session) Commit(b *Buffer, first int64) error {
 	s.beginCommit(b)
-	ticket, err := s.Env.Sink.Gather(b.out, s)
-	s.Env.Buffers.Put(b)
+	ticket, err := s.Settings.Sink.Gather(b.out, s)
+	s.Buffers().Put(b)
 	if err == nil {
 		if s.Settings.Threaded {
-			err = s.Env.Sink.CommitNow(ticket)
+			err = s.Settings.Sink.CommitNow(ticket)
 		} else {
-			err = s.Env.Sink.Commit(ticket)
+			err = s.Settings.Sink.Commit(ticket)
 		}
 	}
 	if err != nil {

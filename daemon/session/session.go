@@ -114,6 +114,15 @@ func New(c Config) *Session {
 // Resumed reports whether a previous process has served the client.
 func (s *Session) Resumed() bool { return s.Resume != &fresh }
 
+// Buffers returns the buffers that the session shares with the others of its sink. So a sink that
+// stands still ties up none that others need.
+func (s *Session) Buffers() *Buffers {
+	if own := s.Settings.Buffers; own != nil {
+		return own
+	}
+	return s.Env.Buffers
+}
+
 // Offset returns how many bytes of the client's stream messages have taken.
 func (s *Session) Offset() int64 { return s.offset }
 

@@ -10,6 +10,8 @@ import (
 // Settings are those of a listener's clients. They are replaced whole and never changed.
 type Settings struct {
 	config.Listener
+	Sink     Sink     // takes the records
+	Buffers  *Buffers // of the sessions of that sink; nil: those of Env
 	Framing  framing.Spec
 	Banner   Template
 	Ack      Template // of each recorded message; empty: none is sent
@@ -19,7 +21,8 @@ type Settings struct {
 	Origin   uint32 // by which the next process knows them; 0: it does not
 }
 
-// NewSettings returns those that c asks for, without stages, and with recording as the service.
+// NewSettings returns those that c asks for, without a sink and stages, and with recording as the
+// service.
 func NewSettings(c config.Listener, origin uint32) *Settings {
 	return &Settings{
 		Listener: c,

@@ -34,6 +34,13 @@ func (p *Spill) Resize(limit int64) {
 	p.limit = limit
 }
 
+// Used returns how many bytes are held.
+func (p *Spill) Used() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.used
+}
+
 // reserve reports whether r may hold n bytes from now on, in place of what it holds. When it may
 // not, the one that holds most is pressed to give up what it holds.
 func (p *Spill) reserve(r *Recorder, n int) bool {

@@ -52,13 +52,13 @@ func (r *Recorder) unheard() bool { return r.ack != nil && r.ack.unheard != nil 
 
 // borrow makes a buffer the session's, which shows nothing yet.
 func (r *Recorder) borrow() *Buffer {
-	r.buf = r.s.Env.Buffers.Get()
+	r.buf = r.s.Buffers().Get()
 	return r.buf
 }
 
 // letGo gives the buffer back.
 func (r *Recorder) letGo() {
-	r.s.Env.Buffers.Put(r.buf)
+	r.s.Buffers().Put(r.buf)
 	r.buf = nil
 }
 
@@ -251,7 +251,7 @@ func (r *Recorder) encode() {
 func (r *Recorder) gather() error {
 	r.buf.tapped = r.s.Env.Tap.Take(r.buf.tapped, &r.s.Source, r.buf.out)
 	r.s.Await(ForSink)
-	_, err := r.s.Env.Sink.Gather(r.buf.out, r.s)
+	_, err := r.s.Settings.Sink.Gather(r.buf.out, r.s)
 	r.s.Await(ForClient)
 	r.buf.out = r.buf.out[:0]
 	return err

@@ -22,6 +22,10 @@ func (j *Journal) unwritten() (halves []int) {
 	return halves
 }
 
+// Unwritten reports whether lines may be missing in the record file that another process was
+// writing.
+func (j *Journal) Unwritten() bool { return len(j.unwritten()) > 0 }
+
 // rest returns the lines of a half that are not in the record file.
 func (j *Journal) rest(i int) []byte {
 	h := &j.header().halves[i]

@@ -55,10 +55,40 @@ type batch struct {
 
 // progress is what the writes have come to.
 type progress struct {
-	tries   uint64    // writes that have returned, successful or not
-	failing bool      // the last write failed
+	tries   uint64 // writes that have returned, successful or not
+	failed  failures
 	resting bool      // in the pause after a failed write
 	changed sync.Cond // for a change of tries and resting, and of Sink.writing
+}
+
+// failures are runs of writes that failed.
+type failures struct {
+	err   error     // of the last write; nil: it worked
+	since time.Time // when the run began that goes on
+	runs  int64
+	total time.Duration // of those that are over
+}
+
+// State is how a sink is doing.
+type State struct {
+	Err      error         // of the last write; nil: it worked
+	Since    time.Time     // when writing began to fail, if it fails
+	Waiting  int           // bytes that are gathered for the next write
+	Failures int64         // times that writing began to fail
+	Failed   time.Duration // that it has failed in all
+}
+
+// State returns how the sink is doing.
+func (s *Sink) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := &s.progress.failed
+	state := State{Err: f.err, Waiting: len(s.batch.lines), Failures: f.runs, Failed: f.total}
+	if f.err != nil {
+		state.Since = f.since
+		state.Failed += time.Since(f.since)
+	}
+	return state
 }
 
 // New returns a sink that writes whole lines to out. Write of out must return how many bytes are
@@ -168,7 +198,14 @@ func (s *Sink) Tries() uint64 {
 func (s *Sink) Failing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.progress.failing
+	return s.progress.failed.err != nil
+}
+
+// Idle reports whether no lines are gathered or being written.
+func (s *Sink) Idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.writing && len(s.batch.lines) == 0
 }
 
 // Close makes all present and future calls of Gather and Commit fail. Call it when every session
@@ -290,11 +327,24 @@ func (s *Sink) setResting(resting bool) {
 	s.progress.changed.Broadcast()
 }
 
+// note notes the result of a write, and reports whether it differs from the previous one.
+func (f *failures) note(err error) (changed bool) {
+	if changed = (f.err != nil) != (err != nil); changed {
+		if err != nil {
+			f.since = time.Now()
+			f.runs++
+		} else {
+			f.total += time.Since(f.since)
+		}
+	}
+	f.err = err
+	return changed
+}
+
 // report notes the result of a write, and calls trouble if it differs from the previous result.
 func (s *Sink) report(err error) {
 	s.mu.Lock()
-	changed := s.progress.failing != (err != nil)
-	s.progress.failing = err != nil
+	changed := s.progress.failed.note(err)
 	s.progress.tries++
 	s.progress.changed.Broadcast()
 	s.mu.Unlock()

@@ -97,12 +97,16 @@ func Open(fd int) (*File, error) {
 
 // Settle removes the marks of connections whose records are not all before a position of the
 // journal. Later calls of Mark are given positions from there on. Call Settle once, before Find.
-func (f *File) Settle(position int64) {
+func (f *File) Settle(position int64) { f.SettleEach(func(uint32) int64 { return position }) }
+
+// SettleEach is Settle where connections of different origins have different journals: position
+// returns that of an origin.
+func (f *File) SettleEach(position func(origin uint32) int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
 	for _, s := range f.left {
-		s.settle(position, now)
+		s.settle(position(s.Origin()), now)
 	}
 }
 

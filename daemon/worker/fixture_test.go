@@ -52,12 +52,11 @@ func newFixture(pool *Pool, c conn.Conn, change func(*session.Config)) *fixture 
 	listener := config.Default().Listeners[0]
 	listener.Model, listener.Banner = "process", config.Text("hello\r\n")
 	settings := session.NewSettings(listener, 0)
-	settings.Service = pool.Service
+	settings.Service, settings.Sink = pool.Service, sink.New(&f.out, func(error) {})
 	var bounds atomic.Pointer[session.Bounds]
 	bounds.Store(session.BoundsOf(listener))
 	cfg := session.Config{
 		Env: &session.Env{
-			Sink:    sink.New(&f.out, func(error) {}),
 			Buffers: session.NewBuffers(func() session.Encoder { return record.NewEncoder(record.Text) }),
 			Spill:   session.NewSpill(),
 			Log:     pool.log,

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tcpmux/daemon/session"
@@ -23,6 +24,7 @@ const restTimeout = 10 * time.Second
 type Pool struct {
 	start func() (*worker, error)
 	log   *slog.Logger
+	alive atomic.Int64 // processes that were started and have not ended
 
 	mu      sync.Mutex
 	resting []*worker // the last has rested least
@@ -59,7 +61,7 @@ func (p *Pool) take() (*worker, error) {
 	last := len(p.resting) - 1
 	if last < 0 {
 		p.mu.Unlock()
-		return p.start()
+		return p.begin()
 	}
 	defer p.mu.Unlock()
 	w := p.resting[last]
@@ -67,6 +69,19 @@ func (p *Pool) take() (*worker, error) {
 	w.rest.Stop()
 	return w, nil
 }
+
+// begin starts a worker.
+func (p *Pool) begin() (*worker, error) {
+	w, err := p.start()
+	if err == nil {
+		p.alive.Add(1)
+		w.pool = p
+	}
+	return w, err
+}
+
+// Processes returns how many processes there are, those that rest included.
+func (p *Pool) Processes() int { return int(p.alive.Load()) }
 
 // give takes back a worker whose client has gone, and keeps it for a while, unless it has served
 // the most clients that it may.

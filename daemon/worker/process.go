@@ -190,13 +190,12 @@ func (s *childServer) newSession(setup *setup, c conn.Conn) *session.Session {
 	s.last = lastMessage{}
 	config := session.Config{
 		Env: &session.Env{
-			Sink:          s.sink,
 			Buffers:       s.buffers,
 			Spill:         s.spill,
 			Log:           s.log,
 			BannerTimeout: setup.BannerTimeout,
 		},
-		Settings:    setup.settings(),
+		Settings:    setup.settings(s.sink),
 		Bounds:      &s.bounds,
 		Conn:        c,
 		Opened:      now.Add(-setup.Age),

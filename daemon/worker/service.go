@@ -177,10 +177,10 @@ func (s *service) body(b *session.Buffer, size uint32) ([]byte, error) {
 
 // record writes down the messages of a frame, and tells the worker.
 func (s *service) record(size uint32) error {
-	b := s.session.Env.Buffers.Get()
+	b := s.session.Buffers().Get()
 	body, err := s.body(b, size)
 	if err != nil {
-		s.session.Env.Buffers.Put(b)
+		s.session.Buffers().Put(b)
 		return err
 	}
 	first := s.session.Records()
@@ -226,8 +226,8 @@ func (s *service) add(b *session.Buffer, body []byte) (follows bool, err error) 
 // checkpoint keeps what the worker is about to remove from the socket, and how far its session has
 // come.
 func (s *service) checkpoint(size uint32) error {
-	b := s.session.Env.Buffers.Get()
-	defer s.session.Env.Buffers.Put(b)
+	b := s.session.Buffers().Get()
+	defer s.session.Buffers().Put(b)
 	body, err := s.body(b, size)
 	if err != nil {
 		return err

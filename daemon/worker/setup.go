@@ -206,10 +206,12 @@ func (h *setupHeader) valid() bool {
 		prev.Progress.valid() && prev.Cut >= 0 && prev.Silence >= 0 && prev.Unread <= math.MaxInt32
 }
 
-// settings returns the settings that the process serves its client by.
-func (s *setup) settings() *session.Settings {
+// settings returns the settings that the process serves its client by, with what takes the
+// messages.
+func (s *setup) settings(to session.Sink) *session.Settings {
 	return &session.Settings{
 		Listener: config.Listener{AckTimeout: s.AckTimeout},
+		Sink:     to,
 		Framing:  s.Framing.framing(),
 		Banner:   session.FixedText(s.banner),
 		Ack:      session.NewAck(config.Bytes{Raw: s.ack, Hex: s.AckHex}),

@@ -28,6 +28,7 @@ const (
 // worker is a process that serves clients for the daemon, one at a time. Only the session that has
 // it uses it.
 type worker struct {
+	pool    *Pool // that counts it; nil: nobody does
 	process *os.Process
 	channel *os.File
 	header  []byte      // of the frame that was read last
@@ -160,6 +161,9 @@ func (w *worker) end() string {
 		_ = w.channel.Close() // whatever it held was read
 		_ = w.process.Kill()  // it fails when it has ended
 		state, err := w.process.Wait()
+		if w.pool != nil {
+			w.pool.alive.Add(-1)
+		}
 		w.ended = fmt.Sprint(state)
 		if err != nil {
 			w.ended = err.Error()

@@ -3,7 +3,7 @@
 # a machine is a rig. It needs root, util-linux, iproute2 and mmdebstrap, but no container engine,
 # no KVM and no running systemd.
 #
-#   boot.sh rootfs           create the root that all rigs share (once, about half a minute)
+#   boot.sh rootfs           create the root that all rigs share (once, about a minute)
 #   boot.sh up NAME          boot; returns when systemd has finished starting (about 0.3 s)
 #   boot.sh run NAME CMD...  run CMD inside as root; stdin, stdout and the status pass through
 #   boot.sh net NAME CMD...  run a program of the host in the rig's network
@@ -13,8 +13,8 @@
 #   boot.sh sweep            remove what killed rigs have left: empty cgroups, state directories
 #
 # RIG_SUITE   Debian's suite: bookworm (default), trixie, ...
-# RIG_ROOTFS  the shared root, which is never changed once it exists; default: in the user's cache,
-#             one for each suite
+# RIG_ROOTFS  the shared root, which is never changed once it exists, and is made again if other
+#             packages are wanted; default: in the user's cache, one for each suite
 # RIG_STATE   the state of rigs; default: in the user's cache
 # RIG_TETHER  a process; when it dies, the rig dies
 # RIG_SIZE    how much a rig may write, which is memory; default: 2g
@@ -26,7 +26,12 @@ RIG_SUITE=${RIG_SUITE:-bookworm}
 export RIG_ROOTFS=${RIG_ROOTFS:-$cache/$RIG_SUITE}
 export RIG_STATE=${RIG_STATE:-$cache/rigs}
 export RIG_SIZE=${RIG_SIZE:-2g}
+# The second line is what tests connect with. Debian does not install rsyslog next to syslog-ng, so
+# it is unpacked, and its libraries are in the third line.
 include=systemd,systemd-sysv,dbus,iproute2,procps
+include=$include,haproxy,syslog-ng-core,socat,netcat-openbsd
+include=$include,libestr0,libfastjson4,liblognorm5
+unpack=rsyslog
 self=$(readlink -f "$0")
 
 die() {
@@ -49,19 +54,24 @@ cgroups() {
 	echo "$RIG_STATE/.cgroup"
 }
 
+# made reports whether the root exists, with the packages that are wanted now.
+made() { [ "$(cat "$RIG_ROOTFS/.rig" 2>/dev/null)" = "$include $unpack" ]; }
+
 rootfs() {
-	[ ! -e "$RIG_ROOTFS/.rig" ] || return 0
+	made && return
 	local new=$RIG_ROOTFS.new
 	mkdir -p "$(dirname "$RIG_ROOTFS")"
 	exec 9>"$RIG_ROOTFS.lock"
 	flock 9 # two runs at the same time make it once
-	if [ ! -e "$RIG_ROOTFS/.rig" ]; then
+	if ! made; then
 		rm -rf --one-file-system "$RIG_ROOTFS" "$new"
 		echo "rig: making a root of Debian $RIG_SUITE in $RIG_ROOTFS" >&2
 		mmdebstrap --quiet --variant=minbase --include="$include" --dpkgopt='path-exclude=/usr/share/doc/*' \
 			--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+			--customize-hook="cd \"\$1/opt\" && APT_CONFIG=\$MMDEBSTRAP_APT_CONFIG apt-get -qq -o APT::Sandbox::User=root download $unpack" \
+			--customize-hook="set -e; for deb in \"\$1\"/opt/*.deb; do dpkg-deb --fsys-tarfile \"\$deb\" | tar -x --keep-directory-symlink -C \"\$1\"; rm \"\$deb\"; done" \
 			"$RIG_SUITE" "$new" </dev/null 9>&-
-		touch "$new/.rig"
+		echo "$include $unpack" >"$new/.rig"
 		mv -T "$new" "$RIG_ROOTFS"
 	fi
 	exec 9>&-
@@ -172,6 +182,7 @@ furnish() {
 		proc-sys-fs-binfmt_misc.automount {apt-daily,apt-daily-upgrade,dpkg-db-backup,e2scrub_all,fstrim}.timer; do
 		ln -sf /dev/null "$etc/systemd/system/$unit"
 	done
+	rm -f "$etc/systemd/system/multi-user.target.wants"/{haproxy,syslog-ng}.service # tests start them
 	ln -sf /lib/systemd/system/multi-user.target "$etc/systemd/system/default.target"
 	rm -f "$etc/machine-id" "$etc/resolv.conf"
 	: >"$etc/machine-id"
@@ -278,7 +289,7 @@ shift
 case $verb in
 up | leader | down | sweep | _supervise | _machine | _boot | _init | _tether) "$verb" "$@" ;;
 rootfs)
-	namespaces # before half a minute is wasted
+	namespaces # before a minute is wasted
 	rootfs
 	;;
 run)

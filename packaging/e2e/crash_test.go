@@ -48,7 +48,7 @@ func dropsSuspect(t *testing.T, model string) {
 		t.Errorf("crashes: got %s, want 3", got)
 	}
 	r.throng.hush()
-	h := r.throng.read()[culprit.conn.LocalAddr().String()]
+	h := r.throng.read(records)[culprit.conn.LocalAddr().String()]
 	if h == nil || h.stream.String() != "fine\n" || h.opens != 1 || h.closes != 1 || h.last.Reason != "suspect" || h.last.Records != 1 {
 		t.Errorf("the suspect: got %+v, want one record and its end as a suspect", h)
 	}

@@ -10,23 +10,23 @@ import (
 )
 
 // entry is one line of the record file.
-type entry struct{ kind, addr, flag, data string }
+type entry struct{ kind, addr, flag, data, via string }
 
 var (
 	stamp   = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z`
 	addr    = `((?:\d+\.){3}\d+:\d+|\[[0-9a-f:]+\]:\d+)`
 	message = regexp.MustCompile(`^` + stamp + ` from ` + addr + `(?: \[(eof|cut|timeout)\])?: (.*)$`)
-	opening = regexp.MustCompile(`^` + stamp + ` open from ` + addr + `$`)
+	opening = regexp.MustCompile(`^` + stamp + ` open from ` + addr + `(?: via ` + addr + `)?$`)
 	closing = regexp.MustCompile(`^` + stamp + ` close from ` + addr + `: [a-z]+(?: \d+)?, (\d+) records, \d+ bytes$`)
 )
 
 // parse parses a line; the kind is "" if the line is not a record.
 func parse(line string) entry {
 	if m := message.FindStringSubmatch(line); m != nil {
-		return entry{"message", m[1], m[2], m[3]}
+		return entry{kind: "message", addr: m[1], flag: m[2], data: m[3]}
 	}
 	if m := opening.FindStringSubmatch(line); m != nil {
-		return entry{kind: "open", addr: m[1]}
+		return entry{kind: "open", addr: m[1], via: m[2]}
 	}
 	if m := closing.FindStringSubmatch(line); m != nil {
 		return entry{kind: "close", addr: m[1], data: m[2]}

@@ -21,6 +21,7 @@ import (
 type throng struct {
 	r       *rig
 	members []*member
+	own     string // the record file of the second listener, of which every other member is; "": there is none
 	over    chan struct{}
 	talking sync.WaitGroup
 }
@@ -29,6 +30,7 @@ type throng struct {
 type member struct {
 	conn *net.TCPConn
 	name string
+	file string       // that it is recorded in
 	said bytes.Buffer // all that it has sent
 	rnd  *rand.Rand
 	rest []byte // of the line under way
@@ -60,9 +62,13 @@ func (r *rig) asJSON(pairs ...string) {
 func (c *throng) join(n int) []*member {
 	c.r.t.Helper()
 	for range n {
-		m := &member{name: fmt.Sprintf("m%d", len(c.members)), rnd: rand.New(rand.NewPCG(uint64(len(c.members)), 1))}
+		m := &member{name: fmt.Sprintf("m%d", len(c.members)), file: records, rnd: rand.New(rand.NewPCG(uint64(len(c.members)), 1))}
+		address := port
+		if c.own != "" && len(c.members)%2 == 1 {
+			address, m.file = secondPort, c.own
+		}
 		var err error
-		if m.conn, err = c.r.net.dial(port); err != nil {
+		if m.conn, err = c.r.net.dial(address); err != nil {
 			c.r.t.Fatal(err)
 		}
 		if err := m.conn.SetDeadline(time.Now().Add(5 * patience)); err != nil {
@@ -171,10 +177,20 @@ type heard struct {
 // check compares the records with what was sent: each byte once and in its place, one opening and
 // one end of each session.
 func (c *throng) check() {
-	heards := c.read()
+	heards := map[string]map[string]*heard{records: c.read(records)}
+	if c.own != "" {
+		heards[c.own] = c.read(c.own)
+	}
+	known := 0
+	for _, in := range heards {
+		known += len(in)
+	}
+	if known > len(c.members) {
+		c.r.t.Errorf("got records of %d clients, want %d, each in one file", known, len(c.members))
+	}
 	faults := 0
 	for _, m := range c.members {
-		h := heards[m.conn.LocalAddr().String()]
+		h := heards[m.file][m.conn.LocalAddr().String()]
 		var fault string
 		switch {
 		case h == nil:
@@ -203,15 +219,15 @@ func differ(a, b string) int {
 	return min(len(a), len(b))
 }
 
-// read reads the records. Each offset must follow from the previous one.
-func (c *throng) read() map[string]*heard {
+// read reads a record file. Each offset must follow from the previous one.
+func (c *throng) read(file string) map[string]*heard {
 	heards := make(map[string]*heard)
-	text := c.r.read(records)
+	text := c.r.read(file)
 	faults := 0
 	for line := range strings.Lines(text) {
 		var o object
 		if err := json.Unmarshal([]byte(line), &o); err != nil {
-			c.r.t.Errorf("%s: got %q, want a record", records, line)
+			c.r.t.Errorf("%s: got %q, want a record", file, line)
 			continue
 		}
 		h := heards[o.Remote]
@@ -222,7 +238,7 @@ func (c *throng) read() map[string]*heard {
 		fault := h.add(o)
 		if fault != "" && faults < 5 {
 			faults++
-			c.r.t.Errorf("%s: %s: %s", records, o.Remote, fault)
+			c.r.t.Errorf("%s: %s: %s", file, o.Remote, fault)
 		}
 	}
 	return heards
@@ -350,6 +366,20 @@ func TestClientsOutliveAnUpgradeAndADowngrade(t *testing.T) {
 func TestClientsOfThreadsOutliveTheDaemon(t *testing.T)   { outlive(t, "thread", 200, mixed) }
 func TestClientsOfProcessesOutliveTheDaemon(t *testing.T) { outlive(t, "process", 30, mixed) }
 
+// TestClientsOfTwoRecordFilesOutliveTheDaemon, each in its own file.
+func TestClientsOfTwoRecordFilesOutliveTheDaemon(t *testing.T) {
+	r := installed(t)
+	r.asJSON()
+	r.write(toml, r.read(toml)+second(secondPort, "file = \"second.log\"\n"))
+	r.resocket()
+	r.throng.own = "/var/log/tcpmux/second.log"
+	r.outlived(400, func(r *rig) {
+		mixed(r)
+		r.awaitProperty("tcpmux.service", "SubState", "running")
+		usr2(r)
+	})
+}
+
 // mixed restarts and kills the daemon in turn.
 func mixed(r *rig) {
 	r.explain(`Failed to start tcpmux`) // killed before it was ready
@@ -396,7 +426,7 @@ func outliveInAMessage(t *testing.T, model string) {
 	if err := m.bye(); err != nil {
 		t.Fatal(err)
 	}
-	if h := r.throng.read()[m.conn.LocalAddr().String()]; h == nil || h.messages != 2 {
+	if h := r.throng.read(records)[m.conn.LocalAddr().String()]; h == nil || h.messages != 2 {
 		t.Errorf("got %+v, want two messages", h)
 	}
 }
@@ -433,7 +463,7 @@ func TestWhatIsSaidWhileNoDaemonRuns(t *testing.T) {
 		}
 	}
 	r.await("four ends", func() bool { return strings.Count(r.read(records), `"kind":"close"`) == 4 })
-	heards := r.throng.read()
+	heards := r.throng.read(records)
 	for m, want := range map[*member]string{half: "eof", resets: "reset", leaves: "eof", stays: "eof"} {
 		if got := heards[m.conn.LocalAddr().String()]; got == nil || got.last.Reason != want {
 			t.Errorf("%s: got %+v, want its end by %s", m.name, got, want)

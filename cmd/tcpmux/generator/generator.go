@@ -1,7 +1,7 @@
-// Package generator tells systemd what /etc/tcpmux.toml says about addresses, so that there is one
-// file to edit. It promises to write all that a file without a fault asks for, and nothing at all
-// for any other; to block on nothing but the disk; and that no value of the file becomes more than
-// the one setting that it is meant for.
+// Package generator tells systemd what /etc/tcpmux.toml and its drop-ins say about addresses, so
+// that they are edited in one place. It promises to write all that files without a fault ask for,
+// and nothing at all if one has a fault; to block on nothing but the disk; and that no value of a
+// file becomes more than the one setting that it is meant for.
 package generator
 
 import (
@@ -16,7 +16,7 @@ import (
 
 // Run writes the units for the configuration at path below dir, which is the first argument of a
 // systemd.generator(7), on a machine with or without ipv6: a socket unit that systemd cannot open
-// one port of opens none. A missing file asks for nothing. With an error from the file
+// one port of opens none. A missing file asks for nothing. With an error from a file
 // nothing has been written, so the shipped units stay in force; its text has a line for each fault.
 // Any other error, none of which is config.ErrInvalid, comes from writing.
 func Run(path, dir string, ipv6 bool) error {

@@ -35,7 +35,7 @@ func generate(t *testing.T, path string) (string, error) {
 }
 
 func TestGolden(t *testing.T) {
-	for _, name := range []string{"default", "address", "listeners", "no-main", "status"} {
+	for _, name := range []string{"default", "address", "listeners", "no-main", "dropins", "no-main-dropins", "status"} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join("testdata", name)
 			got, err := generate(t, path+".toml")
@@ -150,10 +150,33 @@ func TestHostileValuesAreRefused(t *testing.T) {
 	}
 }
 
+// TestUnitsNameTheFileOfTheirListener: systemctl says that a daemon-reload is due once that file has
+// been changed.
+func TestUnitsNameTheFileOfTheirListener(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tcpmux.toml")
+	dropIn := filepath.Join(config.DropInDir(path), "a.toml")
+	text := []byte("[[listener]]\nname = \"a\"\naddress = \":7000\"\n")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Mkdir(filepath.Dir(dropIn), 0o700), os.WriteFile(dropIn, text, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := Run(path, dir, true); err != nil {
+		t.Fatal(err)
+	}
+	for unit, file := range map[string]string{"tcpmux.socket.d/50-tcpmux.conf": path, "tcpmux-a.socket": dropIn} {
+		got, err := os.ReadFile(filepath.Join(dir, unit))
+		if err != nil || !strings.Contains(string(got), "\nSourcePath="+file+"\n") {
+			t.Errorf("%s: got %q and %v, want SourcePath=%s", unit, got, err, file)
+		}
+	}
+}
+
 // A path is the one foreign text in a unit: it must stay in its comment.
 func TestHostilePath(t *testing.T) {
 	cfg := config.Default()
 	cfg.Path = "/etc/%h\n[Socket]\nListenStream=1\\"
+	cfg.Listeners[0].Source = cfg.Path
+	cfg.Listeners = append(cfg.Listeners, config.Listener{Name: "other", Address: []string{"127.0.0.1:2"}, Backlog: 7, Source: cfg.Path + "/x"})
 	units, err := Units(cfg, true)
 	if err != nil {
 		t.Fatal(err)

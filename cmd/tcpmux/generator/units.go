@@ -54,13 +54,13 @@ func Units(cfg config.Config, ipv6 bool) ([]Unit, error) {
 	var units []Unit
 	var names []string
 	for _, p := range ports[1:] {
-		units = append(units, Unit{p.unit(), head(cfg.Path) + p.listenerUnit(cfg.Path, last(names))})
+		units = append(units, Unit{p.unit(), head(p.source) + p.listenerUnit(last(names))})
 		names = append(names, p.unit())
 	}
 	if len(names) > 0 {
 		units = append(units, Unit{service + ".d/" + dropIn, head(cfg.Path) + serviceDropIn(names)})
 	}
-	return append(units, Unit{mainSocket + ".d/" + dropIn, head(cfg.Path) + ports[0].mainDropIn(cfg.Path, names)}), nil
+	return append(units, Unit{mainSocket + ".d/" + dropIn, head(cfg.Path) + ports[0].mainDropIn(names)}), nil
 }
 
 // refusal is a configuration that can be served and not be told to systemd.
@@ -82,9 +82,9 @@ func head(path string) string {
 // mainDropIn is for tcpmux.socket, which takes the others with it when it starts. Wants= rather
 // than Requires=: a port that cannot be had (in use) must not take the others from the network; the
 // next client has systemd try again.
-func (p port) mainDropIn(path string, others []string) string {
+func (p port) mainDropIn(others []string) string {
 	var b strings.Builder
-	b.WriteString("[Unit]\n" + sourcePath(path))
+	b.WriteString("[Unit]\n" + sourcePath(p.source))
 	for _, name := range others {
 		fmt.Fprintf(&b, "Wants=%s\n", name)
 	}
@@ -96,10 +96,10 @@ func (p port) mainDropIn(path string, others []string) string {
 
 // listenerUnit is the socket unit of a [[listener]]. PartOf= stops and restarts it with
 // tcpmux.socket.
-func (p port) listenerUnit(path string, previous []string) string {
+func (p port) listenerUnit(previous []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "[Unit]\nDescription=tcpmux %s\nDocumentation=%s\n", p.what(), p.manual())
-	b.WriteString(sourcePath(path))
+	b.WriteString(sourcePath(p.source))
 	fmt.Fprintf(&b, "PartOf=%s\n%sStartLimitIntervalSec=0\n", mainSocket, after(previous))
 	b.WriteString("# A port that another program has is opened once it is free.\nOnFailure=tcpmux-ports.service\n")
 	fmt.Fprintf(&b, "\n[Socket]\nService=%s\n%sTriggerLimitIntervalSec=0\n", service, p.settings())
@@ -133,6 +133,7 @@ func sourcePath(path string) string {
 // port is a listener, or the status page, in a form that systemd understands.
 type port struct {
 	name    string   // FileDescriptorName=
+	source  string   // the file that it stands in
 	streams []string // values of ListenStream=
 	free    bool     // bound before an interface has the address
 	backlog int
@@ -204,7 +205,7 @@ func newPort(l config.Listener, ipv6 bool) (port, error) {
 
 // portOf returns the port of a listener whose name may stand in a unit. Errors name its owner.
 func portOf(owner string, l config.Listener, ipv6 bool) (port, error) {
-	p := port{name: l.Name, backlog: l.Backlog}
+	p := port{name: l.Name, source: l.Source, backlog: l.Backlog}
 	var errs []error
 	for _, address := range l.Addresses(ipv6) {
 		a, err := netip.ParseAddrPort(address)

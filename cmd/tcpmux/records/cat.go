@@ -62,8 +62,9 @@ var ErrFaults = errors.New("the files are not whole")
 // Cat writes what the selected clients sent, in the order in which it was recorded and each byte
 // once, to w. Of JSON records these are the exact bytes of each client's stream. Text leaves out
 // framing: Cat writes a newline after each whole message, and after a message in pieces only where
-// the next one shows its end. Cat reports faults as Verify does and goes on; its error is then
-// ErrFaults. n is the number of bytes that were selected.
+// a whole one follows. The last piece has the flag of the others, so the end of one message in
+// pieces does not show if another follows. Cat reports faults as Verify does and goes on; its error
+// is then ErrFaults. n is the number of bytes that were selected.
 func (fs *Files) Cat(ctx context.Context, w io.Writer, sel Selection, fault func(Finding)) (n int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -41,6 +41,8 @@ func TestCat(t *testing.T) {
 		{"no record", js().say(0, "a", "\n", "").String() + "x\n" + js().say(2, "b", "\n", "").String(), Selection{}, "a\nb\n", "1.log:2: no record"},
 		{"torn", js().say(0, "a", "\n", "").String() + `{"ti`, Selection{}, "a\n", "1.log:2: the last line is torn"},
 		{"text", cut, Selection{}, "a\x1b\nlonger\nb\ntail", ""},
+		{"text of two messages in pieces", text().say(0, "lo", "", "cut").say(0, "ng", "\n", "cut").say(0, "wi", "", "cut").say(0, "de", "\n", "cut").say(0, "b", "\n", "").String(),
+			Selection{}, "longwide\nb\n", ""}, // where the first ends does not show
 		{"text of a client", cut, Selection{Remote: "192.0.2.7"}, "a\x1b\nlonger\nb\ntail", ""},
 		{"text of another", cut, Selection{Remote: "192.0.2.8"}, "", ""},
 		{"text of a time", cut, Selection{Since: noon.Add(1)}, "", ""},

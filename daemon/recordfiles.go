@@ -1,0 +1,383 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"tcpmux/config"
+	"tcpmux/daemon/listen"
+	"tcpmux/daemon/recordfile"
+	"tcpmux/daemon/server"
+	"tcpmux/daemon/session"
+	"tcpmux/daemon/sink"
+)
+
+// recordFiles are all files in which records end: that of [record], and one for each listener that
+// has its own. A listener has one file at a time: if its path changes, all of its sessions go on in
+// the new one. If it is to have none any more, or is configured no longer, the file stays until
+// those sessions have ended that began with it.
+//
+// What cannot be opened or written holds up the sessions of its own file. Only the goroutine of Run
+// changes which files there are.
+type recordFiles struct {
+	main *recordFile
+	cfg  config.Config // in force
+	log  *slog.Logger
+
+	mu  sync.Mutex
+	own []*recordFile
+}
+
+// openRecordFiles opens the record files of cfg. It fails if the main one cannot be opened: a
+// listener that lacks its own is found out by ready. The caller closes the files.
+func openRecordFiles(cfg config.Config, log *slog.Logger) (*recordFiles, error) {
+	main, err := newRecordFile(cfg, cfg.Record.File, "", log)
+	if err != nil {
+		return nil, err
+	}
+	if err := main.Open(); err != nil {
+		return nil, withFileHint(err)
+	}
+	r := &recordFiles{main: main, cfg: cfg, log: log}
+	for _, l := range cfg.Listeners {
+		if l.File != "" {
+			_ = r.of(l).Open() // as ready does
+		}
+	}
+	return r, nil
+}
+
+// all returns all files, that of [record] first.
+func (r *recordFiles) all() []*recordFile {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]*recordFile{r.main}, r.own...)
+}
+
+// find returns the listener's own file; nil if it has none.
+func (r *recordFiles) find(listener string) *recordFile {
+	for _, f := range r.all()[1:] {
+		if f.listener == listener {
+			return f
+		}
+	}
+	return nil
+}
+
+// of returns the file of a listener's records. An own one that is not there is made, and need not
+// be open.
+func (r *recordFiles) of(l config.Listener) *recordFile {
+	if l.File == "" {
+		return r.main
+	}
+	if f := r.find(l.Name); f != nil {
+		return f
+	}
+	f, err := newRecordFile(r.cfg, l.File, l.Name, r.log)
+	if err != nil {
+		return r.main // not with a format with which the main one is open
+	}
+	r.add(f)
+	return f
+}
+
+func (r *recordFiles) add(f *recordFile) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.own = append(r.own, f)
+}
+
+// sinkOf returns what takes the records of a listener's sessions.
+func (r *recordFiles) sinkOf(l config.Listener) *sink.Sink { return r.of(l).sink }
+
+// sessionSink is sinkOf for server.Options.
+func (r *recordFiles) sessionSink(l config.Listener) session.Sink { return r.sinkOf(l) }
+
+// ready opens a listener's own file unless it is open, and returns why it cannot be opened.
+func (r *recordFiles) ready(l config.Listener) error {
+	if l.File == "" {
+		return nil
+	}
+	if err := r.of(l).Open(); err != nil {
+		return listen.Misfit{Err: withFileHint(err)}
+	}
+	return nil
+}
+
+// wanted returns the path of the listener's own file in cfg; "" if it is to have none.
+func wanted(cfg config.Config, listener string) string {
+	i := slices.IndexFunc(cfg.Listeners, func(l config.Listener) bool { return l.Name == listener })
+	if i < 0 {
+		return ""
+	}
+	return cfg.Listeners[i].File
+}
+
+// tick is to be called about once a second. It closes the files that are wanted no longer once srv
+// has no session that uses them. A session that begins in this moment opens the file again.
+func (r *recordFiles) tick(srv *server.Server) {
+	for _, f := range r.all() {
+		f.Tick()
+		if f == r.main || f.now() == nil || wanted(r.cfg, f.listener) != "" || !f.sink.Idle() || srv.Uses(f.sink) {
+			continue
+		}
+		if err := f.Rest(); err != nil {
+			r.log.Warn("record file not closed in order", "listener", f.listener, "err", err)
+			continue
+		}
+		r.log.Info("record file closed, no client writes to it any more", "listener", f.listener, "file", f.Path())
+	}
+}
+
+// follow makes files anew that were moved or deleted.
+func (r *recordFiles) follow() (err error) {
+	for _, f := range r.all() {
+		err = errors.Join(err, f.Follow())
+	}
+	return err
+}
+
+// ping returns once every sink has made progress, or has nothing to do.
+func (r *recordFiles) ping() {
+	for _, f := range r.all() {
+		f.sink.Ping()
+	}
+}
+
+// giveUp has every file give up by itself. It returns when ended is closed.
+func (r *recordFiles) giveUp(ctx context.Context, ended <-chan struct{}) {
+	var all sync.WaitGroup
+	for _, f := range r.all() {
+		all.Go(func() { f.giveUp(ctx, ended) })
+	}
+	all.Wait()
+}
+
+// close closes all sinks and files. No session may be left.
+func (r *recordFiles) close() (err error) {
+	for _, f := range r.all() {
+		err = errors.Join(err, f.close())
+	}
+	return err
+}
+
+// status returns the part of the status line about what is wrong with files, each after a
+// semicolon.
+func (r *recordFiles) status() (line string) {
+	for _, f := range r.all() {
+		whose := f.whose()
+		if f.sink.Failing() {
+			line += "; records cannot be written, clients wait" + whose
+		}
+		line += f.conditions.status(whose)
+	}
+	return line
+}
+
+// failing returns which files cannot be written, in plain words.
+func (r *recordFiles) failing() []string {
+	all := []string{}
+	for _, f := range r.all() {
+		if f.sink.Failing() {
+			all = append(all, "records cannot be written, clients wait"+f.whose())
+		}
+	}
+	return all
+}
+
+// troubles returns what else is wrong with files, in plain words.
+func (r *recordFiles) troubles() (all []string) {
+	for _, f := range r.all() {
+		for _, text := range f.conditions.list() {
+			all = append(all, text+f.whose())
+		}
+	}
+	return all
+}
+
+// whose returns the words for whose own file it is; "" if it is that of [record].
+func (r *recordFile) whose() string {
+	if r.listener == "" {
+		return ""
+	}
+	return " (listener " + r.listener + ")"
+}
+
+// rotate rotates all files, and returns which it has rotated.
+func (r *recordFiles) rotate() (rotated []string, err error) {
+	for _, f := range r.all() {
+		done, rerr := f.Rotate()
+		if done {
+			rotated = append(rotated, f.Path())
+		}
+		err = errors.Join(err, rerr)
+	}
+	return rotated, err
+}
+
+// reopen changes the files to those of cfg, and makes files that were moved or deleted anew in any
+// case. Meanwhile no session is between encoding a record and handing it over, so that a file has
+// records of one format only. After an error nothing has changed.
+func (r *recordFiles) reopen(ctx context.Context, cfg config.Config, srv *server.Server) (err error) {
+	r.tick(srv) // what is let go of may be wanted for another listener
+	next := inForce(r.cfg, cfg)
+	plan, err := r.plan(next)
+	if err != nil {
+		return err
+	}
+	// Clients that wait for space must not keep a reload from making it available.
+	for _, f := range r.all() {
+		undo := f.LowerMinFree(next.Record.MinFree)
+		defer func() {
+			if err != nil {
+				undo()
+			}
+		}()
+	}
+	ctx, cancel := context.WithTimeout(ctx, recordPause)
+	defer cancel()
+	stuck := r.stuck(next.Record.Format != r.cfg.Record.Format)
+	resume := srv.Pause(ctx, stuck...)
+	if resume == nil {
+		return errBusy
+	}
+	defer resume()
+	if err := r.flush(ctx, stuck); err != nil {
+		return err
+	}
+	if err := r.change(plan); err != nil {
+		return withFileHint(err)
+	}
+	for _, c := range plan {
+		if r.find(c.listener) == nil && c.recordFile != r.main {
+			r.add(c.recordFile)
+		}
+	}
+	r.cfg = next
+	srv.SetEncoder(encoderOf(next))
+	return nil
+}
+
+// errBusy is why a reload does not wait for a sink without a limit.
+var errBusy = errors.New("records cannot be written: make room or mend the disk, and reload again")
+
+// stuck returns the sinks of listeners whose own files fail. With the same format their sessions
+// and lines may wait on: they keep nobody else from a reload.
+func (r *recordFiles) stuck(otherFormat bool) (sinks []session.Sink) {
+	for _, f := range r.all()[1:] {
+		if !otherFormat && f.sink.Failing() {
+			sinks = append(sinks, f.sink)
+		}
+	}
+	return sinks
+}
+
+// flush waits until the lines that are gathered are written, but for those of some sinks.
+func (r *recordFiles) flush(ctx context.Context, but []session.Sink) error {
+	for _, f := range r.all() {
+		if slices.Contains(but, session.Sink(f.sink)) || f.sink.Flush(ctx) == nil {
+			continue
+		}
+		if f.listener != "" {
+			return fmt.Errorf("listener %q: %w", f.listener, errBusy)
+		}
+		return errBusy
+	}
+	return nil
+}
+
+// change of a file to other options.
+type change struct {
+	*recordFile
+	from, to recordfile.Options
+}
+
+// plan returns how all files change with next, those that it adds included. A file that is not
+// wanted any more keeps its path.
+func (r *recordFiles) plan(next config.Config) (plan []change, err error) {
+	files := r.all()
+	for _, l := range next.Listeners {
+		if l.File == "" || r.find(l.Name) != nil {
+			continue
+		}
+		f, err := newRecordFile(next, l.File, l.Name, r.log)
+		if err != nil {
+			return nil, err
+		}
+		none := f.opt
+		none.Path = "" // it has none yet, so that it has to be opened
+		f.setLocked(none)
+		files = append(files, f)
+	}
+	for _, f := range files {
+		path := next.Record.File
+		if f != r.main {
+			path = wanted(next, f.listener)
+		}
+		to, err := f.optionsOf(next, path)
+		if err != nil {
+			return nil, err
+		}
+		if path == "" {
+			to.Path = f.Path()
+		}
+		plan = append(plan, change{f, f.options(), to})
+	}
+	return plan, nil
+}
+
+// change changes files, each once no other one has its path. After an error nothing has changed.
+func (r *recordFiles) change(plan []change) (err error) {
+	var done []change
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, c := range slices.Backward(done) {
+			err = errors.Join(err, c.undo())
+		}
+	}()
+	left := slices.Clone(plan)
+	for len(left) > 0 {
+		i := slices.IndexFunc(left, func(c change) bool { return holder(plan, c) == nil })
+		if i < 0 {
+			return fmt.Errorf("file %q is still that of %s: reload again once it is not", left[0].to.Path, holder(plan, left[0]).owner())
+		}
+		if err := left[i].Reopen(left[i].to); err != nil {
+			return err
+		}
+		done = append(done, left[i])
+		left = slices.Delete(left, i, i+1)
+	}
+	return nil
+}
+
+// holder returns the file that is open at the path which c is to have; nil if none is.
+func holder(plan []change, c change) *recordFile {
+	for _, other := range plan {
+		if other.recordFile != c.recordFile && other.now() != nil && other.Path() == c.to.Path {
+			return other.recordFile
+		}
+	}
+	return nil
+}
+
+// undo changes a file back.
+func (c change) undo() error {
+	if c.from.Path == "" {
+		return c.Close() // it was not there
+	}
+	return c.Reopen(c.from)
+}
+
+// owner names whose file it is.
+func (r *recordFile) owner() string {
+	if r.listener == "" {
+		return "[record]"
+	}
+	return fmt.Sprintf("listener %q, some of whose clients still write to it", r.listener)
+}
