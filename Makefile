@@ -10,6 +10,8 @@ GO       ?= go
 TOOLS := $(CURDIR)/build/tools
 # See daemon/signals: without it a signal can end the daemon while it starts.
 ENTRY := -E tcpmux/daemon/signals.entry
+# The control socket speaks no HTTP/2, which is half a megabyte.
+TAGS  := -tags nethttpomithttp2
 LINK   = -s -w -X tcpmux/cmd/internal/cli.version=$(VERSION)
 
 # Of the machine that the package is for: "make deb GOARCH=arm64" and "GOARCH=arm64 make deb" are the same.
@@ -25,7 +27,7 @@ help: ## what each target does
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
 build: ## build/tcpmux and build/tcpmux-bench, static binaries
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LINK) $(ENTRY)' -o build/tcpmux ./cmd/tcpmux
+	CGO_ENABLED=0 $(GO) build $(TAGS) -trimpath -buildvcs=false -ldflags '$(LINK) $(ENTRY)' -o build/tcpmux ./cmd/tcpmux
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LINK)' -o build/tcpmux-bench ./cmd/tcpmux-bench
 
 run: build ## serve on 127.0.0.1:12345 and show the records as they come; Ctrl-C ends it

@@ -116,7 +116,7 @@ func (c *Console) drainCommand() *cobra.Command {
 		Use:   "drain LISTENER",
 		Short: "Refuse new clients of a listener",
 		Long: `drain has a listener refuse new clients, while those that are connected may
-finish. "tcpmux undrain" lets clients in again, as a start of the daemon does.
+finish. It holds until "tcpmux undrain", or until the daemon restarts.
 
 Only root and the daemon's user may drain.
 

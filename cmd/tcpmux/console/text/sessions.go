@@ -125,4 +125,4 @@ func state(s *api.Session) string {
 }
 
 // millis returns seconds as milliseconds.
-func millis(seconds float64) string { return fmt.Sprintf("%.1f ms", seconds*1000) }
+func millis(seconds float64) string { return fmt.Sprintf("%.3f ms", seconds*1000) }

@@ -146,7 +146,7 @@ func TestDetail(t *testing.T) {
   state       serving, waits for client
   crash       the connection would outlive one of the daemon
   TCP         ESTABLISHED, 1 retransmission
-              round trip 12.3 ms, variance 4.0 ms
+              round trip 12.300 ms, variance 4.000 ms
               send window 64 KiB, receive window 32 KiB, 0 segments unacknowledged
               received 3463 bytes (3.4 KiB), sent 18 bytes`)
 	d = api.Detail{Session: api.Session{ID: "1", Phase: "over"}}

@@ -19,7 +19,7 @@ type column struct {
 
 // The widths of names and addresses are those of what is shown, up to these.
 const (
-	widestID       = 20
+	widestID       = 32 // no two are the same only at their ends
 	widestListener = 16
 	widestRemote   = 47 // an IPv6 address with its port
 )

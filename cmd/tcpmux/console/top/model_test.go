@@ -89,19 +89,20 @@ func TestKillingNeedsAYes(t *testing.T) {
 func TestTheVictimStaysTheSame(t *testing.T) {
 	m := watched()
 	m.key("j")
+	m.key("j")
 	m.key("K")
 	m.take(answer{now: noon.Add(time.Second), status: someStatus(), sessions: someSessions(9000, 4048, 3100)})
-	if foot := m.foot().text; foot != "Kill 8f3a-1 (192.0.2.0:40312)? y: yes, any other key: no" {
+	if foot := m.foot().text; foot != "Kill 8f3a-2 (192.0.2.1:40312)? y: yes, any other key: no" {
 		t.Errorf("got %q, want the session that was selected", foot)
 	}
-	if m.key("y"); m.victim != "8f3a-1" {
+	if m.key("y"); m.victim != "8f3a-2" {
 		t.Errorf("got %q, want the session that was selected", m.victim)
 	}
-	m.killed("8f3a-1", 1, nil)
-	if got := m.foot().text; got != "killed 1 session (8f3a-1)" {
+	m.killed("8f3a-2", 1, nil)
+	if got := m.foot().text; got != "killed 1 session (8f3a-2)" {
 		t.Errorf("got %q, want what was done", got)
 	}
-	m.killed("8f3a-1", 0, errors.New("denied"))
+	m.killed("8f3a-2", 0, errors.New("denied"))
 	if got := m.foot().text; got != "not killed: denied" {
 		t.Errorf("got %q, want why not", got)
 	}
