@@ -192,7 +192,7 @@ const statusBacklog = 64
 
 // statusPort returns the port of the status page.
 func statusPort(cfg config.Config, ipv6 bool) (port, error) {
-	l := config.Listener{Name: config.StatusSocket, Address: cfg.Status.Address, Backlog: statusBacklog}
+	l := config.Listener{Name: config.StatusSocket, Source: cfg.Path, Address: cfg.Status.Address, Backlog: statusBacklog}
 	return portOf("[status]", l, ipv6)
 }
 
