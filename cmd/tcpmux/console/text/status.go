@@ -175,7 +175,7 @@ func files(list []api.File, now time.Time, p Painter) []string {
 		if f.Failing {
 			state = Cell{"FAILING", Red}
 		}
-		t.Row(Cell{Text: Size(f.Size)}, Cell{Text: Ago(f.Written, now)}, Cell{Text: Ago(f.Synced, now)}, Cell{Text: free},
+		t.Row(Cell{Text: Size(f.Size)}, Cell{Text: since(f.Written, now)}, Cell{Text: since(f.Synced, now)}, Cell{Text: free},
 			Cell{Text: Size(f.Waiting)}, state, Cell{Text: fileName(f)})
 		if f.Failing {
 			t.Note(Red, fmt.Sprintf("cannot be written since %s: %s", Clock(f.Since, now), f.Error))
@@ -185,6 +185,14 @@ func files(list []api.File, now time.Time, p Painter) []string {
 		}
 	}
 	return t.Lines(p)
+}
+
+// since is Ago in a table: "-" is never, as far as is known.
+func since(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return Ago(t, now)
 }
 
 func fileName(f *api.File) string {

@@ -81,7 +81,7 @@ Configuration  the built-in defaults
   SIZE  WRITTEN  SYNCED   FREE  WAITING  STATE    FILE
 12 MiB   1s ago  1s ago  3 GiB    512 B  FAILING  /var/log/tcpmux/records.log
   cannot be written since 11:59:00: no space left on device
-   0 B    never   never      -      0 B  trouble  standard output (of clock)
+   0 B        -       -      -      0 B  trouble  standard output (of clock)
   backups are not compressed`},
 		{"edited", edited, `tcpmux 0.3.0, leaving for 0s, pid 0
 All is well.
