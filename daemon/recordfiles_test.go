@@ -279,8 +279,8 @@ func TestTheStatusLineNamesTheListenerWhoseFileFails(t *testing.T) {
 	<-done
 }
 
-// TestTheLockOfAnotherProcessIsNamed where a listener is not served.
-func TestTheLockOfAnotherProcessIsNamed(t *testing.T) {
+// TestALockedFileKeepsItsListenerWaiting until the file is free. The log says why.
+func TestALockedFileKeepsItsListenerWaiting(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "own.log")
 	held, err := recordfile.Open(recordfile.Options{Path: path, Mode: 0o600, MaxSize: 1 << 20})
 	if err != nil {
@@ -289,7 +289,7 @@ func TestTheLockOfAnotherProcessIsNamed(t *testing.T) {
 	address := freeAddress(t)
 	r := run(t, withOwnFile(address, path))
 	greeting(t, r.dial())
-	r.awaitLog("listener is not served", "listener=second", "lock file")
+	r.awaitLog("listener is not served", "listener=second", "is in use already")
 	if err := held.Close(); err != nil {
 		t.Fatal(err)
 	}

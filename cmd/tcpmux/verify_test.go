@@ -8,7 +8,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -239,6 +241,10 @@ func TestToolsEndAtASignal(t *testing.T) {
 			if _, err := unix.FcntlInt(stdout.Fd(), unix.F_SETPIPE_SZ, size); err != nil {
 				t.Fatal(err)
 			}
+			// Where the tests run under nohup(1), the program would inherit that a signal is ignored.
+			caught := make(chan os.Signal, 1)
+			signal.Notify(caught, c.signal)
+			defer signal.Stop(caught)
 			cmd := tcpmux(t, c.args...)
 			cmd.Stdin, cmd.Stdout = stdin, stdout
 			if err := cmd.Start(); err != nil {
