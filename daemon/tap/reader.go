@@ -107,7 +107,7 @@ func (r *Reader) fetch() bool {
 
 // next returns what comes next of what was fetched.
 func (r *Reader) next() (rec api.Record, ok bool) {
-	for len(r.rest) > 0 {
+	if len(r.rest) > 0 {
 		line, rest, _ := bytes.Cut(r.rest, []byte("\n"))
 		r.rest = rest
 		parsed, err := r.parser(line).Parse(line)

@@ -43,12 +43,12 @@ func TestFiltering(t *testing.T) {
 		{"nobody", "", "", 0}, {"", "1 2 0", "", mostSessions},
 	} {
 		m := watched()
-		got := m.key("/")
+		m.key("/")
 		for _, r := range c.typed + "x" {
-			got = m.key(string(r))
+			m.key(string(r))
 		}
 		m.key(keyBackspace)
-		if got = m.key(keyEnter); got != ask || shown(m) != c.want {
+		if got := m.key(keyEnter); got != ask || shown(m) != c.want {
 			t.Errorf("%q: got %s and action %d, want %s and a question", c.typed, shown(m), got, c.want)
 		}
 		if f := m.question().filter; f.Source != c.source || f.Limit != c.limit {
