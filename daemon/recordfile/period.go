@@ -42,8 +42,10 @@ const (
 )
 
 // next returns the first end of a period after now, in the time zone of now. It depends on nothing
-// else, so every moment is in exactly one period.
+// else, so every moment is in exactly one period. Times are compared with it by the wall clock: it
+// has no monotonic reading, which would stand still while the machine sleeps.
 func (p Period) next(now time.Time) time.Time {
+	now = now.Round(0)
 	switch p {
 	case Hourly:
 		return nextHour(now)

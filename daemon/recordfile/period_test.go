@@ -53,6 +53,16 @@ func moments(loc *time.Location, rnd *rand.Rand) (all []time.Time) {
 	return all
 }
 
+// TestPeriodsEndByTheWallClock: a monotonic clock stands still while the machine sleeps, and does
+// not follow a clock that is set.
+func TestPeriodsEndByTheWallClock(t *testing.T) {
+	for name, p := range periods {
+		if end := p.next(time.Now()); end != end.Round(0) {
+			t.Errorf("%s: got %v, want no monotonic reading", name, end)
+		}
+	}
+}
+
 // TestEveryMomentIsInOnePeriod: the ends of periods follow each other, each moment up to one has
 // the same one, and periods have the length that the clock gives them.
 func TestEveryMomentIsInOnePeriod(t *testing.T) {
