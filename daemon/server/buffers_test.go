@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"tcpmux/config"
+	"tcpmux/daemon/control/api"
 	"tcpmux/daemon/server"
 	"tcpmux/daemon/servertest"
 	"tcpmux/daemon/session"
@@ -56,6 +57,16 @@ func TestASinkThatStandsStillHoldsUpItsOwnSessionsAlone(t *testing.T) {
 	}
 	servertest.Eventually(t, func() bool { return stuck.waiting.Load() == buffers },
 		func() { t.Errorf("got %d sessions that wait for the sink, want %d", stuck.waiting.Load(), buffers) })
+	state := func(listener, want string) (n int) {
+		for _, ss := range f.Server.Sessions(api.Filter{Listener: listener}).Sessions {
+			if ss.State == want {
+				n++
+			}
+		}
+		return n
+	}
+	servertest.Eventually(t, func() bool { return state("own", "sink") == buffers+8 },
+		func() { t.Errorf("got %d sessions shown to wait for the sink, want all of its own", state("own", "sink")) })
 	c := f.Greeted()
 	c.Say("goes on\n")
 	f.AwaitRecords(c.Addr() + ": goes on\n")

@@ -158,7 +158,7 @@ func (s *Session) Info() Info {
 	i := Info{Summary: s.Summary(), Survives: s.Survives()}
 	s.Conn.Control(func(fd uintptr) { i.Unread = int64(conn.Unread(fd)) })
 	// Sessions that find no buffer wait for the sink, which has the others keep theirs.
-	if i.State == ForClient && i.Unread > s.shown.partial.Load() && s.Env.Buffers.exhausted() {
+	if i.State == ForClient && i.Unread > s.shown.partial.Load() && s.Buffers().exhausted() {
 		i.State = ForSink
 	}
 	return i
