@@ -66,7 +66,7 @@ func TestASinkThatStandsStillHoldsUpItsOwnSessionsAlone(t *testing.T) {
 		return n
 	}
 	servertest.Eventually(t, func() bool { return state("own", "sink") == buffers+8 },
-		func() { t.Errorf("got %d sessions shown to wait for the sink, want all of its own", state("own", "sink")) })
+		func() { t.Errorf("got %+v, want all to wait for the sink", f.Server.Sessions(api.Filter{Listener: "own"})) })
 	c := f.Greeted()
 	c.Say("goes on\n")
 	f.AwaitRecords(c.Addr() + ": goes on\n")

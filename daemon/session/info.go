@@ -157,8 +157,10 @@ type Info struct {
 func (s *Session) Info() Info {
 	i := Info{Summary: s.Summary(), Survives: s.Survives()}
 	s.Conn.Control(func(fd uintptr) { i.Unread = int64(conn.Unread(fd)) })
-	// Sessions that find no buffer wait for the sink, which has the others keep theirs.
-	if i.State == ForClient && i.Unread > s.shown.partial.Load() && s.Buffers().exhausted() {
+	// Sessions that find no buffer, also for the record of their opening, wait for the sink,
+	// which has the others keep theirs.
+	wants := i.State == Starting || i.State == ForClient && i.Unread > s.shown.partial.Load()
+	if wants && s.Buffers().exhausted() {
 		i.State = ForSink
 	}
 	return i
