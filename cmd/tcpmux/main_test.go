@@ -66,6 +66,7 @@ func TestExitStatus(t *testing.T) {
 	}{
 		{"nothing", nil, 0, "Usage:", ""},
 		{"version", []string{"--version"}, 0, "tcpmux 1.2.3\n", ""},
+		{"version and more", []string{"-v", "run"}, 64, "", `unknown shorthand flag: 'v' in -v; see "tcpmux help run"`},
 		{"unknown command", []string{"frobnicate"}, 64, "", `unknown command "frobnicate" for "tcpmux"; see "tcpmux help"`},
 		{"nearly a command", []string{"conect"}, 64, "", `unknown command "conect" for "tcpmux", did you mean connect?; see "tcpmux help"`},
 		{"unknown flag", []string{"run", "--frob"}, 64, "", `unknown flag: --frob; see "tcpmux help run"`},

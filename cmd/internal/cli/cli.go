@@ -18,8 +18,7 @@ import (
 func Prepare(root *cobra.Command, stdin, stdout, stderr *os.File) {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.DisableFlagsInUseLine = true
-	root.Version = Version()
-	root.SetVersionTemplate(root.Name() + " {{.Version}}\n")
+	showVersion(root)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -107,7 +106,6 @@ func helpCommand(program string) *cobra.Command {
 			}
 			// Cobra adds it only to a command that is executed.
 			topic.InitDefaultHelpFlag()
-			topic.InitDefaultVersionFlag()
 			return topic.Help()
 		},
 	}
