@@ -152,10 +152,40 @@ func (l *lateFile) Tick() {
 	}
 }
 
-// Rest closes the file until the next write.
-func (l *lateFile) Rest() error {
-	l.mu.Lock()
+// isOpen reports whether the file is open. It does not wait: one that is being opened or closed is
+// not.
+func (l *lateFile) isOpen() bool {
+	if !l.mu.TryLock() {
+		return false
+	}
 	defer l.mu.Unlock()
+	return l.file != nil
+}
+
+// touch returns when nothing that may hang in a disk has the file.
+func (l *lateFile) touch() {
+	if f := l.now(); f != nil {
+		_ = f.Path()
+	}
+}
+
+// Rest closes the file until the next write. It returns at once: done is called afterwards, before
+// anybody can use the file again. A file that is not open, or is being opened or closed, stays so.
+func (l *lateFile) Rest(done func(error)) {
+	if !l.mu.TryLock() {
+		return
+	}
+	if l.file == nil {
+		l.mu.Unlock()
+		return
+	}
+	go func() { // the disk may hang
+		defer l.mu.Unlock()
+		done(l.closeLocked())
+	}()
+}
+
+func (l *lateFile) closeLocked() error {
 	if l.file == nil {
 		return nil
 	}
@@ -167,7 +197,7 @@ func (l *lateFile) Rest() error {
 // Close closes the file for good.
 func (l *lateFile) Close() error {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.closed = true
-	l.mu.Unlock()
-	return l.Rest()
+	return l.closeLocked()
 }

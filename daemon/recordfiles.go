@@ -118,18 +118,21 @@ func wanted(cfg config.Config, listener string) string {
 }
 
 // tick is to be called about once a second. It closes the files that are wanted no longer once srv
-// has no session that uses them. A session that begins in this moment opens the file again.
+// has no session that uses them. A session that begins in this moment opens the file again. tick
+// never waits for a disk.
 func (r *recordFiles) tick(srv *server.Server) {
 	for _, f := range r.all() {
 		f.Tick()
-		if f == r.main || f.now() == nil || wanted(r.cfg, f.listener) != "" || !f.sink.Idle() || srv.Uses(f.sink) {
+		if f == r.main || wanted(r.cfg, f.listener) != "" || !f.isOpen() || !f.sink.Idle() || srv.Uses(f.sink) {
 			continue
 		}
-		if err := f.Rest(); err != nil {
-			r.log.Warn("record file not closed in order", "listener", f.listener, "err", err)
-			continue
-		}
-		r.log.Info("record file closed, no client writes to it any more", "listener", f.listener, "file", f.Path())
+		f.Rest(func(err error) {
+			if err != nil {
+				r.log.Warn("record file not closed in order", "listener", f.listener, "err", err)
+				return
+			}
+			r.log.Info("record file closed, no client writes to it any more", "listener", f.listener, "file", f.Path())
+		})
 	}
 }
 
@@ -223,7 +226,12 @@ func (r *recordFiles) rotate() (rotated []string, err error) {
 // case. Meanwhile no session is between encoding a record and handing it over, so that a file has
 // records of one format only. After an error nothing has changed.
 func (r *recordFiles) reopen(ctx context.Context, cfg config.Config, srv *server.Server) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, recordPause)
+	defer cancel()
 	r.tick(srv) // what is let go of may be wanted for another listener
+	if err := r.await(ctx); err != nil {
+		return err
+	}
 	next := inForce(r.cfg, cfg)
 	plan, err := r.plan(next)
 	if err != nil {
@@ -238,8 +246,6 @@ func (r *recordFiles) reopen(ctx context.Context, cfg config.Config, srv *server
 			}
 		}()
 	}
-	ctx, cancel := context.WithTimeout(ctx, recordPause)
-	defer cancel()
 	stuck := r.stuck(next.Record.Format != r.cfg.Record.Format)
 	resume := srv.Pause(ctx, stuck...)
 	if resume == nil {
@@ -276,18 +282,41 @@ func (r *recordFiles) stuck(otherFormat bool) (sinks []session.Sink) {
 	return sinks
 }
 
+// await returns once no file is in the hands of a disk, which may hang, and what is to be done with
+// the files would hang too. It fails when ctx is done first.
+func (r *recordFiles) await(ctx context.Context) error {
+	for _, f := range r.all() {
+		free := make(chan struct{})
+		go func() {
+			f.sink.Ping()
+			f.touch()
+			close(free)
+		}()
+		select {
+		case <-free:
+		case <-ctx.Done():
+			return f.busy()
+		}
+	}
+	return nil
+}
+
 // flush waits until the lines that are gathered are written, but for those of some sinks.
 func (r *recordFiles) flush(ctx context.Context, but []session.Sink) error {
 	for _, f := range r.all() {
-		if slices.Contains(but, session.Sink(f.sink)) || f.sink.Flush(ctx) == nil {
-			continue
+		if !slices.Contains(but, session.Sink(f.sink)) && f.sink.Flush(ctx) != nil {
+			return f.busy()
 		}
-		if f.listener != "" {
-			return fmt.Errorf("listener %q: %w", f.listener, errBusy)
-		}
-		return errBusy
 	}
 	return nil
+}
+
+// busy returns errBusy for the file.
+func (r *recordFile) busy() error {
+	if r.listener == "" {
+		return errBusy
+	}
+	return fmt.Errorf("listener %q: %w", r.listener, errBusy)
 }
 
 // change of a file to other options.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -139,6 +141,34 @@ func TestAFullDiskHoldsUpTheClientsOfItsOwnFileAlone(t *testing.T) {
 	c.HearEnd()
 	if got := messagesIn(readFile(path))[c.Addr()]; len(got) < 2 || got[0] != "before" || got[1] != strings.TrimSuffix(line, "\n") {
 		t.Errorf("got %.200q, want both messages", got)
+	}
+}
+
+// TestADiskThatHangsDoesNotHangRun: neither each second, where the file is wanted no longer, nor at
+// a reload, which fails.
+func TestADiskThatHangsDoesNotHangRun(t *testing.T) {
+	d := ending(servertest.New(t, nil).Open())
+	f, err := newRecordFile(config.Default(), filepath.Join(t.TempDir(), "x.log"), "gone", d.log.Logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.records.add(f)
+	f.mu.Lock() // as by a file that is being opened
+	defer f.mu.Unlock()
+	done := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		d.records.tick(d.srv)
+		done <- d.records.reopen(ctx, d.cfg, d.srv)
+	}()
+	select {
+	case err := <-done:
+		if !errors.Is(err, errBusy) {
+			t.Errorf("reload: got error %v, want that records cannot be written", err)
+		}
+	case <-time.After(servertest.Patience):
+		t.Error("it hangs too")
 	}
 }
 

@@ -66,7 +66,9 @@ func TestASinkThatStandsStillHoldsUpItsOwnSessionsAlone(t *testing.T) {
 		return n
 	}
 	servertest.Eventually(t, func() bool { return state("own", "sink") == buffers+8 },
-		func() { t.Errorf("got %+v, want all to wait for the sink", f.Server.Sessions(api.Filter{Listener: "own"})) })
+		func() {
+			t.Errorf("got %+v, want all to wait for the sink", f.Server.Sessions(api.Filter{Listener: "own"}))
+		})
 	c := f.Greeted()
 	c.Say("goes on\n")
 	f.AwaitRecords(c.Addr() + ": goes on\n")
