@@ -29,19 +29,16 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) {
 		s.failWith(w, fmt.Errorf("%w: %d others watch records already", ErrUnavailable, s.limits.tails))
 		return
 	}
-	sub, err := ask(s, r.Context(), s.limits.read, func(ctx context.Context) (Subscription, error) {
+	sub, err := ask(s, r.Context(), s.limits.read, func(context.Context) (Subscription, error) {
 		sub := s.opt.Daemon.Tail(f)
-		if err := ctx.Err(); err != nil { // nobody waits for it any more
-			sub.Close()
-			return nil, err
-		}
+		// The request's context ends with the request, also if nobody waits for sub any more.
+		context.AfterFunc(r.Context(), sub.Close)
 		return sub, nil
 	})
 	if err != nil {
 		s.failWith(w, err)
 		return
 	}
-	defer sub.Close()
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(s.left, func() { cancel(errLeft) })()
