@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"tcpmux/daemon/control/api"
@@ -55,10 +56,18 @@ func (s *Server) killMany(r *http.Request) (any, []any, error) {
 		return nil, nil, bad("all=true selects every session: want it alone, or listener and source without it")
 	case len(given) == 0:
 		return nil, nil, bad("want listener or source, or all=true to end every session")
+	case f.Listener == "" && everybody(f.Source):
+		return nil, nil, bad("source is %q, which selects everybody: want all=true to end every session", f.Source)
 	}
 	n, err := s.kill(r, f)
 	return api.Killed{Killed: n},
 		[]any{"change", "kill", "listener", f.Listener, "source", f.Source, "all", given.Has("all"), "clients", n}, err
+}
+
+// everybody reports whether a source is no less than all addresses of IPv4 or IPv6.
+func everybody(source string) bool {
+	p, err := netip.ParsePrefix(source)
+	return err == nil && p.Bits() == 0
 }
 
 func (s *Server) kill(r *http.Request, f api.Filter) (int, error) {
