@@ -239,8 +239,10 @@ func (d *daemon) snapshot() *metrics.Snapshot {
 	s := &metrics.Snapshot{
 		Status:        d.apiStatus(),
 		Closed:        map[string]map[string]int64{},
+		Flagged:       map[string]map[string]int64{},
 		MessageSize:   map[string]metrics.Histogram{},
 		RecordDelay:   map[string]metrics.Histogram{},
+		BatchRecords:  map[string]metrics.Histogram{},
 		PartialMemory: d.srv.PartialMemory(),
 		Workers:       d.srv.Processes(),
 		Handover:      metrics.Handover{Clients: adopted.Clients, Seconds: adopted.Took.Seconds()},
