@@ -45,7 +45,8 @@ type Daemon interface {
 // Subscription is records as they are written. What its reader is too slow for is dropped, and
 // counted in a record of kind api.KindMissed.
 type Subscription interface {
-	// Next returns the next record, or the error of ctx.
+	// Next returns the next record, also if ctx is done. It returns the error of ctx if none
+	// waits when it is done.
 	Next(ctx context.Context) (api.Record, error)
 	// Close ends the subscription.
 	Close()
@@ -75,7 +76,9 @@ type Server struct {
 	limits limits
 	calls  chan struct{} // room for calls of the Daemon that are under way
 	tails  chan struct{} // room for tails
-	lists  [classes]chan struct{}
+	// Room for tails that encode records at this moment.
+	encoding chan struct{}
+	lists    [classes]chan struct{}
 
 	// Left is done when tails are to end.
 	left  context.Context
@@ -98,6 +101,7 @@ func newServer(opt Options, adjust func(*limits)) *Server {
 	adjust(&s.limits)
 	s.calls = make(chan struct{}, s.limits.calls)
 	s.tails = make(chan struct{}, s.limits.tails)
+	s.encoding = make(chan struct{}, s.limits.encoding)
 	for i := range s.lists {
 		s.lists[i] = make(chan struct{}, s.limits.lists)
 	}

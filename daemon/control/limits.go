@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,8 @@ const (
 	maxBody = 64 << 10
 	// maxAttr bounds what the log says of a request.
 	maxAttr = 200
+	// tailLines is about how many bytes of records a tail writes at once.
+	tailLines = 16 << 10
 )
 
 // limits are how much and how long. The memory that readers can take is about 25 KiB for each
@@ -28,6 +31,7 @@ type limits struct {
 	statusConnections int // at once, on each status address
 	overflow          int // further ones at once that are told so
 	tails             int // at once, fewer than connections
+	encoding          int // tails that encode records at the same moment
 	calls             int // of the Daemon at once
 	lists             int // of sessions that are written at once, to each class of readers
 
@@ -43,6 +47,7 @@ var defaultLimits = limits{
 	statusConnections: 64,
 	overflow:          16,
 	tails:             100,
+	encoding:          max(1, runtime.GOMAXPROCS(0)/4),
 	calls:             64,
 	lists:             4,
 	header:            10 * time.Second,

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,12 +51,12 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) {
 func (s *Server) stream(ctx context.Context, w http.ResponseWriter, sub Subscription) {
 	out := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	enc := json.NewEncoder(w)
-	write := func(rec *api.Record) error {
-		return errors.Join(
-			out.SetWriteDeadline(time.Now().Add(s.limits.tailWrite)),
-			enc.Encode(rec),
-			out.Flush())
+	write := func(lines []byte) error {
+		err := out.SetWriteDeadline(time.Now().Add(s.limits.tailWrite))
+		if err == nil {
+			_, err = w.Write(lines)
+		}
+		return errors.Join(err, out.Flush())
 	}
 	err := out.Flush()
 	for err == nil {
@@ -63,9 +64,46 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, sub Subscrip
 		if nextErr != nil {
 			break
 		}
-		err = write(&rec)
+		err = write(s.gather(&rec, sub))
 	}
 	if err == nil && context.Cause(ctx) == errLeft {
-		_ = write(&api.Record{Time: time.Now(), Kind: api.KindRestart}) // an error is one of the connection
+		// An error is one of the connection.
+		_ = write(s.gather(&api.Record{Time: time.Now(), Kind: api.KindRestart}, nothing{}))
 	}
 }
+
+// gather returns rec and what waits behind it in sub as lines, up to about tailLines bytes. Few
+// tails do that at once: the others leave the processors to the clients, and their readers miss
+// more.
+func (s *Server) gather(rec *api.Record, sub Subscription) []byte {
+	s.encoding <- struct{}{}
+	defer func() { <-s.encoding }()
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	for {
+		if enc.Encode(rec) != nil {
+			panic(http.ErrAbortHandler) // a time beyond year 9999
+		}
+		if b.Len() >= tailLines {
+			return b.Bytes()
+		}
+		next, err := sub.Next(atOnce)
+		if err != nil {
+			return b.Bytes()
+		}
+		rec = &next
+	}
+}
+
+// atOnce is a context that is done: Next returns what waits, and does not wait.
+var atOnce = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// nothing is a subscription to nothing.
+type nothing struct{}
+
+func (nothing) Next(ctx context.Context) (api.Record, error) { return api.Record{}, ctx.Err() }
+func (nothing) Close()                                       {}
