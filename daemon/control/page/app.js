@@ -112,7 +112,7 @@ function drawFacts(s, now) {
     ['Version', s.version],
     ['Up', span((now - Date.parse(s.started)) / 1000)],
     ['Clients', count(s.clients) + ' of ' + count(s.limit)],
-    ['Outlive a crash', s.survive.on ? count(s.survive.clients) : 'none (survive is off)'],
+    ['Outlive a crash', s.survive.on ? count(s.survive.clients) : 'none'],
     ['Configuration', (s.config.file || 'built in') + (s.config.differs ? ', which has changed' : '')],
   ];
   $('facts').replaceChildren(...facts.map(([name, value]) => {
