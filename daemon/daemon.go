@@ -246,7 +246,6 @@ func (d *daemon) run(ctx context.Context, requests Requests) (t *handover.Takeov
 	d.logFault("configuration not loaded, the one before holds")
 	d.publish(d.answer.set(d.fault))
 	d.ports.start(cancel)
-	// It may hang in a sink that hangs, so that nobody waits for it.
 	go d.manager.feedWatchdog(ctx, d.alive())
 
 	d.manager.notify("READY=1", d.status())

@@ -142,11 +142,14 @@ func (r *recordFiles) follow() (err error) {
 	return err
 }
 
-// ping returns once every sink has made progress, or has nothing to do.
-func (r *recordFiles) ping() {
+// ping returns once every sink has made progress, or has nothing to do, or the error of ctx.
+func (r *recordFiles) ping(ctx context.Context) error {
 	for _, f := range r.all() {
-		f.sink.Ping()
+		if err := f.sink.Ping(ctx); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // giveUp has every file give up by itself. It returns when ended is closed.

@@ -76,9 +76,11 @@ func (r *recordFiles) stuck(otherFormat bool) (sinks []session.Sink) {
 // the files would hang too. It fails when ctx is done first.
 func (r *recordFiles) await(ctx context.Context) error {
 	for _, f := range r.all() {
+		if f.sink.Ping(ctx) != nil {
+			return f.busy()
+		}
 		free := make(chan struct{})
 		go func() {
-			f.sink.Ping()
 			f.touch()
 			close(free)
 		}()

@@ -37,7 +37,6 @@ func (d *daemon) alive() func(ctx context.Context) error {
 		if err := srv.Ping(ctx); err != nil {
 			return err
 		}
-		records.ping()
-		return nil
+		return records.ping(ctx)
 	}
 }

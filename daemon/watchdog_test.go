@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net"
 	"path/filepath"
 	"strings"
@@ -141,6 +142,21 @@ func TestAWedgedSinkStarvesTheWatchdog(t *testing.T) {
 	w.awaitFed(3)
 }
 
+// TestAWedgedSinkIsNoWedgedAnswer: who asks whether the daemon is alive learns that it is not.
+func TestAWedgedSinkIsNoWedgedAnswer(t *testing.T) {
+	f := servertest.New(t, nil).Open()
+	defer f.Out.Hang()()
+	writes := f.Out.Begun()
+	f.Greeted()
+	servertest.Eventually(t, func() bool { return f.Out.Begun() > writes }, func() { t.Error("got no write, want one that hangs") })
+	d := &daemon{srv: f.Server, records: &recordFiles{main: &recordFile{sink: f.Sink}}}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := d.alive()(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+	}
+}
+
 func TestAWedgedAcceptLoopStarvesTheWatchdog(t *testing.T) {
 	a := servertest.NewHangingAccept()
 	w := watch(t, servertest.New(t, nil, servertest.Accept(a.Accept)).Open())
@@ -150,7 +166,7 @@ func TestAWedgedAcceptLoopStarvesTheWatchdog(t *testing.T) {
 	w.awaitFed(3)
 }
 
-// TestTheWatchdogMayOutlastTheDaemon: nobody waits for it, as it may hang in a sink that hangs.
+// TestTheWatchdogMayOutlastTheDaemon: nobody waits for it.
 func TestTheWatchdogMayOutlastTheDaemon(t *testing.T) {
 	f := servertest.New(t, nil).Open()
 	d := &daemon{srv: f.Server, records: &recordFiles{main: &recordFile{sink: f.Sink}}}

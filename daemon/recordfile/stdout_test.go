@@ -174,7 +174,9 @@ func TestASinkOnStandardOutput(t *testing.T) {
 		t.Fatal("got no failure, want one while nobody reads")
 	}
 	for range 3 {
-		s.Ping()
+		if err := s.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	got := make([]byte, len(lines))
 	if n, err := io.ReadFull(in, got); err != nil || !bytes.Equal(got, lines) {

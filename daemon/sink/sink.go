@@ -160,24 +160,33 @@ func (s *Sink) CommitNow(t Ticket) error {
 }
 
 // Ping returns when the sink makes progress: when nothing is being written, or a write returns,
-// even with an error.
-func (s *Sink) Ping() {
+// even with an error. It returns the error of ctx if that is done first.
+func (s *Sink) Ping(ctx context.Context) error {
+	defer s.recheckAfter(ctx)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for tries := s.progress.tries; s.writing && !s.progress.resting && s.progress.tries == tries; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		s.progress.changed.Wait()
 	}
+	return nil
+}
+
+// recheckAfter wakes those who wait for progress when ctx is done, unless stop is called before.
+func (s *Sink) recheckAfter(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.progress.changed.Broadcast()
+	})
 }
 
 // Flush waits until all gathered lines are written, or returns the error of ctx. The callers of
 // Gather write the lines, so call Flush when no new lines come.
 func (s *Sink) Flush(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.progress.changed.Broadcast()
-	})
-	defer stop()
+	defer s.recheckAfter(ctx)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for (s.writing || len(s.batch.lines) > 0) && ctx.Err() == nil {

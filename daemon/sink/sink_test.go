@@ -127,7 +127,9 @@ func TestSinkTriesUntilItWorks(t *testing.T) {
 		s := New(out, func(err error) { told = append(told, err) })
 		go func() {
 			synctest.Wait()
-			s.Ping() // a sink that fails is alive
+			if err := s.Ping(t.Context()); err != nil { // a sink that fails is alive
+				t.Error(err)
+			}
 			if !s.Failing() {
 				t.Error("got a sink in order, want a failing one")
 			}
@@ -181,7 +183,9 @@ func TestPingDoesNotWaitForTheNextTry(t *testing.T) {
 		go s.give([]byte("x\n"))
 		time.Sleep(time.Hour + retryMax/2) // it is tried once a second
 		start := time.Now()
-		s.Ping()
+		if err := s.Ping(t.Context()); err != nil {
+			t.Error(err)
+		}
 		if waited := time.Since(start); waited != 0 {
 			t.Errorf("waited %v, want nothing", waited)
 		}
@@ -214,19 +218,20 @@ func TestPingWaitsForAWriteThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		s := New(&script{write: func(int, []byte) (int, error) { <-gate; return -1, nil }}, untroubled(t))
-		s.Ping() // nobody writes
+		if err := s.Ping(t.Context()); err != nil {
+			t.Errorf("while nobody writes: got %v, want nil", err)
+		}
 		go s.give([]byte("x\n"))
 		synctest.Wait()
-		pinged := make(chan struct{})
-		go func() { s.Ping(); close(pinged) }()
-		synctest.Wait()
-		select {
-		case <-pinged:
-			t.Error("Ping returned while a write hung")
-		default:
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := s.Ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("while a write hangs: got %v, want %v", err, context.DeadlineExceeded)
 		}
-		close(gate)
-		<-pinged
+		time.AfterFunc(time.Minute, func() { close(gate) })
+		if err := s.Ping(t.Context()); err != nil {
+			t.Errorf("got %v, want nil once the write has returned", err)
+		}
 	})
 }
 
