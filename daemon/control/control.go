@@ -114,7 +114,7 @@ func newServer(opt Options, adjust func(*limits)) *Server {
 func (s *Server) Serve(ln net.Listener) error {
 	srv := s.server(s.full())
 	srv.ConnContext = s.identify
-	return s.serve(srv, limit(ln, s.limits.connections, s.limits))
+	return s.serve(srv, limit(ln, s.limits.connections, s.limits, s.welcome))
 }
 
 // ServeStatus serves what can be read by anybody on the TCP listener ln, as Serve does.
@@ -123,7 +123,7 @@ func (s *Server) ServeStatus(ln net.Listener) error {
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, connKey{}, &connection{conn: c.(*limitedConn), class: public})
 	}
-	return s.serve(srv, limit(ln, s.limits.statusConnections, s.limits))
+	return s.serve(srv, limit(ln, s.limits.statusConnections, s.limits, nil))
 }
 
 // server returns an HTTP server with the limits that hold for every request.

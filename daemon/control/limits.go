@@ -61,27 +61,33 @@ var defaultLimits = limits{
 }
 
 // limitedListener accepts a number of connections at once, and some more that are marked, so that
-// they are told why they are not served. Others wait in the backlog.
+// they are told why they are not served. Others wait in the backlog; where peers are known they do
+// not, so that those who may always come in need not wait behind them.
 type limitedListener struct {
 	net.Listener
 	served, slots chan struct{}
 	turnedAway    time.Duration
+	welcome       func(net.Conn) bool // reports who may always come in. nil: nobody is known
 	closed        chan struct{}
 	once          sync.Once
 }
 
-func limit(ln net.Listener, connections int, l limits) *limitedListener {
+func limit(ln net.Listener, connections int, l limits, welcome func(net.Conn) bool) *limitedListener {
 	return &limitedListener{
 		Listener:   ln,
 		served:     make(chan struct{}, connections),
 		slots:      make(chan struct{}, connections+l.overflow),
 		turnedAway: l.turnedAway,
+		welcome:    welcome,
 		closed:     make(chan struct{}),
 	}
 }
 
-// Accept waits for a slot and a connection.
+// Accept waits for a connection, and for a slot if peers are not known.
 func (l *limitedListener) Accept() (net.Conn, error) {
+	if l.welcome != nil {
+		return l.acceptKnown()
+	}
 	select {
 	case l.slots <- struct{}{}:
 	case <-l.closed:
@@ -92,14 +98,38 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		<-l.slots
 		return nil, err
 	}
-	limited := &limitedConn{Conn: c, release: func() { <-l.slots }}
+	return l.admit(c, func() { <-l.slots }), nil
+}
+
+// acceptKnown waits for a connection that has a slot, or needs none. It closes others.
+func (l *limitedListener) acceptKnown() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return l.admit(c, func() { <-l.slots }), nil
+		default:
+		}
+		if l.welcome(c) {
+			return l.admit(c, func() {}), nil
+		}
+		_ = c.Close() // nothing was written
+	}
+}
+
+// admit returns a connection that release gives the slot back of.
+func (l *limitedListener) admit(c net.Conn, release func()) *limitedConn {
+	limited := &limitedConn{Conn: c, release: release}
 	select {
 	case l.served <- struct{}{}:
-		limited.release = func() { <-l.served; <-l.slots }
+		limited.release = func() { <-l.served; release() }
 	default:
 		limited.until.Store(time.Now().Add(l.turnedAway).UnixNano())
 	}
-	return limited, nil
+	return limited
 }
 
 // Close closes the listener; connections live on.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -62,6 +63,40 @@ func TestTooManyConnections(t *testing.T) {
 		resp, _ := r.ask(t, "GET", "/v1/status", false)
 		return resp.StatusCode == 200
 	})
+}
+
+// TestTheAdministratorIsNeverShutOut: not by others that take all slots and say nothing. One more of
+// these is closed, and does not wait in front of the administrator.
+func TestTheAdministratorIsNeverShutOut(t *testing.T) {
+	var uid atomic.Uint32
+	uid.Store(1000)
+	r := serve(t, &fakeDaemon{}, uid.Load, func(l *limits) {
+		l.connections, l.overflow, l.turnedAway, l.idle, l.header = 1, 1, time.Hour, time.Hour, time.Hour
+	})
+	hold(t, r)
+	silent := func() net.Conn {
+		c, err := net.Dial("unix", r.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_ = c.SetReadDeadline(time.Now().Add(time.Minute)) // an error shows with the read
+		return c
+	}
+	silent()
+	if n, err := silent().Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("one more: got %d bytes and error %v, want the end", n, err)
+	}
+	uid.Store(0)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", "http://x/v1/status", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, text := r.do(t, req, false); resp.StatusCode != 200 {
+		t.Errorf("root: got %d %q, want 200", resp.StatusCode, text)
+	}
 }
 
 // TestSilentConnectionsMakeRoom: connections that send nothing do not keep others out for good.

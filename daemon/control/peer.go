@@ -62,6 +62,13 @@ func (s *Server) identify(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, conn)
 }
 
+// welcome reports whether a connection is one of those who may change the daemon, and who are never
+// shut out.
+func (s *Server) welcome(c net.Conn) bool {
+	p, err := s.opt.Peer(c)
+	return err == nil && p.mayChange(os.Getuid())
+}
+
 // peerOf asks the kernel who has connected.
 func peerOf(c net.Conn) (Peer, error) {
 	u, ok := c.(*net.UnixConn)

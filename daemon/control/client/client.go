@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"tcpmux/daemon/control/api"
@@ -28,6 +29,9 @@ const (
 	readTimeout   = 10 * time.Second
 	changeTimeout = 60 * time.Second
 )
+
+// dialPause is between two attempts to connect to a socket whose backlog is full.
+const dialPause = 20 * time.Millisecond
 
 // maxError bounds how much of an answer that reports an error is read.
 const maxError = 64 << 10
@@ -46,15 +50,33 @@ func Dial(path string) *Client {
 	if path == "" {
 		path = DefaultPath
 	}
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+	dial := func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
-	transport := &http.Transport{DialContext: dial, DisableCompression: true, MaxIdleConns: 1}
+	transport := &http.Transport{DialContext: patient(dial), DisableCompression: true, MaxIdleConns: 1}
 	return &Client{
 		path:   path,
 		http:   &http.Client{Transport: transport},
 		read:   readTimeout,
 		change: changeTimeout,
+	}
+}
+
+// patient returns dial for an http.Transport. It dials again while the backlog of the socket is
+// full, for which a unix socket does not wait (connect(2), EAGAIN), until ctx is done.
+func patient(dial func(ctx context.Context) (net.Conn, error)) func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		for {
+			conn, err := dial(ctx)
+			if !errors.Is(err, syscall.EAGAIN) {
+				return conn, err
+			}
+			select {
+			case <-time.After(dialPause):
+			case <-ctx.Done():
+				return nil, err
+			}
+		}
 	}
 }
 

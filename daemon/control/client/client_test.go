@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tcpmux/daemon/control/api"
@@ -132,6 +133,29 @@ func TestErrorsOfConnect(t *testing.T) {
 			t.Errorf("%v: got %v, want %q", cause, err, want.text)
 		}
 	}
+}
+
+// TestAFullBacklogIsWaitedFor: whoever dials again comes in when there is room.
+func TestAFullBacklogIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EAGAIN)}
+		attempts := 0
+		dial := patient(func(context.Context) (net.Conn, error) {
+			if attempts++; attempts < 5 {
+				return nil, full
+			}
+			return nil, syscall.ECONNREFUSED
+		})
+		if _, err := dial(t.Context(), "", ""); err != syscall.ECONNREFUSED || attempts != 5 {
+			t.Errorf("got error %v after %d attempts, want that of the fifth", err, attempts)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		dial = patient(func(context.Context) (net.Conn, error) { return nil, full })
+		if _, err := dial(ctx, "", ""); !errors.Is(err, syscall.EAGAIN) {
+			t.Errorf("backlog that stays full: got error %v, want %v", err, syscall.EAGAIN)
+		}
+	})
 }
 
 // TestTailEnds as each of those that take part wants.
