@@ -67,7 +67,7 @@ func (s *Server) killMany(r *http.Request) (any, []any, error) {
 // everybody reports whether a source is no less than all addresses of IPv4 or IPv6.
 func everybody(source string) bool {
 	p, err := netip.ParsePrefix(source)
-	return err == nil && p.Bits() == 0
+	return err == nil && (p.Bits() == 0 || p.Addr().Is4In6() && p.Bits() == 96)
 }
 
 func (s *Server) kill(r *http.Request, f api.Filter) (int, error) {

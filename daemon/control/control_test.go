@@ -42,6 +42,7 @@ func TestAnswers(t *testing.T) {
 		{"DELETE", "/v1/sessions?all=true&listener=a", 400, 403, 405, "want it alone"},
 		{"DELETE", "/v1/sessions?source=0.0.0.0/0", 400, 403, 405, "all=true"},
 		{"DELETE", "/v1/sessions?source=::/0", 400, 403, 405, "all=true"},
+		{"DELETE", "/v1/sessions?source=::ffff:0.0.0.0/96", 400, 403, 405, "all=true"},
 		{"DELETE", "/v1/sessions?listener=", 400, 403, 405, "want a name"},
 		{"DELETE", "/v1/sessions?idle=5", 400, 403, 405, "want all, listener, source"},
 		{"POST", "/v1/listeners/tcpmux/drain", 200, 403, 404, `{"listener":"tcpmux","draining":true,"clients":3}`},
