@@ -24,6 +24,9 @@ type Config struct {
 	Path string
 	// DropIns are the files that were read for more listeners, in their order.
 	DropIns []string
+	// Fingerprint tells the text of these files from any other; see FingerprintOf. It is "" if
+	// the Config is not from files.
+	Fingerprint string
 	// Listeners are the listeners to serve. The first is that of the top-level keys, under the
 	// name MainListener, unless the file has address = [] and a [[listener]]. Those of
 	// [[listener]] tables follow in the order of the file, and then those of the drop-ins.

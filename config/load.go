@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +45,31 @@ func loadFile(path string, early bool) (Config, error) {
 	if err != nil {
 		return Config{}, &unreadable{"configuration", path, err}
 	}
-	return parse(path, text, early, readDropIns(DropInDir(path))...)
+	dropIns := readDropIns(DropInDir(path))
+	c, err := parse(path, text, early, dropIns...)
+	if err == nil {
+		c.Fingerprint = fingerprint(text, dropIns)
+	}
+	return c, err
+}
+
+// FingerprintOf returns the Fingerprint that the Config of the file at path and its drop-ins would
+// have now. It parses nothing. It returns "" if the file cannot be read.
+func FingerprintOf(path string) string {
+	text, err := readFile(path, maxFile)
+	if err != nil {
+		return ""
+	}
+	return fingerprint(text, readDropIns(DropInDir(path)))
+}
+
+func fingerprint(text []byte, dropIns []dropIn) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %s", len(text), text)
+	for _, f := range dropIns {
+		fmt.Fprintf(h, "%q %q %d %s", f.path, f.fault, len(f.text), f.text)
+	}
+	return string(h.Sum(nil))
 }
 
 // readFile reads a regular file of at most the given size.

@@ -20,7 +20,7 @@ func TestShippedFileIsTheDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	want.Path, want.Listeners[0].Source = shipped, shipped
+	want.Path, want.Listeners[0].Source, want.Fingerprint = shipped, shipped, FingerprintOf(shipped)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

@@ -38,7 +38,7 @@ func roundTrip(t *testing.T, c Config) {
 		t.Fatalf("got %v, want no error for:\n%s", err, text)
 	}
 	c.Warnings, back.Warnings = nil, nil // they name lines
-	c.DropIns, c.Listeners = nil, slices.Clone(c.Listeners)
+	c.DropIns, c.Fingerprint, c.Listeners = nil, "", slices.Clone(c.Listeners)
 	for i := range c.Listeners { // the text is one file
 		c.Listeners[i].Source = c.Path
 	}
@@ -84,7 +84,7 @@ func TestEveryFieldIsASetting(t *testing.T) {
 	for _, field := range append(fields, leaves(reflect.TypeFor[Listener](), []string{"Listeners"})...) {
 		name := strings.Join(field, ".")
 		// Not values of keys.
-		if slices.Contains([]string{"Path", "DropIns", "Listeners", "Listeners.Source", "Warnings"}, name) {
+		if slices.Contains([]string{"Path", "DropIns", "Fingerprint", "Listeners", "Listeners.Source", "Warnings"}, name) {
 			continue
 		}
 		c := base()

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 
+	"tcpmux/config"
 	"tcpmux/daemon/control"
 	"tcpmux/daemon/control/api"
 	"tcpmux/daemon/metrics"
@@ -88,8 +89,14 @@ func (d *daemon) answerWhile(f func() error) error {
 
 // Status returns what the daemon is doing.
 func (c *controlled) Status(ctx context.Context) (api.Status, error) {
-	s, err := onRun(ctx, c, func() (api.Status, error) { return c.apiStatus(), nil })
-	c.disk.fill(s.Files)
+	var cfg config.Config
+	s, err := onRun(ctx, c, func() (api.Status, error) {
+		cfg = c.cfg
+		return c.apiStatus(), nil
+	})
+	if err == nil {
+		c.disk.fill(&s, cfg)
+	}
 	return s, err
 }
 
@@ -146,10 +153,14 @@ func (c *controlled) Alive(ctx context.Context) error { return c.alive(ctx) }
 
 // Metrics writes the metrics.
 func (c *controlled) Metrics(ctx context.Context, w io.Writer) error {
-	snapshot, err := onRun(ctx, c, func() (*metrics.Snapshot, error) { return c.snapshot(), nil })
+	var cfg config.Config
+	snapshot, err := onRun(ctx, c, func() (*metrics.Snapshot, error) {
+		cfg = c.cfg
+		return c.snapshot(), nil
+	})
 	if err != nil {
 		return err
 	}
-	c.disk.fill(snapshot.Status.Files)
+	c.disk.fill(&snapshot.Status, cfg)
 	return metrics.Write(w, snapshot)
 }
