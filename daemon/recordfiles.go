@@ -3,11 +3,13 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 
 	"tcpmux/config"
+	"tcpmux/daemon/control"
 	"tcpmux/daemon/listen"
 	"tcpmux/daemon/server"
 	"tcpmux/daemon/session"
@@ -28,6 +30,8 @@ type recordFiles struct {
 
 	mu  sync.Mutex
 	own []*recordFile
+
+	rotating sync.Mutex // held by rotate
 }
 
 // openRecordFiles opens the record files of cfg. It fails if the main one cannot be opened: a
@@ -211,8 +215,15 @@ func (r *recordFile) whose() string {
 	return " (listener " + r.listener + ")"
 }
 
+// errRotating reports that one rotation is enough for a disk that hangs.
+var errRotating = fmt.Errorf("%w: another rotation is under way", control.ErrUnavailable)
+
 // rotate rotates all files, and returns which it has rotated.
 func (r *recordFiles) rotate() (rotated []string, err error) {
+	if !r.rotating.TryLock() {
+		return nil, errRotating
+	}
+	defer r.rotating.Unlock()
 	for _, f := range r.all() {
 		done, rerr := f.Rotate()
 		if done {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/config"
+	"tcpmux/daemon/control"
 	"tcpmux/daemon/recordfile"
 	"tcpmux/daemon/servertest"
 )
@@ -169,6 +170,19 @@ func TestADiskThatHangsDoesNotHangRun(t *testing.T) {
 		}
 	case <-time.After(servertest.Patience):
 		t.Error("it hangs too")
+	}
+}
+
+// TestOneRotationAtATime: of those that hang in a disk, each would be a call of the control socket.
+func TestOneRotationAtATime(t *testing.T) {
+	d := ending(servertest.New(t, nil).Open())
+	if _, err := d.records.rotate(); err != nil {
+		t.Errorf("got %v, want nil", err)
+	}
+	d.records.rotating.Lock()
+	defer d.records.rotating.Unlock()
+	if _, err := d.records.rotate(); !errors.Is(err, control.ErrUnavailable) {
+		t.Errorf("while another is under way: got %v, want ErrUnavailable", err)
 	}
 }
 
