@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -79,20 +80,111 @@ func TestStatusPage(t *testing.T) {
 	r.run("systemctl", "daemon-reload")
 	r.run("systemctl", "start", "tcpmux.socket")
 	r.wantState("tcpmux-status.socket", "active")
-	conn, err := r.net.dial("127.0.0.1:9464") // which starts the service
+	for path, want := range map[string]string{
+		"/readyz":    "ok", // the first of them starts the service
+		"/healthz":   "ok",
+		"/":          "<!DOCTYPE html>",
+		"/v1/status": `"phase":"serving"`,
+		"/metrics":   "\ntcpmux_build_info{",
+	} {
+		if code, body := r.page(path); code != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: got %d %q, want 200 and %q", path, code, body, want)
+		}
+	}
+	if code, body := r.page("/v1/tail"); code != http.StatusNotFound {
+		t.Errorf("/v1/tail: got %d %q, want 404", code, body)
+	}
+}
+
+// page gets a path of the status page.
+func (r *rig) page(path string) (code int, body string) {
+	r.t.Helper()
+	conn, err := r.net.dial("127.0.0.1:9464")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); err != nil {
+		r.t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// TestTailGoesOnWithTheNextDaemon: a member of group adm follows the records over a restart and a
+// crash, without a command in between.
+func TestTailGoesOnWithTheNextDaemon(t *testing.T) {
+	r := serving(t)
+	r.explain("Failed with result", "killed")
+	r.mustVisit()
+	r.run("systemd-run", "--quiet", "--unit=watcher", "-p", "User=nobody", "-p", "SupplementaryGroups=adm",
+		"-p", "StandardOutput=file:/run/seen", "tcpmux", "tail", "--listener", "tcpmux")
+	t.Cleanup(func() { _, _ = r.try("systemctl", "stop", "watcher.service") })
+	r.await("tail of the first daemon", r.seesAnother)
+	for _, end := range [][]string{
+		{"systemctl", "restart", "tcpmux.service"},
+		{"systemctl", "kill", "-s", "KILL", "tcpmux.service"},
+		{"systemctl", "restart", "tcpmux.socket"},
+	} {
+		r.run(end...)
+		r.await("tail after "+strings.Join(end, " "), r.seesAnother)
+	}
+	if got := r.show("watcher.service", "NRestarts"); got != "0" {
+		t.Errorf("tail: got %s restarts, want 0", got)
+	}
+}
+
+// seesAnother makes a visit and reports whether the tail in /run/seen has grown since it began.
+func (r *rig) seesAnother() bool {
+	was := len(r.read("/run/seen"))
+	r.mustVisit()
+	return len(r.read("/run/seen")) > was
+}
+
+// TestKillAfterARestart: a session has the same name in the next process, which ends it.
+func TestKillAfterARestart(t *testing.T) {
+	r := serving(t)
+	conn, err := r.net.dial(port)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(conn, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+	if _, err := io.ReadFull(conn, make([]byte, len(banner))); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
+	id := r.onlySession()
+	r.run("systemctl", "restart", "tcpmux.service")
+	if got := r.onlySession(); got != id {
+		t.Errorf("session after a restart: got %s, want %s", got, id)
 	}
-	if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
-		t.Errorf("/readyz: got %d %q, %v, want 200", resp.StatusCode, text, err)
+	if out, err := r.as("adm", "tcpmux", "kill", id); err == nil {
+		t.Errorf("kill as adm: got %q, want a refusal", out)
 	}
+	r.run("tcpmux", "kill", id)
+	if rest, err := io.ReadAll(conn); err != nil || len(rest) != 0 {
+		t.Errorf("killed client: got %q, %v, want the end", rest, err)
+	}
+	if out, err := r.try("tcpmux", "show", id); err == nil || !strings.Contains(out, "not found") {
+		t.Errorf("show: got %v %q, want that it is not found", err, out)
+	}
+	r.await("close record", func() bool { return strings.Contains(r.read(records), ": killed, 0 records, 0 bytes\n") })
+}
+
+// onlySession returns the name of the only session.
+func (r *rig) onlySession() string {
+	r.t.Helper()
+	var got struct{ Sessions []struct{ ID string } }
+	out := r.run("tcpmux", "sessions", "--json")
+	if err := json.Unmarshal([]byte(out), &got); err != nil || len(got.Sessions) != 1 {
+		r.t.Fatalf("sessions: got %q, %v, want one", out, err)
+	}
+	return got.Sessions[0].ID
 }
