@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -49,5 +50,30 @@ func TestShippedQueriesNameMetricsThatExist(t *testing.T) {
 				t.Errorf("%s: got %s, which the daemon does not have", path, name)
 			}
 		}
+	}
+}
+
+// TestTheManualListsEveryMetric, in the order in which they are written, and no others.
+func TestTheManualListsEveryMetric(t *testing.T) {
+	manual, err := os.ReadFile("../../packaging/man/tcpmux-control.7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(manual), "\n.SH METRICS\n")
+	if !found {
+		t.Fatal("got no section METRICS")
+	}
+	section, _, _ = strings.Cut(section, "\n.SH ")
+	names := func(re *regexp.Regexp, text string) (all []string) {
+		for _, m := range re.FindAllStringSubmatch(text, -1) {
+			all = append(all, m[1])
+		}
+		return all
+	}
+	s := sample()
+	s.BatchRecords = s.MessageSize
+	got, want := names(regexp.MustCompile(`(?m)^\.B (\S+)$`), section), names(familyName, written(t, s))
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
