@@ -38,7 +38,7 @@ func TestSizesAreAddedAsIfEachWasObserved(t *testing.T) {
 	var s Sizes
 	for round := range 2 {
 		for size := 1; size < 5000; size += 7 {
-			s.Observe(size+round, "")
+			s.Observe(size + round)
 			want.Observe(int64(size + round))
 		}
 		l.Measured(&s)
@@ -53,7 +53,8 @@ func TestFlagsAreCountedByTheirWords(t *testing.T) {
 	var l Listener
 	var s Sizes
 	for _, flag := range []string{"", "cut", "eof", "cut", "timeout", "malformed", ""} {
-		s.Observe(1, flag)
+		s.Observe(1)
+		s.ObserveFlag(flag)
 	}
 	l.Measured(&s)
 	l.Measured(&s)
@@ -66,7 +67,8 @@ func TestFlagsAreCountedByTheirWords(t *testing.T) {
 func TestANilListenerCountsNothing(t *testing.T) {
 	var l *Listener
 	s := Sizes{}
-	s.Observe(3, "cut")
+	s.Observe(3)
+	s.ObserveFlag("cut")
 	l.Recorded(1, 2, 3)
 	l.Measured(&s)
 	l.Acknowledged(1)
@@ -107,7 +109,7 @@ func BenchmarkObserve(b *testing.B) {
 func BenchmarkSizes(b *testing.B) {
 	var s Sizes
 	for i := 0; b.Loop(); i++ {
-		s.Observe(i&4095, "")
+		s.Observe(i&4095 + 1)
 	}
 }
 
@@ -115,7 +117,7 @@ func BenchmarkRecorded(b *testing.B) {
 	var l Listener
 	var s Sizes
 	for b.Loop() {
-		s.Observe(40, "")
+		s.Observe(40)
 		l.Measured(&s)
 		l.Recorded(1, 40, 30000)
 	}

@@ -49,7 +49,7 @@ func (h *Histogram) add(s *Sizes) {
 	h.sum.Add(s.sum)
 	for used := s.used; used != 0; used &= used - 1 {
 		i := bits.TrailingZeros64(used)
-		h.n[i].Add(int64(s.n[i]))
+		h.n[min(i, buckets-1)].Add(int64(s.n[i]))
 	}
 }
 
@@ -79,30 +79,31 @@ func mostOf(i int) int64 {
 var flags = [...]string{"eof", "cut", "timeout", "malformed"}
 
 // Sizes gathers the sizes and the flags of messages, for Listener.Measured. It is for one goroutine
-// at a time: a message costs no more than two additions.
+// at a time: a message costs no more than a few additions.
 type Sizes struct {
-	used    uint64 // has a bit for each bucket that is not empty
+	used    uint64 // has a bit for each of n that is not 0
 	sum     int64
-	n       [buckets]uint32
-	broken  bool // one was not whole
+	n       [64]uint32 // by the bucket; those above the last one are of that
+	broken  bool       // one was not whole
 	flagged [len(flags)]uint32
 }
 
-// Observe notes the size of a message, and its flag; "" for one that is whole.
-func (s *Sizes) Observe(size int, flag string) {
-	i := bucketOf(int64(size))
+// Observe notes the size of a message, which is at least 1. It is short enough to be inlined.
+func (s *Sizes) Observe(size int) {
+	i := bits.Len64(uint64(size-1)) & 63
 	s.used |= 1 << i
 	s.n[i]++
 	s.sum += int64(size)
-	if flag != "" {
-		s.flag(flag)
-	}
 }
 
-func (s *Sizes) flag(flag string) {
-	s.broken = true
+// ObserveFlag notes the flag of a message that is not whole. It is not inlined: its caller, on top
+// of which the encoder works, is to need no more of the stack.
+//
+//go:noinline
+func (s *Sizes) ObserveFlag(flag string) {
 	for i, f := range flags {
 		if f == flag {
+			s.broken = true
 			s.flagged[i]++
 		}
 	}

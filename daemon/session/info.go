@@ -73,12 +73,6 @@ type batch struct {
 	tapped *tap.Lines    // for those who listen; nil: nobody does
 }
 
-// measure notes the size of the message that is encoded. It is not inlined, so that its caller, on
-// top of which the encoder works, needs no more of the stack.
-//
-//go:noinline
-func (b *Buffer) measure() { b.sizes.Observe(b.Message.Len(), b.Message.Flag) }
-
 // beginCommit notes that the buffer's records are about to be written.
 func (s *Session) beginCommit(b *Buffer) {
 	heard := s.shown.heard.Load() &^ (1<<stateBits - 1)

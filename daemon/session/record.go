@@ -69,7 +69,10 @@ func (s *Session) Add(b *Buffer) {
 	}
 	if m.Offset >= s.Resume.Counted && m.Flag != record.Between {
 		s.records++
-		b.measure()
+		b.sizes.Observe(m.Len())
+		if m.Flag != "" {
+			b.sizes.ObserveFlag(m.Flag)
+		}
 	}
 	s.offset = end
 }
