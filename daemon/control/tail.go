@@ -32,7 +32,8 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) {
 	}
 	sub, err := ask(s, r.Context(), s.limits.read, func(context.Context) (Subscription, error) {
 		sub := s.opt.Daemon.Tail(f)
-		// The request's context ends with the request, also if nobody waits for sub any more.
+		// The request's context ends with the request, also if nobody waits for sub any
+		// more.
 		context.AfterFunc(r.Context(), sub.Close)
 		return sub, nil
 	})
