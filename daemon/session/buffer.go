@@ -109,19 +109,31 @@ func (p *Buffers) exhausted() bool { return len(p.places) == 0 }
 // SetEncoder has set. It returns nil and changes nothing when ctx is done first: a sink that stands
 // still can hold buffers for long.
 func (p *Buffers) Pause(ctx context.Context) (resume func()) {
-	taken := 0
+	// All places are asked for at once: one after the other would each wait behind all sessions
+	// that wait, which may be thousands.
+	taken := make(chan int)
+	for range maxBuffers {
+		go func() {
+			select {
+			case <-p.places:
+				taken <- 1
+			case <-ctx.Done():
+				taken <- 0
+			}
+		}()
+	}
+	n := 0
+	for range maxBuffers {
+		n += <-taken
+	}
 	back := func() {
-		for range taken {
+		for range n {
 			p.places <- struct{}{}
 		}
 	}
-	for ; taken < maxBuffers; taken++ {
-		select {
-		case <-p.places:
-		case <-ctx.Done():
-			back()
-			return nil
-		}
+	if n < maxBuffers {
+		back()
+		return nil
 	}
 	return back
 }

@@ -2,8 +2,10 @@ package session
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"tcpmux/daemon/record"
 )
@@ -105,4 +107,45 @@ func TestPauseThatIsGivenUpChangesNothing(t *testing.T) {
 	if got := len(p.places); got != maxBuffers {
 		t.Errorf("buffers that may be lent: got %d, want all %d", got, maxBuffers)
 	}
+}
+
+// TestPauseBesideManyBusySessions waits for those that are before it, once.
+func TestPauseBesideManyBusySessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewBuffers(newEncoder)
+		over := make(chan struct{})
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer close(over)
+		const sessions, turn = 2000, 10 * time.Millisecond
+		for range sessions {
+			running.Go(func() {
+				for {
+					b := p.Get()
+					time.Sleep(turn)
+					p.Put(b)
+					select {
+					case <-over:
+						return
+					default:
+					}
+				}
+			})
+		}
+		synctest.Wait()
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		resume := p.Pause(ctx)
+		if resume == nil {
+			t.Fatalf("got no pause within %v", time.Since(began))
+		}
+		if took, most := time.Since(began), (sessions/maxBuffers+2)*turn; took > most {
+			t.Errorf("got a pause after %v, want it within %v, when each session has had a buffer", took, most)
+		}
+		if !p.exhausted() {
+			t.Error("got buffers that are lent during the pause")
+		}
+		resume()
+	})
 }
