@@ -52,7 +52,7 @@ func (e *Error) Is(target error) bool {
 
 // errSilent returns the error of a daemon that has not answered within the limit.
 func errSilent(limit time.Duration) error {
-	return fmt.Errorf("%w within %v: see systemctl status tcpmux.service", ErrNoAnswer, limit)
+	return fmt.Errorf("%w within %v: see journalctl -u tcpmux.service", ErrNoAnswer, limit)
 }
 
 // explain returns what an error of a request means to a person.
