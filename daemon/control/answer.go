@@ -27,6 +27,13 @@ func writeText(w http.ResponseWriter, status int, text string) {
 	_, _ = w.Write([]byte(text)) // an error is one of the connection
 }
 
+// Why a Daemon has not answered.
+const (
+	noAnswer = "the daemon does not answer: it is starting or ending, or hangs"
+	// halfClosed is for one who still reads, and gets the answer.
+	halfClosed = "the connection was closed for writing before the answer: keep it open until then"
+)
+
 // answer answers with a value, or with an error and its status.
 func (s *Server) answer(w http.ResponseWriter, value any, err error) {
 	if err != nil {
@@ -44,8 +51,10 @@ func (s *Server) failWith(w http.ResponseWriter, err error) {
 		fail(w, http.StatusBadRequest, err.Error())
 	case errors.Is(err, ErrNotFound):
 		fail(w, http.StatusNotFound, err.Error())
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		fail(w, http.StatusServiceUnavailable, "the daemon does not answer: it is starting or ending, or hangs")
+	case errors.Is(err, context.DeadlineExceeded):
+		fail(w, http.StatusServiceUnavailable, noAnswer)
+	case errors.Is(err, context.Canceled):
+		fail(w, http.StatusServiceUnavailable, halfClosed)
 	case errors.Is(err, ErrUnavailable):
 		fail(w, http.StatusServiceUnavailable, err.Error())
 	default:

@@ -99,6 +99,32 @@ func TestTheAdministratorIsNeverShutOut(t *testing.T) {
 	}
 }
 
+// TestOneWhoEndsTheRequestEarly, as nc -N does, is told so: the daemon is well.
+func TestOneWhoEndsTheRequestEarly(t *testing.T) {
+	d := &fakeDaemon{hang: make(chan struct{})}
+	r := serve(t, d, as(1000), func(l *limits) { l.read = time.Hour })
+	defer close(d.hang)
+	for _, target := range []string{"/v1/status", "/readyz"} {
+		c, err := net.Dial("unix", r.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, err = io.WriteString(c, "GET "+target+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		if err := errors.Join(err, c.(*net.UnixConn).CloseWrite()); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != 503 || !strings.Contains(string(text), "closed for writing before the answer") {
+			t.Errorf("%s: got %d %q and error %v, want 503 and why", target, resp.StatusCode, text, err)
+		}
+	}
+}
+
 // TestSilentConnectionsMakeRoom: connections that send nothing do not keep others out for good.
 func TestSilentConnectionsMakeRoom(t *testing.T) {
 	r := serve(t, &fakeDaemon{}, as(1000), func(l *limits) {

@@ -108,8 +108,11 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 
 // unhealthy returns why the daemon is not alive, or not known to be.
 func unhealthy(err error) string {
-	if context.DeadlineExceeded == err || context.Canceled == err {
-		return "the daemon does not answer: it is starting or ending, or hangs"
+	switch err {
+	case context.DeadlineExceeded:
+		return noAnswer
+	case context.Canceled:
+		return halfClosed
 	}
 	return err.Error()
 }

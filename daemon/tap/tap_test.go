@@ -77,6 +77,31 @@ func same(t *testing.T, got []string, want ...string) {
 	}
 }
 
+// TestNextDoesNotWaitWithAContextThatIsDone: it returns what waits, and then the error.
+func TestNextDoesNotWaitWithAContextThatIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tap Tap
+		r := tap.Follow(Filter{})
+		defer r.Close()
+		publish(&tap, one, "x")
+		publish(&tap, two)
+		synctest.Wait()
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		var got []string
+		for range 100 {
+			rec, err := r.Next(over)
+			if err != nil {
+				got = append(got, err.Error())
+				break
+			}
+			got = append(got, gist(rec))
+		}
+		same(t, got, "0-1 open", "0-1 x", "0-1 half eof", "0-1 close eof 2 99",
+			"0-2 open", "0-2 half eof", "0-2 close eof 1 99", context.Canceled.Error())
+	})
+}
+
 // TestAReaderGetsWhatIsRecorded in either format, as its source, without the framing.
 func TestAReaderGetsWhatIsRecorded(t *testing.T) {
 	for _, f := range []record.Format{record.Text, record.JSON} {
