@@ -24,6 +24,11 @@ func (c *Console) reloadCommand() *cobra.Command {
 prints what has changed and for whom. A configuration with an error changes
 nothing, and reload fails; "tcpmux check" reports all errors.
 
+The effect of a change is "now", "new clients" or "restart". Addresses and
+listeners wait for "systemctl daemon-reload && systemctl restart tcpmux.socket",
+other keys for "systemctl restart tcpmux". Each reload lists them until then.
+Clients stay connected.
+
 It is what "systemctl reload tcpmux" runs. There, a daemon without a control
 socket is asked by a signal (SIGHUP). Only root and the daemon's user may
 reload.
