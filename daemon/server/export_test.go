@@ -42,3 +42,10 @@ func (s *Server) ServePinged(b *Binding, answered chan struct{}) error {
 	defer s.finish(a)
 	return a.run()
 }
+
+// OrderBy gives sessions another key to sort by, which calls f for each comparison, until the
+// returned function is called.
+func OrderBy(key string, f func()) (forget func()) {
+	orders[key] = func(*chosen, *chosen) int { f(); return 0 }
+	return func() { delete(orders, key) }
+}
