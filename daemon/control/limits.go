@@ -23,6 +23,10 @@ const (
 	tailLines = 16 << 10
 )
 
+// ReadLimit is how long the Daemon has to answer a request that changes nothing. What keeps it from
+// answering, such as a reload that waits for a disk, has to take less.
+const ReadLimit = 8 * time.Second
+
 // limits are how much and how long. The memory that readers can take is about 25 KiB for each
 // connection, for each tail the record that is being written and what waits in its subscription,
 // and the lists of sessions that are being written: limits.lists for each class of readers.
@@ -54,7 +58,7 @@ var defaultLimits = limits{
 	body:              20 * time.Second,
 	write:             30 * time.Second,
 	idle:              30 * time.Second,
-	read:              5 * time.Second,
+	read:              ReadLimit,
 	change:            45 * time.Second,
 	tailWrite:         30 * time.Second,
 	turnedAway:        time.Second,
