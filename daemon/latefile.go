@@ -67,9 +67,13 @@ func (l *lateFile) now() *recordfile.File {
 
 // Write appends lines as recordfile.File does.
 func (l *lateFile) Write(lines []byte) (int, error) {
-	f, err := l.opened()
-	if err != nil {
-		return 0, err
+	// What opened needs of the stack would be kept by every client whose goroutine has written.
+	f := l.now()
+	if f == nil {
+		var err error
+		if f, err = l.opened(); err != nil {
+			return 0, err
+		}
 	}
 	return f.Write(lines)
 }
