@@ -65,8 +65,8 @@ func TestTooManyConnections(t *testing.T) {
 	})
 }
 
-// TestTheAdministratorIsNeverShutOut: not by others that take all slots and say nothing. One more of
-// these is closed, and does not wait in front of the administrator.
+// TestTheAdministratorIsNeverShutOut: not by others that take all slots and say nothing. One more
+// of these is closed, and does not wait in front of the administrator.
 func TestTheAdministratorIsNeverShutOut(t *testing.T) {
 	var uid atomic.Uint32
 	uid.Store(1000)

@@ -68,8 +68,8 @@ func (r *Reader) give(queue []*Lines) {
 	}
 }
 
-// Next waits for the next record, or for what the reader has missed. When none waits, it returns the
-// error of ctx once that is done, or ErrClosed. The record's data is the caller's.
+// Next waits for the next record, or for what the reader has missed. When none waits, it returns
+// the error of ctx once that is done, or ErrClosed. The record's data is the caller's.
 func (r *Reader) Next(ctx context.Context) (api.Record, error) {
 	for {
 		if rec, ok := r.next(); ok {
