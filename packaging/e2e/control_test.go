@@ -125,6 +125,7 @@ func TestTailGoesOnWithTheNextDaemon(t *testing.T) {
 	r := serving(t)
 	r.explain("Failed with result", "killed")
 	r.mustVisit()
+	r.write("/run/seen", "") // systemd-run returns before the unit has opened it
 	r.run("systemd-run", "--quiet", "--unit=watcher", "-p", "User=nobody", "-p", "SupplementaryGroups=adm",
 		"-p", "StandardOutput=file:/run/seen", "tcpmux", "tail", "--listener", "tcpmux")
 	t.Cleanup(func() { _, _ = r.try("systemctl", "stop", "watcher.service") })
