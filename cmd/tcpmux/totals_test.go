@@ -65,10 +65,10 @@ func verifiedIn(t *testing.T, path string) (v verified) {
 	return v
 }
 
-// TestTotalsAreWhatVerifyCounts, over five kills of a daemon whose clients flood it on two listeners:
-// counters begin anew with each process, so what verify counts more than at the last kill is what
-// this process has counted. Before each kill every client waits until all that it sent is
-// acknowledged, which is when it is on disk.
+// TestTotalsAreWhatVerifyCounts, over five kills of a daemon whose clients flood it on two
+// listeners, in two models: counters begin anew with each process, so what verify counts more than
+// at the last kill is what this process has counted. Before each kill every client waits until all
+// that it sent is acknowledged, which is when it is on disk.
 func TestTotalsAreWhatVerifyCounts(t *testing.T) {
 	const clients, lost, kills, messages = 6, 2, 5, 500
 	dir, m := t.TempDir(), newKeeper(t)
@@ -88,6 +88,7 @@ max_backups = 0
 [[listener]]
 name = "own"
 address = "127.0.0.1:0"
+model = "process"
 `, control, path))
 	addresses := []string{m.address, m.socket("own")}
 	var conns []*net.TCPConn
@@ -112,7 +113,8 @@ address = "127.0.0.1:0"
 			}
 		}
 		conns = conns[lost:]
-		// The places are free, and so the closes written, some time after the clients see the end.
+		// The places are free, and so the closes written, some time after the clients see
+		// the end.
 		var text string
 		await.Until(t, func() bool {
 			text = scraped(t, control)
@@ -135,6 +137,9 @@ address = "127.0.0.1:0"
 			{"clients", total(text, "tcpmux_clients", ""), now.Open},
 			{"taken over", total(text, "tcpmux_handover_clients", ""), before.Open},
 			{"repeated", now.Repeated, 0},
+			// Of the clients that are closed one is of each listener. There may be a
+			// process that waits for the next client.
+			{"processes", min(total(text, "tcpmux_workers", ""), (clients-lost)/2), (clients - lost) / 2},
 		} {
 			if c.got != c.want {
 				t.Errorf("round %d, %s: got %d, want %d as verify counts", round, c.what, c.got, c.want)

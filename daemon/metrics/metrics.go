@@ -132,7 +132,7 @@ func (t *text) listeners(s *Snapshot) {
 		t.by("flag", all[i].Name, s.Flagged[all[i].Name])
 	}
 	t.byListener(all, "tcpmux_message_bytes", "Sizes of messages.", s.MessageSize)
-	t.byListener(all, "tcpmux_record_delay_seconds", "Time from the arrival of a message to its record.", s.RecordDelay)
+	t.byListener(all, "tcpmux_record_delay_seconds", "Time from the arrival of a message to its record, which is on disk then if sync is always.", s.RecordDelay)
 	t.byListener(all, "tcpmux_batch_records", "Messages of a client that were written together.", s.BatchRecords)
 }
 
