@@ -8,8 +8,8 @@ import (
 	"tcpmux/config"
 )
 
-// TestTheStatusShowsThatFilesDiffer from what is in force: the file and its drop-ins, until they are
-// loaded or as they were.
+// TestTheStatusShowsThatFilesDiffer from what is in force: the file and its drop-ins, until they
+// are loaded or as they were.
 func TestTheStatusShowsThatFilesDiffer(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "tcpmux.toml")
