@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"tcpmux/config"
 	"tcpmux/daemon/control/api"
 	"tcpmux/daemon/counts"
 )
@@ -15,7 +16,7 @@ func (d *daemon) apiStatus() api.Status {
 	s := api.Status{
 		Version: d.version, PID: os.Getpid(), Started: d.started, Now: time.Now(), Phase: d.phase.word(),
 		Config: api.Config{
-			File: d.cfg.Path, Loaded: d.loaded, Differs: d.fault != nil, Faults: linesOf(d.fault), Reloads: d.reloads,
+			File: d.cfg.Path, Loaded: d.loaded, Differs: d.fault != nil || len(d.pending()) > 0, Faults: linesOf(d.fault), Reloads: d.reloads,
 		},
 		Survive:   api.Survive{On: d.handover.Survives(), Clients: d.srv.Surviving()},
 		Clients:   d.srv.Clients(),
@@ -138,10 +139,21 @@ func (d *daemon) problems() []string {
 	if d.fault != nil {
 		all = append(all, "configuration not loaded: "+linesOf(d.fault)[0])
 	}
+	all = append(all, d.pending()...)
 	if d.ports.rules.faulty() {
 		all = append(all, "rules are not those of their file")
 	}
 	return append(all, d.controls.problems()...)
+}
+
+// pending returns which settings of the file a reload could not put in force, and what does.
+func (d *daemon) pending() (all []string) {
+	for _, c := range d.changes {
+		if c.Effect == config.Restart {
+			all = append(all, c.Title()+" of the file is put in force by "+restartBy(c.Path(), d.ports.inherited()))
+		}
+	}
+	return all
 }
 
 // problems returns why ports are not served.

@@ -137,8 +137,9 @@ func TestControlReload(t *testing.T) {
 		}
 	}
 	s, err := c.Status(t.Context())
-	if err != nil || s.Config.Reloads != 2 || s.Config.Differs {
-		t.Errorf("got %+v and error %v, want two reloads and no difference", s.Config, err)
+	if err != nil || s.Config.Reloads != 2 || !s.Config.Differs ||
+		!slices.Equal(s.Problems, []string{"control of the file is put in force by a new start"}) {
+		t.Errorf("got %+v and error %v, want two reloads, and what waits for a new start", s, err)
 	}
 }
 

@@ -34,7 +34,7 @@ type Status struct {
 type Config struct {
 	File   string    `json:"file"`   // "": the built-in defaults
 	Loaded time.Time `json:"loaded"` // when it came into force
-	// Differs reports that the files were changed since, or could not be loaded.
+	// Differs reports that the files were changed since, could not be loaded, or need a restart.
 	Differs bool     `json:"differs"`
 	Faults  []string `json:"faults"` // of the last reload
 	Reloads int      `json:"reloads"`
