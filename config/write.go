@@ -59,8 +59,8 @@ func (c Config) Settings() (all []Setting) {
 
 // WriteTOML writes the effective configuration: every key with its value, also where that is the
 // default or inherited. Parse reads it back as an equal Config, but for Path, Warnings, and what
-// stands in which file: it is one text. c must come from Load or Default. The text holds no control character but newlines. The error is w's, if
-// any; w is written to once.
+// stands in which file: it is one text. c must come from Load or Default. The text holds no control
+// character but newlines. The error is w's, if any; w is written to once.
 func (c Config) WriteTOML(w io.Writer) error { return c.writeTOML(w, false) }
 
 // WriteAnnotated is WriteTOML with a comment above each [[listener]] that names its file, if there

@@ -51,15 +51,7 @@ listeners.`,
   tcpmux check new.toml > effective.toml    # with every default filled in
   tcpmux check --json | jq -r '.listeners[] | .name + " " + .file'
   ssh host cat /etc/tcpmux.toml | tcpmux check -q -`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 && cmd.Flags().Changed("config") {
-				return fmt.Errorf("argument %q and --config, want one file", args[0])
-			}
-			if quiet && asJSON {
-				return errors.New("--quiet and --json, want one of them")
-			}
-			return cli.AtMost(1)(cmd, args)
-		},
+		Args: func(cmd *cobra.Command, args []string) error { return checkOneSource(cmd, args, quiet && asJSON) },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				path = args[0]
@@ -82,6 +74,17 @@ listeners.`,
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print only errors and warnings")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object with the listeners, errors and warnings")
 	return cmd
+}
+
+// checkOneSource refuses arguments that name two files, and options that exclude each other.
+func checkOneSource(cmd *cobra.Command, args []string, quietJSON bool) error {
+	if len(args) > 0 && cmd.Flags().Changed("config") {
+		return fmt.Errorf("argument %q and --config, want one file", args[0])
+	}
+	if quietJSON {
+		return errors.New("--quiet and --json, want one of them")
+	}
+	return cli.AtMost(1)(cmd, args)
 }
 
 // checkArgs are the arguments with which a program checks the configuration at path.

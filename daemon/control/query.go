@@ -30,6 +30,7 @@ var sortKeys = []string{"opened", "heard", "bytes", "records", "remote"}
 // badRequest is a mistake of the one who asks.
 type badRequest struct{ text string }
 
+// Error implements error.
 func (e *badRequest) Error() string { return e.text }
 
 func bad(format string, args ...any) error { return &badRequest{fmt.Sprintf(format, args...)} }

@@ -106,5 +106,8 @@ var atOnce = func() context.Context {
 // nothing is a subscription to nothing.
 type nothing struct{}
 
+// Next implements Subscription.
 func (nothing) Next(ctx context.Context) (api.Record, error) { return api.Record{}, ctx.Err() }
-func (nothing) Close()                                       {}
+
+// Close implements Subscription.
+func (nothing) Close() {}

@@ -1,4 +1,4 @@
-// Package counts counts what a listener's clients do, for whoever wants to know: plain values that
+// Package counts counts what the clients of a listener do, for status and metrics: plain values that
 // sessions add to and a metrics page reads. Everything in it is safe for concurrent use, waits for
 // nobody for long, and allocates nothing per message. The zero values are ready to use.
 package counts

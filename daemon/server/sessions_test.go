@@ -220,7 +220,7 @@ func TestKillEndsAProgram(t *testing.T) {
 	}
 }
 
-// TestKillRacesWithTheEndOfSessions: each ends once, whoever is first.
+// TestKillRacesWithTheEndOfSessions: each ends once, whichever is first.
 func TestKillRacesWithTheEndOfSessions(t *testing.T) {
 	f := servertest.New(t, nil).Open()
 	const clients = 30

@@ -60,7 +60,7 @@ func TestTheNextProcessReadsWhatOneHasWritten(t *testing.T) {
 	}
 }
 
-// TestAKilledSessionIsKnownToTheNextProcess, and whoever has the slot after it is not.
+// TestAKilledSessionIsKnownToTheNextProcess, and the next one in its slot is not.
 func TestAKilledSessionIsKnownToTheNextProcess(t *testing.T) {
 	f := newFile(t, 3)
 	client := netip.MustParseAddrPort("192.0.2.1:1234")

@@ -26,10 +26,10 @@ const (
 )
 
 // Units returns the drop-in of tcpmux.socket for the first listener and, for each further one and
-// for the status page, a socket unit that comes and goes with tcpmux.socket. The first is the main listener, or, where
-// address = [] leaves that out, the first [[listener]]: a socket unit without an address would be
-// none. The error joins all that systemd cannot be told and is config.ErrInvalid; there are then no
-// units.
+// for the status page, a socket unit that comes and goes with tcpmux.socket. The first is the main
+// listener, or, where address = [] leaves that out, the first [[listener]]: a socket unit without
+// an address would be none. The error joins all that systemd cannot be told and is
+// config.ErrInvalid; there are then no units.
 func Units(cfg config.Config, ipv6 bool) ([]Unit, error) {
 	var ports []port
 	var errs []error

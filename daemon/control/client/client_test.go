@@ -135,7 +135,7 @@ func TestErrorsOfConnect(t *testing.T) {
 	}
 }
 
-// TestAFullBacklogIsWaitedFor: whoever dials again comes in when there is room.
+// TestAFullBacklogIsWaitedFor: a client dials again, and comes in when there is room.
 func TestAFullBacklogIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		full := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EAGAIN)}

@@ -112,7 +112,7 @@ h: help  s: sort  /~`},
 }
 
 // TestViewFitsEveryTerminal: each size gets as many lines as it has, none longer than it is wide,
-// and never more than a byte a column, whatever the mode and whoever is connected.
+// and never more than a byte a column, in every mode and with every client.
 func TestViewFitsEveryTerminal(t *testing.T) {
 	for name, m := range map[string]*model{"empty": {}, "some": watched(), "hostile": poisoned()} {
 		for _, mode := range []mode{inList, inDetail, inHelp, inFilter, inConfirm} {
