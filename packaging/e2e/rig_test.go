@@ -209,6 +209,14 @@ func (r *rig) awaitProperty(unit, property, want string) {
 	r.await(unit+": "+property+"="+want, func() bool { return r.show(unit, property) == want })
 }
 
+// awaitStarted waits until the service is active. Clients are served before that, while systemd runs
+// ExecStartPost=. A reload that comes then is taken for done with the start, and a directory that is
+// moved away is made anew.
+func (r *rig) awaitStarted() {
+	r.t.Helper()
+	r.awaitProperty("tcpmux.service", "ActiveState", "active")
+}
+
 // path returns where the host finds a file of the rig. There may be no absolute symbolic link on
 // the way.
 func (r *rig) path(file string) string { return fmt.Sprintf("/proc/%d/root%s", r.leader, file) }

@@ -44,7 +44,7 @@ func TestFirstClientStartsTheService(t *testing.T) {
 	r.wantState("tcpmux.service", "inactive")
 
 	k := r.mustCall()
-	r.wantState("tcpmux.service", "active")
+	r.awaitStarted()
 	if err := k.say(3); err != nil {
 		t.Fatal(err)
 	}

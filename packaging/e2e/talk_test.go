@@ -208,6 +208,7 @@ func (r *rig) chattersAt(addr string, n int) *chatters {
 		}
 		all = append(all, k)
 	}
+	r.awaitStarted()
 	for _, k := range all {
 		c.wg.Go(func() { c.chat(k) })
 	}
