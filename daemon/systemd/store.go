@@ -60,6 +60,9 @@ func Waiting() bool {
 // FileDescriptorStoreMax= of the unit is too small.
 var ErrNoStore = errors.New("the service manager stores no descriptor: set FileDescriptorStoreMax= in the unit")
 
+// closeGrace is how long the service manager may take to close what it does not store.
+const closeGrace = 50 * time.Millisecond
+
 // StoreWorks returns nil if the service manager keeps what Store gives it, and ErrNoStore if it
 // does not. It waits for the service manager.
 func StoreWorks(timeout time.Duration) error {
@@ -75,9 +78,10 @@ func StoreWorks(timeout time.Duration) error {
 	if err := barrier(timeout); err != nil {
 		return err
 	}
-	// The pipe is broken unless the service manager has the other end.
+	// The pipe is broken unless the service manager has the other end. What it does not store, it
+	// closes in a thread of its own (since systemd 254), so perhaps after the barrier.
 	fds := []unix.PollFd{{Fd: int32(given.Fd())}}
-	if _, err := unix.Poll(fds, 0); err != nil {
+	if _, err := unix.Poll(fds, int(closeGrace.Milliseconds())); err != nil && err != unix.EINTR {
 		return os.NewSyscallError("poll", err)
 	}
 	if fds[0].Revents&unix.POLLERR != 0 {

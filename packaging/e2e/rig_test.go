@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -164,6 +165,9 @@ func (r *rig) explain(patterns ...string) {
 
 // try runs a command in the machine, and returns its output and errors.
 func (r *rig) try(args ...string) (string, error) {
+	if len(args) > 1 && args[0] == "systemctl" && slices.Contains([]string{"stop", "restart", "reload"}, args[1]) {
+		r.passStartPost()
+	}
 	cmd := exec.Command("./boot.sh", append([]string{"run", r.name}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -207,6 +211,17 @@ func (r *rig) await(what string, cond func() bool) {
 func (r *rig) awaitProperty(unit, property, want string) {
 	r.t.Helper()
 	r.await(unit+": "+property+"="+want, func() bool { return r.show(unit, property) == want })
+}
+
+// passStartPost waits until systemd has run ExecStartPost= of the service, if it runs that now. To stop
+// it then is a failure of the service, and a reload is taken for done with the start.
+func (r *rig) passStartPost() {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		state, _ := r.try("systemctl", "show", "--value", "-p", "SubState", "tcpmux.service")
+		if strings.TrimSpace(state) != "start-post" {
+			return
+		}
+	}
 }
 
 // awaitStarted waits until the service is active. Clients are served before that, while systemd runs
