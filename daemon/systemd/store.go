@@ -78,11 +78,17 @@ func StoreWorks(timeout time.Duration) error {
 	if err := barrier(timeout); err != nil {
 		return err
 	}
-	// The pipe is broken unless the service manager has the other end. What it does not store, it
-	// closes in a thread of its own (since systemd 254), so perhaps after the barrier.
+	// The pipe is broken unless the service manager has the other end. It may close what it does
+	// not store a little after the barrier.
 	fds := []unix.PollFd{{Fd: int32(given.Fd())}}
-	if _, err := unix.Poll(fds, int(closeGrace.Milliseconds())); err != nil && err != unix.EINTR {
-		return os.NewSyscallError("poll", err)
+	for end := time.Now().Add(closeGrace); ; {
+		_, err := unix.Poll(fds, int(max(0, time.Until(end)).Milliseconds()))
+		if err == nil {
+			break
+		}
+		if err != unix.EINTR {
+			return os.NewSyscallError("poll", err)
+		}
 	}
 	if fds[0].Revents&unix.POLLERR != 0 {
 		return ErrNoStore

@@ -213,8 +213,8 @@ func (r *rig) awaitProperty(unit, property, want string) {
 	r.await(unit+": "+property+"="+want, func() bool { return r.show(unit, property) == want })
 }
 
-// passStartPost waits until systemd has run ExecStartPost= of the service, if it runs that now. To stop
-// it then is a failure of the service, and a reload is taken for done with the start.
+// passStartPost waits until systemd has run ExecStartPost= of the service, if it runs that now. To
+// stop it then is a failure of the service, and a reload is taken for done with the start.
 func (r *rig) passStartPost() {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		state, _ := r.try("systemctl", "show", "--value", "-p", "SubState", "tcpmux.service")

@@ -73,6 +73,7 @@ error.`,
 	flags.IntVar(&f.Limit, "limit", 0, "list at most `N` clients; 0: all")
 	f.add(cmd, "print one JSON object")
 	c.completeFlag(cmd, "listener", &f.flags, listenerNames)
+	// It only fails for a flag that is not there.
 	_ = cmd.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions(sortCompletions(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
