@@ -1,0 +1,103 @@
+package delivery
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// fileName is the state file in its directory.
+const fileName = "delivered.json"
+
+// version is that of the state file.
+const version = 1
+
+// State is how far a forwarder has come.
+type State struct {
+	// Version is set by Save.
+	Version int `json:"version"`
+	// Stream is the stream that records were delivered to last.
+	Stream Stream `json:"stream"`
+	// Sequence is that of the last message that the stream has acknowledged; 0 if there is
+	// none.
+	Sequence uint64 `json:"sequence"`
+	// Delivered is up to where records are acknowledged.
+	Delivered Cursor `json:"delivered"`
+	// Kept is what Delivered was some time ago. The daemon leaves the files from there on, so
+	// that what a server loses when its machine fails can be delivered again.
+	Kept Cursor `json:"kept"`
+	// Skip reports that Delivered is where to go on, whatever the stream says: an administrator
+	// has let go of what is before.
+	Skip bool `json:"skip,omitempty"`
+	// Accept reports that a stream that Stream does not describe may be delivered to: an
+	// administrator has said so.
+	Accept bool `json:"accept,omitempty"`
+	// Paths are those of the record files, by their keys.
+	Paths map[Key]string `json:"paths"`
+}
+
+// Stream tells a stream from others.
+type Stream struct {
+	Name    string    `json:"name"`
+	Created time.Time `json:"created"`
+}
+
+// Path returns the path of the state file in dir.
+func Path(dir string) string { return filepath.Join(dir, fileName) }
+
+// Load reads the state file in dir. The error wraps fs.ErrNotExist if there is none.
+func Load(dir string) (State, error) {
+	text, err := os.ReadFile(Path(dir))
+	if err != nil {
+		return State{}, err
+	}
+	var s State
+	if err := json.Unmarshal(text, &s); err != nil {
+		return State{}, fmt.Errorf("state file %q: %w", Path(dir), err)
+	}
+	if s.Version != version {
+		return State{}, fmt.Errorf("state file %q: version %d, want %d", Path(dir), s.Version, version)
+	}
+	for _, c := range []Cursor{s.Delivered, s.Kept} {
+		if _, _, err := ParseCursor(string(c.AppendTo(nil))); err != nil {
+			return State{}, fmt.Errorf("state file %q: %w", Path(dir), err)
+		}
+	}
+	return s, nil
+}
+
+// Save replaces the state file in dir, which anybody may read. It is on disk when Save returns.
+func Save(dir string, s State) (err error) {
+	s.Version = version
+	text, err := json.MarshalIndent(s, "", "\t")
+	if err != nil {
+		return err
+	}
+	temp := Path(dir) + ".tmp"
+	if err := write(temp, append(text, '\n')); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, Path(dir)); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func write(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
