@@ -12,16 +12,16 @@ import (
 	"tcpmux/daemon/control/api"
 )
 
-// writeJSON answers with a value as one line of JSON.
-func writeJSON(w http.ResponseWriter, status int, value any) {
+// WriteJSON answers with a value as one line of JSON.
+func WriteJSON(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	// An error is one of the connection.
 	_ = json.NewEncoder(w).Encode(value)
 }
 
-// writeText answers with text.
-func writeText(w http.ResponseWriter, status int, text string) {
+// WriteText answers with text.
+func WriteText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(text)) // an error is one of the connection
@@ -40,7 +40,7 @@ func (s *Server) answer(w http.ResponseWriter, value any, err error) {
 		s.failWith(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, value)
+	WriteJSON(w, http.StatusOK, value)
 }
 
 // failWith answers with an error and its status.

@@ -62,6 +62,7 @@ var (
 
 // Options are what a Server needs.
 type Options struct {
+	// Daemon is what Serve and ServeStatus show. The handlers of other programs need none.
 	Daemon Daemon
 	Log    *slog.Logger
 	// Peer returns who has connected to the control socket; nil asks the kernel (unix(7),
@@ -111,15 +112,23 @@ func newServer(opt Options, adjust func(*limits)) *Server {
 
 // Serve serves everything on the unix socket ln, until Shutdown or Close, which close ln. It
 // returns nil then, and else why it ended.
-func (s *Server) Serve(ln net.Listener) error {
-	srv := s.server(s.full())
+func (s *Server) Serve(ln net.Listener) error { return s.ServeHandler(ln, s.full()) }
+
+// ServeStatus serves what can be read by anybody on the TCP listener ln, as Serve does.
+func (s *Server) ServeStatus(ln net.Listener) error { return s.ServePublicHandler(ln, s.public()) }
+
+// ServeHandler serves h, for a program that is no Daemon, on the unix socket ln, as Serve does and
+// with the same limits.
+func (s *Server) ServeHandler(ln net.Listener, h http.Handler) error {
+	srv := s.server(h)
 	srv.ConnContext = s.identify
 	return s.serve(srv, limit(ln, s.limits.connections, s.limits, s.welcome))
 }
 
-// ServeStatus serves what can be read by anybody on the TCP listener ln, as Serve does.
-func (s *Server) ServeStatus(ln net.Listener) error {
-	srv := s.server(rebindingGuard(s.public()))
+// ServePublicHandler serves h on the TCP listener ln, as ServeStatus does: with the same limits,
+// and only for requests that name the machine's address.
+func (s *Server) ServePublicHandler(ln net.Listener, h http.Handler) error {
+	srv := s.server(rebindingGuard(h))
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, connKey{}, &connection{conn: c.(*limitedConn), class: public})
 	}

@@ -112,7 +112,7 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // fail answers with an error.
 func fail(w http.ResponseWriter, status int, text string) {
-	writeJSON(w, status, api.Error{Error: text})
+	WriteJSON(w, status, api.Error{Error: text})
 }
 
 // rebindingGuard answers requests for a name that is not the machine's own: a page of somebody else

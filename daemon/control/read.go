@@ -88,21 +88,21 @@ func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 		return struct{}{}, s.opt.Daemon.Alive(ctx)
 	})
 	if err != nil {
-		writeText(w, http.StatusServiceUnavailable, unhealthy(err)+"\n")
+		WriteText(w, http.StatusServiceUnavailable, unhealthy(err)+"\n")
 		return
 	}
-	writeText(w, http.StatusOK, "ok\n")
+	WriteText(w, http.StatusOK, "ok\n")
 }
 
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	status, err := ask(s, r.Context(), s.limits.read, s.opt.Daemon.Status)
 	switch {
 	case err != nil:
-		writeText(w, http.StatusServiceUnavailable, unhealthy(err)+"\n")
+		WriteText(w, http.StatusServiceUnavailable, unhealthy(err)+"\n")
 	case len(status.Unready) > 0:
-		writeText(w, http.StatusServiceUnavailable, strings.Join(status.Unready, "\n")+"\n")
+		WriteText(w, http.StatusServiceUnavailable, strings.Join(status.Unready, "\n")+"\n")
 	default:
-		writeText(w, http.StatusOK, "ok\n")
+		WriteText(w, http.StatusOK, "ok\n")
 	}
 }
 

@@ -23,7 +23,7 @@ func (s *Server) full() http.Handler {
 	mux.HandleFunc("POST "+version+"/listeners/{name}/undrain", s.change(s.drain(false)))
 	mux.HandleFunc("POST "+version+"/rotate", s.change(s.rotate))
 	mux.HandleFunc("POST "+version+"/reload", s.change(s.reload))
-	return errorsInJSON(mux)
+	return ErrorsInJSON(mux, "see tcpmux-control(7)")
 }
 
 // public returns what a status address has.
@@ -31,7 +31,7 @@ func (s *Server) public() http.Handler {
 	mux := http.NewServeMux()
 	s.handleRead(mux)
 	handlePage(mux)
-	return errorsInJSON(mux)
+	return ErrorsInJSON(mux, "see tcpmux-control(7)")
 }
 
 // handleRead adds what everybody may read.
@@ -68,8 +68,9 @@ func handlePage(mux *http.ServeMux) {
 	}
 }
 
-// errorsInJSON has the errors of mux itself, 404 and 405, look like all others.
-func errorsInJSON(mux *http.ServeMux) http.Handler {
+// ErrorsInJSON has the errors of mux itself, 404 and 405, look like all others. hint is where to
+// read which paths there are.
+func ErrorsInJSON(mux *http.ServeMux, hint string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h, pattern := mux.Handler(r)
 		if pattern != "" {
@@ -79,7 +80,7 @@ func errorsInJSON(mux *http.ServeMux) http.Handler {
 		c := capture{header: http.Header{}}
 		h.ServeHTTP(&c, r)
 		if c.status != http.StatusMethodNotAllowed {
-			fail(w, http.StatusNotFound, "there is nothing at this path: see tcpmux-control(7)")
+			fail(w, http.StatusNotFound, "there is nothing at this path: "+hint)
 			return
 		}
 		allow := c.header.Get("Allow")

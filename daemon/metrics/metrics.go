@@ -1,7 +1,5 @@
 // Package metrics writes what the daemon counts in the text format of Prometheus. The labels are
 // listeners, reasons, models and files of the configuration: nothing that a client can multiply.
-//
-// It needs no library: the light ones write no help texts, which "promtool check metrics" asks for.
 package metrics
 
 import (
@@ -13,15 +11,11 @@ import (
 	"time"
 
 	"tcpmux/daemon/control/api"
+	"tcpmux/daemon/metrics/prometheus"
 )
 
-// Histogram is how observations are spread. Counts has one more element than Bounds, for those
-// beyond the last bound; each counts only its own.
-type Histogram struct {
-	Bounds []float64 // upper, inclusive
-	Counts []int64
-	Sum    float64
-}
+// Histogram is how observations are spread.
+type Histogram = prometheus.Histogram
 
 // Snapshot is what Write writes. Totals are those since the process started.
 type Snapshot struct {
@@ -61,6 +55,9 @@ type Handover struct {
 // Reloads counts reloads by how they went.
 type Reloads struct{ Done, Failed int64 }
 
+// text is what is written.
+type text struct{ prometheus.Text }
+
 // Write writes a snapshot, and the runtime's own state.
 func Write(w io.Writer, s *Snapshot) error {
 	t := &text{}
@@ -68,47 +65,47 @@ func Write(w io.Writer, s *Snapshot) error {
 	t.listeners(s)
 	t.files(s)
 	t.runtime()
-	_, err := w.Write(t.buf)
+	_, err := w.Write(t.Bytes())
 	return err
 }
 
 // process writes what holds for the whole process.
 func (t *text) process(s *Snapshot) {
 	st := &s.Status
-	t.family("gauge", "tcpmux_build_info", "The version of the daemon; always 1.")
-	t.sample(1, "version", st.Version, "goversion", runtime.Version())
-	t.family("gauge", "tcpmux_start_time_seconds", "When the process started, in seconds since the epoch.")
-	t.sample(seconds(st.Started))
-	t.family("gauge", "tcpmux_ready", "Whether /readyz would be 200.")
-	t.sample(truth(len(st.Unready) == 0))
-	t.family("gauge", "tcpmux_problems", "How many problems the status lists.")
-	t.sample(float64(len(st.Problems)))
-	t.family("gauge", "tcpmux_clients_limit", "How many clients are served at once.")
-	t.sample(float64(st.Limit))
-	t.family("gauge", "tcpmux_surviving_clients", "Clients that would outlive a crash of the process.")
-	t.sample(float64(st.Survive.Clients))
-	t.family("gauge", "tcpmux_partial_memory_bytes", "Memory of messages that have not ended.")
-	t.sample(float64(s.PartialMemory))
-	t.family("gauge", "tcpmux_workers", "Processes that serve clients of the model process.")
-	t.sample(float64(s.Workers))
-	t.family("gauge", "tcpmux_handover_clients", "Clients that this process went on with when it started.")
-	t.sample(float64(s.Handover.Clients))
-	t.family("gauge", "tcpmux_handover_seconds", "How long it took to go on with them.")
-	t.sample(s.Handover.Seconds)
-	t.family("counter", "tcpmux_reloads_total", "Reloads of the configuration, by result.")
-	t.sample(float64(s.Reloads.Done), "result", "done")
-	t.sample(float64(s.Reloads.Failed), "result", "failed")
-	t.family("gauge", "tcpmux_config_differs", "Whether the file differs from the configuration in force.")
-	t.sample(truth(st.Config.Differs))
+	t.Family("gauge", "tcpmux_build_info", "The version of the daemon; always 1.")
+	t.Sample(1, "version", st.Version, "goversion", runtime.Version())
+	t.Family("gauge", "tcpmux_start_time_seconds", "When the process started, in seconds since the epoch.")
+	t.Sample(seconds(st.Started))
+	t.Family("gauge", "tcpmux_ready", "Whether /readyz would be 200.")
+	t.Sample(truth(len(st.Unready) == 0))
+	t.Family("gauge", "tcpmux_problems", "How many problems the status lists.")
+	t.Sample(float64(len(st.Problems)))
+	t.Family("gauge", "tcpmux_clients_limit", "How many clients are served at once.")
+	t.Sample(float64(st.Limit))
+	t.Family("gauge", "tcpmux_surviving_clients", "Clients that would outlive a crash of the process.")
+	t.Sample(float64(st.Survive.Clients))
+	t.Family("gauge", "tcpmux_partial_memory_bytes", "Memory of messages that have not ended.")
+	t.Sample(float64(s.PartialMemory))
+	t.Family("gauge", "tcpmux_workers", "Processes that serve clients of the model process.")
+	t.Sample(float64(s.Workers))
+	t.Family("gauge", "tcpmux_handover_clients", "Clients that this process went on with when it started.")
+	t.Sample(float64(s.Handover.Clients))
+	t.Family("gauge", "tcpmux_handover_seconds", "How long it took to go on with them.")
+	t.Sample(s.Handover.Seconds)
+	t.Family("counter", "tcpmux_reloads_total", "Reloads of the configuration, by result.")
+	t.Sample(float64(s.Reloads.Done), "result", "done")
+	t.Sample(float64(s.Reloads.Failed), "result", "failed")
+	t.Family("gauge", "tcpmux_config_differs", "Whether the file differs from the configuration in force.")
+	t.Sample(truth(st.Config.Differs))
 }
 
 // listeners writes what is known of each listener.
 func (t *text) listeners(s *Snapshot) {
 	all := s.Status.Listeners
 	each := func(kind, name, help string, value func(l *api.Listener) float64) {
-		t.family(kind, name, help)
+		t.Family(kind, name, help)
 		for i := range all {
-			t.sample(value(&all[i]), "listener", all[i].Name, "model", all[i].Model)
+			t.Sample(value(&all[i]), "listener", all[i].Name, "model", all[i].Model)
 		}
 	}
 	each("gauge", "tcpmux_clients", "Clients that are connected.", func(l *api.Listener) float64 { return float64(l.Clients) })
@@ -119,15 +116,15 @@ func (t *text) listeners(s *Snapshot) {
 	each("counter", "tcpmux_records_total", "Messages that were recorded.", func(l *api.Listener) float64 { return float64(l.Counts.Records) })
 	each("counter", "tcpmux_bytes_total", "Bytes of messages that were recorded.", func(l *api.Listener) float64 { return float64(l.Counts.Bytes) })
 	each("counter", "tcpmux_acks_total", "Acknowledgements that were sent.", func(l *api.Listener) float64 { return float64(l.Counts.Acks) })
-	t.family("counter", "tcpmux_refused_total", "Refused clients, by reason.")
+	t.Family("counter", "tcpmux_refused_total", "Refused clients, by reason.")
 	for i := range all {
 		t.by("reason", all[i].Name, all[i].Counts.Refused)
 	}
-	t.family("counter", "tcpmux_closed_total", "Sessions that have ended, by reason.")
+	t.Family("counter", "tcpmux_closed_total", "Sessions that have ended, by reason.")
 	for i := range all {
 		t.by("reason", all[i].Name, s.Closed[all[i].Name])
 	}
-	t.family("counter", "tcpmux_broken_messages_total", "Messages that are not whole, by their flag.")
+	t.Family("counter", "tcpmux_broken_messages_total", "Messages that are not whole, by their flag.")
 	for i := range all {
 		t.by("flag", all[i].Name, s.Flagged[all[i].Name])
 	}
@@ -139,7 +136,7 @@ func (t *text) listeners(s *Snapshot) {
 // by writes what is counted by words, under a label.
 func (t *text) by(label, listener string, counts map[string]int64) {
 	for _, word := range slices.Sorted(maps.Keys(counts)) {
-		t.sample(float64(counts[word]), "listener", listener, label, word)
+		t.Sample(float64(counts[word]), "listener", listener, label, word)
 	}
 }
 
@@ -147,10 +144,10 @@ func (t *text) byListener(all []api.Listener, name, help string, of map[string]H
 	if len(of) == 0 {
 		return
 	}
-	t.family("histogram", name, help)
+	t.Family("histogram", name, help)
 	for i := range all {
 		if h, ok := of[all[i].Name]; ok {
-			t.histogram(h, "listener", all[i].Name)
+			t.Histogram(h, "listener", all[i].Name)
 		}
 	}
 }
@@ -158,14 +155,14 @@ func (t *text) byListener(all []api.Listener, name, help string, of map[string]H
 // files writes what is known of each record file.
 func (t *text) files(s *Snapshot) {
 	each := func(kind, name, help string, value func(f *api.File, more *File) float64) {
-		t.family(kind, name, help)
+		t.Family(kind, name, help)
 		for i := range s.Status.Files {
 			more := &File{}
 			if i < len(s.Files) {
 				more = &s.Files[i]
 			}
 			f := &s.Status.Files[i]
-			t.sample(value(f, more), "file", f.Path)
+			t.Sample(value(f, more), "file", f.Path)
 		}
 	}
 	each("gauge", "tcpmux_file_bytes", "Size of the record file.", func(f *api.File, _ *File) float64 { return float64(f.Size) })
@@ -187,9 +184,9 @@ func (t *text) byFile(s *Snapshot, name, help string, of func(*File) Histogram) 
 	if len(s.Files) == 0 {
 		return
 	}
-	t.family("histogram", name, help)
+	t.Family("histogram", name, help)
 	for i := range s.Files {
-		t.histogram(of(&s.Files[i]), "file", s.Status.Files[i].Path)
+		t.Histogram(of(&s.Files[i]), "file", s.Status.Files[i].Path)
 	}
 }
 
@@ -207,8 +204,8 @@ func (t *text) runtime() {
 		if sample[0].Value.Kind() != runtimemetrics.KindUint64 {
 			continue // this runtime does not know it
 		}
-		t.family(m.kind, m.name, m.help)
-		t.sample(float64(sample[0].Value.Uint64()))
+		t.Family(m.kind, m.name, m.help)
+		t.Sample(float64(sample[0].Value.Uint64()))
 	}
 }
 
