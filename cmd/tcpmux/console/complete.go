@@ -7,7 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tcpmux/cmd/tcpmux/console/text"
+	"tcpmux/cmd/internal/text"
+	"tcpmux/cmd/tcpmux/console/view"
 	"tcpmux/daemon/control/api"
 )
 
@@ -57,7 +58,7 @@ func (c *Console) completeFlag(cmd *cobra.Command, flag string, f *flags, from n
 func sessionIDs(ctx context.Context, d Daemon) (list []cobra.Completion, err error) {
 	s, err := d.Sessions(ctx, api.Filter{Sort: "-heard", Limit: mostCompletions})
 	for i := range s.Sessions {
-		list = append(list, cobra.CompletionWithDesc(text.ASCII(s.Sessions[i].ID), text.ASCII(text.Peer(&s.Sessions[i]))))
+		list = append(list, cobra.CompletionWithDesc(text.ASCII(s.Sessions[i].ID), text.ASCII(view.Peer(&s.Sessions[i]))))
 	}
 	return list, err
 }

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"tcpmux/cmd/internal/cli"
-	"tcpmux/cmd/tcpmux/console/text"
+	"tcpmux/cmd/internal/text"
 	"tcpmux/config/notation"
 	"tcpmux/daemon/control/api"
 	"tcpmux/daemon/control/client"

@@ -10,7 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpmux/cmd/internal/cli"
-	"tcpmux/cmd/tcpmux/console/text"
+	"tcpmux/cmd/internal/text"
+	"tcpmux/cmd/tcpmux/console/view"
 	"tcpmux/config/notation"
 	"tcpmux/daemon/control/api"
 )
@@ -59,7 +60,7 @@ error.`,
 				if err != nil {
 					return err
 				}
-				return c.print(&f.flags, s, func(p text.Painter) []string { return text.Sessions(&s, time.Now(), p) })
+				return c.print(&f.flags, s, func(p text.Painter) []string { return view.Sessions(&s, time.Now(), p) })
 			})
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -135,7 +136,7 @@ answer, 64 for a usage error.`,
 				if err != nil {
 					return err
 				}
-				return c.print(&f, s, func(p text.Painter) []string { return text.Detail(&s, time.Now(), p) })
+				return c.print(&f, s, func(p text.Painter) []string { return view.Detail(&s, time.Now(), p) })
 			})
 		},
 		ValidArgsFunction: c.complete(&f, 1, sessionIDs),

@@ -6,7 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpmux/cmd/internal/cli"
-	"tcpmux/cmd/tcpmux/console/text"
+	"tcpmux/cmd/internal/text"
+	"tcpmux/cmd/tcpmux/console/view"
 )
 
 func (c *Console) statusCommand() *cobra.Command {
@@ -40,7 +41,7 @@ Exit status: 0 when the daemon answered, also with problems; 1 when it did not,
 				if err != nil {
 					return err
 				}
-				return c.print(&f, s, func(p text.Painter) []string { return text.Status(&s, p) })
+				return c.print(&f, s, func(p text.Painter) []string { return view.Status(&s, p) })
 			})
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpmux/cmd/internal/cli"
-	"tcpmux/cmd/tcpmux/console/text"
+	"tcpmux/cmd/internal/text"
 	"tcpmux/daemon/control/api"
 )
 

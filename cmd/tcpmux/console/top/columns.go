@@ -5,7 +5,8 @@ import (
 	"strings"
 	"time"
 
-	"tcpmux/cmd/tcpmux/console/text"
+	"tcpmux/cmd/internal/text"
+	"tcpmux/cmd/tcpmux/console/view"
 )
 
 // column is a column of the table of sessions.
@@ -30,13 +31,13 @@ func allColumns() []column {
 		{"LISTENER", 8, false, 5, func(_ *model, s *session) string { return s.Listener }},
 		{"REMOTE", 9, false, 0, func(_ *model, s *session) string { return s.Remote }},
 		{"IDLE", 6, true, 3, func(m *model, s *session) string {
-			return text.Span(text.Idle(&s.Session, m.now).Truncate(time.Second))
+			return text.Span(view.Idle(&s.Session, m.now).Truncate(time.Second))
 		}},
 		{"REC/S", 5, true, 2, func(_ *model, s *session) string { return text.Rate(s.recordsRate) }},
 		{"BYTES/S", 8, true, 1, func(_ *model, s *session) string { return text.Size(int64(s.bytesRate)) }},
 		{"RECORDS", 7, true, 6, func(_ *model, s *session) string { return text.Count(s.Records) }},
 		{"BYTES", 8, true, 4, func(_ *model, s *session) string { return text.Size(s.Bytes) }},
-		{"STATE", 6, false, 3, func(_ *model, s *session) string { return text.State(&s.Session).Text }},
+		{"STATE", 6, false, 3, func(_ *model, s *session) string { return view.State(&s.Session).Text }},
 	}
 }
 
@@ -63,7 +64,7 @@ func (m *model) sessions(height, width int) []line {
 		lines = append(lines, line{"  " + joined(columns, titles), text.Bold})
 	}
 	for i := range shown {
-		l := line{"  " + joined(columns, table[i]), text.State(&shown[i].Session).Colour}
+		l := line{"  " + joined(columns, table[i]), view.State(&shown[i].Session).Colour}
 		if shown[i].ID == m.selected {
 			l = line{mark + l.text[len(mark):], text.Reverse}
 		}

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"tcpmux/cmd/tcpmux/console/text"
+	"tcpmux/cmd/internal/text"
 )
 
 // Keys with a name. Any other key is the character that it types.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"tcpmux/cmd/tcpmux/console/text"
+	"tcpmux/cmd/tcpmux/console/view"
 	"tcpmux/config/notation"
 	"tcpmux/daemon/control/api"
 )
@@ -195,7 +195,7 @@ func (m *model) matches(s *session) bool {
 	if p, want := notation.ParseNetwork(m.filter); want == "" {
 		return p.Contains(host(s.Remote))
 	}
-	for _, field := range []string{s.ID, s.Listener, text.Peer(&s.Session), s.State, s.Phase} {
+	for _, field := range []string{s.ID, s.Listener, view.Peer(&s.Session), s.State, s.Phase} {
 		if strings.Contains(field, m.filter) {
 			return true
 		}

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/term"
 
-	"tcpmux/cmd/tcpmux/console/text"
+	"tcpmux/cmd/internal/text"
 )
 
 // Control sequences (ECMA-48, and xterm's private modes).

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/cmd/internal/clitest"
-	"tcpmux/cmd/tcpmux/console/text"
+	"tcpmux/cmd/internal/text"
 )
 
 // TestAPanicLeavesTheTerminalAsItWas, in whichever goroutine it is.

@@ -5,7 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"tcpmux/cmd/tcpmux/console/text"
+	"tcpmux/cmd/internal/text"
+	"tcpmux/cmd/tcpmux/console/view"
 	"tcpmux/daemon/control/api"
 )
 
@@ -61,7 +62,7 @@ func clip(s string, width int) string {
 func (m *model) head(height int) []line {
 	s := &m.status
 	title := fmt.Sprintf("tcpmux %s  %s %s  clients %s  %s UTC", s.Version, s.Phase, text.Span(s.Now.Sub(s.Started)),
-		text.Places(s.Clients, s.Limit), s.Now.UTC().Format("15:04:05"))
+		view.Places(s.Clients, s.Limit), s.Now.UTC().Format("15:04:05"))
 	if m.paused {
 		title += "  PAUSED"
 	}
@@ -114,7 +115,7 @@ func (m *model) foot() line {
 func (m *model) addressOf(id string) string {
 	for i := range m.all {
 		if m.all[i].ID == id {
-			return " (" + text.Peer(&m.all[i].Session) + ")"
+			return " (" + view.Peer(&m.all[i].Session) + ")"
 		}
 	}
 	return ""
@@ -154,14 +155,14 @@ func (m *model) listeners(most int) []line {
 		for _, n := range l.Counts.Refused {
 			refused += n
 		}
-		t.Row(text.Cell{Text: l.Name}, text.Cell{Text: text.Places(l.Clients, l.Limit)}, text.Cell{Text: text.Rate(l.Rates.Visits)},
-			text.Cell{Text: text.Rate(l.Rates.Records)}, text.Cell{Text: text.Size(int64(l.Rates.Bytes))}, text.Cell{Text: text.Count(refused)}, text.ListenerState(l))
+		t.Row(text.Cell{Text: l.Name}, text.Cell{Text: view.Places(l.Clients, l.Limit)}, text.Cell{Text: text.Rate(l.Rates.Visits)},
+			text.Cell{Text: text.Rate(l.Rates.Records)}, text.Cell{Text: text.Size(int64(l.Rates.Bytes))}, text.Cell{Text: text.Count(refused)}, view.ListenerState(l))
 	}
 	lines := []line{}
 	for i, s := range t.Lines(false) {
 		lines = append(lines, line{text: s})
 		if i > 0 {
-			lines[i].colour = text.ListenerState(&list[i-1]).Colour
+			lines[i].colour = view.ListenerState(&list[i-1]).Colour
 		}
 	}
 	lines[0].colour = text.Bold
@@ -190,7 +191,7 @@ func (m *model) detailLines() []line {
 		return []line{{}, {text: "asking for session " + m.selected}}
 	}
 	lines := []line{{}}
-	for _, s := range text.Detail(m.detail, m.now, false) {
+	for _, s := range view.Detail(m.detail, m.now, false) {
 		lines = append(lines, line{text: s})
 	}
 	return lines

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"tcpmux/cmd/tcpmux/console/text"
+	"tcpmux/cmd/internal/text"
 	"tcpmux/daemon/control/api"
 )
 

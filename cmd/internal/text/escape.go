@@ -1,6 +1,6 @@
-// Package text writes what the daemon tells over its control socket as lines for people: tables,
-// units and colours. It promises that no string of a client, or of anybody else, begins a line or
-// drives a terminal, and that colours only repeat what the text says.
+// Package text writes what programs tell as lines for people: tables, units and colours. It
+// promises that no string of a client, or of anybody else, begins a line or drives a terminal, and
+// that colours only repeat what the text says.
 package text
 
 import (

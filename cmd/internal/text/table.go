@@ -33,6 +33,12 @@ type Column struct {
 	Right bool // numbers end at the same place
 }
 
+// Left returns a column of words, which begin at the same place.
+func Left(title string) Column { return Column{Title: title} }
+
+// Right returns a column of numbers, which end at the same place.
+func Right(title string) Column { return Column{Title: title, Right: true} }
+
 // Cell is a place in a row of a Table.
 type Cell struct {
 	Text   string

@@ -1,4 +1,7 @@
-package text
+// Package view writes what the daemon tells over its control socket as lines for people. It
+// promises that no string of a client, or of anybody else, begins a line or drives a terminal, and
+// that colours only repeat what the text says.
+package view
 
 import (
 	"fmt"
@@ -7,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"tcpmux/cmd/internal/text"
 	"tcpmux/daemon/control/api"
 )
 
@@ -14,8 +18,8 @@ import (
 const mostFaults = 10
 
 // Status returns what the daemon is doing, with what is wrong first.
-func Status(s *api.Status, p Painter) []string {
-	lines := []string{ASCII(fmt.Sprintf("tcpmux %s, %s for %s, pid %d", s.Version, s.Phase, Span(s.Now.Sub(s.Started)), s.PID))}
+func Status(s *api.Status, p text.Painter) []string {
+	lines := []string{text.ASCII(fmt.Sprintf("tcpmux %s, %s for %s, pid %d", s.Version, s.Phase, text.Span(s.Now.Sub(s.Started)), s.PID))}
 	lines = append(lines, problems(s, p)...)
 	lines = append(lines, "", "Clients        "+clients(s))
 	lines = append(lines, configuration(s, p)...)
@@ -29,17 +33,17 @@ func Status(s *api.Status, p Painter) []string {
 }
 
 // problems returns what is wrong, or that nothing is.
-func problems(s *api.Status, p Painter) []string {
+func problems(s *api.Status, p text.Painter) []string {
 	if len(s.Problems)+len(s.Unready) == 0 {
-		return []string{p.Paint(Green, "All is well.")}
+		return []string{p.Paint(text.Green, "All is well.")}
 	}
 	var lines []string
 	for _, problem := range s.Problems {
-		lines = append(lines, p.Paint(Red, "PROBLEM: "+Prose(problem)))
+		lines = append(lines, p.Paint(text.Red, "PROBLEM: "+text.Prose(problem)))
 	}
 	for _, reason := range s.Unready {
 		if !slices.Contains(s.Problems, reason) {
-			lines = append(lines, p.Paint(Yellow, "NOT READY: "+Prose(reason)))
+			lines = append(lines, p.Paint(text.Yellow, "NOT READY: "+text.Prose(reason)))
 		}
 	}
 	return lines
@@ -61,64 +65,64 @@ func Places(n, limit int) string {
 	return fmt.Sprintf("%d/%d", n, limit)
 }
 
-func configuration(s *api.Status, p Painter) []string {
+func configuration(s *api.Status, p text.Painter) []string {
 	c, file := &s.Config, "the built-in defaults"
 	if c.File != "" {
-		file = Prose(c.File)
+		file = text.Prose(c.File)
 	}
 	line := "Configuration  " + file
 	if !c.Loaded.IsZero() {
-		line += ", in force since " + Clock(c.Loaded, s.Now)
+		line += ", in force since " + text.Clock(c.Loaded, s.Now)
 	}
 	if c.Reloads > 0 {
-		line += ", " + Number(int64(c.Reloads), "reload")
+		line += ", " + text.Number(int64(c.Reloads), "reload")
 	}
 	lines := []string{line}
 	if c.Differs && len(c.Faults) == 0 {
-		lines = append(lines, p.Paint(Yellow, "               the file differs from it: systemctl reload tcpmux"))
+		lines = append(lines, p.Paint(text.Yellow, "               the file differs from it: systemctl reload tcpmux"))
 	}
 	if len(c.Faults) > 0 {
-		lines = append(lines, p.Paint(Yellow, "               the file was not loaded, as it has errors:"))
+		lines = append(lines, p.Paint(text.Yellow, "               the file was not loaded, as it has errors:"))
 	}
 	for i, fault := range c.Faults {
 		if i == mostFaults {
 			lines = append(lines, fmt.Sprintf("               and %d more", len(c.Faults)-i))
 			break
 		}
-		lines = append(lines, "               "+Prose(fault))
+		lines = append(lines, "               "+text.Prose(fault))
 	}
 	return lines
 }
 
 // listeners returns the table of listeners: numbers on one line, and words on the next.
-func listeners(list []api.Listener, p Painter) []string {
-	t := NewTable(Column{"LISTENER", false}, Column{"CLIENTS", true}, Column{"VISITS", true}, Column{"RECORDS", true},
-		Column{"BYTES", true}, Column{"RECORDS/S", true}, Column{"BYTES/S", true}, Column{"STATE", false})
+func listeners(list []api.Listener, p text.Painter) []string {
+	t := text.NewTable(text.Left("LISTENER"), text.Right("CLIENTS"), text.Right("VISITS"), text.Right("RECORDS"),
+		text.Right("BYTES"), text.Right("RECORDS/S"), text.Right("BYTES/S"), text.Left("STATE"))
 	for i := range list {
 		l := &list[i]
 		state := ListenerState(l)
-		t.Row(Cell{Text: l.Name}, Cell{Text: Places(l.Clients, l.Limit)}, Cell{Text: Count(l.Counts.Visits)}, Cell{Text: Count(l.Counts.Records)},
-			Cell{Text: Size(l.Counts.Bytes)}, Cell{Text: Rate(l.Rates.Records)}, Cell{Text: Size(int64(l.Rates.Bytes))}, state)
-		t.Note(Plain, what(l))
+		t.Row(text.Cell{Text: l.Name}, text.Cell{Text: Places(l.Clients, l.Limit)}, text.Cell{Text: text.Count(l.Counts.Visits)}, text.Cell{Text: text.Count(l.Counts.Records)},
+			text.Cell{Text: text.Size(l.Counts.Bytes)}, text.Cell{Text: text.Rate(l.Rates.Records)}, text.Cell{Text: text.Size(int64(l.Rates.Bytes))}, state)
+		t.Note(text.Plain, what(l))
 		if l.Fault != "" {
-			t.Note(Red, "not served: "+l.Fault)
+			t.Note(text.Red, "not served: "+l.Fault)
 		}
 		if refused := refusals(l.Counts.Refused); refused != "" {
-			t.Note(Plain, refused)
+			t.Note(text.Plain, refused)
 		}
 	}
 	return t.Lines(p)
 }
 
 // ListenerState returns the state of a listener in a word.
-func ListenerState(l *api.Listener) Cell {
+func ListenerState(l *api.Listener) text.Cell {
 	switch {
 	case l.Fault != "":
-		return Cell{"FAULT", Red}
+		return text.Cell{Text: "FAULT", Colour: text.Red}
 	case l.Draining:
-		return Cell{"draining", Yellow}
+		return text.Cell{Text: "draining", Colour: text.Yellow}
 	}
-	return Cell{"serving", Plain}
+	return text.Cell{Text: "serving", Colour: text.Plain}
 }
 
 // what returns where a listener listens and what it does.
@@ -160,28 +164,28 @@ func refusals(by map[string]int64) string {
 }
 
 // files returns the table of record files.
-func files(list []api.File, now time.Time, p Painter) []string {
-	t := NewTable(Column{"SIZE", true}, Column{"WRITTEN", true}, Column{"SYNCED", true}, Column{"FREE", true}, Column{"WAITING", true},
-		Column{"STATE", false}, Column{"FILE", false})
+func files(list []api.File, now time.Time, p text.Painter) []string {
+	t := text.NewTable(text.Right("SIZE"), text.Right("WRITTEN"), text.Right("SYNCED"), text.Right("FREE"), text.Right("WAITING"),
+		text.Left("STATE"), text.Left("FILE"))
 	for i := range list {
 		f := &list[i]
-		free, state := "-", Cell{"ok", Plain}
+		free, state := "-", text.Cell{Text: "ok", Colour: text.Plain}
 		if f.Free >= 0 {
-			free = Size(f.Free)
+			free = text.Size(f.Free)
 		}
 		if len(f.Troubles) > 0 {
-			state = Cell{"trouble", Yellow}
+			state = text.Cell{Text: "trouble", Colour: text.Yellow}
 		}
 		if f.Failing {
-			state = Cell{"FAILING", Red}
+			state = text.Cell{Text: "FAILING", Colour: text.Red}
 		}
-		t.Row(Cell{Text: Size(f.Size)}, Cell{Text: since(f.Written, now)}, Cell{Text: since(f.Synced, now)}, Cell{Text: free},
-			Cell{Text: Size(f.Waiting)}, state, Cell{Text: fileName(f)})
+		t.Row(text.Cell{Text: text.Size(f.Size)}, text.Cell{Text: since(f.Written, now)}, text.Cell{Text: since(f.Synced, now)}, text.Cell{Text: free},
+			text.Cell{Text: text.Size(f.Waiting)}, state, text.Cell{Text: fileName(f)})
 		if f.Failing {
-			t.Note(Red, fmt.Sprintf("cannot be written since %s: %s", Clock(f.Since, now), f.Error))
+			t.Note(text.Red, fmt.Sprintf("cannot be written since %s: %s", text.Clock(f.Since, now), f.Error))
 		}
 		for _, trouble := range f.Troubles {
-			t.Note(Yellow, trouble)
+			t.Note(text.Yellow, trouble)
 		}
 	}
 	return t.Lines(p)
@@ -192,7 +196,7 @@ func since(t, now time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return Ago(t, now)
+	return text.Ago(t, now)
 }
 
 func fileName(f *api.File) string {

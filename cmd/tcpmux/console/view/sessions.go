@@ -1,28 +1,29 @@
-package text
+package view
 
 import (
 	"fmt"
 	"strings"
 	"time"
 
+	"tcpmux/cmd/internal/text"
 	"tcpmux/daemon/control/api"
 )
 
 // Sessions returns the table of sessions, and how many there are if it does not show all.
-func Sessions(s *api.Sessions, now time.Time, p Painter) []string {
+func Sessions(s *api.Sessions, now time.Time, p text.Painter) []string {
 	if len(s.Sessions) == 0 {
 		return []string{"no session"}
 	}
-	t := NewTable(Column{"ID", false}, Column{"LISTENER", false}, Column{"REMOTE", false}, Column{"SINCE", true}, Column{"IDLE", true},
-		Column{"RECORDS", true}, Column{"BYTES", true}, Column{"STATE", false})
+	t := text.NewTable(text.Left("ID"), text.Left("LISTENER"), text.Left("REMOTE"), text.Right("SINCE"), text.Right("IDLE"),
+		text.Right("RECORDS"), text.Right("BYTES"), text.Left("STATE"))
 	for i := range s.Sessions {
 		c := &s.Sessions[i]
-		t.Row(Cell{Text: c.ID}, Cell{Text: c.Listener}, Cell{Text: Peer(c)}, Cell{Text: Clock(c.Opened, now)}, Cell{Text: Span(Idle(c, now).Truncate(time.Second))},
-			Cell{Text: Count(c.Records)}, Cell{Text: Size(c.Bytes)}, State(c))
+		t.Row(text.Cell{Text: c.ID}, text.Cell{Text: c.Listener}, text.Cell{Text: Peer(c)}, text.Cell{Text: text.Clock(c.Opened, now)}, text.Cell{Text: text.Span(Idle(c, now).Truncate(time.Second))},
+			text.Cell{Text: text.Count(c.Records)}, text.Cell{Text: text.Size(c.Bytes)}, State(c))
 	}
 	lines := t.Lines(p)
 	if s.Total > len(s.Sessions) {
-		lines = append(lines, fmt.Sprintf("%d of %s", len(s.Sessions), Number(int64(s.Total), "session")))
+		lines = append(lines, fmt.Sprintf("%d of %s", len(s.Sessions), text.Number(int64(s.Total), "session")))
 	}
 	return lines
 }
@@ -44,21 +45,21 @@ func Idle(s *api.Session, now time.Time) time.Duration {
 }
 
 // State returns what a session waits for, or its phase when it is ending.
-func State(s *api.Session) Cell {
+func State(s *api.Session) text.Cell {
 	switch {
 	case s.Phase != "" && s.Phase != "serving":
-		return Cell{s.Phase, Yellow}
+		return text.Cell{Text: s.Phase, Colour: text.Yellow}
 	case s.State == "sink":
-		return Cell{s.State, Red}
+		return text.Cell{Text: s.State, Colour: text.Red}
 	}
-	return Cell{s.State, Plain}
+	return text.Cell{Text: s.State, Colour: text.Plain}
 }
 
 // Detail returns all about a session.
-func Detail(d *api.Detail, now time.Time, p Painter) []string {
-	lines := []string{p.Paint(Bold, "Session "+ASCII(d.ID))}
+func Detail(d *api.Detail, now time.Time, p text.Painter) []string {
+	lines := []string{p.Paint(text.Bold, "Session "+text.ASCII(d.ID))}
 	add := func(name, format string, args ...any) {
-		lines = append(lines, fmt.Sprintf("  %-10s  %s", name, ASCII(fmt.Sprintf(format, args...))))
+		lines = append(lines, fmt.Sprintf("  %-10s  %s", name, text.ASCII(fmt.Sprintf(format, args...))))
 	}
 	add("client", "%s", Peer(&d.Session))
 	add("listener", "%s", listenerOf(d))
@@ -67,7 +68,7 @@ func Detail(d *api.Detail, now time.Time, p Painter) []string {
 	}
 	add("opened", "%s", moment(d.Opened, now))
 	add("heard", "%s", moment(d.Heard, now))
-	add("recorded", "%s, %s", Number(d.Records, "record"), exact(d.Bytes))
+	add("recorded", "%s, %s", text.Number(d.Records, "record"), exact(d.Bytes))
 	add("unread", "%s in the kernel", exact(d.Unread))
 	add("partial", "%s of a message that has not ended", exact(d.Partial))
 	add("state", "%s", state(&d.Session))
@@ -77,9 +78,9 @@ func Detail(d *api.Detail, now time.Time, p Painter) []string {
 		add("crash", "the connection would end with one of the daemon")
 	}
 	if t := d.TCP; t != nil {
-		add("TCP", "%s, %s", t.State, Number(t.Retransmits, "retransmission"))
+		add("TCP", "%s, %s", t.State, text.Number(t.Retransmits, "retransmission"))
 		add("", "round trip %s, variance %s", millis(t.RTT), millis(t.RTTVariance))
-		add("", "send window %s, receive window %s, %s unacknowledged", Size(t.SendWindow), Size(t.ReceiveWindow), Number(t.Unacked, "segment"))
+		add("", "send window %s, receive window %s, %s unacknowledged", text.Size(t.SendWindow), text.Size(t.ReceiveWindow), text.Number(t.Unacked, "segment"))
 		add("", "received %s, sent %s", exact(t.Received), exact(t.Sent))
 	} else {
 		add("TCP", "unknown")
@@ -106,15 +107,15 @@ func moment(t, now time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
-	return t.UTC().Format("2006-01-02 15:04:05.000 UTC") + ", " + Ago(t, now)
+	return t.UTC().Format("2006-01-02 15:04:05.000 UTC") + ", " + text.Ago(t, now)
 }
 
 // exact returns bytes exactly, and in a unit if that is shorter.
 func exact(n int64) string {
 	if n < 1024 {
-		return Number(n, "byte")
+		return text.Number(n, "byte")
 	}
-	return fmt.Sprintf("%d bytes (%s)", n, Size(n))
+	return fmt.Sprintf("%d bytes (%s)", n, text.Size(n))
 }
 
 func state(s *api.Session) string {
