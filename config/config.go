@@ -45,6 +45,7 @@ type Config struct {
 	Record  Record
 	Log     Log
 	Status  Status
+	Forward Forward
 	Limits  Limits
 	// Warnings are about what is allowed but most likely a mistake, one line each, in the form
 	// of a Fault. They are set for a file with errors too.
