@@ -6,9 +6,7 @@ import (
 	"io"
 	"maps"
 	"runtime"
-	runtimemetrics "runtime/metrics"
 	"slices"
-	"time"
 
 	"tcpmux/daemon/control/api"
 	"tcpmux/daemon/metrics/prometheus"
@@ -64,7 +62,7 @@ func Write(w io.Writer, s *Snapshot) error {
 	t.process(s)
 	t.listeners(s)
 	t.files(s)
-	t.runtime()
+	t.Runtime()
 	_, err := w.Write(t.Bytes())
 	return err
 }
@@ -75,9 +73,9 @@ func (t *text) process(s *Snapshot) {
 	t.Family("gauge", "tcpmux_build_info", "The version of the daemon; always 1.")
 	t.Sample(1, "version", st.Version, "goversion", runtime.Version())
 	t.Family("gauge", "tcpmux_start_time_seconds", "When the process started, in seconds since the epoch.")
-	t.Sample(seconds(st.Started))
+	t.Sample(prometheus.Seconds(st.Started))
 	t.Family("gauge", "tcpmux_ready", "Whether /readyz would be 200.")
-	t.Sample(truth(len(st.Unready) == 0))
+	t.Sample(prometheus.Truth(len(st.Unready) == 0))
 	t.Family("gauge", "tcpmux_problems", "How many problems the status lists.")
 	t.Sample(float64(len(st.Problems)))
 	t.Family("gauge", "tcpmux_clients_limit", "How many clients are served at once.")
@@ -96,7 +94,7 @@ func (t *text) process(s *Snapshot) {
 	t.Sample(float64(s.Reloads.Done), "result", "done")
 	t.Sample(float64(s.Reloads.Failed), "result", "failed")
 	t.Family("gauge", "tcpmux_config_differs", "Whether the file differs from the configuration in force.")
-	t.Sample(truth(st.Config.Differs))
+	t.Sample(prometheus.Truth(st.Config.Differs))
 }
 
 // listeners writes what is known of each listener.
@@ -109,8 +107,8 @@ func (t *text) listeners(s *Snapshot) {
 		}
 	}
 	each("gauge", "tcpmux_clients", "Clients that are connected.", func(l *api.Listener) float64 { return float64(l.Clients) })
-	each("gauge", "tcpmux_listener_up", "Whether the listener is served.", func(l *api.Listener) float64 { return truth(l.Fault == "") })
-	each("gauge", "tcpmux_listener_draining", "Whether new clients are refused.", func(l *api.Listener) float64 { return truth(l.Draining) })
+	each("gauge", "tcpmux_listener_up", "Whether the listener is served.", func(l *api.Listener) float64 { return prometheus.Truth(l.Fault == "") })
+	each("gauge", "tcpmux_listener_draining", "Whether new clients are refused.", func(l *api.Listener) float64 { return prometheus.Truth(l.Draining) })
 	each("counter", "tcpmux_visits_total", "Sessions that have begun.", func(l *api.Listener) float64 { return float64(l.Counts.Visits) })
 	each("counter", "tcpmux_silent_visits_total", "Sessions that have ended without data.", func(l *api.Listener) float64 { return float64(l.Counts.Silent) })
 	each("counter", "tcpmux_records_total", "Messages that were recorded.", func(l *api.Listener) float64 { return float64(l.Counts.Records) })
@@ -167,10 +165,10 @@ func (t *text) files(s *Snapshot) {
 	}
 	each("gauge", "tcpmux_file_bytes", "Size of the record file.", func(f *api.File, _ *File) float64 { return float64(f.Size) })
 	each("gauge", "tcpmux_file_free_bytes", "Free space on its file system; -1 if unknown.", func(f *api.File, _ *File) float64 { return float64(f.Free) })
-	each("gauge", "tcpmux_file_failing", "Whether records cannot be written and clients wait.", func(f *api.File, _ *File) float64 { return truth(f.Failing) })
+	each("gauge", "tcpmux_file_failing", "Whether records cannot be written and clients wait.", func(f *api.File, _ *File) float64 { return prometheus.Truth(f.Failing) })
 	each("gauge", "tcpmux_file_waiting_bytes", "Bytes of records that wait to be written.", func(f *api.File, _ *File) float64 { return float64(f.Waiting) })
-	each("gauge", "tcpmux_file_last_write_seconds", "When it was last written, in seconds since the epoch.", func(f *api.File, _ *File) float64 { return seconds(f.Written) })
-	each("gauge", "tcpmux_file_last_sync_seconds", "When it was last synced, in seconds since the epoch.", func(f *api.File, _ *File) float64 { return seconds(f.Synced) })
+	each("gauge", "tcpmux_file_last_write_seconds", "When it was last written, in seconds since the epoch.", func(f *api.File, _ *File) float64 { return prometheus.Seconds(f.Written) })
+	each("gauge", "tcpmux_file_last_sync_seconds", "When it was last synced, in seconds since the epoch.", func(f *api.File, _ *File) float64 { return prometheus.Seconds(f.Synced) })
 	each("gauge", "tcpmux_file_backups", "Rotated files that are kept.", func(_ *api.File, m *File) float64 { return float64(m.Backups) })
 	each("counter", "tcpmux_file_failures_total", "How often writing began to fail.", func(_ *api.File, m *File) float64 { return float64(m.Failures) })
 	each("counter", "tcpmux_file_failing_seconds_total", "How long writing has failed.", func(_ *api.File, m *File) float64 { return m.FailingSeconds })
@@ -188,38 +186,4 @@ func (t *text) byFile(s *Snapshot, name, help string, of func(*File) Histogram) 
 	for i := range s.Files {
 		t.Histogram(of(&s.Files[i]), "file", s.Status.Files[i].Path)
 	}
-}
-
-// runtime writes the few figures of Go's runtime that tell a leak.
-func (t *text) runtime() {
-	for _, m := range []struct{ of, kind, name, help string }{
-		{"/sched/goroutines:goroutines", "gauge", "go_goroutines", "Goroutines that exist."},
-		{"/memory/classes/heap/objects:bytes", "gauge", "go_heap_objects_bytes", "Memory of live and unswept objects."},
-		{"/memory/classes/heap/stacks:bytes", "gauge", "go_stacks_bytes", "Memory of the stacks of goroutines."},
-		{"/memory/classes/total:bytes", "gauge", "go_memory_bytes", "Memory that the runtime has mapped."},
-		{"/gc/cycles/total:gc-cycles", "counter", "go_gc_cycles_total", "Garbage collections that have ended."},
-	} {
-		sample := []runtimemetrics.Sample{{Name: m.of}}
-		runtimemetrics.Read(sample)
-		if sample[0].Value.Kind() != runtimemetrics.KindUint64 {
-			continue // this runtime does not know it
-		}
-		t.Family(m.kind, m.name, m.help)
-		t.Sample(float64(sample[0].Value.Uint64()))
-	}
-}
-
-// seconds returns a time in seconds since the epoch; 0 for the zero time.
-func seconds(at time.Time) float64 {
-	if at.IsZero() {
-		return 0
-	}
-	return float64(at.UnixMicro()) / 1e6
-}
-
-func truth(is bool) float64 {
-	if is {
-		return 1
-	}
-	return 0
 }

@@ -4,8 +4,10 @@ package prometheus
 
 import (
 	"math"
+	runtimemetrics "runtime/metrics"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // ContentType is what an answer of HTTP says of its body.
@@ -80,4 +82,39 @@ func (t *Text) Histogram(h Histogram, labels ...string) {
 	}
 	t.line("_sum", h.Sum, labels)
 	t.line("_count", float64(total), labels)
+}
+
+// Runtime appends the few figures of Go's runtime that tell a leak.
+func (t *Text) Runtime() {
+	for _, m := range []struct{ of, kind, name, help string }{
+		{"/sched/goroutines:goroutines", "gauge", "go_goroutines", "Goroutines that exist."},
+		{"/memory/classes/heap/objects:bytes", "gauge", "go_heap_objects_bytes", "Memory of live and unswept objects."},
+		{"/memory/classes/heap/stacks:bytes", "gauge", "go_stacks_bytes", "Memory of the stacks of goroutines."},
+		{"/memory/classes/total:bytes", "gauge", "go_memory_bytes", "Memory that the runtime has mapped."},
+		{"/gc/cycles/total:gc-cycles", "counter", "go_gc_cycles_total", "Garbage collections that have ended."},
+	} {
+		sample := []runtimemetrics.Sample{{Name: m.of}}
+		runtimemetrics.Read(sample)
+		if sample[0].Value.Kind() != runtimemetrics.KindUint64 {
+			continue // this runtime does not know it
+		}
+		t.Family(m.kind, m.name, m.help)
+		t.Sample(float64(sample[0].Value.Uint64()))
+	}
+}
+
+// Seconds returns a time in seconds since the epoch; 0 for the zero time.
+func Seconds(at time.Time) float64 {
+	if at.IsZero() {
+		return 0
+	}
+	return float64(at.UnixMicro()) / 1e6
+}
+
+// Truth returns 1 for true, and 0 for false.
+func Truth(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
