@@ -21,7 +21,7 @@ export ARCH = $(patsubst arm,arm$(or $(GOARM),$(shell GOARCH=arm $(GO) env GOARM
 export SOURCE_DATE_EPOCH ?= $(shell date -d "$$(sed -n 's/^ -- .*>  //p' packaging/changelog | head -n 1)" +%s)
 export VERSION
 
-.PHONY: help build run test fuzz fuzz-fixed lint vuln docs deb rpm cross e2e-parts e2e bench bench-go bench-smoke figures install clean
+.PHONY: help build run test nats fuzz fuzz-fixed lint vuln docs deb rpm cross e2e-parts e2e bench bench-go bench-smoke figures install clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -33,10 +33,13 @@ build: ## build/tcpmux and build/tcpmux-bench, static binaries
 run: build ## serve on 127.0.0.1:12345 and show the records as they come; Ctrl-C ends it
 	@packaging/run build/tcpmux
 
-test: ## vet, and all tests under the race detector (as root it installs what they need)
+test: nats ## vet, and all tests under the race detector (as root it installs what they need)
 	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2 /usr/sbin/logrotate:logrotate promtool:prometheus chromium:chromium
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+
+nats: $(TOOLS)/nats-server $(TOOLS)/nats-server-2.10 ## the NATS servers that tests run: Debian's 2.9 and two newer ones
+	packaging/need /usr/sbin/nats-server:nats-server
 
 fuzz-fixed: ## every fuzz target with its seeds, and FUZZ_INPUTS=20000 inputs that are the same each time
 	FUZZ_INPUTS=$(FUZZ_INPUTS) $(GO) test -count 1 -run '^Fuzz' ./...
@@ -105,6 +108,10 @@ install: build ## the binary alone, into DESTDIR and PREFIX=/usr/local
 
 clean: ## remove build/
 	rm -rf build
+
+# An older server needs older packages, and so a module of its own.
+$(TOOLS)/nats-server-2.10: packaging/tools/nats-2.10/go.mod packaging/tools/nats-2.10/go.sum
+	cd packaging/tools/nats-2.10 && env -u GOOS -u GOARCH CGO_ENABLED=0 $(GO) build -trimpath -o $@ github.com/nats-io/nats-server/v2
 
 # The versions are those of packaging/tools/go.mod, a module of its own: what we need to build is no part of what we ship.
 $(TOOLS)/%: packaging/tools/go.mod packaging/tools/go.sum

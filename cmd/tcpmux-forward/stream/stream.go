@@ -1,0 +1,55 @@
+// Package stream publishes records to a stream of NATS JetStream, each exactly once. What the
+// stream holds decides where to go on, so that nothing is lost or doubled when either side is
+// killed at any moment. It is the only package that knows NATS.
+package stream
+
+import (
+	"time"
+
+	"tcpmux/config"
+	"tcpmux/daemon/delivery"
+)
+
+// Options are what a connection needs.
+type Options struct {
+	Forward config.Forward
+	// Host is the name of this machine in subjects.
+	Host string
+	// Timeout is how long a server may take to answer.
+	Timeout time.Duration
+}
+
+// The values of Info.Mode.
+const (
+	// Atomic: batches are stored whole or not at all.
+	Atomic = "atomic"
+	// Chained: each message is stored only behind the one before it.
+	Chained = "chained"
+)
+
+// Info is what is known about a connection.
+type Info struct {
+	// Server is the URL of the server, without credentials.
+	Server        string
+	ServerVersion string
+	// Mode is Atomic or Chained.
+	Mode string
+	// MaxPayload is how large a message may be, with its headers.
+	MaxPayload int64
+	// Warnings are for an administrator: what works, but not well.
+	Warnings []string
+}
+
+// Last is what a stream says about where the delivery of this machine stands.
+type Last struct {
+	// Found reports whether the stream has a message of this machine. Cursor and Sequence are
+	// what its last one says.
+	Found    bool
+	Cursor   delivery.Cursor
+	Sequence uint64
+	// Stream is the stream itself.
+	Stream delivery.Stream
+	// StreamFirst and StreamLast are the sequences of the first and the last message that the
+	// stream has of anybody.
+	StreamFirst, StreamLast uint64
+}
