@@ -109,7 +109,7 @@ func (b bound) owner() string {
 	if listener, ok := strings.CutSuffix(b.at.Name(), ": address"); ok {
 		return listener
 	}
-	if name := b.at.Name(); strings.Contains(name, "status.") {
+	if name := b.at.Name(); strings.Contains(name, ".") {
 		return name
 	}
 	return "the top-level address"

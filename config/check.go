@@ -18,6 +18,7 @@ func (r *reader) check(c *Config, top table, tables []table) {
 	checkExec(c, tables)
 	r.warnOfDisabled(c)
 	r.warnOfStdout(c)
+	r.checkForward(c)
 }
 
 // SurvivalFiles returns the number of descriptors that a process needs so that this many clients

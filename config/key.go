@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"unicode"
 	"unicode/utf8"
 )
@@ -8,8 +9,8 @@ import (
 // Key is one key of the configuration, with all that this package, the daemon and the documents
 // know about it. Its value is never changed.
 type Key struct {
-	// Table is the table that holds the key: "record", "log", "status" or "limits". It is "" for the keys
-	// before the first table, and for those of a [[listener]] but its own table "limits".
+	// Table is the table that holds the key, such as "record". It is "" for the keys before the
+	// first table, and for those of a [[listener]] but its own table "limits".
 	Table string
 	// Name is the key as it is written in a file.
 	Name string
@@ -123,11 +124,14 @@ func (s section) keys() (list []*Key) {
 	return list
 }
 
+// topTables are the tables of a file but for [[listener]], in the order of a file.
+var topTables = []string{"record", "log", "status", "forward", "limits"}
+
 // tables returns the names of the tables that a table of this kind may have.
 func (s section) tables() []string {
 	switch s {
 	case section{}:
-		return []string{"record", "log", "status", "limits", "listener"}
+		return append(slices.Clip(topTables), "listener")
 	case section{listener: true}:
 		return []string{"limits"}
 	}

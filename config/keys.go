@@ -15,6 +15,8 @@ const (
 	minMaxSize    = 4 << 10
 	maxBytes      = 1 << 50 // a petabyte: a larger number is most likely a mistake
 	minMemory     = 1 << 20
+	minMaxBytes   = 1 << 20
+	maxInFlight   = 10_000
 	maxPartials   = 1 << 40
 	maxCount      = 1_000_000
 	maxBanner     = 4 << 10
@@ -41,7 +43,7 @@ func init() { keys = sync.OnceValue(rows) }
 // A new key is a field with a row here, an entry in tcpmux.toml(5), a place in the shipped file and
 // another value in testdata/good.toml. Tests report what is missing.
 func rows() []Key {
-	return slices.Concat(listenerRows(), tableRows(), limitRows())
+	return slices.Concat(listenerRows(), tableRows(), forwardRows(), limitRows())
 }
 
 // listenerRows has the keys of a [[listener]] and of the main listener.
@@ -106,6 +108,35 @@ func tableRows() []Key {
 	}
 }
 
+// forwardRows has the keys of [forward].
+func forwardRows() []Key {
+	return []Key{
+		forward("servers", func(f *Forward) *[]string { return &f.Servers }, servers(), nil, Now),
+		forward("subject", func(f *Forward) *string { return &f.Subject }, subjectTemplate(), "tcpmux.{host}.{listener}.{kind}", Now),
+		forward("host", func(f *Forward) *string { return &f.Host }, hostName(), "", Now),
+		forward("stream", func(f *Forward) *string { return &f.Stream }, plainName(""), "TCPMUX", Now),
+		forward("create", func(f *Forward) *bool { return &f.Create }, boolean(), false, Now),
+		forward("max_bytes", func(f *Forward) *int64 { return &f.MaxBytes }, size(minMaxBytes, maxBytes, ""), 10<<30, Now),
+		forward("max_age", func(f *Forward) *time.Duration { return &f.MaxAge }, durationFrom(time.Hour, "for no limit"), 0, Now),
+		forward("replicas", func(f *Forward) *int { return &f.Replicas }, number(1, 5), 1, Now),
+		forward("credentials", func(f *Forward) *string { return &f.Credentials }, secretPath(), "", Now),
+		forward("nkey", func(f *Forward) *string { return &f.NKey }, secretPath(), "", Now),
+		forward("token", func(f *Forward) *string { return &f.Token }, secretPath(), "", Now),
+		forward("user", func(f *Forward) *string { return &f.User }, secretPath(), "", Now),
+		forward("password", func(f *Forward) *string { return &f.Password }, secretPath(), "", Now),
+		forward("tls", func(f *Forward) *bool { return &f.TLS }, boolean(), false, Now),
+		forward("ca", func(f *Forward) *string { return &f.CA }, secretPath(), "", Now),
+		forward("certificate", func(f *Forward) *string { return &f.Certificate }, secretPath(), "", Now),
+		forward("key", func(f *Forward) *string { return &f.Key }, secretPath(), "", Now),
+		forward("domain", func(f *Forward) *string { return &f.Domain }, plainName("for that of the server"), "", Now),
+		forward("max_in_flight", func(f *Forward) *int { return &f.MaxInFlight }, number(1, maxInFlight), 1000, Now),
+		forward("rate", func(f *Forward) *int { return &f.Rate }, limit(maxCount, "for no limit"), 0, Now),
+		forward("keep", func(f *Forward) *time.Duration { return &f.Keep }, duration("for no time"), 5*time.Minute, Now),
+		forward("state", func(f *Forward) *string { return &f.State }, stateDirectory(), "/var/lib/tcpmux-forward", Now),
+		forward("address", func(f *Forward) *[]string { return &f.Address }, addresses("for none"), nil, Now),
+	}
+}
+
 // limitRows has the keys of [limits] and of [listener.limits].
 func limitRows() []Key {
 	return []Key{
@@ -152,6 +183,11 @@ func record[T any](name string, of func(*Record) *T, k kind[T], initial T, e Eff
 // log makes the row of a key of [log].
 func log[T any](name string, of func(*Log) *T, k kind[T], initial T, e Effect) Key {
 	return top(name, func(c *Config) *T { return of(&c.Log) }, k, initial, e).in("log")
+}
+
+// forward makes the row of a key of [forward].
+func forward[T any](name string, of func(*Forward) *T, k kind[T], initial T, e Effect) Key {
+	return top(name, func(c *Config) *T { return of(&c.Forward) }, k, initial, e).in("forward")
 }
 
 // limits makes the row of a key of [limits] that a [[listener]] has not.

@@ -172,15 +172,18 @@ const (
 )
 
 // duration takes a duration, where "0s" has a meaning of its own.
-func duration(zero string) kind[time.Duration] {
-	allowed := orZero(fmt.Sprintf("a duration from %s to %s", notation.FormatDuration(minDuration), notation.FormatDuration(maxDuration)), `"0s"`, zero)
+func duration(zero string) kind[time.Duration] { return durationFrom(minDuration, zero) }
+
+// durationFrom takes a duration that is not shorter than least, where "0s" has a meaning of its own.
+func durationFrom(least time.Duration, zero string) kind[time.Duration] {
+	allowed := orZero(fmt.Sprintf("a duration from %s to %s", notation.FormatDuration(least), notation.FormatDuration(maxDuration)), `"0s"`, zero)
 	read := func(v any, at place) (time.Duration, bool) {
 		s, _ := v.(string)
 		d, ok := notation.ParseDuration(s)
 		switch {
 		case !ok:
 			return 0, at.Want(v, allowed+durationForm)
-		case d != 0 && d < minDuration || d > maxDuration:
+		case d != 0 && d < least || d > maxDuration:
 			return 0, at.Want(v, allowed)
 		}
 		return d, true

@@ -95,6 +95,12 @@ func TestLoadGood(t *testing.T) {
 			Sync: SyncAlways, MinFree: 16 << 20, MaxAge: 30 * 24 * time.Hour, Compress: false, Events: EventsOnData},
 		Log:    Log{File: "tcpmux.log", Level: "debug"},
 		Status: Status{Address: []string{"127.0.0.1:9464"}},
+		Forward: Forward{
+			Servers: []string{"tls://nats-1.example:4222", "tls://[2001:db8::1]:4222"}, Subject: "plant_7.{kind}.{host}", Host: "line 3/α",
+			Stream: "PLANT-7", Create: true, MaxBytes: 1 << 40, MaxAge: 365 * 24 * time.Hour, Replicas: 3, Credentials: "credential:nats.creds",
+			TLS: true, CA: "/etc/ssl/plant.pem", Certificate: "/etc/tcpmux-forward/client.pem", Key: "credential:client.key", Domain: "hub",
+			MaxInFlight: 10000, Rate: 50000, Keep: 10 * time.Minute, State: "/srv/forward", Address: []string{"127.0.0.1:9465"},
+		},
 		Limits: limits,
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -20,7 +20,7 @@ func (r *reader) config() Config {
 		r.bind(top.At("address"), main.Address[0])
 	}
 	top.read(to)
-	for _, name := range []string{"record", "log", "status", "limits"} {
+	for _, name := range topTables {
 		top.readTable(name, to)
 	}
 	top.applyExec(main)

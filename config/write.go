@@ -38,8 +38,8 @@ func (c Config) Settings() (all []Setting) {
 		main, others = &others[0], others[1:]
 	}
 	top := topTarget(&c, main)
-	for _, s := range []section{{}, {table: "record"}, {table: "log"}, {table: "status"}, {table: "limits"}} {
-		for _, k := range s.keys() {
+	for _, table := range append([]string{""}, topTables...) {
+		for _, k := range (section{table: table}).keys() {
 			if main == &absent && k.Inherited && k.Table == "" {
 				continue // there is nobody to have it
 			}

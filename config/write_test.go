@@ -164,15 +164,25 @@ func TestEveryKeyRoundTripsWithAnotherValue(t *testing.T) {
 	if err := os.WriteFile(path, []byte("allow 192.0.2.0/24\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ruled := load(t, fmt.Sprintf("survive = false\nlimits.rules = %q", path))
-	roundTrip(t, good)
-	roundTrip(t, ruled)
+	files := []Config{
+		good,
+		load(t, fmt.Sprintf("survive = false\nlimits.rules = %q", path)),
+		// There is one way to authenticate in a file.
+		load(t, "forward.nkey = \"/a\""),
+		load(t, "forward.token = \"credential:b\""),
+		load(t, "forward.user = \"/c\"\nforward.password = \"/d\""),
+	}
+	var all []Setting
+	for _, c := range files {
+		roundTrip(t, c)
+		all = append(all, c.Settings()...)
+	}
 	other := map[string]bool{}
 	defaults := map[string]string{"name": document.QuoteTOML(MainListener), "record": "true"}
 	for _, s := range Default().Settings() {
 		defaults[s.Path()] = s.Value
 	}
-	for _, s := range append(good.Settings(), ruled.Settings()...) {
+	for _, s := range all {
 		other[s.Path()] = other[s.Path()] || s.Value != defaults[s.Path()]
 	}
 	for name, is := range other {
