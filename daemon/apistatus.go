@@ -111,10 +111,11 @@ func (d *daemon) apiFiles() []api.File {
 		file := api.File{
 			Path: f.Path(), Listener: f.listener, Format: d.cfg.Record.Format, MinFree: d.cfg.Record.MinFree, Free: -1,
 			Failing: s.Err != nil, Since: s.Since, Waiting: int64(s.Waiting),
-			Written: f.counts.Written(), Synced: f.counts.Synced(), Troubles: f.conditions.list(),
+			Written: f.counts.Written(), Synced: f.counts.Synced(), Troubles: f.troubles(),
+			Overdue: f.counts.Overdue.Load(), OverdueBytes: f.counts.OverdueBytes.Load(),
 		}
 		if s.Err != nil {
-			file.Error = withFileHint(s.Err).Error()
+			file.Error = f.withHint(s.Err).Error()
 		}
 		all = append(all, file)
 	}

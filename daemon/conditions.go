@@ -27,6 +27,8 @@ var conditionTexts = [...]struct {
 		"rotated record files are kept as configured again", "rotated files are not kept as configured"},
 	recordfile.Syncing: {slog.LevelError, "records cannot be synced, those written last may not survive a loss of power",
 		"records are synced again", "records cannot be synced"},
+	recordfile.Overdue: {slog.LevelWarn, "rotated record files stay beyond what is configured until they are delivered, see tcpmux-forward status",
+		"no rotated record file waits any more to be delivered", "rotated files stay until they are delivered: see tcpmux-forward status"},
 	recordfile.Clock:    {slog.LevelWarn, "rotated record files do not fit the clock", "", ""},
 	recordfile.TornLine: {slog.LevelWarn, "record file did not end with a whole line", "", ""},
 }

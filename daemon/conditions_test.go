@@ -20,6 +20,8 @@ func TestConditionsAreInLogAndStatus(t *testing.T) {
 	}{
 		{recordfile.Rotation, "WARN", "record file cannot be rotated, it grows", "; the record file cannot be rotated"},
 		{recordfile.Retention, "WARN", "rotated record files cannot be kept as configured", "; rotated files are not kept as configured"},
+		{recordfile.Overdue, "WARN", "rotated record files stay beyond what is configured until they are delivered",
+			"; rotated files stay until they are delivered: see tcpmux-forward status"},
 		{recordfile.Syncing, "ERROR", "records cannot be synced", "; records cannot be synced"},
 		{recordfile.TornLine, "WARN", "record file did not end with a whole line", ""},
 	} {

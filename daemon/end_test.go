@@ -16,9 +16,12 @@ func ending(f *servertest.Fixture) *daemon {
 		cfg:     config.Config{DrainTimeout: 10 * time.Millisecond},
 		log:     &logging.Log{Logger: f.Logger},
 		manager: &notifier{log: f.Logger},
-		records: &recordFiles{main: &recordFile{sink: f.Sink, conditions: &conditions{log: f.Logger}}},
-		srv:     f.Server,
-		ports:   &ports{srv: f.Server, log: f.Logger},
+		records: &recordFiles{
+			main:     &recordFile{sink: f.Sink, conditions: &conditions{log: f.Logger}},
+			delivery: &deliveryState{log: f.Logger},
+		},
+		srv:   f.Server,
+		ports: &ports{srv: f.Server, log: f.Logger},
 	}
 }
 

@@ -76,7 +76,7 @@ func awaitSamples(t *testing.T, path string, want map[string]float64) {
 var unfilled = []string{
 	"tcpmux_ready", "tcpmux_listener_draining", "tcpmux_file_failing", "tcpmux_file_waiting_bytes", "tcpmux_workers",
 	"tcpmux_handover_clients", "tcpmux_handover_seconds", "tcpmux_surviving_clients", "tcpmux_problems",
-	"tcpmux_partial_memory_bytes", "tcpmux_config_differs", "go_gc_cycles_total",
+	"tcpmux_partial_memory_bytes", "tcpmux_config_differs", "go_gc_cycles_total", "tcpmux_file_overdue", "tcpmux_file_overdue_bytes",
 }
 
 // TestARunningDaemonFillsItsMetrics: after traffic, refusals, rotations, reloads and a disk without

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,15 +33,17 @@ type recordFile struct {
 	sink       *sink.Sink
 	conditions *conditions
 	counts     recordfile.Counts
+	delivery   *deliveryState // which is that of all files
 }
 
 // newRecordFile returns a record file that is not open yet, with the options of cfg. The caller
 // closes it.
-func newRecordFile(cfg config.Config, path, listener string, log *slog.Logger) (*recordFile, error) {
+func newRecordFile(cfg config.Config, path, listener string, state *deliveryState) (*recordFile, error) {
+	log := state.log
 	if listener != "" {
 		log = log.With("listener", listener)
 	}
-	r := &recordFile{listener: listener, conditions: &conditions{log: log}}
+	r := &recordFile{listener: listener, conditions: &conditions{log: log}, delivery: state}
 	opt, err := r.optionsOf(cfg, path)
 	if err != nil {
 		return nil, err
@@ -52,7 +53,7 @@ func newRecordFile(cfg config.Config, path, listener string, log *slog.Logger) (
 	r.sink = sink.New(r, func(err error) {
 		if err != nil {
 			since = time.Now()
-			log.Error("records cannot be written, clients wait", "err", withFileHint(err))
+			log.Error("records cannot be written, clients wait", "err", r.withHint(err))
 			return
 		}
 		log.Warn("records are written again", "duration", time.Since(since).Round(time.Millisecond))
@@ -64,7 +65,16 @@ func newRecordFile(cfg config.Config, path, listener string, log *slog.Logger) (
 func (r *recordFile) optionsOf(cfg config.Config, path string) (recordfile.Options, error) {
 	opt, err := recordOptions(cfg, path, r.conditions)
 	opt.Counts = &r.counts
+	opt.Undelivered = r.delivery.of(&cfg.Forward, opt.Path)
 	return opt, err
+}
+
+// withHint adds the next step to an error of a write.
+func (r *recordFile) withHint(err error) error {
+	if hint := r.roomHint(err); hint != "" {
+		return fmt.Errorf("%w%s", err, hint)
+	}
+	return withFileHint(err)
 }
 
 // encoderOf returns what makes encoders of records in the format of cfg, which is a valid one.

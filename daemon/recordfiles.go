@@ -27,6 +27,8 @@ type recordFiles struct {
 	main *recordFile
 	cfg  config.Config // in force
 	log  *slog.Logger
+	// delivery is how far they are delivered.
+	delivery *deliveryState
 
 	mu  sync.Mutex
 	own []*recordFile
@@ -37,14 +39,15 @@ type recordFiles struct {
 // openRecordFiles opens the record files of cfg. It fails if the main one cannot be opened: a
 // listener that lacks its own is found out by ready. The caller closes the files.
 func openRecordFiles(cfg config.Config, log *slog.Logger) (*recordFiles, error) {
-	main, err := newRecordFile(cfg, cfg.Record.File, "", log)
+	state := &deliveryState{log: log}
+	main, err := newRecordFile(cfg, cfg.Record.File, "", state)
 	if err != nil {
 		return nil, err
 	}
 	if err := main.Open(); err != nil {
 		return nil, withFileHint(err)
 	}
-	r := &recordFiles{main: main, cfg: cfg, log: log}
+	r := &recordFiles{main: main, cfg: cfg, log: log, delivery: state}
 	for _, l := range cfg.Listeners {
 		if l.File != "" {
 			_ = r.of(l).Open() // as ready does
@@ -79,7 +82,7 @@ func (r *recordFiles) of(l config.Listener) *recordFile {
 	if f := r.find(l.Name); f != nil {
 		return f
 	}
-	f, err := newRecordFile(r.cfg, l.File, l.Name, r.log)
+	f, err := newRecordFile(r.cfg, l.File, l.Name, r.delivery)
 	if err != nil {
 		return r.main // not with a format with which the main one is open
 	}
@@ -200,9 +203,12 @@ func (r *recordFiles) failing() []string {
 // troubles returns what else is wrong with files, in plain words.
 func (r *recordFiles) troubles() (all []string) {
 	for _, f := range r.all() {
-		for _, text := range f.conditions.list() {
+		for _, text := range f.troubles() {
 			all = append(all, text+f.whose())
 		}
+	}
+	if text := r.delivery.problem.Load(); text != nil && r.cfg.Forward.On() {
+		all = append(all, *text)
 	}
 	return all
 }

@@ -149,7 +149,7 @@ func TestAFullDiskHoldsUpTheClientsOfItsOwnFileAlone(t *testing.T) {
 // a reload, which fails.
 func TestADiskThatHangsDoesNotHangRun(t *testing.T) {
 	d := ending(servertest.New(t, nil).Open())
-	f, err := newRecordFile(config.Default(), filepath.Join(t.TempDir(), "x.log"), "gone", d.log.Logger)
+	f, err := newRecordFile(config.Default(), filepath.Join(t.TempDir(), "x.log"), "gone", d.records.delivery)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestFilesThatSwapTheirNamesNeedTwoReloads(t *testing.T) {
 // TestTheStatusLineNamesTheListenerWhoseFileFails.
 func TestTheStatusLineNamesTheListenerWhoseFileFails(t *testing.T) {
 	d := ending(servertest.New(t, nil).Open())
-	f, err := newRecordFile(config.Default(), filepath.Join(t.TempDir(), "none", "x.log"), "second", d.log.Logger)
+	f, err := newRecordFile(config.Default(), filepath.Join(t.TempDir(), "none", "x.log"), "second", d.records.delivery)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +363,7 @@ func TestAnOwnFileThatWasMovedIsMadeAnew(t *testing.T) {
 func TestLinesWaitForAFileThatCannotBeOpened(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "not yet")
 	d := ending(servertest.New(t, nil).Open())
-	f, err := newRecordFile(config.Default(), filepath.Join(dir, "x.log"), "second", d.log.Logger)
+	f, err := newRecordFile(config.Default(), filepath.Join(dir, "x.log"), "second", d.records.delivery)
 	if err != nil {
 		t.Fatal(err)
 	}

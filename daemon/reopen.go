@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,7 +126,7 @@ func (r *recordFiles) plan(next config.Config) (plan []change, err error) {
 		if l.File == "" || r.find(l.Name) != nil {
 			continue
 		}
-		f, err := newRecordFile(next, l.File, l.Name, r.log)
+		f, err := newRecordFile(next, l.File, l.Name, r.delivery)
 		if err != nil {
 			return nil, err
 		}
@@ -137,14 +138,11 @@ func (r *recordFiles) plan(next config.Config) (plan []change, err error) {
 	for _, f := range files {
 		path := next.Record.File
 		if f != r.main {
-			path = wanted(next, f.listener)
+			path = cmp.Or(wanted(next, f.listener), f.Path())
 		}
 		to, err := f.optionsOf(next, path)
 		if err != nil {
 			return nil, err
-		}
-		if path == "" {
-			to.Path = f.Path()
 		}
 		plan = append(plan, change{f, f.options(), to})
 	}

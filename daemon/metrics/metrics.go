@@ -170,6 +170,8 @@ func (t *text) files(s *Snapshot) {
 	each("gauge", "tcpmux_file_last_write_seconds", "When it was last written, in seconds since the epoch.", func(f *api.File, _ *File) float64 { return prometheus.Seconds(f.Written) })
 	each("gauge", "tcpmux_file_last_sync_seconds", "When it was last synced, in seconds since the epoch.", func(f *api.File, _ *File) float64 { return prometheus.Seconds(f.Synced) })
 	each("gauge", "tcpmux_file_backups", "Rotated files that are kept.", func(_ *api.File, m *File) float64 { return float64(m.Backups) })
+	each("gauge", "tcpmux_file_overdue", "Rotated files that stay only until they are delivered.", func(f *api.File, _ *File) float64 { return float64(f.Overdue) })
+	each("gauge", "tcpmux_file_overdue_bytes", "Size of these.", func(f *api.File, _ *File) float64 { return float64(f.OverdueBytes) })
 	each("counter", "tcpmux_file_failures_total", "How often writing began to fail.", func(_ *api.File, m *File) float64 { return float64(m.Failures) })
 	each("counter", "tcpmux_file_failing_seconds_total", "How long writing has failed.", func(_ *api.File, m *File) float64 { return m.FailingSeconds })
 	each("counter", "tcpmux_file_rotations_total", "Rotations.", func(_ *api.File, m *File) float64 { return float64(m.Rotations) })

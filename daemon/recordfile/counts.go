@@ -16,6 +16,10 @@ type Counts struct {
 	WriteSize counts.Histogram // bytes of a call of Write that succeeded
 	SyncTime  counts.Histogram // nanoseconds of a sync, successful or not
 
+	// Overdue are those of them that retention leaves only because they are not delivered, and
+	// OverdueBytes is their size.
+	Overdue, OverdueBytes atomic.Int64
+
 	written, synced atomic.Int64 // Unix nanoseconds; 0: never
 }
 

@@ -172,9 +172,7 @@ func (f *File) leave() {
 	if f.rotation.failing {
 		f.opt.tell(Rotation, nil)
 	}
-	if f.keeper.failing { // it has stopped
-		f.opt.tell(Retention, nil)
-	}
+	f.keeper.forget()
 	_ = f.lock.release() // the next file has its own lock
 }
 

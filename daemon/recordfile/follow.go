@@ -8,9 +8,7 @@ import (
 
 // everySecond does what is to be done once a second.
 func (f *File) everySecond() error {
-	if f.keeper.idle() {
-		f.keeper.keep(f.opt.rule())
-	}
+	f.keeper.idle(f.opt.rule())
 	return f.follow()
 }
 

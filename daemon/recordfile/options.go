@@ -29,6 +29,10 @@ type Options struct {
 	MaxAge time.Duration
 	// Compress makes rotated files be compressed with gzip.
 	Compress bool
+	// Undelivered returns what is not delivered yet. Those rotated files stay, whatever
+	// MaxBackups and MaxAge say. It is called when a file is to be removed, in the background,
+	// and every ten seconds while files stay. nil: all is delivered.
+	Undelivered func() Undelivered
 	// Sync is how long after a write fdatasync(2) is called at the latest, or SyncAlways or
 	// SyncNever.
 	Sync time.Duration
@@ -114,6 +118,8 @@ const (
 	// future. Backups are kept in the order of rotation, and age as if the clock had not
 	// jumped.
 	Clock
+	// Overdue backups are left only because they are not delivered (Options.Undelivered).
+	Overdue
 )
 
 // tell calls Trouble.

@@ -19,6 +19,10 @@ type rule struct {
 	counts   *Counts
 	disk     disk  // nil: kernel
 	ages     *ages // nil: the saved ages
+	// What is not delivered; nil: all is.
+	undelivered func() Undelivered
+	marks       marks         // of the backups; nil: none is known
+	overdue     func(overdue) // called with what a run has found; nil: not called
 	// Called if the clock or the names of backups look wrong; nil: not called.
 	clock func(error)
 }
@@ -36,16 +40,23 @@ func (o *Options) rule() rule {
 		minFree:  o.MinFree,
 		counts:   o.counted(),
 		disk:     o.disk,
+
+		undelivered: o.Undelivered,
 	}
 }
 
-// idleFor is how often keep is called if nothing is rotated, because backups age.
-const idleFor = time.Hour
+const (
+	// idleFor is how often keep is called if nothing is rotated, because backups age.
+	idleFor = time.Hour
+	// overdueFor is how often it is called while backups are left until they are delivered.
+	overdueFor = 10 * time.Second
+)
 
 // keeper removes and compresses backups by a rule, in the background and one file at a time.
 type keeper struct {
 	trouble func(Trouble, error)
 	ages    *ages // nil before the first call of keep
+	marks   marks
 
 	mu      sync.Mutex
 	rule    rule
@@ -54,11 +65,12 @@ type keeper struct {
 	again   bool // the rule or the files changed during the run
 	stopped bool
 	failing bool
+	overdue overdue // by the last run
 	ended   sync.Cond
 }
 
 func newKeeper(trouble func(Trouble, error)) *keeper {
-	k := &keeper{trouble: trouble}
+	k := &keeper{trouble: trouble, marks: marks{}}
 	k.ended.L = &k.mu
 	return k
 }
@@ -67,6 +79,10 @@ func newKeeper(trouble func(Trouble, error)) *keeper {
 func (k *keeper) keep(r rule) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.keepLocked(r)
+}
+
+func (k *keeper) keepLocked(r rule) {
 	k.rule, k.again, k.asked = r, true, time.Now()
 	if !k.running && !k.stopped {
 		k.running = true
@@ -74,11 +90,19 @@ func (k *keeper) keep(r rule) {
 	}
 }
 
-// idle reports whether it is time to call keep again.
-func (k *keeper) idle() bool {
-	k.mu.Lock()
+// idle calls keep if it is time for that. It never waits.
+func (k *keeper) idle(r rule) {
+	if !k.mu.TryLock() {
+		return
+	}
 	defer k.mu.Unlock()
-	return time.Since(k.asked) >= idleFor
+	pause := idleFor
+	if k.overdue.files > 0 {
+		pause = overdueFor
+	}
+	if time.Since(k.asked) >= pause {
+		k.keepLocked(r)
+	}
 }
 
 // stop stops the keeper and waits for it. Unfinished work is left for the next process.
@@ -96,21 +120,48 @@ func (k *keeper) run() {
 	defer k.mu.Unlock()
 	for k.again && !k.stopped {
 		k.again = false
-		r := k.rule
+		r, found := k.rule, k.overdue
 		k.mu.Unlock()
 		if k.ages == nil {
 			k.ages = r.newAges()
 		}
 		r.ages, r.clock = k.ages, func(err error) { k.trouble(Clock, err) }
+		r.marks, r.overdue = k.marks, func(o overdue) { found = o }
 		err := r.apply(k.over)
 		k.mu.Lock()
-		if changed := k.failing != (err != nil); changed && !k.stopped {
-			k.failing = err != nil
-			k.trouble(Retention, err)
+		if !k.stopped {
+			k.tellLocked(err, found)
 		}
 	}
 	k.running = false
 	k.ended.Broadcast()
+}
+
+// tellLocked reports what has begun or ended with a run, which found these overdue backups.
+func (k *keeper) tellLocked(err error, found overdue) {
+	if k.failing != (err != nil) {
+		k.failing = err != nil
+		k.trouble(Retention, err)
+	}
+	began := k.overdue.files > 0
+	k.overdue = found
+	if began != (found.files > 0) {
+		k.trouble(Overdue, found.err(k.rule.path))
+	}
+}
+
+// forget reports that what has begun is over, because the file is another one. It has stopped.
+func (k *keeper) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.failing {
+		k.trouble(Retention, nil)
+	}
+	if k.overdue.files > 0 {
+		k.trouble(Overdue, nil)
+	}
+	rule{counts: k.rule.counts}.found(overdue{})
+	k.failing, k.overdue = false, overdue{}
 }
 
 // over reports whether a run must stop.
@@ -123,8 +174,8 @@ func (k *keeper) over() bool {
 // newAges returns the ages of the backups.
 func (r rule) newAges() *ages { return &ages{path: hidden(r.path, ".ages"), disk: r.storage()} }
 
-// apply removes backups that are too many or too old, and compresses the others. Their order is
-// that of the names, which is the order of rotation.
+// apply removes backups that are too many or too old, unless they are not delivered, and compresses
+// the others. Their order is that of the names, which is the order of rotation.
 func (r rule) apply(over func() bool) error {
 	backups, err := r.list()
 	if err != nil {
@@ -133,27 +184,51 @@ func (r rule) apply(over func() bool) error {
 	if r.ages == nil {
 		r.ages = r.newAges()
 	}
+	if r.marks == nil {
+		r.marks = marks{}
+	}
+	r.marks.trim(backups)
 	if r.counts != nil {
 		r.counts.Backups.Store(int64(len(backups)))
 	}
 	errs := []error{r.look(backups)}
+	// It is asked for only if a backup is to be removed.
+	since := sync.OnceValue(func() time.Time { return r.undeliveredSince(backups) })
 	var kept int
+	var left overdue
 	for i, b := range slices.Backward(backups) {
 		if over() {
-			break
+			return errors.Join(errs...)
 		}
 		// A backup may exist compressed and uncompressed. It counts once.
 		if i == len(backups)-1 || !b.At.Equal(backups[i+1].At) {
 			kept++
 		}
-		switch {
-		case r.most > 0 && kept > r.most, r.age > 0 && r.ages.of(b) > r.age:
+		due := r.most > 0 && kept > r.most || r.age > 0 && r.ages.of(b) > r.age
+		if due && b.At.Before(since()) {
 			errs = append(errs, r.remove(b))
-		case r.compress && !b.Packed:
+			continue
+		}
+		if r.compress && !b.Packed {
 			errs = append(errs, r.pack(b, over))
 		}
+		if due {
+			left.add(b)
+		}
 	}
+	r.found(left)
 	return errors.Join(errs...)
+}
+
+// found notes the overdue backups.
+func (r rule) found(left overdue) {
+	if r.counts != nil {
+		r.counts.Overdue.Store(left.files)
+		r.counts.OverdueBytes.Store(left.bytes)
+	}
+	if r.overdue != nil {
+		r.overdue(left)
+	}
 }
 
 // remove removes a backup.

@@ -326,11 +326,12 @@ func TestTroubleEndsWithItsFile(t *testing.T) {
 	f := open(t, opt)
 	f.keeperRests()
 	f.rotation.failing, f.keeper.failing, f.syncer.told = true, true, true
+	f.keeper.overdue = overdue{files: 1}
 	opt.Path, opt.fd = Stdout, int(out.Fd())
 	if err := f.Reopen(opt); err != nil {
 		t.Fatal(err)
 	}
-	if want := []Trouble{Rotation, Retention, Syncing}; !slices.Equal(over, want) {
+	if want := []Trouble{Rotation, Retention, Overdue, Syncing}; !slices.Equal(over, want) {
 		t.Errorf("got an end of %v, want of %v", over, want)
 	}
 }

@@ -2,12 +2,16 @@ package recordfile
 
 import "io/fs"
 
-// Tick rotates the file if its period is over, also if nothing is written. Call it about once a
-// second. It returns at once: a rotation goes on afterwards, and while the file is being written
-// there is none, as the next write rotates it too.
+// Tick rotates the file if its period is over, and looks after rotated files that age or are
+// delivered, also if nothing is written. Call it about once a second. It returns at once: a rotation
+// goes on afterwards, and while the file is being written there is none, as the next write rotates
+// it too.
 func (f *File) Tick() {
 	if !f.mu.TryLock() {
 		return
+	}
+	if f.out.handle != nil {
+		f.keeper.idle(f.opt.rule())
 	}
 	now := f.opt.now()
 	if f.out.handle != nil && f.opt.Rotate.astray(f.rotation.due, now) {

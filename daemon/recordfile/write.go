@@ -3,7 +3,6 @@ package recordfile
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -107,8 +106,7 @@ func (f *File) checkRoom(n int) error {
 		}
 		f.spare = free - f.opt.MinFree
 		if f.spare < int64(n) {
-			return f.opt.fail("write", fmt.Errorf("%d bytes are free on its file system, "+
-				"too few for %d more with the %d that min_free leaves to others", free, n, f.opt.MinFree))
+			return f.opt.fail("write", &RoomError{Free: free, Need: n, MinFree: f.opt.MinFree})
 		}
 	}
 	f.spare -= int64(n)

@@ -89,13 +89,17 @@ type File struct {
 	Size     int64     `json:"size"`
 	Free     int64     `json:"free"` // on its file system; -1: unknown
 	MinFree  int64     `json:"min_free"`
-	Failing  bool      `json:"failing"`  // records cannot be written, clients wait
-	Error    string    `json:"error"`    // of the last write, while it fails
-	Since    time.Time `json:"since"`    // when that began
-	Written  time.Time `json:"written"`  // the last write
-	Synced   time.Time `json:"synced"`   // the last sync
-	Waiting  int64     `json:"waiting"`  // bytes that wait to be written
-	Troubles []string  `json:"troubles"` // what fails although records are written
+	Failing  bool      `json:"failing"` // records cannot be written, clients wait
+	Error    string    `json:"error"`   // of the last write, while it fails
+	Since    time.Time `json:"since"`   // when that began
+	Written  time.Time `json:"written"` // the last write
+	Synced   time.Time `json:"synced"`  // the last sync
+	Waiting  int64     `json:"waiting"` // bytes that wait to be written
+	// Overdue is how many rotated files stay only until they are delivered, and OverdueBytes is
+	// their size.
+	Overdue      int64    `json:"overdue"`
+	OverdueBytes int64    `json:"overdue_bytes"`
+	Troubles     []string `json:"troubles"` // what fails although records are written
 }
 
 // Session is one client (GET /v1/sessions).
