@@ -21,8 +21,8 @@ import (
 // SystemdPath is the control socket of the unit.
 const SystemdPath = "/run/tcpmux-forward/control"
 
-// ErrNotRunning reports that nobody listens at the control socket.
-var ErrNotRunning = errors.New("tcpmux-forward is not running")
+// ErrNotRunning reports that no forwarder listens at the control socket.
+var ErrNotRunning = errors.New("not running")
 
 // askTimeout is how long a forwarder may take to answer.
 const askTimeout = 10 * time.Second
