@@ -85,6 +85,16 @@ func (c *cursor) word() []byte {
 	return c.take(n)
 }
 
+// reason reads why a session ended: a word, and for some a number after it.
+func (c *cursor) reason() []byte {
+	start := c.at
+	c.word()
+	if c.has(" ") {
+		c.number()
+	}
+	return c.line[start:c.at]
+}
+
 // number reads a decimal number.
 func (c *cursor) number() (n int64) {
 	start := c.at

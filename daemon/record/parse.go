@@ -41,8 +41,7 @@ type Parser struct {
 	format   Format
 	in       cursor
 	rec      Record
-	second   time.Time // the value of date
-	date     [len("2006-01-02T15:04:05")]byte
+	dates    dates
 	again    *Encoder
 	expected []byte
 	words    []string // flags and reasons so far
@@ -76,7 +75,7 @@ func (p *Parser) Parse(line []byte) (*Record, error) {
 func (p *Parser) object() {
 	in, r := &p.in, &p.rec
 	in.want(`{"time":"`)
-	p.time()
+	r.Time = p.dates.time(in)
 	in.want(`","kind":"`)
 	kind := in.word()
 	in.want(`","listener":"`)
@@ -141,7 +140,7 @@ func (p *Parser) message() {
 // text parses a text record.
 func (p *Parser) text() {
 	in, r := &p.in, &p.rec
-	p.time()
+	r.Time = p.dates.time(in)
 	switch {
 	case in.has(" open from "):
 		r.Kind = KindOpen
@@ -173,32 +172,38 @@ func (p *Parser) text() {
 	}
 }
 
-// time parses the time.
-func (p *Parser) time() {
+// dates reads times. It parses a date only once a second.
+type dates struct {
+	second time.Time // the value of date
+	date   [len("2006-01-02T15:04:05")]byte
+}
+
+// time reads a time. It does not look whether the bytes behind the second are digits.
+func (d *dates) time(in *cursor) time.Time {
 	const form = "2006-01-02T15:04:05"
 	const size = len(form) + len(".000000Z")
-	if p.in.err == nil && len(p.in.line)-p.in.at < size {
-		p.in.fail("a time")
+	if in.err == nil && len(in.line)-in.at < size {
+		in.fail("a time")
 	}
-	b := p.in.take(size)
-	if p.in.err != nil {
-		return
+	b := in.take(size)
+	if in.err != nil {
+		return time.Time{}
 	}
-	if !bytes.Equal(b[:len(form)], p.date[:]) {
+	if !bytes.Equal(b[:len(form)], d.date[:]) {
 		second, err := time.Parse(form, string(b[:len(form)]))
 		if err != nil {
-			p.in.at -= len(b)
-			p.in.fail("a time")
-			return
+			in.at -= len(b)
+			in.fail("a time")
+			return time.Time{}
 		}
-		p.second = second
-		copy(p.date[:], b)
+		d.second = second
+		copy(d.date[:], b)
 	}
 	micros := 0
-	for _, c := range b[len(form)+1 : len(b)-1] { // compare finds bytes that are not digits
+	for _, c := range b[len(form)+1 : len(b)-1] {
 		micros = 10*micros + int(c-'0')
 	}
-	p.rec.Time = p.second.Add(time.Duration(micros) * time.Microsecond)
+	return d.second.Add(time.Duration(micros) * time.Microsecond)
 }
 
 // compare compares the line with what the encoder would write.
@@ -231,15 +236,8 @@ func intern(s *string, b []byte) {
 	}
 }
 
-// reason parses why a session ended: a word, and for some a number after it.
-func (p *Parser) reason() string {
-	start := p.in.at
-	p.in.word()
-	if p.in.has(" ") {
-		p.in.number()
-	}
-	return p.known(p.in.line[start:p.in.at])
-}
+// reason parses why a session ended.
+func (p *Parser) reason() string { return p.known(p.in.reason()) }
 
 // word parses a flag.
 func (p *Parser) word() string { return p.known(p.in.word()) }
