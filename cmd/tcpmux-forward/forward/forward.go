@@ -6,10 +6,19 @@ package forward
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+	"time"
 
-	"tcpmux/cmd/tcpmux-forward/api"
+	"tcpmux/cmd/tcpmux-forward/spool"
+	"tcpmux/cmd/tcpmux-forward/stream"
 	"tcpmux/config"
+	"tcpmux/daemon/delivery"
 )
 
 // Options are what a Forwarder needs.
@@ -28,42 +37,250 @@ type Options struct {
 	Progress func(done, total int64)
 }
 
+// ends reports whether Run ends by itself.
+func (o *Options) ends() bool { return o.Once || len(o.Files) > 0 }
+
 // Forwarder delivers records. Its methods are safe for concurrent use.
-type Forwarder struct{}
+type Forwarder struct {
+	opt     Options
+	report  *report
+	dog     watchdog
+	reloads chan config.Config
+	connect func(context.Context, stream.Options) (connection, error)
+
+	// For the goroutine of Run.
+	cfg     config.Config
+	host    string
+	journal *journal // nil with Options.Files
+	cursor  delivery.Cursor
+	until   delivery.Cursor // where Run ends, with Options.Once
+	pace    pace
+
+	mu    sync.Mutex
+	spool *spool.Spool
+}
+
+// connection is a *stream.Conn.
+type connection interface {
+	Last(context.Context) (stream.Last, error)
+	// Holds reports whether the stream has a message with this sequence.
+	Holds(context.Context, uint64) (bool, error)
+	Publish(context.Context, *spool.Batch) (uint64, error)
+	Closed() <-chan struct{}
+	Info() stream.Info
+	Close()
+}
 
 // New returns a Forwarder. It locks the state directory: an error tells if another process has it.
 // The caller closes the Forwarder.
-func New(opt Options) (*Forwarder, error) { return nil, nil }
+func New(opt Options) (*Forwarder, error) {
+	f := &Forwarder{
+		opt:     opt,
+		reloads: make(chan config.Config, 1),
+		connect: func(ctx context.Context, o stream.Options) (connection, error) { return stream.Connect(ctx, o) },
+		cfg:     opt.Config,
+		dog:     newWatchdog(),
+	}
+	var err error
+	if f.host, err = hostOf(opt.Config); err != nil {
+		return nil, err
+	}
+	if len(opt.Files) == 0 {
+		if f.journal, err = openJournal(opt.Config); err != nil {
+			return nil, err
+		}
+	}
+	f.report = newReport(f)
+	if f.spool, err = f.openSpool(); err != nil {
+		return nil, errors.Join(err, f.unlock())
+	}
+	return f, nil
+}
+
+// hostOf returns the name of the machine in subjects.
+func hostOf(cfg config.Config) (string, error) {
+	if cfg.Forward.Host != "" {
+		return cfg.Forward.Host, nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("name of the machine: %w; set host under [forward]", err)
+	}
+	return name, nil
+}
+
+// openSpool opens the files that are to be delivered.
+func (f *Forwarder) openSpool() (*spool.Spool, error) {
+	if len(f.opt.Files) > 0 {
+		return spool.OpenFiles(f.opt.Files, spool.Options{Fault: f.report.skipped})
+	}
+	return spool.Open(spool.Options{Paths: f.paths(), Fault: f.report.skipped}), nil
+}
+
+// paths returns those of the record files: those that the configuration names, and those that it
+// has named before, as long as their files are there.
+func (f *Forwarder) paths() []string {
+	paths := f.cfg.RecordPaths()
+	f.journal.names(paths)
+	for _, p := range f.journal.state.Delivered {
+		path, known := f.journal.state.Paths[p.Key]
+		if known && !slices.Contains(paths, path) && len(paths) < delivery.MaxPositions {
+			if _, err := os.Stat(path); err == nil {
+				paths = append(paths, path)
+			}
+		}
+	}
+	return paths
+}
+
+// files returns the Spool.
+func (f *Forwarder) files() *spool.Spool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.spool
+}
 
 // Run delivers until ctx is done, and returns nil then. With Once or Files it returns nil when all
 // is delivered. Whatever fails is tried again; an error is what no other try can change. Call it
 // once.
-func (f *Forwarder) Run(ctx context.Context) error { return nil }
+func (f *Forwarder) Run(ctx context.Context) error {
+	if err := f.measure(); err != nil {
+		return err
+	}
+	for pause := newPause(); ; {
+		err := f.session(ctx, pause)
+		var reload *reloadError
+		switch {
+		case ctx.Err() != nil, err == nil:
+			return nil
+		case errors.As(err, &reload):
+			if err := f.apply(reload.cfg); err != nil {
+				return err
+			}
+			continue
+		}
+		f.report.failed(err)
+		if err := f.wait(ctx, pause.next(err)); err != nil {
+			return nil // ctx is done
+		}
+	}
+}
+
+// measure finds out how much is to be delivered if Run ends by itself.
+func (f *Forwarder) measure() error {
+	if !f.opt.Once {
+		return nil
+	}
+	ends, err := f.files().Ends()
+	f.until = ends
+	return err
+}
+
+// wait waits for d, or for a reload or the end of ctx, whose error it returns. An outage is known
+// meanwhile, so the watchdog is fed.
+func (f *Forwarder) wait(ctx context.Context, d time.Duration) error {
+	for end := time.Now().Add(d); ; {
+		f.dog.feed()
+		f.tick()
+		left := time.Until(end)
+		if left <= 0 {
+			return ctx.Err()
+		}
+		timer := time.NewTimer(min(left, lookEvery))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case cfg := <-f.reloads:
+			timer.Stop()
+			return f.apply(cfg)
+		case <-timer.C:
+		}
+	}
+}
+
+// reloadError ends a session because there is another configuration.
+type reloadError struct{ cfg config.Config }
+
+func (*reloadError) Error() string { return "another configuration" }
 
 // Reload goes on with another configuration, which has forwarding on, as soon as what is under way
 // is settled. The error says what cannot be changed while the Forwarder runs; nothing changes then.
-func (f *Forwarder) Reload(cfg config.Config) error { return nil }
+func (f *Forwarder) Reload(cfg config.Config) error {
+	if was := f.opt.Config.Forward.State; cfg.Forward.State != was {
+		return fmt.Errorf("state under [forward] is %q now and was %q: that needs a restart", cfg.Forward.State, was)
+	}
+	if _, err := hostOf(cfg); err != nil {
+		return err
+	}
+	select { // the newest replaces one that was not taken yet
+	case <-f.reloads:
+	default:
+	}
+	f.reloads <- cfg
+	return nil
+}
 
-// Status returns what there is to know.
-func (f *Forwarder) Status() api.Status { return api.Status{} }
-
-// Healthy returns why the Forwarder is not healthy: it is blocked, an outage lasts for over a
-// minute, or its loop makes no progress.
-func (f *Forwarder) Healthy() error { return nil }
-
-// Ready returns why records are not being delivered at this moment.
-func (f *Forwarder) Ready() error { return nil }
+// apply puts another configuration in force. There is no session.
+func (f *Forwarder) apply(cfg config.Config) error {
+	host, err := hostOf(cfg)
+	if err != nil {
+		return err // Reload has found it before
+	}
+	f.cfg, f.host = cfg, host
+	f.report.configured(cfg, host)
+	if f.journal == nil {
+		return nil
+	}
+	f.journal.keep = cfg.Forward.Keep
+	old := f.files()
+	next, err := f.openSpool()
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.spool = next
+	f.mu.Unlock()
+	return old.Close()
+}
 
 // Close saves the state and unlocks the state directory. Run must have returned.
-func (f *Forwarder) Close() error { return nil }
+func (f *Forwarder) Close() error { return errors.Join(f.files().Close(), f.unlock()) }
 
-// Forget marks all that is recorded now as not to be delivered, and returns what it lets go of. The
-// daemon's retention removes it as if it were delivered. No Forwarder may run.
-func Forget(cfg config.Config) ([]api.File, error) { return nil, nil }
+func (f *Forwarder) unlock() error {
+	if f.journal == nil {
+		return nil
+	}
+	return f.journal.close()
+}
 
-// AcceptStream notes that the next Forwarder may deliver into a stream that is not the one that was
-// delivered to before, behind what was delivered there. No Forwarder may run.
-func AcceptStream(cfg config.Config) error { return nil }
+// tick does what is to be done from time to time.
+func (f *Forwarder) tick() {
+	if f.journal == nil {
+		return
+	}
+	f.report.stateSaved(f.journal.tick(time.Now()))
+}
 
-// Offline returns what the state file and the record files say while no Forwarder runs.
-func Offline(cfg config.Config) (api.Status, error) { return api.Status{}, nil }
+// pause is how long to wait before the next try.
+type pause struct{ last time.Duration }
+
+const (
+	firstPause   = 100 * time.Millisecond
+	longestPause = 10 * time.Second
+)
+
+func newPause() *pause { return &pause{} }
+
+// next returns how long to wait after an error: each time twice as long, and never quite as long as
+// another forwarder.
+func (p *pause) next(err error) time.Duration {
+	p.last = min(max(2*p.last, firstPause), longestPause)
+	if e, ok := errors.AsType[*stream.Error](err); ok && e.Kind == stream.Stale {
+		p.last = firstPause
+	}
+	return p.last/2 + rand.N(p.last/2)
+}
+
+// reset forgets the tries so far.
+func (p *pause) reset() { p.last = 0 }

@@ -1,0 +1,79 @@
+package forward
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"tcpmux/cmd/tcpmux-forward/stream"
+	"tcpmux/daemon/delivery"
+)
+
+// start is where a delivery begins.
+type start struct {
+	cursor delivery.Cursor
+	// lost is set if the stream has lost records that it had acknowledged.
+	lost bool
+	// notice is what is to be said about the stream; "" is nothing.
+	notice string
+}
+
+// blockedError is what an administrator has to decide.
+type blockedError struct{ text string }
+
+func (e *blockedError) Error() string { return e.text }
+
+// decide returns where to go on. The state is what this machine knows, and last is what the stream
+// says. Where they disagree, the stream is right about what it has. at reports whether the stream
+// has a message with a sequence.
+func decide(ctx context.Context, s delivery.State, last stream.Last, at func(context.Context, uint64) (bool, error)) (start, error) {
+	same := s.Stream.Name == last.Stream.Name && s.Stream.Created.Equal(last.Stream.Created)
+	switch {
+	case s.Skip:
+		return start{cursor: over(last.Cursor, s.Delivered)}, nil
+	case s.Sequence == 0: // nothing was ever delivered by this state
+		return start{cursor: last.Cursor}, nil
+	case !same && last.Found:
+		return start{cursor: last.Cursor, notice: fmt.Sprintf(
+			"%s is not the stream that was delivered to before (%s); going on where it stands",
+			named(last.Stream), named(s.Stream))}, nil
+	case !same && s.Accept:
+		return start{cursor: s.Delivered}, nil
+	case !same:
+		return start{}, &blockedError{fmt.Sprintf("%s is not the stream that was delivered to before (%s), "+
+			"and it has no record of this machine: \"tcpmux-forward --accept-stream\" goes on behind what was delivered, "+
+			"and then \"tcpmux-forward --from FILE...\" can deliver older files", named(last.Stream), named(s.Stream))}
+	case last.Found && last.Sequence >= s.Sequence:
+		return start{cursor: last.Cursor}, nil
+	}
+	// The stream has no message of ours at or behind the last one that it has acknowledged.
+	// Either it was removed, as by an age limit, or it never reached the disk of the server.
+	// Where messages are removed, the sequence of the last one stays.
+	lost := last.StreamLast < s.Sequence
+	if !lost {
+		var err error
+		if lost, err = at(ctx, s.Sequence); err != nil { // then it is somebody else's
+			return start{}, err
+		}
+	}
+	if !lost {
+		return start{cursor: s.Delivered}, nil
+	}
+	return start{cursor: last.Cursor, lost: true, notice: fmt.Sprintf(
+		"%s has lost records that it had acknowledged: its last message is %d, and %d was acknowledged; "+
+			"they are delivered again, as far as their files are still there", named(last.Stream), last.StreamLast, s.Sequence)}, nil
+}
+
+// over returns c with the positions of d in place of those with the same keys.
+func over(c, d delivery.Cursor) delivery.Cursor {
+	all := append(delivery.Cursor(nil), c...)
+	for _, p := range d {
+		all = all.With(p)
+	}
+	return all
+}
+
+// named describes a stream.
+func named(s delivery.Stream) string {
+	return fmt.Sprintf("stream %q, made %s,", s.Name, s.Created.UTC().Format(time.DateTime))
+}

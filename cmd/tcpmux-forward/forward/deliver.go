@@ -1,0 +1,268 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"tcpmux/cmd/tcpmux-forward/spool"
+	"tcpmux/cmd/tcpmux-forward/stream"
+	"tcpmux/daemon/delivery"
+)
+
+const (
+	// timeout is how long a server may take to answer.
+	timeout = 10 * time.Second
+	// lastWords is how long what is under way may take when Run is to end.
+	lastWords = 5 * time.Second
+	// batchBytes is how much is read and published at once. A longer record is a batch of its
+	// own.
+	batchBytes = 4 << 20
+	// lookEvery is how long is waited for a record before it is said that there is none.
+	lookEvery = time.Second
+	// batches is how many there are: while one is published, the next is read.
+	batches = 2
+)
+
+// session delivers over one connection, until that fails or ctx is done. It returns nil when there
+// is no more to deliver.
+func (f *Forwarder) session(ctx context.Context, tries *pause) error {
+	conn, err := f.connect(ctx, stream.Options{Forward: f.cfg.Forward, Host: f.host, Timeout: timeout})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for {
+		if err := f.begin(ctx, conn); err != nil {
+			return err
+		}
+		f.report.connected(conn.Info())
+		err := f.deliver(ctx, conn, tries)
+		if e, ok := errors.AsType[*stream.Error](err); !ok || e.Kind != stream.Stale {
+			return err
+		}
+		// Somebody else has published as this machine: a forwarder that delivers archives,
+		// or one that was killed, whose messages came late. The stream says what it has.
+		f.report.stale()
+		if err := f.wait(ctx, tries.next(err)); err != nil {
+			return err
+		}
+	}
+}
+
+// begin asks the stream where the delivery stands, and has the spool go on there.
+func (f *Forwarder) begin(ctx context.Context, conn connection) error {
+	last, err := conn.Last(ctx)
+	if err != nil {
+		return err
+	}
+	from := start{cursor: last.Cursor}
+	if f.journal != nil {
+		if from, err = decide(ctx, f.journal.state, last, conn.Holds); err != nil {
+			return err
+		}
+	}
+	if err := f.files().Seek(from.cursor); err != nil {
+		return unseekable(err)
+	}
+	if f.until != nil {
+		f.files().Until(f.until)
+	}
+	f.report.begins(from, last)
+	if f.journal != nil {
+		f.journal.adopt(last, from)
+	}
+	f.cursor = slices.Clone(from.cursor)
+	return nil
+}
+
+// unseekable returns what an administrator has to decide if a position is not there.
+func unseekable(err error) error {
+	gone, ok := errors.AsType[*spool.GoneError](err)
+	if !ok {
+		return err
+	}
+	return &blockedError{gone.Error() + ": it was removed before it was delivered, or another machine delivers " +
+		"under the same name (then set host under [forward]). \"tcpmux-forward --forget\" goes on with what is recorded from now on, " +
+		"and \"tcpmux-forward --from FILE...\" delivers files that are there"}
+}
+
+// filled is a batch that was read, and how the reading went.
+type filled struct {
+	batch *spool.Batch
+	err   error
+}
+
+// reader reads batches ahead, on its own goroutine.
+type reader struct {
+	full chan filled
+	free chan *spool.Batch
+	stop context.CancelFunc
+	over chan struct{}
+}
+
+// read begins to read. The caller stops the reader.
+func read(ctx context.Context, from *spool.Spool, most int) *reader {
+	ctx, stop := context.WithCancel(ctx)
+	r := &reader{
+		full: make(chan filled),
+		free: make(chan *spool.Batch, batches),
+		stop: stop,
+		over: make(chan struct{}),
+	}
+	for range batches {
+		r.free <- &spool.Batch{}
+	}
+	go r.run(ctx, from, most)
+	return r
+}
+
+func (r *reader) run(ctx context.Context, from *spool.Spool, most int) {
+	defer close(r.over)
+	for ctx.Err() == nil {
+		var b *spool.Batch
+		select {
+		case b = <-r.free:
+		case <-ctx.Done():
+			return
+		}
+		look, done := context.WithTimeout(ctx, lookEvery)
+		err := from.Fill(look, b, most, batchBytes)
+		done()
+		select {
+		case r.full <- filled{b, err}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// end stops the reader and waits for it.
+func (r *reader) end() {
+	r.stop()
+	<-r.over
+}
+
+// deliver publishes what is read, until something fails or there is nothing more to deliver.
+func (f *Forwarder) deliver(ctx context.Context, conn connection, tries *pause) error {
+	r := read(ctx, f.files(), f.mostAtOnce())
+	defer r.end()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case cfg := <-f.reloads:
+			return &reloadError{cfg}
+		case <-conn.Closed():
+			return &stream.Error{Kind: stream.Outage, Err: errors.New("the connection was lost")}
+		case got := <-r.full:
+			done, err := f.settle(ctx, conn, got, tries)
+			if err != nil || done {
+				return err
+			}
+			r.free <- got.batch
+		}
+	}
+}
+
+// mostAtOnce returns how many records a batch has at most.
+func (f *Forwarder) mostAtOnce() int {
+	if rate := f.cfg.Forward.Rate; rate > 0 {
+		return min(f.cfg.Forward.MaxInFlight, max(1, rate/10))
+	}
+	return f.cfg.Forward.MaxInFlight
+}
+
+// settle publishes what was read. It reports whether that was the last.
+func (f *Forwarder) settle(ctx context.Context, conn connection, got filled, tries *pause) (done bool, err error) {
+	if len(got.batch.Records) > 0 {
+		if err := f.publish(ctx, conn, got.batch); err != nil {
+			return false, err
+		}
+		tries.reset()
+	} else {
+		f.advance(got.batch.Cursor)
+		f.report.looked()
+	}
+	f.dog.feed()
+	f.tick()
+	switch {
+	case errors.Is(got.err, io.EOF):
+		return true, nil
+	case errors.Is(got.err, context.DeadlineExceeded):
+		return false, nil
+	}
+	return false, unreadable(got.err)
+}
+
+// unreadable returns what an administrator has to decide if a file cannot be read on.
+func unreadable(err error) error {
+	if shrunk, ok := errors.AsType[*spool.ShrunkError](err); ok {
+		return &blockedError{shrunk.Error() + ". \"tcpmux-forward --forget\" goes on with what is recorded from now on"}
+	}
+	return err
+}
+
+// publish publishes a batch, and notes that it is delivered.
+func (f *Forwarder) publish(ctx context.Context, conn connection, b *spool.Batch) error {
+	if err := f.pace.wait(ctx, f.cfg.Forward.Rate, len(b.Records), f.dog.feed); err != nil {
+		return err
+	}
+	f.report.publishing(b)
+	// What is under way is settled, if it can be soon: otherwise the next process has to find
+	// out.
+	under, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWords, cancel) })()
+	sequence, err := conn.Publish(under, b)
+	if err != nil {
+		return err
+	}
+	f.report.published(b, sequence)
+	if f.journal != nil {
+		f.journal.acknowledged(f.report.stream(), sequence, b.Cursor)
+	}
+	f.advance(b.Cursor)
+	return nil
+}
+
+// advance notes where the delivery stands.
+func (f *Forwarder) advance(c delivery.Cursor) {
+	if c == nil {
+		return
+	}
+	f.cursor = append(f.cursor[:0], c...)
+	f.report.stands(c)
+	if f.journal != nil {
+		f.journal.moved(c)
+	}
+}
+
+// pace holds a rate.
+type pace struct{ next time.Time }
+
+// wait waits until n records may be published at a rate for each second, which is 0 for any. It
+// calls meanwhile from time to time.
+func (p *pace) wait(ctx context.Context, rate, n int, meanwhile func()) error {
+	if rate == 0 {
+		return nil
+	}
+	now := time.Now()
+	if p.next.Before(now) {
+		p.next = now
+	}
+	for left := p.next.Sub(now); left > 0; left = time.Until(p.next) {
+		timer := time.NewTimer(min(left, lookEvery))
+		select {
+		case <-timer.C:
+			meanwhile()
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+	p.next = p.next.Add(time.Duration(n) * time.Second / time.Duration(rate))
+	return nil
+}

@@ -1,0 +1,155 @@
+package forward
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/cmd/tcpmux-forward/stream"
+	"tcpmux/config"
+	"tcpmux/daemon/delivery"
+)
+
+const (
+	// saveEvery is how often the state is saved while it changes. A state that is behind costs
+	// nothing: the stream knows better.
+	saveEvery = time.Second
+	// pastSteps is how many steps what is kept takes to age.
+	pastSteps = 30
+	lockName  = "lock"
+)
+
+// journal is the state of a delivery, on disk and in memory. It is for one goroutine.
+type journal struct {
+	dir   string
+	lock  *os.File
+	state delivery.State
+	keep  time.Duration
+	past  []moment // the oldest first
+	dirty bool
+	saved time.Time
+}
+
+// moment is where a delivery stood.
+type moment struct {
+	at     time.Time
+	cursor delivery.Cursor
+}
+
+// openJournal locks the state directory and reads the state, if there is one.
+func openJournal(cfg config.Config) (*journal, error) {
+	dir := cfg.Forward.State
+	lock, err := lockState(dir)
+	if err != nil {
+		return nil, err
+	}
+	j := &journal{dir: dir, lock: lock, keep: cfg.Forward.Keep}
+	j.state, err = delivery.Load(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(fmt.Errorf("%w: if it cannot be restored, remove it: the stream still knows "+
+			"where the delivery stands", err), lock.Close())
+	}
+	if j.state.Paths == nil {
+		j.state.Paths = map[delivery.Key]string{}
+	}
+	j.past = []moment{{time.Now(), j.state.Kept}}
+	return j, nil
+}
+
+// lockState locks the state directory until the file is closed.
+func lockState(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("state directory: %w (the packaged unit makes it; elsewhere set state under [forward])", err)
+	}
+	path := filepath.Join(dir, lockName)
+	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("lock state directory: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close() // nothing was written
+		if err == unix.EWOULDBLOCK {
+			err = errors.New("another tcpmux-forward uses it: end that one first (systemctl stop tcpmux-forward)")
+		}
+		return nil, fmt.Errorf("lock state directory %q: %w", dir, err)
+	}
+	return f, nil
+}
+
+// names notes the paths of record files.
+func (j *journal) names(paths []string) {
+	for _, p := range paths {
+		j.state.Paths[delivery.KeyOf(p)] = p
+	}
+}
+
+// acknowledged notes that a stream has everything before c, up to a message of its own.
+func (j *journal) acknowledged(s delivery.Stream, sequence uint64, c delivery.Cursor) {
+	j.state.Stream, j.state.Sequence = s, sequence
+	j.state.Skip, j.state.Accept = false, false
+	j.moved(c)
+}
+
+// moved notes where the delivery stands. Nothing need have been delivered: it goes on to the next
+// file too.
+func (j *journal) moved(c delivery.Cursor) {
+	if !slices.Equal(j.state.Delivered, c) {
+		j.state.Delivered = slices.Clone(c)
+		j.dirty = true
+	}
+}
+
+// adopt notes where the delivery begins, as far as the stream says so.
+func (j *journal) adopt(last stream.Last, begin start) {
+	if (last.Found || begin.lost) && !j.state.Skip {
+		j.state.Stream, j.state.Sequence = last.Stream, last.Sequence
+		j.dirty = true
+	}
+	if begin.lost {
+		// What is kept is needed again.
+		j.past = []moment{{time.Now(), slices.Clone(begin.cursor)}}
+		j.state.Kept = slices.Clone(begin.cursor)
+		j.dirty = true
+	}
+	j.moved(begin.cursor)
+}
+
+// tick ages what is kept, and saves the state if it has changed and it is time.
+func (j *journal) tick(now time.Time) error {
+	if newest := j.past[len(j.past)-1]; now.Sub(newest.at) >= max(j.keep/pastSteps, time.Second) {
+		j.past = append(j.past, moment{now, slices.Clone(j.state.Delivered)})
+	}
+	for len(j.past) > 1 && now.Sub(j.past[1].at) >= j.keep {
+		j.past = j.past[1:]
+	}
+	if oldest := j.past[0]; now.Sub(oldest.at) >= j.keep && !slices.Equal(j.state.Kept, oldest.cursor) {
+		j.state.Kept = oldest.cursor
+		j.dirty = true
+	}
+	if !j.dirty || now.Sub(j.saved) < saveEvery {
+		return nil
+	}
+	return j.save(now)
+}
+
+// save saves the state if it has changed.
+func (j *journal) save(now time.Time) error {
+	if !j.dirty {
+		return nil
+	}
+	if err := delivery.Save(j.dir, j.state); err != nil {
+		j.saved = now // not at every turn again
+		return fmt.Errorf("save the state: %w", err)
+	}
+	j.dirty, j.saved = false, now
+	return nil
+}
+
+// close saves the state and unlocks the directory.
+func (j *journal) close() error { return errors.Join(j.save(time.Now()), j.lock.Close()) }
