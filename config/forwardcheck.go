@@ -6,8 +6,8 @@ import (
 	"tcpmux/config/document"
 )
 
-// checkForward reports keys of [forward] that contradict each other or [record], and warns of likely
-// mistakes.
+// checkForward reports keys of [forward] that contradict each other or [record], and warns of
+// likely mistakes.
 func (r *reader) checkForward(c *Config) {
 	r.checkSecrets(c.Forward)
 	servers := r.At("forward", "servers")

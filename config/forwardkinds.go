@@ -63,7 +63,7 @@ func serverURL(v any, at document.Place) (string, bool) {
 	scheme, address, found := strings.Cut(s, "://")
 	switch {
 	case strings.Contains(s, "@"):
-		return "", at.Fault("has a user, a password or a token in a URL, want %s, and files with these in user and password, or in token", serverForm)
+		return "", at.Fault("has a URL with a user, a password or a token, want one without, and the paths of files that hold these in user and password, or in token")
 	case !found && validServer(s):
 		return "", at.Want(v, serverForm+didYouMean("nats://"+s))
 	case !slices.Contains(serverSchemes, scheme) || !validServer(address):
@@ -188,7 +188,7 @@ func secretPath() kind[string] {
 		case credential:
 			return "", at.Want(v, "the name of a credential of systemd: letters (a-z, A-Z), digits, dots, dashes and underscores")
 		case !filepath.IsAbs(s) || isDirectory(s) || len(s) > maxPath || strings.ContainsFunc(s, unicode.IsControl):
-			return "", at.Fault("is no absolute path (the value may be secret and is not shown), want %s; it is the file that holds the secret", allowed)
+			return "", at.Fault("is not allowed, and not shown as it may be secret: want %s", allowed)
 		}
 		return s, true
 	}

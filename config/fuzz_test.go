@@ -28,6 +28,7 @@ func FuzzLoad(tf *testing.F) {
 	f.Add([]byte("banner={hex='78 0d'}\nack=\"\\xd9\"\n[limits.refusal]\nhex='f'"))
 	f.Add([]byte("\ufeff"))
 	f.Add([]byte("listener=[{name='a',address=':1'},5]\nlog.file=''"))
+	f.Add([]byte("record.format='json'\nforward={servers=['wss://[::1]:1'],subject='a.{kind}.{host}',user='credential:u',password='/p'}"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := parse("f.toml", text, false)
 		if err == nil {

@@ -174,7 +174,8 @@ const (
 // duration takes a duration, where "0s" has a meaning of its own.
 func duration(zero string) kind[time.Duration] { return durationFrom(minDuration, zero) }
 
-// durationFrom takes a duration that is not shorter than least, where "0s" has a meaning of its own.
+// durationFrom takes a duration that is not shorter than least, where "0s" has a meaning of its
+// own.
 func durationFrom(least time.Duration, zero string) kind[time.Duration] {
 	allowed := orZero(fmt.Sprintf("a duration from %s to %s", notation.FormatDuration(least), notation.FormatDuration(maxDuration)), `"0s"`, zero)
 	read := func(v any, at place) (time.Duration, bool) {
