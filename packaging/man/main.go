@@ -30,8 +30,9 @@ func main() {
 
 // shorts has the line of the NAME section for each program.
 var shorts = map[string]string{
-	"tcpmux":       "TCP front desk that greets clients and records what they send",
-	"tcpmux-bench": "put many clients on a TCP server at once and measure it",
+	"tcpmux":         "TCP front desk that greets clients and records what they send",
+	"tcpmux-bench":   "put many clients on a TCP server at once and measure it",
+	"tcpmux-forward": "deliver the records of tcpmux to NATS JetStream",
 }
 
 // pages writes all pages into dir, which it creates. tails is the directory of the tails.

@@ -9,12 +9,12 @@ import (
 	"testing"
 )
 
-// built builds both programs and writes their pages into the directory that it returns.
+// built builds the programs and writes their pages into the directory that it returns.
 func built(t *testing.T) (programs []string, dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	t.Setenv("SOURCE_DATE_EPOCH", "86400")
-	for _, name := range []string{"tcpmux", "tcpmux-bench"} {
+	for _, name := range []string{"tcpmux", "tcpmux-bench", "tcpmux-forward"} {
 		program := filepath.Join(dir, name)
 		if out, err := exec.Command("go", "build", "-o", program, "../../cmd/"+name).CombinedOutput(); err != nil {
 			t.Fatalf("go build: %v\n%s", err, out)
