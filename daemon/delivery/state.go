@@ -95,7 +95,10 @@ func write(path string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
+	err = f.Chmod(0o644) // whatever the umask: the daemon is another user
+	if err == nil {
+		_, err = f.Write(text)
+	}
 	if err == nil {
 		err = f.Sync()
 	}

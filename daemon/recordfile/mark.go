@@ -26,7 +26,8 @@ const (
 // Valid reports whether m has the form of a mark.
 func (m Mark) Valid() bool {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(string(m))
-	return err == nil && len(b) == markBytes
+	// The decoder skips line ends.
+	return err == nil && len(b) == markBytes && len(m) == base64.RawURLEncoding.EncodedLen(markBytes)
 }
 
 // ReadMark returns the mark of a file from its first bytes, uncompressed. It returns "" as long as
