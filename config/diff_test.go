@@ -22,6 +22,12 @@ func TestDiff(t *testing.T) {
 			`drain_timeout: "10s" -> "1m"`,
 			`record.events: true -> "on-data"`,
 		}},
+		{"where records are delivered", func(c *Config) {
+			c.Forward.Servers, c.Forward.Token = []string{"nats://a:1", "nats://b:1"}, "credential:token"
+		}, []string{
+			`forward.servers: [] -> ["nats://a:1", "nats://b:1"]`,
+			`forward.token: "" -> "credential:token"`,
+		}},
 		{"a listener's key", func(c *Config) { c.Listeners[1].Backlog = 7 }, []string{`listener "telnet": backlog: 4096 -> 7`}},
 		{"a listener less", func(c *Config) { c.Listeners = c.Listeners[:1] }, []string{`listener "telnet": name: "telnet" -> `}},
 		{"a listener more", func(c *Config) {

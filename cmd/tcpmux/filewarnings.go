@@ -32,7 +32,19 @@ func fileWarnings(cfg config.Config) (warnings []string) {
 			}
 		}
 	}
-	return warnings
+	return append(warnings, stateWarnings(cfg.Forward)...)
+}
+
+// stateWarnings returns a line if nothing is delivered, as far as is known: tcpmux-forward or its
+// unit makes the directory of its state.
+func stateWarnings(f config.Forward) []string {
+	if !f.On() {
+		return nil
+	}
+	if _, err := os.Stat(f.State); !os.IsNotExist(err) {
+		return nil
+	}
+	return []string{fmt.Sprintf("forward.state is %q: there is no such directory, so tcpmux-forward has never run, and rotated files are kept until it has", f.State)}
 }
 
 // daemonPath returns the absolute path at which the daemon opens a file; "" if the working

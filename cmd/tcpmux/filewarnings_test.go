@@ -52,6 +52,26 @@ func TestFileWarnings(t *testing.T) {
 	}
 }
 
+// TestForwarderThatHasNeverRun gets a warning, where there is something to deliver.
+func TestForwarderThatHasNeverRun(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		name, state string
+		servers     []string
+		want        int
+	}{
+		{"it has run", dir, []string{"nats://a:1"}, 0},
+		{"it has not", dir + "/no", []string{"nats://a:1"}, 1},
+		{"nothing to deliver", dir + "/no", nil, 0},
+	} {
+		cfg := config.Default()
+		cfg.Record.File, cfg.Forward.State, cfg.Forward.Servers = dir+"/records.log", c.state, c.servers
+		if got := fileWarnings(cfg); len(got) != c.want || c.want > 0 && !strings.Contains(got[0], "forward.state is \""+c.state+"\"") {
+			t.Errorf("%s: got %q, want %d warnings of the state", c.name, got, c.want)
+		}
+	}
+}
+
 func TestCheckWarnsOfFiles(t *testing.T) {
 	path := write(t, "a.toml", "record.file = \"/proc/no/records.log\"\n")
 	for _, args := range [][]string{{"check", path}, {"check", "--quiet", path}} {
