@@ -36,8 +36,9 @@ delivered since the start, and the lag: what is recorded and not delivered,
 with the age of its oldest record. Times are in UTC, as in records. --json
 prints one object, with "state" connecting, delivering, idle or blocked.
 
-Exit status: 0 when records are delivered, or all are; 1 when it is not running,
-is blocked, or cannot connect; 64 usage, 78 for an error in the configuration.`,
+Exit status: 0 when it is running and nothing is wrong; 1 when it is not running
+or something is wrong, such as an outage or a record file that cannot be read;
+64 usage, 78 for an error in the configuration.`,
 		Example: `  tcpmux-forward status
   tcpmux-forward status --json | jq .lag.seconds`,
 		Args:                  cli.AtMost(0),
@@ -71,7 +72,7 @@ func sockets(cfg config.Config, named bool) []string {
 }
 
 // showStatus prints the status of the forwarder that answers at one of the sockets, or what is
-// known without one. The error says why records are not being delivered.
+// known without one. The error says that it is not running, or what is wrong.
 func showStatus(ctx context.Context, cfg config.Config, sockets []string, asJSON bool, stdout *os.File) error {
 	s, asked := ask(ctx, sockets)
 	if asked != nil {
@@ -91,10 +92,9 @@ func showStatus(ctx context.Context, cfg config.Config, sockets []string, asJSON
 		return fmt.Errorf("%w, and no servers are named under [forward]", asked)
 	case asked != nil:
 		return fmt.Errorf("%w: start it with systemctl start tcpmux-forward", asked)
-	case s.State == api.Blocked:
-		return errors.New("blocked: an administrator has to decide how to go on")
-	case s.State == api.Connecting && s.Error != "":
-		return errors.New("no records are being delivered: the stream cannot be reached")
+	}
+	if all := problems(&s); len(all) > 0 {
+		return fmt.Errorf("%s: %s", text.ASCII(s.State), text.Prose(all[0]))
 	}
 	return nil
 }

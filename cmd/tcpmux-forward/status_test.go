@@ -69,6 +69,7 @@ Last error   11:00:00: no route to host
   0 B            77  ok     /var/log/tcpmux/scanners.log`},
 		{"blocked", blocked, true, `tcpmux-forward 0.3.0, started 0s ago, blocked for 0s
 PROBLEM: is this the right stream?
+PROBLEM: /a cannot be read: permission denied
 
 Server       none is connected
 Stream       TCPMUX
@@ -156,11 +157,11 @@ func TestStatusAsksTheSocket(t *testing.T) {
 		stderr           string
 	}{
 		{"delivering", api.Delivering, "", 0, ""},
-		{"delivering, with a file that cannot be read", api.Delivering, "permission denied", 0, ""},
+		{"delivering, with a problem", api.Delivering, "permission denied", 1, "tcpmux-forward: delivering: permission denied\n"},
 		{"idle", api.Idle, "", 0, ""},
 		{"just started", api.Connecting, "", 0, ""},
-		{"an outage", api.Connecting, "no route to host", 1, "tcpmux-forward: no records are being delivered: the stream cannot be reached\n"},
-		{"blocked", api.Blocked, "another stream", 1, "tcpmux-forward: blocked: an administrator has to decide how to go on\n"},
+		{"an outage", api.Connecting, "no route to host", 1, "tcpmux-forward: connecting: no route to host\n"},
+		{"blocked", api.Blocked, "another stream", 1, "tcpmux-forward: blocked: another stream\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path, state := written(t, `servers = ["nats://127.0.0.1:4222"]`)

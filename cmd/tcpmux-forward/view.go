@@ -13,14 +13,16 @@ import (
 // has no connection and has counted nothing.
 func statusText(s *api.Status, running bool, now time.Time, p text.Painter) []string {
 	lines := []string{headline(s, running, now)}
+	all := problems(s)
+	for _, problem := range all {
+		lines = append(lines, p.Paint(text.Red, "PROBLEM: "+text.Prose(problem)))
+	}
 	switch {
-	case s.Error != "":
-		lines = append(lines, p.Paint(text.Red, "PROBLEM: "+text.Prose(s.Error)))
 	case !running:
 		lines = append(lines, p.Paint(text.Yellow, "NOT RUNNING: what follows is what the state file and the record files say."))
-	case s.State == api.Connecting:
+	case s.State == api.Connecting && len(all) == 0:
 		lines = append(lines, p.Paint(text.Yellow, "NOT READY: connecting"))
-	default:
+	case len(all) == 0:
 		lines = append(lines, p.Paint(text.Green, "All is well."))
 	}
 	lines = append(lines, "")
@@ -53,6 +55,19 @@ func statusText(s *api.Status, running bool, now time.Time, p text.Painter) []st
 		lines = append(append(lines, ""), fileTable(s.Files, p)...)
 	}
 	return lines
+}
+
+// problems returns what is wrong now.
+func problems(s *api.Status) (all []string) {
+	if s.Error != "" {
+		all = append(all, s.Error)
+	}
+	for _, f := range s.Files {
+		if f.Error != "" {
+			all = append(all, fmt.Sprintf("%s cannot be read: %s", f.Path, f.Error))
+		}
+	}
+	return all
 }
 
 func headline(s *api.Status, running bool, now time.Time) string {
