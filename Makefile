@@ -20,14 +20,18 @@ export ARCH = $(patsubst arm,arm$(or $(GOARM),$(shell GOARCH=arm $(GO) env GOARM
 # Every time stamp in the package, so that the same source gives the same bytes.
 export SOURCE_DATE_EPOCH ?= $(shell date -d "$$(sed -n 's/^ -- .*>  //p' packaging/changelog | head -n 1)" +%s)
 export VERSION
+# Which versions of tcpmux a forwarder works with: those with the same two numbers, from 0.3 to before 0.4.
+export SERIES = $(basename $(VERSION))
+export NEXT_SERIES = $(shell echo $(SERIES) | awk -F. '{print $$1 "." $$2 + 1}')
 
 .PHONY: help build run test nats fuzz fuzz-fixed lint vuln docs deb rpm cross e2e-parts e2e bench bench-go bench-smoke figures install clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
-build: ## build/tcpmux and build/tcpmux-bench, static binaries
+build: ## build/tcpmux, build/tcpmux-forward and build/tcpmux-bench, static binaries
 	CGO_ENABLED=0 $(GO) build $(TAGS) -trimpath -buildvcs=false -ldflags '$(LINK) $(ENTRY)' -o build/tcpmux ./cmd/tcpmux
+	CGO_ENABLED=0 $(GO) build $(TAGS) -trimpath -buildvcs=false -ldflags '$(LINK)' -o build/tcpmux-forward ./cmd/tcpmux-forward
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LINK)' -o build/tcpmux-bench ./cmd/tcpmux-bench
 
 run: build ## serve on 127.0.0.1:12345 and show the records as they come; Ctrl-C ends it
@@ -56,26 +60,31 @@ vuln: $(TOOLS)/govulncheck ## known vulnerabilities in what tcpmux calls
 docs: ## build/docs: manual pages and shell completions
 	packaging/docs $(VERSION)
 
-deb: build docs $(TOOLS)/nfpm ## build/tcpmux_VERSION_ARCH.deb and build/tcpmux-bench_VERSION_ARCH.deb
+deb: build docs $(TOOLS)/nfpm ## build/tcpmux_VERSION_ARCH.deb, and those of tcpmux-forward and tcpmux-bench
 	gzip -9n <packaging/changelog >build/changelog.gz
-	sed 's/^tcpmux (/tcpmux-bench (/' packaging/changelog | gzip -9n >build/changelog-bench.gz
+	set -e; for program in forward bench; do \
+		sed "s/^tcpmux (/tcpmux-$$program (/" packaging/changelog | gzip -9n >build/changelog-$$program.gz; \
+	done
 	$(TOOLS)/nfpm package --config packaging/nfpm.yaml --packager deb --target build
+	$(TOOLS)/nfpm package --config packaging/nfpm-forward.yaml --packager deb --target build
 	$(TOOLS)/nfpm package --config packaging/nfpm-bench.yaml --packager deb --target build
 
-rpm: build docs $(TOOLS)/nfpm ## build/tcpmux-VERSION-1.ARCH.rpm and tcpmux-bench's, from the same recipes
+rpm: build docs $(TOOLS)/nfpm ## build/tcpmux-VERSION-1.ARCH.rpm, and those of the others, from the same recipes
 	$(TOOLS)/nfpm package --config packaging/nfpm.yaml --packager rpm --target build
+	$(TOOLS)/nfpm package --config packaging/nfpm-forward.yaml --packager rpm --target build
 	$(TOOLS)/nfpm package --config packaging/nfpm-bench.yaml --packager rpm --target build
 
 cross: ## build/cross: packages for arm64, armhf and i386, and what can be tried of them here
 	packaging/cross
 
-# What is installed and tried in the suites: this version, the last one, as 0.0.1, and one that can be crashed.
+# What is installed and tried in the suites: this version with its forwarder, the last one, as 0.0.1, and one that can be crashed.
 e2e-parts:
 	rm -rf build/e2e && mkdir -p build/e2e/last
 	tar -xzf packaging/e2e/last-version.tar.gz -C build/e2e/last
 	$(MAKE) -C build/e2e/last deb VERSION=0.0.1 TOOLS=$(TOOLS)
 	mv build/e2e/last/build/tcpmux_0.0.1_$(ARCH).deb build/e2e/old.deb
 	$(MAKE) deb && cp build/tcpmux_$(VERSION)_$(ARCH).deb build/e2e/new.deb
+	cp build/tcpmux-forward_$(VERSION)_$(ARCH).deb build/e2e/forward.deb
 	CGO_ENABLED=0 $(GO) build -tags crashtest -ldflags '$(ENTRY)' -o build/e2e/crashing ./cmd/tcpmux
 
 e2e: e2e-parts ## the package on systemds booted in namespaces, of Debian SUITE="bookworm trixie"; as root, installs what it needs; E2E_VISITS=60s for longer load
@@ -103,7 +112,7 @@ bench-smoke: build ## a second of each measurement: no client may fail, no recor
 figures: ## the shape of the code: sizes of packages, files and functions, and the files that one message passes
 	@$(GO) run ./internal/figures
 
-install: build ## the binary alone, into DESTDIR and PREFIX=/usr/local
+install: build ## the daemon's binary alone, into DESTDIR and PREFIX=/usr/local
 	install -D -m 0755 build/tcpmux $(DESTDIR)$(PREFIX)/bin/tcpmux
 
 clean: ## remove build/
