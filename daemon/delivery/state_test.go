@@ -187,3 +187,24 @@ func TestAnybodyMayReadTheState(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingIsWrittenThroughALink that the owner of the directory has put where root writes, as
+// with tcpmux-forward --forget.
+func TestNothingIsWrittenThroughALink(t *testing.T) {
+	dir, other := t.TempDir(), filepath.Join(t.TempDir(), "other")
+	if err := os.WriteFile(other, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(other, Path(dir)+".tmp"); err != nil {
+		t.Fatal(err)
+	}
+	if err := Save(dir, stateOf(1)); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(other); string(text) != "mine" {
+		t.Errorf("got %q (%v), want the file as it was", text, err)
+	}
+	if _, err := Load(dir); err != nil {
+		t.Error(err)
+	}
+}
