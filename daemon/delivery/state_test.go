@@ -202,7 +202,7 @@ func TestNothingIsWrittenThroughALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(other); string(text) != "mine" {
-		t.Errorf("got %q (%v), want the file as it was", text, err)
+		t.Errorf("got %d bytes (%v), want the file as it was", len(text), err)
 	}
 	if _, err := Load(dir); err != nil {
 		t.Error(err)
