@@ -59,9 +59,7 @@ func follow(cmd *cobra.Command, path string, stderr io.Writer) error {
 	if s.log, err = openLog(cfg.Log.Level, stderr); err != nil {
 		return err
 	}
-	for _, w := range cfg.Warnings {
-		s.log.Warn("configuration", "warning", w)
-	}
+	s.warn(cfg)
 	if s.forward, err = forward.New(forward.Options{Config: cfg, Log: s.log.Logger, Version: cli.Version()}); err != nil {
 		return err
 	}
@@ -121,6 +119,14 @@ func (s *service) reload() {
 	}
 	s.observe.Listen(cfg.Forward.Address)
 	s.log.Info("configuration reloaded")
+	s.warn(cfg)
+}
+
+// warn logs the warnings about a configuration.
+func (s *service) warn(cfg config.Config) {
+	for _, w := range cfg.Warnings {
+		s.log.Warn("configuration", "warning", w)
+	}
 }
 
 // notify tells the service manager. If it cannot be reached, that is logged once.

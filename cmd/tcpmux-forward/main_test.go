@@ -44,7 +44,7 @@ func written(t *testing.T, forward string) (path, state string) {
 	if err := os.Mkdir(state, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf("[record]\nfile = %q\nformat = \"json\"\n[forward]\nstate = %q\n%s\n", filepath.Join(dir, "records.log"), state, forward)
+	text := fmt.Sprintf("[record]\nfile = %q\nformat = \"json\"\nmin_free = \"1MiB\"\n[forward]\nstate = %q\n%s\n", filepath.Join(dir, "records.log"), state, forward)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -78,8 +78,8 @@ func TestExitStatus(t *testing.T) {
 		{"no servers", []string{"--config", off}, 78, "", "tcpmux-forward: " + off + `: it names no servers under [forward], so nothing is delivered. Add a table [forward] with servers = `},
 		{"no servers once", []string{"--config", off, "--once"}, 78, "", `names no servers under [forward]`},
 		{"no servers for files", []string{"--config", off, "--from", "a.log"}, 78, "", `names no servers under [forward]`},
-		{"wrong keys", []string{"--config", wrong}, 78, "", wrong + ":7: "},
-		{"wrong keys, all of them", []string{"--config", wrong}, 78, "", "\n" + wrong + ":8: "},
+		{"wrong keys", []string{"--config", wrong}, 78, "", wrong + ":8: "},
+		{"wrong keys, all of them", []string{"--config", wrong}, 78, "", "\n" + wrong + ":9: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, stdout, stderr := clitest.Outcome(t, program(t, c.args...))
