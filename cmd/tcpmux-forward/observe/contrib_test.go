@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"reflect"
@@ -28,18 +29,26 @@ func TestAlertRules(t *testing.T) {
 	}
 }
 
-func TestAlertsNameMetricsThatExist(t *testing.T) {
-	text, err := os.ReadFile("../../../contrib/prometheus/tcpmux-forward.rules.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	have, names := families(), metricName.FindAllString(string(text), -1)
-	if len(names) < 5 {
-		t.Errorf("got %d names of metrics, want at least 5", len(names))
-	}
-	for _, name := range names {
-		if !slices.Contains(have, name) {
-			t.Errorf("got %s, which a forwarder does not have", name)
+// TestShippedQueriesNameMetricsThatExist holds that neither an alert nor a panel of the dashboard
+// asks for a metric that a forwarder does not have.
+func TestShippedQueriesNameMetricsThatExist(t *testing.T) {
+	have := families()
+	for path, want := range map[string]int{"../../../contrib/prometheus/tcpmux-forward.rules.yml": 8, "../../../contrib/grafana/tcpmux-forward.json": 12} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(path, ".json") && !json.Valid(text) {
+			t.Errorf("%s: got no valid JSON", path)
+		}
+		names := metricName.FindAllString(string(text), -1)
+		if len(names) < want {
+			t.Errorf("%s: got %d names of metrics, want at least %d", path, len(names), want)
+		}
+		for _, name := range names {
+			if !slices.Contains(have, name) {
+				t.Errorf("%s: got %s, which a forwarder does not have", path, name)
+			}
 		}
 	}
 }
