@@ -64,6 +64,7 @@ func (f *Forwarder) begin(ctx context.Context, conn connection) error {
 			return err
 		}
 	}
+	from.cursor = f.trim(from.cursor)
 	if err := f.files().Seek(from.cursor); err != nil {
 		return unseekable(err)
 	}
@@ -76,6 +77,31 @@ func (f *Forwarder) begin(ctx context.Context, conn connection) error {
 	}
 	f.cursor = slices.Clone(from.cursor)
 	return nil
+}
+
+// foreignKept is how many positions are kept of files that this Forwarder does not read.
+const foreignKept = 64
+
+// trim leaves out the oldest positions of files that this Forwarder does not read, such as archives
+// that were delivered, if they are too many.
+func (f *Forwarder) trim(c delivery.Cursor) delivery.Cursor {
+	if f.journal == nil {
+		return c
+	}
+	foreign := func(p delivery.Position) bool { _, known := f.journal.state.Paths[p.Key]; return !known }
+	n := -foreignKept // how many are too many
+	for _, p := range c {
+		if foreign(p) {
+			n++
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(c), func(p delivery.Position) bool {
+		if n <= 0 || !foreign(p) {
+			return false
+		}
+		n--
+		return true
+	})
 }
 
 // unseekable returns what an administrator has to decide if a position is not there.

@@ -141,7 +141,7 @@ func (f *Forwarder) files() *spool.Spool {
 }
 
 // Run delivers until ctx is done, and returns nil then. With Once or Files it returns nil when all
-// is delivered. Whatever fails is tried again; an error is what no other try can change. Call it
+// is delivered, and an error for what needs a person. Whatever else fails is tried again. Call it
 // once.
 func (f *Forwarder) Run(ctx context.Context) error {
 	if err := f.measure(); err != nil {
@@ -160,10 +160,20 @@ func (f *Forwarder) Run(ctx context.Context) error {
 			continue
 		}
 		f.report.failed(err)
+		if f.opt.ends() && needsPerson(err) {
+			return err
+		}
 		if err := f.wait(ctx, pause.next(err)); err != nil {
 			return nil // ctx is done
 		}
 	}
+}
+
+// needsPerson reports whether no other try can go better until somebody does something.
+func needsPerson(err error) bool {
+	_, blocked := errors.AsType[*blockedError](err)
+	e, ok := errors.AsType[*stream.Error](err)
+	return blocked || ok && e.Kind == stream.Refused
 }
 
 // measure finds out how much is to be delivered if Run ends by itself.
