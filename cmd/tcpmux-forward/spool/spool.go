@@ -4,11 +4,17 @@ package spool
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
-	"tcpmux/cmd/tcpmux-forward/api"
 	"tcpmux/daemon/delivery"
+	"tcpmux/daemon/record"
+	"tcpmux/daemon/recordfile"
 )
 
 // Options are what a Spool reads, and whom it tells what.
@@ -54,39 +60,95 @@ func (e *ShrunkError) Error() string {
 		"somebody has cut it", e.Path, e.Size, e.Offset)
 }
 
-// Spool reads record files. Fill, Seek and Close are for one goroutine at a time; Lag, Ends and
-// Oldest may be called at any time.
-type Spool struct{}
+// Spool reads record files. Open, or OpenFiles, makes one. Fill, Seek, Until and Close are for one
+// goroutine at a time; Lag, Ends and Oldest may be called at any time.
+type Spool struct {
+	opt     Options
+	catalog *catalog
+	lanes   []*lane
+	carried delivery.Cursor // positions in files that no lane has
+	bounded bool            // it ends at until
+	until   delivery.Cursor
+	turn    int  // which lane is next
+	again   bool // it has a line that did not fit
+	parser  *record.Parser
+	heads   record.HeadParser
+	told    map[recordfile.Mark]int64 // up to where faults were told
+	wake    chan struct{}             // a sync has ended
+	syncs   chan struct{}             // one element for each sync under way
+	report  report
 
-// Open returns a Spool that begins at the oldest file of each path. It opens no file yet.
-func Open(opt Options) *Spool { return &Spool{} }
-
-// OpenFiles returns a Spool that reads the given files, plain or compressed, one behind the other.
-// Fill returns io.EOF at the end of the last.
-func OpenFiles(files []string, opt Options) (*Spool, error) { return &Spool{}, nil }
-
-// Seek has the Spool go on at c. A path without a position begins at its oldest file. A position
-// whose key no path has belongs to the path that has a file with its mark. If the file of a position
-// is not there, Seek returns a *GoneError, and nothing has moved.
-func (s *Spool) Seek(c delivery.Cursor) error { return nil }
-
-// Fill replaces what is in b by the records that come next: as many as there are at once, up to
-// maxRecords of them and maxBytes, but at least one, however long it is. It waits for the first until
-// ctx ends. Only records that a power failure cannot take back are handed out. The paths take turns.
-func (s *Spool) Fill(ctx context.Context, b *Batch, maxRecords int, maxBytes int64) error {
-	<-ctx.Done()
-	return ctx.Err()
+	now      func() time.Time
+	datasync func(*os.File) error
+	// pause waits until wake gets something, for a time at most, or for the end of a context,
+	// whose error it returns.
+	pause func(context.Context, time.Duration) error
 }
 
-// Lag returns, for each path, how much is not delivered when c is.
-func (s *Spool) Lag(c delivery.Cursor) []api.File { return nil }
+// maxSyncs is how many files are synced at once.
+const maxSyncs = 4
 
-// Oldest returns when the oldest record was made that is behind the cursor of the last Lag; the zero
-// time if there is none.
-func (s *Spool) Oldest() time.Time { return time.Time{} }
+// Open returns a Spool that begins at the oldest file of each path. It opens no file yet.
+func Open(opt Options) *Spool {
+	s := newSpool(opt)
+	for _, p := range s.opt.Paths {
+		s.lanes = append(s.lanes, &lane{path: p, key: delivery.KeyOf(p), tried: -1})
+	}
+	return s
+}
 
-// Ends returns where the newest file of each path ends now.
-func (s *Spool) Ends() (delivery.Cursor, error) { return nil, nil }
+func newSpool(opt Options) *Spool {
+	paths := make([]string, 0, len(opt.Paths))
+	for _, p := range opt.Paths {
+		if abs, err := filepath.Abs(p); err == nil { // as KeyOf does
+			p = abs
+		}
+		paths = append(paths, p)
+	}
+	opt.Paths = paths
+	s := &Spool{
+		opt:      opt,
+		catalog:  newCatalog(paths),
+		parser:   record.NewParser(record.JSON),
+		told:     make(map[recordfile.Mark]int64),
+		wake:     make(chan struct{}, 1),
+		syncs:    make(chan struct{}, maxSyncs),
+		now:      time.Now,
+		datasync: datasync,
+	}
+	s.pause = s.sleep
+	return s
+}
+
+// OpenFiles returns a Spool that reads the given files, plain or compressed, one behind the other, as
+// if they were those of one path. Nobody may write to them any more. A file that is given twice is
+// read once. Fill returns io.EOF at the end of the last.
+func OpenFiles(files []string, opt Options) (*Spool, error) {
+	opt.Paths = nil
+	s := newSpool(opt)
+	l := &lane{tried: -1, fixed: []string{}}
+	marks := []string{""}
+	for _, name := range files {
+		e := s.catalog.entry(name)
+		if e.err != nil {
+			return nil, fmt.Errorf("open record file: %w", e.err)
+		}
+		if e.mark != "" && !slices.Contains(marks, string(e.mark)) {
+			marks = append(marks, string(e.mark))
+			l.fixed = append(l.fixed, name)
+		}
+	}
+	l.path = strings.Join(files, ", ")
+	l.key = delivery.KeyOf(strings.Join(marks, "/")) // below /, so that it is the same everywhere
+	s.lanes = []*lane{l}
+	return s, nil
+}
 
 // Close closes all files.
-func (s *Spool) Close() error { return nil }
+func (s *Spool) Close() error {
+	var errs []error
+	for _, l := range s.lanes {
+		errs = append(errs, l.close())
+	}
+	return errors.Join(errs...)
+}
