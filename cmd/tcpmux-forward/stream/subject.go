@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"tcpmux/config"
+	"tcpmux/daemon/record"
 )
 
 // Subject returns the subject of a record of the given kind. Each value is one token of it,
@@ -42,4 +43,16 @@ func token(s string) string {
 
 func plain(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
+}
+
+// wordOf returns the word for a kind in subjects, as in records.
+func wordOf(k record.Kind) string {
+	switch k {
+	case record.KindOpen:
+		return "open"
+	case record.KindClose:
+		return "close"
+	default:
+		return "message"
+	}
 }

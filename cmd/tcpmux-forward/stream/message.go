@@ -1,0 +1,145 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+
+	"tcpmux/cmd/tcpmux-forward/spool"
+	"tcpmux/daemon/delivery"
+	"tcpmux/daemon/record"
+)
+
+// The headers of a message. Consumers may use the first three.
+const (
+	// headerSession is the session of the record.
+	headerSession = "Tcpmux-Session"
+	// headerOffset is where a message begins in the session's stream.
+	headerOffset = "Tcpmux-Offset"
+	// headerRemote is the address of the client.
+	headerRemote = "Tcpmux-Remote"
+	// headerCursor is where the delivery stands behind the record, as text of package delivery.
+	headerCursor = "Tcpmux-Cursor"
+	// headerBehind is a sequence. The cursor does not know what others have published as this
+	// machine behind it. Without it, the cursor knows everything.
+	headerBehind = "Tcpmux-Behind"
+
+	headerStream         = nats.ExpectedStreamHdr
+	headerSequence       = nats.ExpectedLastSeqHdr
+	headerLastID         = nats.ExpectedLastMsgIdHdr
+	headerSubjectSeq     = nats.ExpectedLastSubjSeqHdr
+	headerSubjectSubject = "Nats-Expected-Last-Subject-Sequence-Subject"
+	headerID             = nats.MsgIdHdr
+	headerBatch          = "Nats-Batch-Id"
+	headerBatchSeq       = "Nats-Batch-Sequence"
+	headerCommit         = "Nats-Batch-Commit"
+)
+
+// maxSubjects is how many subjects are remembered.
+const maxSubjects = 1024
+
+// message makes messages, one at a time, in memory that it keeps.
+type message struct {
+	msg      nats.Msg
+	values   map[string][]string
+	subjects map[subjectKey]string
+	text     []byte
+}
+
+type subjectKey struct {
+	listener string
+	kind     record.Kind
+}
+
+func (m *message) open() {
+	m.values = map[string][]string{}
+	m.subjects = map[subjectKey]string{}
+	m.msg.Header = nats.Header{}
+}
+
+// begin begins the message of a record.
+func (m *message) begin(c *Conn, r *spool.Record) {
+	clear(m.msg.Header)
+	m.msg.Subject, m.msg.Data, m.msg.Reply = m.subject(c, r), r.Line, ""
+	m.set(headerSession, r.Session)
+	if r.Kind == record.KindMessage {
+		m.set(headerOffset, strconv.FormatInt(r.Offset, 10))
+	}
+	m.set(headerRemote, r.Remote)
+}
+
+func (m *message) subject(c *Conn, r *spool.Record) string {
+	key := subjectKey{r.Listener, r.Kind}
+	s, ok := m.subjects[key]
+	if !ok {
+		if len(m.subjects) == maxSubjects {
+			clear(m.subjects)
+		}
+		s = Subject(c.opt.Forward, c.opt.Host, r.Listener, wordOf(r.Kind))
+		m.subjects[subjectKey{r.Listener, r.Kind}] = s
+	}
+	return s
+}
+
+// set sets a header. It keeps the slice of the value for the next message.
+func (m *message) set(key, value string) {
+	v := m.values[key]
+	if v == nil {
+		v = make([]string, 1)
+		m.values[key] = v
+	}
+	v[0] = value
+	m.msg.Header[key] = v
+}
+
+func (m *message) setNumber(key string, n uint64) { m.set(key, strconv.FormatUint(n, 10)) }
+
+// setPosition sets the cursor of a message that ends no batch.
+func (m *message) setPosition(p delivery.Position) {
+	m.text = p.AppendTo(m.text[:0])
+	m.set(headerCursor, string(m.text))
+}
+
+// setCursor sets a whole cursor, with the position of the record's file first.
+func (m *message) setCursor(c delivery.Cursor, key delivery.Key) {
+	for i := range c {
+		if c[i].Key == key {
+			c[0], c[i] = c[i], c[0]
+		}
+	}
+	m.text = c.AppendTo(m.text[:0])
+	m.set(headerCursor, string(m.text))
+}
+
+// publish sends the message.
+func (m *message) publish(c *Conn, r *spool.Record) error {
+	size := int64(len(r.Line)) + m.headerSize()
+	if limit := c.info.MaxPayload; limit > 0 && size > limit {
+		return tooLarge(r, size, fmt.Sprintf("the server takes %d (max_payload): raise that in its configuration", limit))
+	}
+	if limit := int64(c.config.MaxMsgSize); limit > 0 && size > limit {
+		return tooLarge(r, size, fmt.Sprintf("stream %q takes %d (max_msg_size): \"nats stream edit %[1]s --max-msg-size=SIZE\" raises that",
+			c.opt.Forward.Stream, limit))
+	}
+	err := c.nc.PublishMsg(&m.msg)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return tooLarge(r, size, "the server does not take that (max_payload): raise it in its configuration")
+	}
+	return err
+}
+
+func tooLarge(r *spool.Record, size int64, limit string) error {
+	return refused("the record that ends at offset %d of the file with mark %s is a message of %d bytes, and %s",
+		r.End.Offset, r.End.Mark, size, limit)
+}
+
+// headerSize is how long the headers are in a message.
+func (m *message) headerSize() int64 {
+	n := len("NATS/1.0\r\n\r\n")
+	for key, v := range m.msg.Header {
+		n += len(key) + len(": ") + len(v[0]) + len("\r\n")
+	}
+	return int64(n)
+}

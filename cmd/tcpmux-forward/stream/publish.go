@@ -1,0 +1,128 @@
+package stream
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+
+	"tcpmux/cmd/tcpmux-forward/spool"
+	"tcpmux/daemon/delivery"
+)
+
+// A batch has at most maxBatch messages, which is what a server takes, and about maxBatchBytes.
+const (
+	maxBatch      = 1000
+	maxBatchBytes = 4 << 20
+)
+
+// publisher is how messages are published over a connection.
+type publisher struct {
+	message message
+	acks    acks
+	name    string // of this connection, which no other one has
+	count   uint64 // of messages, which are so numbered
+	ready   bool   // Last was called, and nothing has failed since
+	after   string // the id of the last message that was published; "" if there is none
+	burst   int    // how many messages are sent at once where others publish, too
+}
+
+func (p *publisher) open(c *Conn) error {
+	p.name = rand.Text()
+	p.burst = maxBatch
+	p.message.open()
+	return p.acks.open(c.nc)
+}
+
+// forget begins anew, when it is known where the delivery stands.
+func (p *publisher) forget() { p.ready, p.after = true, "" }
+
+// Publish stores the records of b behind the last message of this machine, and returns the sequence
+// of the last of them. After an error nothing is known: Last tells what is stored.
+func (c *Conn) Publish(ctx context.Context, b *spool.Batch) (sequence uint64, err error) {
+	if !c.pub.ready {
+		return 0, outage("publish: it is not known where stream %q stands", c.opt.Forward.Stream)
+	}
+	if len(b.Records) == 0 {
+		return c.known.sequence, nil
+	}
+	defer context.AfterFunc(ctx, c.raw.abort)() // a write may have to wait for the server
+	c.adopt(b)
+	for left := b.Records; len(left) > 0 && err == nil; {
+		n := piece(left)
+		end := b.Cursor
+		if n < len(left) {
+			end = nil
+		}
+		if c.info.Mode == Atomic {
+			err = c.commit(ctx, left[:n], end)
+		} else {
+			err = c.chain(ctx, left[:n], end)
+		}
+		left = left[n:]
+	}
+	if err != nil {
+		c.pub.ready = false
+		if failed := c.failed(ctx); failed != nil {
+			err = failed // why there is no answer
+		}
+		return 0, err
+	}
+	return c.known.sequence, nil
+}
+
+// adopt takes the positions of files of which the batch has no record: the caller may have gone on
+// to another file.
+func (c *Conn) adopt(b *spool.Batch) {
+	var keys []delivery.Key
+	for i := range b.Records {
+		if k := b.Records[i].End.Key; i == 0 || k != b.Records[i-1].End.Key && !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
+	for _, p := range b.Cursor {
+		if !slices.Contains(keys, p.Key) {
+			c.known.cursor = c.known.cursor.With(p)
+		}
+	}
+}
+
+// advance notes that records are delivered.
+func (c *Conn) advance(records []spool.Record) {
+	for i := range records {
+		if i+1 == len(records) || records[i+1].End.Key != records[i].End.Key {
+			c.known.cursor = c.known.cursor.With(records[i].End)
+		}
+	}
+}
+
+// settle notes that a piece is delivered, after which the delivery stands at end, if that is set.
+func (c *Conn) settle(end delivery.Cursor) {
+	if end != nil {
+		c.known.cursor = append(c.known.cursor[:0], end...)
+	}
+}
+
+// standingAt returns the cursor behind records, which are not delivered yet.
+func (c *Conn) standingAt(records []spool.Record, end delivery.Cursor) delivery.Cursor {
+	if end != nil {
+		return slices.Clone(end)
+	}
+	all := slices.Clone(c.known.cursor)
+	for i := range records {
+		if i+1 == len(records) || records[i+1].End.Key != records[i].End.Key {
+			all = all.With(records[i].End)
+		}
+	}
+	return all
+}
+
+// piece returns how many of the records are a batch.
+func piece(records []spool.Record) int {
+	size := 0
+	for i := range records {
+		if size += len(records[i].Line); i == maxBatch || i > 0 && size > maxBatchBytes {
+			return i
+		}
+	}
+	return len(records)
+}
