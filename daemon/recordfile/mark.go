@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,7 +57,7 @@ func MarkOf(path string) (Mark, error) {
 		return "", err
 	}
 	defer f.Close() // nothing was written
-	if b, _ := ParseBackup(path); !b.Packed {
+	if !strings.HasSuffix(path, packedSuffix) {
 		return ReadMark(f)
 	}
 	z, err := gzip.NewReader(f)
@@ -66,5 +67,10 @@ func MarkOf(path string) (Mark, error) {
 	if err != nil {
 		return "", err
 	}
-	return ReadMark(z)
+	// ReadMark would take the middle of a damaged file for its end.
+	head, err := io.ReadAll(io.LimitReader(z, markedSize))
+	if err != nil {
+		return "", err
+	}
+	return ReadMark(bytes.NewReader(head))
 }

@@ -192,32 +192,44 @@ func (r rule) apply(over func() bool) error {
 		r.counts.Backups.Store(int64(len(backups)))
 	}
 	errs := []error{r.look(backups)}
+	stay, err := r.thin(backups)
+	errs = append(errs, err)
+	for _, b := range slices.Backward(stay) {
+		if over() {
+			break
+		}
+		if r.compress && !b.Packed {
+			errs = append(errs, r.pack(b, over))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// thin removes backups, and returns those that stay.
+func (r rule) thin(backups []Backup) (stay []Backup, err error) {
 	// It is asked for only if a backup is to be removed.
 	since := sync.OnceValue(func() time.Time { return r.undeliveredSince(backups) })
 	var kept int
 	var left overdue
 	for i, b := range slices.Backward(backups) {
-		if over() {
-			return errors.Join(errs...)
-		}
 		// A backup may exist compressed and uncompressed. It counts once.
-		if i == len(backups)-1 || !b.At.Equal(backups[i+1].At) {
+		again := i < len(backups)-1 && b.At.Equal(backups[i+1].At)
+		if !again {
 			kept++
 		}
 		due := r.most > 0 && kept > r.most || r.age > 0 && r.ages.of(b) > r.age
 		if due && b.At.Before(since()) {
-			errs = append(errs, r.remove(b))
+			err = errors.Join(err, r.remove(b))
 			continue
 		}
-		if r.compress && !b.Packed {
-			errs = append(errs, r.pack(b, over))
-		}
-		if due {
+		if due && !again {
 			left.add(b)
 		}
+		stay = append(stay, b)
 	}
+	slices.Reverse(stay)
 	r.found(left)
-	return errors.Join(errs...)
+	return stay, err
 }
 
 // found notes the overdue backups.
