@@ -12,6 +12,9 @@ import (
 // delivers is a configuration with nothing to warn of, which ends in [forward].
 const delivers = "record.format = \"json\"\nrecord.min_free = \"1GiB\"\n[forward]\n"
 
+// onStdout is a configuration with servers and no record file.
+const onStdout = "record = { file = \"-\", format = \"json\", min_free = \"1GiB\" }\nforward.servers = \"nats://a:1\"\n"
+
 func TestServers(t *testing.T) {
 	for _, tc := range []struct{ name, toml, want string }{
 		{"none", `[]`, ""},
@@ -38,6 +41,8 @@ func TestSubjects(t *testing.T) {
 		{"", "words of letters"},
 		{"a", "{host} in it"},
 		{"a.b.{listener}", "{host} in it"},
+		{"a.host.kind", "{host} in it"},
+		{"a.host.{host}", ""},
 		{"{host}.a", "a word in front of the first placeholder"},
 		{"_INBOX.{host}", "a first word that does not begin with an underscore"},
 		{"$JS.{host}", "words of letters"},
@@ -66,6 +71,48 @@ func TestSubjects(t *testing.T) {
 		case tc.want != "" && (err == nil || !strings.HasPrefix(err.Error(), "t.toml:3: forward.subject is ") || !strings.Contains(err.Error(), "want "+tc.want)):
 			t.Errorf("%q: got %v, want an error at its line with %q", tc.subject, err, "want "+tc.want)
 		}
+	}
+}
+
+func TestForwardPathsAndNames(t *testing.T) {
+	long := strings.Repeat("a", 300)
+	for _, tc := range []struct {
+		key, value string
+		ok         bool
+	}{
+		{"host", long[:maxHost], true},
+		{"host", long[:maxHost+1], false},
+		{"host", "*.> %", true},
+		{"stream", long[:255], true},
+		{"stream", long[:256], false},
+		{"stream", "", false},
+		{"domain", "", true},
+		{"state", "/" + long[:maxState-1], true},
+		{"state", "/" + long[:maxState], false},
+		{"state", "/", false},
+		{"state", "//.", false},
+		{"state", "", false},
+		{"token", "credential:" + long[:255], true},
+		{"token", "credential:" + long[:256], false},
+		{"token", "credential:..", false},
+		{"token", "/" + strings.Repeat("a/", maxPath/2) + "a", false},
+		{"token", "/a b", true},
+	} {
+		_, err := parse("t.toml", []byte("forward."+tc.key+" = "+document.QuoteTOML(tc.value)), false)
+		if (err == nil) != tc.ok {
+			t.Errorf("%s = %q: got %v, want valid %v", tc.key, tc.value, err, tc.ok)
+		}
+	}
+}
+
+// TestForwardOfMissingDropIn: a drop-in that cannot be read may have a listener with a file.
+func TestForwardOfMissingDropIn(t *testing.T) {
+	_, err := parse("t.toml", []byte(onStdout), false, dropIn{path: "d.toml", fault: "is a directory"})
+	if want := "d.toml: is a directory"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %q alone", err, want)
+	}
+	if _, err := parse("t.toml", []byte(onStdout), false); err == nil || !strings.Contains(err.Error(), "no record goes to a file") {
+		t.Errorf("without drop-ins: got %v, want that no record goes to a file", err)
 	}
 }
 
@@ -146,6 +193,7 @@ func TestForwardErrorsDependOnNoInvalidKey(t *testing.T) {
 		"record.format = \"xml\"\nrecord.min_free = \"1GiB\"\nforward.servers = \"nats://a:1\"",
 		"record.format = \"json\"\nrecord.min_free = 5\nforward.servers = \"nats://a:1\"",
 		"record.format = \"json\"\nrecord.file = \"\"\nrecord.min_free = \"1GiB\"\nforward.servers = \"nats://a:1\"",
+		onStdout + ends + "file = 5",
 		"forward.servers = 5\nforward.rate = 5",
 		delivers + "servers = \"nats://a:1\"\ncreate = 5\nreplicas = 3",
 		delivers + "servers = \"nats://a:1\"\nuser = \"a\"\npassword = \"/b\"\ntls = true",

@@ -24,7 +24,7 @@ func (r *reader) checkForward(c *Config) {
 	if !c.recordsInFiles() && !r.partial && !r.AnyFailed("file") {
 		servers.Fault("is set and no record goes to a file: want the path of a file in record.file, or no servers")
 	}
-	if c.Record.MinFree == 0 && c.recordsInFiles() && !r.At("record", "min_free").Failed() {
+	if c.Record.MinFree == 0 && !r.At("record", "min_free").Failed() {
 		servers.Warn(`is set and record.min_free is "0B": files are kept until they are delivered, so that a long outage fills the disk: want min_free, such as "1GiB"`)
 	}
 	r.warnOfClearText(c.Forward)
