@@ -30,7 +30,7 @@ func (c *Conn) Last(ctx context.Context) (Last, error) {
 		Stream:      delivery.Stream{Name: c.opt.Forward.Stream, Created: info.Created},
 		StreamFirst: info.State.FirstSeq, StreamLast: info.State.LastSeq,
 	}
-	m, err := c.get(ctx, getRequest{LastFor: c.filter})
+	m, err := c.lastMessage(ctx, info.State.FirstSeq, info.State.LastSeq)
 	if err != nil {
 		return Last{}, err
 	}
@@ -44,6 +44,32 @@ func (c *Conn) Last(ctx context.Context) (Last, error) {
 	c.known = known{cursor: append(delivery.Cursor(nil), last.Cursor...), sequence: last.Sequence, streamLast: last.StreamLast}
 	c.pub.forget()
 	return last, nil
+}
+
+// lastMessage returns the last message of this machine in a stream with the given sequences; nil if
+// there is none. A server 2.9 finds none also if the last message of one of the subjects was
+// deleted. It does find the next message behind a sequence, by which the last one is found, too.
+func (c *Conn) lastMessage(ctx context.Context, first, last uint64) (*stored, error) {
+	m, err := c.get(ctx, getRequest{LastFor: c.filter})
+	if m != nil || err != nil || last == 0 {
+		return m, err
+	}
+	if m, err = c.get(ctx, getRequest{Sequence: max(first, 1), NextFor: c.filter}); m == nil || err != nil {
+		return nil, err
+	}
+	for m.Sequence < last {
+		middle := m.Sequence + (last-m.Sequence+1)/2
+		next, err := c.get(ctx, getRequest{Sequence: middle, NextFor: c.filter})
+		if err != nil {
+			return nil, err
+		}
+		if next == nil {
+			last = middle - 1
+		} else {
+			m = next
+		}
+	}
+	return m, nil
 }
 
 // Holds reports whether the stream has a message with the given sequence, of anybody.
