@@ -30,8 +30,8 @@ func newCatalog(paths []string) *catalog {
 // directory is what a directory has.
 type directory struct {
 	// rotated are the files that the daemon has rotated, by the path that they had, the oldest
-	// first. One that is there compressed and uncompressed, after a crash or because it is being
-	// compressed, is there once.
+	// first. One that is there compressed and uncompressed, after a crash or because it is
+	// being compressed, is there once.
 	rotated map[string][]recordfile.Backup
 	others  []string // the names of other regular files
 }
@@ -77,8 +77,8 @@ func (c *catalog) entry(name string) entry {
 	return e
 }
 
-// rotated is entry for a file that the daemon has rotated. What is known of it stays. If it is being
-// compressed, it has another name.
+// rotated is entry for a file that the daemon has rotated. What is known of it stays. If it is
+// being compressed, it has another name.
 func (c *catalog) rotated(b recordfile.Backup) entry {
 	name := b.Path()
 	if e, ok := c.get(name); ok && e.rotated && e.mark != "" && e.err == nil {
@@ -102,7 +102,7 @@ func (c *catalog) get(name string) (entry, bool) {
 }
 
 // mostKnown bounds the catalog, which has names that are no more.
-const mostKnown = 1 << 14
+const mostKnown = 1 << 16
 
 func (c *catalog) put(e entry) {
 	c.mu.Lock()

@@ -21,8 +21,8 @@ import (
 type entry struct {
 	name string
 	id   identity
-	// rotated reports that the daemon has rotated it: nobody writes to it any more, and its name
-	// is for good.
+	// rotated reports that the daemon has rotated it: nobody writes to it any more, and its
+	// name is for good.
 	rotated bool
 	at      time.Time // of that rotation
 	packed  bool      // compressed with gzip
@@ -37,7 +37,8 @@ type entry struct {
 }
 
 // compare orders files by when they were begun. A copy was written later than that, and the clock
-// of a file system is coarse, so the times of their records count; of others, when they were written.
+// of a file system is coarse, so the times of their records count; of others, when they were
+// written.
 func (e entry) compare(f entry) int {
 	if e.first.IsZero() || f.first.IsZero() {
 		return e.mtime.Compare(f.mtime)

@@ -11,12 +11,12 @@ import (
 )
 
 // Fill replaces what is in b by the records that come next: as many as there are at once, up to
-// maxRecords of them and maxBytes, but at least one, however long it is. It waits for the first until
-// ctx ends, and returns its error then. It returns io.EOF if there is nothing more where Until or
-// OpenFiles end. Only records that a power failure cannot take back are handed out. The paths take
-// turns. With what cannot be read, Fill goes on later; Lag says what it is. A *GoneError or a
-// *ShrunkError is returned, and returned again as long as nobody has helped; of other paths, records
-// are handed out nevertheless.
+// maxRecords of them and maxBytes, but at least one, however long it is. It waits for the first
+// until ctx ends, and returns its error then. It returns io.EOF if there is nothing more where
+// Until or OpenFiles end. Only records that a power failure cannot take back are handed out. The
+// paths take turns. With what cannot be read, Fill goes on later; Lag says what it is. A *GoneError
+// or a *ShrunkError is returned, and returned again as long as nobody has helped; of other paths,
+// records are handed out nevertheless.
 func (s *Spool) Fill(ctx context.Context, b *Batch, maxRecords int, maxBytes int64) error {
 	most := limits{max(maxRecords, 1), maxBytes}
 	b.reset(most)
@@ -26,6 +26,7 @@ func (s *Spool) Fill(ctx context.Context, b *Batch, maxRecords int, maxBytes int
 			err = io.EOF
 		}
 		if len(b.Records) == 0 && err == nil {
+			b.release(most)
 			err = s.pause(ctx, s.untilNext())
 			if err == nil {
 				continue
@@ -71,6 +72,10 @@ func (s *Spool) look(l *lane, b *Batch, most limits) (full bool, err error) {
 	full, err = s.visit(l, b, most)
 	now := s.now()
 	switch {
+	case err != nil && l.src != nil && l.src.z != nil:
+		_ = l.close() // it begins again from the start of the file
+		l.fail(now, err)
+		l.next = now.Add(waitPacked)
 	case err != nil:
 		l.fail(now, err)
 	case full:

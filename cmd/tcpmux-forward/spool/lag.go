@@ -51,8 +51,8 @@ func (r *report) get(key delivery.Key) told {
 	return r.lanes[key]
 }
 
-// Oldest returns when the oldest record was made that is behind the cursor of the last Lag, or about
-// when, if it is in a compressed file; the zero time if there is none.
+// Oldest returns when the oldest record was made that is behind the cursor of the last Lag, or
+// about when, if it is in a compressed file; the zero time if there is none.
 func (s *Spool) Oldest() time.Time {
 	s.report.mu.Lock()
 	defer s.report.mu.Unlock()
@@ -157,7 +157,8 @@ func (s *Spool) glance(l *lane, dirs map[string]*directory) (listing, error) {
 	return s.catalog.of(l.path, d), nil
 }
 
-// Ends returns where the last whole line of each path ends now. A path that has none has no position.
+// Ends returns where the last whole line of each path ends now. A path that has none has no
+// position.
 func (s *Spool) Ends() (delivery.Cursor, error) {
 	var c delivery.Cursor
 	var errs []error

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"tcpmux/daemon/delivery"
@@ -53,6 +54,8 @@ const (
 	waitMost  = 250 * time.Millisecond
 	// waitFaulty is for what a person has to repair.
 	waitFaulty = time.Second
+	// waitPacked is the same for a compressed file, which is read from its beginning each time.
+	waitPacked = 10 * time.Second
 	// maxUnpackers is how many compressed files are open at once. Each needs some 50 KiB.
 	maxUnpackers = 16
 )
@@ -179,7 +182,7 @@ func (s *Spool) enter(l *lane, ls listing, e entry, offset int64) (bool, error) 
 	src := &source{entry: now, file: f}
 	if now.packed {
 		if src.z, err = newUnpacker(f); err != nil {
-			return false, errors.Join(err, f.Close())
+			return false, errors.Join(fmt.Errorf("read record file %q: %w", e.name, err), f.Close())
 		}
 	}
 	if l.src != nil {

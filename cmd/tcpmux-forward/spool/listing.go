@@ -13,8 +13,8 @@ import (
 
 // listing is the files of a path at one moment.
 type listing struct {
-	// own are those that the daemon has rotated, the oldest first, and the path itself, if it is
-	// there.
+	// own are those that the daemon has rotated, the oldest first, and the path itself, if it
+	// is there.
 	own []entry
 	// foreign returns those that another program has rotated or copied, such as logrotate.
 	foreign func() []entry
@@ -25,8 +25,8 @@ func find(files []entry, mark recordfile.Mark) int {
 	return slices.IndexFunc(files, func(e entry) bool { return e.mark == mark })
 }
 
-// from returns the files from the one with a mark on. There are none if none has it. The error tells
-// why that cannot be known.
+// from returns the files from the one with a mark on. There are none if none has it. The error
+// tells why that cannot be known.
 func (ls listing) from(mark recordfile.Mark) ([]entry, error) {
 	foreign := ls.foreign()
 	if i := find(ls.own, mark); i >= 0 {
@@ -52,8 +52,8 @@ func (ls listing) from(mark recordfile.Mark) ([]entry, error) {
 	return nil, nil
 }
 
-// merge returns some of the path's own files, and between them those of the foreign files that follow
-// f and are no copies. The path itself stays last.
+// merge returns some of the path's own files, and between them those of the foreign files that
+// follow f and are no copies. The path itself stays last.
 func (ls listing) merge(own, foreign []entry, f entry) []entry {
 	files := slices.Clone(own)
 	for _, e := range foreign {
@@ -77,8 +77,8 @@ func (ls listing) unseen(seen map[recordfile.Mark]bool, gone entry) []entry {
 	return slices.DeleteFunc(ls.merge(ls.own, ls.foreign(), gone), func(e entry) bool { return seen[e.mark] })
 }
 
-// first returns the first of the files that has a first line. The error tells if one before it cannot
-// be read.
+// first returns the first of the files that has a first line. The error tells if one before it
+// cannot be read.
 func first(files []entry) (entry, error) {
 	for _, e := range files {
 		if e.err != nil || e.mark != "" {
@@ -116,8 +116,10 @@ const listTries = 20
 // of returns the files of a path that a directory has.
 func (c *catalog) of(path string, d *directory) listing {
 	var ls listing
+	marks := make(map[recordfile.Mark]bool)
 	add := func(e entry) {
-		if e.mark == "" || find(ls.own, e.mark) < 0 { // else it is a copy
+		if e.mark == "" || !marks[e.mark] { // else it is a copy
+			marks[e.mark] = true
 			ls.own = append(ls.own, e)
 		}
 	}
@@ -133,8 +135,8 @@ func (c *catalog) of(path string, d *directory) listing {
 	return ls
 }
 
-// foreign returns the files of a directory whose names continue that of a path, those first that were
-// written first.
+// foreign returns the files of a directory whose names continue that of a path, those first that
+// were written first.
 func (c *catalog) foreign(path string, d *directory) (files []entry) {
 	base := filepath.Base(path)
 	for _, name := range d.others {

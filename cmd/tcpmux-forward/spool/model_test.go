@@ -201,8 +201,9 @@ func (w *world) settle() {
 	}
 }
 
-// begun makes sure that reading a path has begun, and that no kill takes it back before that: without
-// a position, only files that the daemon has rotated are read. It reports whether there is anything.
+// begun makes sure that reading a path has begun, and that no kill takes it back before that:
+// without a position, only files that the daemon has rotated are read. It reports whether there is
+// anything.
 func (w *world) begun(path int) bool {
 	if len(w.wrote[path]) == 0 {
 		return false
@@ -261,8 +262,8 @@ func pack(t rapid.TB, name string) {
 	}
 }
 
-// TestEachRecordOnceWhateverHappensToTheFiles writes, rotates, compresses, renames, reads and kills at
-// random. Each record comes once, in the order of its path, byte for byte.
+// TestEachRecordOnceWhateverHappensToTheFiles writes, rotates, compresses, renames, reads and kills
+// at random. Each record comes once, in the order of its path, byte for byte.
 func TestEachRecordOnceWhateverHappensToTheFiles(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")

@@ -3,6 +3,7 @@ package spool
 import (
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -12,8 +13,8 @@ import (
 )
 
 const (
-	// settle is how long bytes must have been in a file that is written to. The daemon cuts back
-	// at once what a failed write has left.
+	// settle is how long bytes must have been in a file that is written to. The daemon cuts
+	// back at once what a failed write has left.
 	settle = 20 * time.Millisecond
 	// syncEvery is how often a file is synced at most.
 	syncEvery = 50 * time.Millisecond
@@ -154,12 +155,16 @@ func (f *source) limit() int64 {
 // complete reports whether all of the file may be read, and nothing comes to it any more.
 func (f *source) complete() bool { return f.finished && f.durable >= f.stored && f.sync == nil }
 
-// read reads what follows offset, of the uncompressed file. It returns io.EOF where the file ends or
-// what is durable. Of a compressed file, offset must be where the last read ended, or hold has put
-// it.
+// read reads what follows offset, of the uncompressed file. It returns io.EOF where the file ends
+// or what is durable. Of a compressed file, offset must be where the last read ended, or hold has
+// put it.
 func (f *source) read(p []byte, offset int64) (int, error) {
 	if f.z != nil {
-		return f.z.read(p, offset)
+		n, err := f.z.read(p, offset)
+		if err != nil && err != io.EOF {
+			err = fmt.Errorf("read record file %q, uncompressed at offset %d: %w", f.name, offset, err)
+		}
+		return n, err
 	}
 	if offset >= f.durable {
 		return 0, io.EOF

@@ -77,6 +77,7 @@ type Spool struct {
 	wake    chan struct{}             // a sync has ended
 	syncs   chan struct{}             // one element for each sync under way
 	report  report
+	longest int // how long a line may be: maxLine
 
 	now      func() time.Time
 	datasync func(*os.File) error
@@ -113,6 +114,7 @@ func newSpool(opt Options) *Spool {
 		told:     make(map[recordfile.Mark]int64),
 		wake:     make(chan struct{}, 1),
 		syncs:    make(chan struct{}, maxSyncs),
+		longest:  maxLine,
 		now:      time.Now,
 		datasync: datasync,
 	}
@@ -120,9 +122,9 @@ func newSpool(opt Options) *Spool {
 	return s
 }
 
-// OpenFiles returns a Spool that reads the given files, plain or compressed, one behind the other, as
-// if they were those of one path. Nobody may write to them any more. A file that is given twice is
-// read once. Fill returns io.EOF at the end of the last.
+// OpenFiles returns a Spool that reads the given files, plain or compressed, one behind the other,
+// as if they were those of one path. Nobody may write to them any more. A file that is given twice
+// is read once. Fill returns io.EOF at the end of the last.
 func OpenFiles(files []string, opt Options) (*Spool, error) {
 	opt.Paths = nil
 	s := newSpool(opt)

@@ -27,10 +27,15 @@ type limits struct {
 	bytes   int64
 }
 
-// reset empties a batch. Memory that only a long line needed is released.
+// reset empties a batch.
 func (b *Batch) reset(most limits) {
 	clear(b.Records) // they refer to arenas
 	b.Records, b.Bytes, b.Cursor, b.arena = b.Records[:0], 0, nil, b.arena[:0]
+	b.release(most)
+}
+
+// release releases the arena, which no record is in, if only a long line needed it.
+func (b *Batch) release(most limits) {
 	if int64(cap(b.arena)) > max(2*leastArena, most.bytes+2*chunk) {
 		b.arena = nil
 	}
@@ -85,8 +90,12 @@ func (s *Spool) take(l *lane, b *Batch, most limits) (full bool, err error) {
 			s.again = true
 			return true, nil
 		}
-		if len(part) > maxLine {
-			return false, s.skip(l, b, &start)
+		if len(part) > s.longest {
+			b.arena, scanned = b.arena[:start], 0
+			if more, err := s.skip(l, part); !more {
+				return false, err
+			}
+			continue
 		}
 		start = b.room(start, most)
 		n, err := l.src.read(b.arena[len(b.arena):cap(b.arena)][:chunk], l.pos.Offset+int64(len(part)))
@@ -155,49 +164,59 @@ func (s *Spool) parse(line []byte) (Record, error) {
 	return rec, nil
 }
 
-// skip passes over a line that is longer than any record, if its end is there. Of one that begins
-// with a hole, the record behind the hole stays. The arena has the beginning, from start on.
-func (s *Spool) skip(l *lane, b *Batch, start *int) error {
-	at := l.pos.Offset + int64(len(b.arena)-*start)
-	behind := int64(-1) // behind the last zero byte
-	if i := bytes.LastIndexByte(b.arena[*start:], 0); i >= 0 {
-		behind = l.pos.Offset + int64(i) + 1
-	}
+// skip passes over a line that is longer than any record, if its end is there, and reports whether
+// it is. Of one that begins with a hole, the record behind the hole stays, if the file can be read
+// again. part is how the line begins.
+func (s *Spool) skip(l *lane, part []byte) (bool, error) {
+	at, behind := l.pos.Offset, int64(-1) // behind the last zero byte
 	limit := l.src.limit()
-	b.arena = b.arena[:*start] // the beginning is not needed
-	buf := make([]byte, chunk)
-	for {
-		n, err := l.src.read(buf, at)
-		end := bytes.IndexByte(buf[:n], '\n')
+	for b := part; ; {
+		end := bytes.IndexByte(b, '\n')
 		if end >= 0 {
-			n = end
+			b = b[:end]
 		}
-		if i := bytes.LastIndexByte(buf[:n], 0); i >= 0 {
+		if i := bytes.LastIndexByte(b, 0); i >= 0 {
 			behind = at + int64(i) + 1
 		}
-		at += int64(n)
-		switch {
-		case err == io.EOF && !l.src.complete():
-			l.tried = limit
-			return nil
-		case err != nil && err != io.EOF:
-			return err
-		case end < 0 && err == nil:
-			continue
-		}
-		s.fault(l, l.src.name, l.pos.Offset, "the line is longer than any record")
-		l.pos.Offset = at
+		at += int64(len(b))
 		if end >= 0 {
-			l.pos.Offset++
-			if l.src.z == nil && behind > 0 && at-behind <= maxLine {
-				l.pos.Offset = behind
-			}
+			return true, s.skipped(l, at, behind)
 		}
-		if l.src.z != nil && end >= 0 { // what follows was read
-			return s.reread(l)
+		n, err := l.src.read(part[:chunk], at)
+		switch {
+		case err == io.EOF && l.src.complete():
+			s.fault(l, l.src.name, l.pos.Offset, tooLong)
+			l.pos.Offset = at
+			return true, nil
+		case err != nil:
+			l.tried = limit
+			return false, notEOF(err)
 		}
+		b = part[:n]
+	}
+}
+
+const tooLong = "the line is longer than any record"
+
+// notEOF returns an error that is not the end of a file.
+func notEOF(err error) error {
+	if err == io.EOF {
 		return nil
 	}
+	return err
+}
+
+// skipped passes over a line that is too long and has its end at an offset.
+func (s *Spool) skipped(l *lane, end, behind int64) error {
+	s.fault(l, l.src.name, l.pos.Offset, tooLong)
+	l.pos.Offset = end + 1
+	if l.src.z != nil { // what follows was read
+		return s.reread(l)
+	}
+	if behind > 0 && end-behind <= int64(s.longest) {
+		l.pos.Offset = behind
+	}
+	return nil
 }
 
 // reread has a compressed file be read from the lane's position on.

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// successor returns the file behind the one that is read, if that has a first line. Then nobody writes
-// to the file that is read any more: the daemon writes one after the other.
+// successor returns the file behind the one that is read, if that has a first line. Then nobody
+// writes to the file that is read any more: the daemon writes one after the other.
 func (s *Spool) successor(l *lane) (e entry, ls listing, err error) {
 	now := still{known: true, id: at(l.path)}
 	if l.fixed == nil {
@@ -119,10 +119,12 @@ func (s *Spool) visit(l *lane, b *Batch, most limits) (full bool, err error) {
 	return false, nil
 }
 
-// proceed does what is to be done when all that may be read was read. It reports whether there may be
-// more at once.
+// proceed does what is to be done when all that may be read was read. It reports whether there may
+// be more at once.
 func (s *Spool) proceed(l *lane) (bool, error) {
 	switch {
+	case l.tried != l.src.limit():
+		return true, nil
 	case l.src.complete():
 		return s.advance(l)
 	case l.src.finished:

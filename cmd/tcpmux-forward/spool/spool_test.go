@@ -1,0 +1,119 @@
+package spool
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tcpmux/daemon/delivery"
+	"tcpmux/daemon/record"
+)
+
+// TestWhatARecordSays: a Record has what its line says, and its end.
+func TestWhatARecordSays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.log")
+	put(t, path, recs(7, 1))
+	r := read(t, path)
+	if _, err := r.next(10); err != nil {
+		t.Fatal(err)
+	}
+	got := r.b.Records[0]
+	if got.Kind != record.KindMessage || got.Listener != "lab" || got.Session != "8f3a-7" || got.Remote != "192.0.2.7:40312" ||
+		got.Offset != 7 || !got.Time.Equal(time.Unix(1_800_000_007, 0)) {
+		t.Errorf("got %+v", got)
+	}
+	end := delivery.Position{Key: delivery.KeyOf(path), Mark: probe(path).mark, Offset: int64(len(recs(7, 1)))}
+	if got.End != end || r.b.Cursor[0] != end || r.b.Bytes != end.Offset {
+		t.Errorf("got end %v, cursor %v, %d bytes, want %v", got.End, r.b.Cursor, r.b.Bytes, end)
+	}
+}
+
+// TestWhatIsNoRecordIsPassedOver, and told of once.
+func TestWhatIsNoRecordIsPassedOver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.log")
+	bad := "2026-11-22T12:00:05.001234Z from 192.0.2.7:1: text\n"
+	damaged := strings.Replace(recs(2, 1), "text", "te\x01t", 1)
+	hole := strings.Repeat("\x00", 5000)
+	put(t, rotatedName(path, 1), recs(1, 1)+bad+"\n"+damaged+hole+recs(3, 1)+`{"time":"20`)
+	put(t, path, recs(4, 1)+recs(5, 1)[:20])
+	r := read(t, path)
+	r.wants(recs(1, 1) + recs(3, 1) + recs(4, 1))
+	first := int64(len(recs(1, 1)))
+	torn := first + int64(len(bad)+1+len(damaged)+len(hole)+len(recs(3, 1)))
+	want := []int64{first, first + int64(len(bad)), first + int64(len(bad)) + 1, first + int64(len(bad)+1+len(damaged)), torn}
+	if len(r.faults) != len(want) {
+		t.Fatalf("got %+v, want %d", r.faults, len(want))
+	}
+	for i, f := range r.faults {
+		if f.Offset != want[i] || f.File != rotatedName(path, 1) || f.Path != path || f.What == "" {
+			t.Errorf("got %+v, want offset %d", f, want[i])
+		}
+	}
+	if err := r.Seek(nil); err != nil {
+		t.Fatal(err)
+	}
+	add(t, path, recs(5, 1)[20:])
+	r.wants(recs(1, 1) + recs(3, 1) + recs(4, 2))
+	if len(r.faults) != len(want)+0 {
+		t.Errorf("got %d faults when it was read again, want none more than %d", len(r.faults), len(want))
+	}
+}
+
+// TestOnlyDurableRecords: what was not synced, or was cut back right after it was written, is not
+// handed out.
+func TestOnlyDurableRecords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.log")
+	put(t, path, recs(1, 2))
+	r := read(t, path)
+	fail, syncs := errors.New("disk error"), 0
+	r.datasync = func(*os.File) error { syncs++; return fail }
+	r.wants("")
+	r.wantsError("disk error")
+	fail = nil
+	r.datasync = func(f *os.File) error {
+		if syncs++; f != nil && syncs%2 == 0 {
+			// The daemon cuts back what it could not sync, between the two looks.
+			return os.Truncate(path, int64(len(recs(1, 1))))
+		}
+		return nil
+	}
+	if syncs%2 == 0 {
+		syncs++
+	}
+	r.wants(recs(1, 1))
+	r.wantsError("")
+	before := syncs
+	r.wants("")
+	if syncs != before {
+		t.Errorf("got %d syncs of a file that does not change, want none", syncs-before)
+	}
+	add(t, path, recs(3, 1))
+	syncs = 0
+	r.wants(recs(3, 1))
+	if syncs != 1 {
+		t.Errorf("got %d syncs for one record, want 1", syncs)
+	}
+}
+
+// TestNothingIsHandedOutBeforeASecondLook: the first look is not enough.
+func TestNothingIsHandedOutBeforeASecondLook(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.log")
+	put(t, path, recs(1, 1))
+	r := read(t, path)
+	begin := r.now()
+	r.wants1(recs(1, 1))
+	if took := r.now().Sub(begin); took < settle {
+		t.Errorf("got a record %v after its file was looked at first, want %v", took, settle)
+	}
+	// A file that is finished needs one sync and no second look.
+	r = read(t, path)
+	put(t, rotatedName(path, 1), recs(0, 1))
+	begin = r.now()
+	r.wants1(recs(0, 1))
+	if took := r.now().Sub(begin); took >= settle {
+		t.Errorf("got a record of a finished file after %v, want it at once", took)
+	}
+}
