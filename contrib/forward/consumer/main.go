@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // options are what the flags say.
 type options struct {
 	server, stream, subject, domain string
-	creds, ca, cert, key            string
+	creds, ca, cert, key, inbox     string
 	session, remote, listener       string
 	since                           time.Time
 	lines, toEnd                    bool
@@ -83,6 +83,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.ca, "ca", "", "`file` with the certificates that the server's is checked against")
 	fs.StringVar(&o.cert, "cert", "", "`file` with a certificate for the server")
 	fs.StringVar(&o.key, "key", "", "`file` with the certificate's key")
+	fs.StringVar(&o.inbox, "inbox", "_INBOX", "`prefix` of the subjects to which the server answers")
 	fs.StringVar(&o.session, "session", "", "select the session with this `ID`")
 	fs.StringVar(&o.remote, "remote", "", "select clients of this `address`, or ADDRESS:PORT")
 	fs.StringVar(&o.listener, "listener", "", "select clients of the listener with this `name`")

@@ -54,7 +54,7 @@ func read(ctx context.Context, opt options, take func(sequence uint64, session s
 
 // connect connects once: when the connection is lost, reading ends with an error.
 func connect(opt options) (*nats.Conn, error) {
-	opts := []nats.Option{nats.Name("tcpmux consumer"), nats.Timeout(patience), nats.NoReconnect()}
+	opts := []nats.Option{nats.Name("tcpmux consumer"), nats.Timeout(patience), nats.NoReconnect(), nats.CustomInboxPrefix(opt.inbox)}
 	if opt.creds != "" {
 		opts = append(opts, nats.UserCredentials(opt.creds))
 	}
