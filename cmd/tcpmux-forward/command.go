@@ -44,12 +44,8 @@ func (f *files) Set(s string) error {
 	return nil
 }
 
-func command(stdin, stdout, stderr *os.File) *cobra.Command {
-	r := &request{stdout: stdout, stderr: stderr}
-	cmd := &cobra.Command{
-		Use:   "tcpmux-forward [--config FILE] [--once | --from FILE...]",
-		Short: "Deliver the records of tcpmux to NATS JetStream",
-		Long: `tcpmux-forward delivers the records of tcpmux to a stream of NATS JetStream,
+// description is the text of the help, and of the manual page.
+const description = `tcpmux-forward delivers the records of tcpmux to a stream of NATS JetStream,
 each of them once and in order. It follows all json record files of the
 configuration, over rotation and compression. The files are its buffer: during
 an outage nothing is lost, and nothing is held back in memory. The daemon's
@@ -87,7 +83,14 @@ stop tcpmux-forward. --from does not.
 
 Exit status: 0 when all is delivered, or after SIGTERM without --once and
 --from; 1 when it failed, 64 usage, 78 for an error in the configuration, 130
-after Ctrl-C and 143 after SIGTERM with --once or --from.`,
+after Ctrl-C and 143 after SIGTERM with --once or --from.`
+
+func command(stdin, stdout, stderr *os.File) *cobra.Command {
+	r := &request{stdout: stdout, stderr: stderr}
+	cmd := &cobra.Command{
+		Use:   "tcpmux-forward [--config FILE] [--once | --from FILE...]",
+		Short: "Deliver the records of tcpmux to NATS JetStream",
+		Long:  description,
 		Example: `  systemctl enable --now tcpmux-forward           # deliver from now on
   tcpmux-forward status                           # how far it is, and what is wrong
   tcpmux-forward --once                           # deliver what there is now, and end
@@ -140,9 +143,9 @@ func (r *request) check(cmd *cobra.Command, args []string) error {
 	case r.json && (len(modes) == 0 || r.accept):
 		return errors.New(`--json without --once, --from or --forget, which it goes with; "tcpmux-forward status --json" asks a running one`)
 	case r.from.given && len(r.from.first)+len(args) == 0:
-		return errors.New("--from without a file, want at least one: --from FILE...")
+		return errors.New("--from without a file, want --from FILE... with at least one")
 	case !r.from.given && len(args) > 0 && strings.ContainsAny(args[0], "./"):
-		return fmt.Errorf("unexpected argument %q: files are delivered with --from FILE...", args[0])
+		return fmt.Errorf("unexpected argument %q: \"--from FILE...\" delivers files", args[0])
 	case !r.from.given:
 		return cli.KnownCommand(cmd, args)
 	}
