@@ -22,6 +22,8 @@ type State struct {
 	Version int `json:"version"`
 	// Stream is the stream that records were delivered to last.
 	Stream Stream `json:"stream"`
+	// Filter matches the subjects that records were delivered under last.
+	Filter string `json:"filter"`
 	// Sequence is that of the last message that the stream has acknowledged; 0 if there is
 	// none.
 	Sequence uint64 `json:"sequence"`

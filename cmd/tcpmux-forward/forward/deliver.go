@@ -29,7 +29,11 @@ const (
 // session delivers over one connection, until that fails or ctx is done. It returns nil when there
 // is no more to deliver.
 func (f *Forwarder) session(ctx context.Context, tries *pause) error {
-	conn, err := f.connect(ctx, stream.Options{Forward: f.cfg.Forward, Host: f.host, Timeout: timeout})
+	opt := stream.Options{Forward: f.cfg.Forward, Host: f.host, Timeout: timeout}
+	if f.journal != nil {
+		opt.Former = f.journal.state.Filter
+	}
+	conn, err := f.connect(ctx, opt)
 	if err != nil {
 		return err
 	}
@@ -248,6 +252,7 @@ func (f *Forwarder) publish(ctx context.Context, conn connection, b *spool.Batch
 	}
 	f.report.published(b, sequence)
 	if f.journal != nil {
+		f.journal.state.Filter = stream.Filter(f.cfg.Forward, f.host)
 		f.journal.acknowledged(f.report.stream(), sequence, b.Cursor)
 	}
 	f.advance(b.Cursor)

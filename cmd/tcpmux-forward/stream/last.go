@@ -30,36 +30,54 @@ func (c *Conn) Last(ctx context.Context) (Last, error) {
 		Stream:      delivery.Stream{Name: c.opt.Forward.Stream, Created: info.Created},
 		StreamFirst: info.State.FirstSeq, StreamLast: info.State.LastSeq,
 	}
-	m, err := c.lastMessage(ctx, info.State.FirstSeq, info.State.LastSeq)
-	if err != nil {
-		return Last{}, err
-	}
-	if m != nil {
-		if last.Cursor, err = c.standing(ctx, m, info.State.FirstSeq); err != nil {
+	var own uint64 // the sequence that Publish goes on behind
+	for _, filter := range c.filters() {
+		m, err := c.lastMessage(ctx, filter, info.State.FirstSeq, info.State.LastSeq)
+		if err != nil {
+			return Last{}, err
+		}
+		if m == nil {
+			continue
+		}
+		if filter == c.filter {
+			own = m.Sequence
+		}
+		if m.Sequence < last.Sequence {
+			continue
+		}
+		if last.Cursor, err = c.standing(ctx, filter, m, info.State.FirstSeq); err != nil {
 			return Last{}, err
 		}
 		last.Found, last.Sequence = true, m.Sequence
 	}
 	c.stream = last.Stream
-	c.known = known{cursor: append(delivery.Cursor(nil), last.Cursor...), sequence: last.Sequence, streamLast: last.StreamLast}
+	c.known = known{cursor: append(delivery.Cursor(nil), last.Cursor...), sequence: own, streamLast: last.StreamLast}
 	c.pub.forget()
 	return last, nil
 }
 
-// lastMessage returns the last message of this machine in a stream with the given sequences; nil if
-// there is none. A server 2.9 finds none also if the last message of one of the subjects was
+// filters returns those that match messages of this machine.
+func (c *Conn) filters() []string {
+	if c.opt.Former == "" || c.opt.Former == c.filter {
+		return []string{c.filter}
+	}
+	return []string{c.filter, c.opt.Former}
+}
+
+// lastMessage returns the last message that a filter matches in a stream with the given sequences;
+// nil if there is none. A server 2.9 finds none also if the last message of one of the subjects was
 // deleted. It does find the next message behind a sequence, by which the last one is found, too.
-func (c *Conn) lastMessage(ctx context.Context, first, last uint64) (*stored, error) {
-	m, err := c.get(ctx, getRequest{LastFor: c.filter})
+func (c *Conn) lastMessage(ctx context.Context, filter string, first, last uint64) (*stored, error) {
+	m, err := c.get(ctx, getRequest{LastFor: filter})
 	if m != nil || err != nil || last == 0 {
 		return m, err
 	}
-	if m, err = c.get(ctx, getRequest{Sequence: max(first, 1), NextFor: c.filter}); m == nil || err != nil {
+	if m, err = c.get(ctx, getRequest{Sequence: max(first, 1), NextFor: filter}); m == nil || err != nil {
 		return nil, err
 	}
 	for m.Sequence < last {
 		middle := m.Sequence + (last-m.Sequence+1)/2
-		next, err := c.get(ctx, getRequest{Sequence: middle, NextFor: c.filter})
+		next, err := c.get(ctx, getRequest{Sequence: middle, NextFor: filter})
 		if err != nil {
 			return nil, err
 		}
@@ -110,7 +128,7 @@ func (c *Conn) entryOf(h nats.Header, subject string, sequence uint64) (e entry,
 
 // standing returns where the delivery stands behind the last message of this machine. It looks back
 // as far as it must.
-func (c *Conn) standing(ctx context.Context, m *stored, first uint64) (delivery.Cursor, error) {
+func (c *Conn) standing(ctx context.Context, filter string, m *stored, first uint64) (delivery.Cursor, error) {
 	h, err := nats.DecodeHeadersMsg(m.Header)
 	if len(m.Header) == 0 {
 		h, err = nats.Header{}, nil
@@ -127,7 +145,7 @@ func (c *Conn) standing(ctx context.Context, m *stored, first uint64) (delivery.
 		if m.Sequence >= window+from {
 			from = m.Sequence - window
 		}
-		all, err := c.entries(ctx, from, m.Sequence)
+		all, err := c.entries(ctx, filter, from, m.Sequence)
 		if err != nil {
 			return nil, err
 		}
@@ -193,9 +211,9 @@ type consumerConfig struct {
 	Replicas       int           `json:"num_replicas"`
 }
 
-// entries returns what the messages of this machine from a sequence to another say. The last one
+// entries returns what the messages that a filter matches from a sequence to another say. The last one
 // exists.
-func (c *Conn) entries(ctx context.Context, from, to uint64) (all []entry, err error) {
+func (c *Conn) entries(ctx context.Context, filter string, from, to uint64) (all []entry, err error) {
 	sub, err := c.nc.SubscribeSync(c.nc.NewInbox())
 	if err != nil {
 		return nil, requestError("subscribe", err)
@@ -209,7 +227,7 @@ func (c *Conn) entries(ctx context.Context, from, to uint64) (all []entry, err e
 	}
 	err = c.request(ctx, "CONSUMER.CREATE."+c.opt.Forward.Stream, consumer{c.opt.Forward.Stream, consumerConfig{
 		DeliverSubject: sub.Subject, DeliverPolicy: "by_start_sequence", Start: from, AckPolicy: "none",
-		ReplayPolicy: "instant", Filter: c.filter, HeadersOnly: true, Threshold: 5 * time.Second, Memory: true, Replicas: 1,
+		ReplayPolicy: "instant", Filter: filter, HeadersOnly: true, Threshold: 5 * time.Second, Memory: true, Replicas: 1,
 	}}, &made)
 	if err != nil {
 		return nil, err

@@ -60,7 +60,7 @@ func wantLastOf(t *testing.T, c *Conn, all []uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := c.lastMessage(context.Background(), info.State.FirstSeq, info.State.LastSeq)
+	m, err := c.lastMessage(context.Background(), c.filter, info.State.FirstSeq, info.State.LastSeq)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,9 @@ type Options struct {
 	Forward config.Forward
 	// Host is the name of this machine in subjects.
 	Host string
+	// Former is the filter of this machine's messages before its subjects were changed; "" if
+	// they were not. They say where the delivery stands, too.
+	Former string
 	// Timeout is how long a server may take to answer.
 	Timeout time.Duration
 }
