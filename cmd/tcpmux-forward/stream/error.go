@@ -57,7 +57,7 @@ func dialError(servers []string, err error) error {
 		return refused("%w: the server does not accept what credentials, nkey, token, or user and password under [forward] hold", err)
 	case isCertificate(err):
 		return refused("%w: ca under [forward] must be the file of whoever has signed the server's certificate, which must be for the name in servers and not expired", err)
-	case errors.As(err, &remote) && remote.Op == "remote error", mentions(err, "certificate required", "bad certificate", "tls: "):
+	case errors.As(err, &remote) && remote.Op == "remote error", mentions(err, "certificate required", "bad certificate", "after tls handshake"):
 		return refused("%w: the server does not accept the certificate and key under [forward], or none are set", err)
 	case errors.Is(err, nats.ErrSecureConnWanted):
 		return refused("%w: the server has no TLS, which tls, ca or certificate under [forward] ask for", err)
