@@ -3,9 +3,9 @@ package recordfile
 import "io/fs"
 
 // Tick rotates the file if its period is over, and looks after rotated files that age or are
-// delivered, also if nothing is written. Call it about once a second. It returns at once: a rotation
-// goes on afterwards, and while the file is being written there is none, as the next write rotates
-// it too.
+// delivered, also if nothing is written. Call it about once a second. It returns at once: a
+// rotation goes on afterwards, and while the file is being written there is none, as the next write
+// rotates it too.
 func (f *File) Tick() {
 	if !f.mu.TryLock() {
 		return

@@ -89,8 +89,8 @@ func (m *model) left(most int, age time.Duration, u Undelivered) (left []Backup,
 	return left, overdue
 }
 
-// TestRetentionLeavesWhatIsNotDelivered, with random backups, rules and positions: exactly those that
-// the rule alone leaves, and those from the position on. They are compressed all the same.
+// TestRetentionLeavesWhatIsNotDelivered, with random backups, rules and positions: exactly those
+// that the rule alone leaves, and those from the position on. They are compressed all the same.
 func TestRetentionLeavesWhatIsNotDelivered(t *testing.T) {
 	r := rand.New(rand.NewPCG(10, 11))
 	for range 200 {
