@@ -102,6 +102,22 @@ func TestFromDeliversArchivesOnce(t *testing.T) {
 	}
 }
 
+func TestLinesThatAreNoRecordsAreSkippedAndCounted(t *testing.T) {
+	s := natstest.Start(t, natstest.Newest, natstest.Options{})
+	path, _ := written(t, fmt.Sprintf("servers = [%q]\ncreate = true\nhost = \"web1\"", s.URL))
+	put(t, filepath.Join(filepath.Dir(path), "records.log"), append([]byte("no record\x1b[2J\n"), session("a", 1)...))
+	status, stdout, stderr := clitest.Outcome(t, program(t, "--once", "--config", path))
+	if status != 0 || !strings.HasPrefix(stdout, "2 records, ") || !strings.HasSuffix(stdout, ", lag 0, 1 line skipped as no records\n") {
+		t.Errorf("got status %d and %q, want 0, 2 records and a line that is skipped", status, stdout)
+	}
+	if !strings.Contains(stderr, "a line is no record") || strings.Contains(stderr, "\x1b") {
+		t.Errorf("got %q, want the line to be named, and escaped", stderr)
+	}
+	if got := stored(t, s); got != string(session("a", 1)) {
+		t.Errorf("got %q in the stream, want the records", got)
+	}
+}
+
 func TestForgetGivesUpWhatIsNotDelivered(t *testing.T) {
 	s := natstest.Start(t, natstest.Newest, natstest.Options{})
 	path, _ := written(t, fmt.Sprintf("servers = [%q]\ncreate = true\nhost = \"web1\"", s.URL))

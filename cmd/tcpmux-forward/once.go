@@ -72,6 +72,9 @@ func (r *request) report(ctx context.Context, s api.Status) error {
 		return printJSON(r.stdout, s)
 	}
 	line := fmt.Sprintf("%s, %s delivered to %s, lag %d", text.Number(s.Records, "record"), text.Number(s.Bytes, "byte"), text.ASCII(s.Stream), s.Lag.Bytes)
+	if s.Skipped > 0 {
+		line += fmt.Sprintf(", %s skipped as no records", text.Number(s.Skipped, "line"))
+	}
 	if cli.Interruption(ctx) != nil {
 		_, _ = fmt.Fprintf(r.stderr, "tcpmux-forward: interrupted: %s; run it again to deliver the rest\n", line) // nobody may be there
 		return nil
