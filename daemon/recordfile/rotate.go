@@ -120,14 +120,14 @@ func (f *File) moveAside() error {
 
 // moveToBackup renames the file to a backup. lumberjack does that, and takes the name from the
 // clock. If the order of the names would then not be the order of rotation, or if lumberjack fails,
-// we do it.
+// we do it. The path is "" if a compression that was under way was faster.
 func (f *File) moveToBackup(disk disk) (path string, err error) {
 	at := f.backupTime()
 	if !at.After(time.Now()) {
 		// It may fail after the rename, such as in chown(2).
 		_ = disk.rotate(f.rotation.lumberjack)
-		if path, ok := f.backupOf(); ok {
-			return path, nil
+		if path, ok := f.backupOf(); ok || !names(f.opt.Path, f.out.handle) {
+			return path, nil // "": it was renamed, and is compressed already
 		}
 	}
 	for ; ; at = at.Add(time.Millisecond) {
