@@ -148,3 +148,26 @@ func TestPermissionsAreMissing(t *testing.T) {
 		})
 	}
 }
+
+// TestCredentialsExpire has a server that trusts an operator. Its accounts and the users in
+// testdata are of no other use; one of the users has expired.
+func TestCredentialsExpire(t *testing.T) {
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	s := natstest.Start(t, natstest.Newest, natstest.Options{Config: read("operator.conf")})
+	opt := options(s)
+	opt.Forward.Credentials = secretFile(t, "creds", read("expired.creds"))
+	_, err := Connect(context.Background(), opt)
+	wantKind(t, err, Refused, "credentials, nkey, token, or user and password under [forward]")
+	if err := os.WriteFile(opt.Forward.Credentials, []byte(read("valid.creds")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := connected(t, opt)
+	lastOf(t, c)
+	publish(t, c, batchOf(0, 3, nil, fileA))
+}

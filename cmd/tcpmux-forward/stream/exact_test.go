@@ -33,7 +33,7 @@ func TestTwoAtOnce(t *testing.T) {
 
 // TestSharedStream has another machine publish all the time, and two forwarders at once.
 func TestSharedStream(t *testing.T) {
-	const n = 200
+	const n = 100
 	each(t, natstest.Options{}, func(t *testing.T, m mode, s *natstest.Server) {
 		connected(t, options(s)) // makes the stream
 		stop := floodFrom(t, s)
@@ -77,7 +77,7 @@ func floodFrom(t *testing.T, s *natstest.Server) (stop func()) {
 }
 
 func TestServerIsKilled(t *testing.T) {
-	const n, kills = 6000, 4
+	const n, kills = 4000, 3
 	each(t, natstest.Options{}, func(t *testing.T, m mode, s *natstest.Server) {
 		connected(t, options(s)) // makes the stream
 		done := make(chan error, 1)
@@ -114,7 +114,7 @@ func waitForMore(t *testing.T, s *natstest.Server) {
 		if i == 0 {
 			first = info.State.LastSeq
 		}
-		if info.State.LastSeq > first || first >= 12000 {
+		if info.State.LastSeq > first || first >= 8000 {
 			return
 		}
 	}

@@ -211,8 +211,8 @@ type consumerConfig struct {
 	Replicas       int           `json:"num_replicas"`
 }
 
-// entries returns what the messages that a filter matches from a sequence to another say. The last one
-// exists.
+// entries returns what the messages that a filter matches from a sequence to another say. The last
+// one exists.
 func (c *Conn) entries(ctx context.Context, filter string, from, to uint64) (all []entry, err error) {
 	sub, err := c.nc.SubscribeSync(c.nc.NewInbox())
 	if err != nil {
@@ -232,7 +232,8 @@ func (c *Conn) entries(ctx context.Context, filter string, from, to uint64) (all
 	if err != nil {
 		return nil, err
 	}
-	defer c.request(ctx, "CONSUMER.DELETE."+c.opt.Forward.Stream+"."+made.Name, json.RawMessage("{}"), &struct{}{}) // it ends by itself, too
+	// It ends by itself, too.
+	defer c.request(ctx, "CONSUMER.DELETE."+c.opt.Forward.Stream+"."+made.Name, json.RawMessage("{}"), &struct{}{})
 	for {
 		m, err := c.next(ctx, sub)
 		if err != nil {

@@ -9,7 +9,8 @@ import (
 	"tcpmux/config"
 )
 
-// TestSubject: a client or an administrator who chooses a name makes neither a token nor a wildcard.
+// TestSubject: a client or an administrator who chooses a name makes neither a token nor a
+// wildcard.
 func TestSubject(t *testing.T) {
 	hostile := rapid.OneOf(rapid.String(), rapid.StringOf(rapid.SampledFrom([]rune(".*>% \t\r\n\x00ab2E"))),
 		rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }))
