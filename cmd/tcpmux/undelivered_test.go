@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -35,19 +36,7 @@ state = %q
 	conn := greeted(t, address)
 	const messages, text = 3500, "message %04d, of which there are more than the disk has room for\n"
 	ended := make(chan error, 1)
-	go func() {
-		var err error
-		for i := 0; i < messages && err == nil; i++ {
-			_, err = fmt.Fprintf(conn, text, i)
-		}
-		if err == nil {
-			err = conn.CloseWrite()
-		}
-		if err == nil {
-			_, err = io.Copy(io.Discard, conn) // it ends when all is recorded
-		}
-		ended <- err
-	}()
+	go func() { ended <- sayAll(conn, text, messages) }()
 	d.hear("rotated record files stay beyond what is configured until they are delivered, see tcpmux-forward status")
 	d.hear("that min_free leaves to others")
 	d.hear("would be removed, but stay until they are delivered: see tcpmux-forward status; tcpmux-forward --forget gives up their delivery)")
@@ -83,7 +72,27 @@ state = %q
 		}
 	}
 	all += d.stops(dir)
-	got := regexp.MustCompile(`"message \d+`).FindAllString(all, -1)
+	inOrder(t, all, messages)
+}
+
+// sayAll sends numbered messages, and returns when all are recorded.
+func sayAll(conn *net.TCPConn, text string, messages int) error {
+	for i := range messages {
+		if _, err := fmt.Fprintf(conn, text, i); err != nil {
+			return err
+		}
+	}
+	if err := conn.CloseWrite(); err != nil {
+		return err
+	}
+	_, err := io.Copy(io.Discard, conn) // the daemon closes when all is recorded
+	return err
+}
+
+// inOrder checks that records hold these messages, each once.
+func inOrder(t *testing.T, records string, messages int) {
+	t.Helper()
+	got := regexp.MustCompile(`"message \d+`).FindAllString(records, -1)
 	if len(got) != messages {
 		t.Errorf("got %d messages, want %d", len(got), messages)
 	}
