@@ -29,7 +29,7 @@ export RIG_SIZE=${RIG_SIZE:-2g}
 # The second line is what tests connect with. Debian does not install rsyslog next to syslog-ng, so
 # it is unpacked, and its libraries are in the third line.
 include=systemd,systemd-sysv,dbus,iproute2,procps
-include=$include,haproxy,syslog-ng-core,socat,netcat-openbsd
+include=$include,haproxy,syslog-ng-core,socat,netcat-openbsd,nats-server
 include=$include,libestr0,libfastjson4,liblognorm5
 unpack=rsyslog
 self=$(readlink -f "$0")
@@ -182,7 +182,7 @@ furnish() {
 		proc-sys-fs-binfmt_misc.automount {apt-daily,apt-daily-upgrade,dpkg-db-backup,e2scrub_all,fstrim}.timer; do
 		ln -sf /dev/null "$etc/systemd/system/$unit"
 	done
-	rm -f "$etc/systemd/system/multi-user.target.wants"/{haproxy,syslog-ng}.service # tests start them
+	rm -f "$etc/systemd/system/multi-user.target.wants"/{haproxy,syslog-ng,nats-server}.service # tests start them
 	ln -sf /lib/systemd/system/multi-user.target "$etc/systemd/system/default.target"
 	rm -f "$etc/machine-id" "$etc/resolv.conf"
 	: >"$etc/machine-id"
