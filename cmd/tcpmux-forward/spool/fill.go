@@ -72,7 +72,7 @@ func (s *Spool) look(l *lane, b *Batch, most limits) (full bool, err error) {
 	full, err = s.visit(l, b, most)
 	now := s.now()
 	switch {
-	case err != nil && l.src != nil && l.src.z != nil:
+	case err != nil && l.src != nil && l.src.z != nil && l.src.z.damaged:
 		_ = l.close() // it begins again from the start of the file
 		l.fail(now, err)
 		l.next = now.Add(waitPacked)

@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"tcpmux/daemon/delivery"
@@ -171,6 +172,9 @@ func (s *Spool) enter(l *lane, ls listing, e entry, offset int64) (bool, error) 
 	f, info, err := openRegular(e.name)
 	if err != nil {
 		s.catalog.forget(e.name)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil // it was moved or compressed: look again
+		}
 		return false, err
 	}
 	now := describe(e.name, f, info)

@@ -191,7 +191,9 @@ func (w *world) settle() {
 	}
 	for i := range w.wrote {
 		if len(w.got[i]) != len(w.wrote[i]) {
-			w.t.Fatalf("%s: got %d records, want %d; lag %+v", w.paths[i], len(w.got[i]), len(w.wrote[i]), w.s.Lag(w.s.cursor()))
+			ls, err := w.s.list(w.s.lanes[i])
+			w.t.Fatalf("%s: got %d records, want %d; lag %+v\n%v\nown %+v\nforeign %+v", w.paths[i], len(w.got[i]), len(w.wrote[i]),
+				w.s.Lag(w.s.cursor()), err, ls.own, ls.foreign())
 		}
 	}
 	for _, f := range w.s.Lag(w.s.cursor()) {

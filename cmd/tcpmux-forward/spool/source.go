@@ -162,6 +162,7 @@ func (f *source) read(p []byte, offset int64) (int, error) {
 	if f.z != nil {
 		n, err := f.z.read(p, offset)
 		if err != nil && err != io.EOF {
+			f.z.damaged = true
 			err = fmt.Errorf("read record file %q, uncompressed at offset %d: %w", f.name, offset, err)
 		}
 		return n, err
@@ -193,6 +194,8 @@ type unpacker struct {
 	z    *gzip.Reader
 	pos  int64  // of what comes next, behind held
 	held []byte // what is given out first
+	// damaged reports that a read has failed, and so does each that follows.
+	damaged bool
 }
 
 func newUnpacker(f *os.File) (*unpacker, error) {
