@@ -69,7 +69,7 @@ func TestStateIsWholeWheneverItsWriterIsKilled(t *testing.T) {
 			t.Fatalf("got sequence %d, %v, want the state %d or a later one, whole", s.Sequence, err, last)
 		}
 	}
-	for range 20 {
+	for range 12 {
 		c := exec.Command("/proc/self/exe")
 		c.Env, c.Stderr = append(os.Environ(), saverOf+"="+dir), os.Stderr
 		out, err := c.StdoutPipe()
@@ -118,7 +118,7 @@ func TestStateThatIsDamaged(t *testing.T) {
 		return Load(dir)
 	}
 	whole := len(text) - 1 // without its line end
-	for n := 0; n < whole; n += 1 + n%97 {
+	for n := 0; n < whole; n += 1 + n%293 {
 		if s, err := load(text[:n]); err == nil || !strings.Contains(err.Error(), strconv.Quote(Path(dir))) {
 			t.Fatalf("the first %d bytes: got %v, %v, want an error that names the file", n, s, err)
 		}
