@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"tcpmux/daemon/recordfile"
 )
@@ -63,16 +64,21 @@ func readDir(name string) (*directory, error) {
 // same reports whether two names are those of one rotated file, compressed or not.
 func same(a, b recordfile.Backup) bool { return a.At.Equal(b.At) }
 
+// coarse is more than the clock of a file system may stand still: two files with the same inode, one
+// after the other, could have the same time and size.
+const coarse = 100 * time.Millisecond
+
 // entry returns what is known of the file with a name. It opens the file if that has changed.
 func (c *catalog) entry(name string) entry {
 	info, err := os.Lstat(name)
 	if err != nil {
 		return entry{name: name, err: err}
 	}
-	if e, ok := c.get(name); ok && e.err == nil && e.id == identify(info) && e.stored == info.Size() && e.mtime.Equal(info.ModTime()) {
+	if e, ok := c.get(name); ok && e.err == nil && e.settled && e.id == identify(info) && e.stored == info.Size() && e.mtime.Equal(info.ModTime()) {
 		return e
 	}
 	e := probe(name)
+	e.settled = time.Since(e.mtime) > coarse
 	c.put(e)
 	return e
 }

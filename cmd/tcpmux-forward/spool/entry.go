@@ -27,6 +27,8 @@ type entry struct {
 	at      time.Time // of that rotation
 	packed  bool      // compressed with gzip
 	mtime   time.Time
+	// settled reports that another change would have another mtime.
+	settled bool
 	stored  int64 // bytes on disk
 	// size is how many bytes there are uncompressed, and ends is how many of them are whole
 	// lines.

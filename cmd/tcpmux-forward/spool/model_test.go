@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"tcpmux/daemon/delivery"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/recordfile"
+	"tcpmux/internal/fuzzing"
 )
 
 // errQuiet is what Fill returns in a test when there was nothing for long.
@@ -264,9 +266,24 @@ func pack(t rapid.TB, name string) {
 	}
 }
 
+func init() { fuzzing.FixRapid() }
+
+// seldom has rapid.Check draw fewer values, unless a flag says how many: each is a life of files.
+func seldom(t *testing.T) {
+	const checks, usual = "rapid.checks", "100"
+	if flag.Lookup(checks).Value.String() != usual {
+		return
+	}
+	if err := flag.Set(checks, "40"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = flag.Set(checks, usual) }) // it was valid before
+}
+
 // TestEachRecordOnceWhateverHappensToTheFiles writes, rotates, compresses, renames, reads and kills
 // at random. Each record comes once, in the order of its path, byte for byte.
 func TestEachRecordOnceWhateverHappensToTheFiles(t *testing.T) {
+	seldom(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
