@@ -262,13 +262,18 @@ func TestForwardOperation(t *testing.T) {
 	}
 }
 
-// TestForwardPurge: the state goes with the package, and what is then still configured is said.
+// TestForwardPurge: the service starts with what root has done to its state. The state goes with
+// the package, and what is then still configured is said.
 func TestForwardPurge(t *testing.T) {
 	r := forwarding(t)
 	r.run("systemctl", "start", "tcpmux.socket")
-	r.run("systemctl", "enable", "--now", forwarder)
 	r.throng.join(1)
 	r.throng.hush()
+	r.run("tcpmux-forward", "--forget")
+	r.run("systemctl", "enable", "--now", forwarder)
+	r.run("systemctl", "stop", forwarder)
+	r.run("tcpmux-forward", "--forget")
+	r.run("systemctl", "start", forwarder)
 	r.run("rm", "-r", "/etc/systemd/system/"+forwarder+".d")
 	said := r.run("dpkg", "--purge", "tcpmux-forward")
 	if strings.Contains(said, "warning") || !strings.Contains(said, "until [forward] is removed from "+toml) {
