@@ -103,6 +103,9 @@ func TestRenamedPath(t *testing.T) {
 	if err := r.Seek(c); err != nil {
 		t.Fatal(err)
 	}
+	if _, ok := r.cursor().Find(delivery.KeyOf(now)); !ok {
+		t.Errorf("got %v before it is read, want the position under the new key", r.cursor())
+	}
 	r.wants(recs(3, 1))
 	if p, ok := r.cursor().Find(delivery.KeyOf(now)); !ok || p.Offset != int64(len(recs(1, 3))) {
 		t.Errorf("got %v, want the position under the new key", r.cursor())

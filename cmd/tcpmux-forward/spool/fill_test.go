@@ -106,6 +106,42 @@ func TestTurns(t *testing.T) {
 	if fmt.Sprint(got) != "[100 1 100 100]" {
 		t.Errorf("got batches of %v, want the long line to be the second", got)
 	}
+
+	// What does not fit into a batch is the first of the next.
+	few := filepath.Join(dir, "few.log")
+	put(t, few, recs(1, 10))
+	r = read(t, few, long)
+	for _, l := range r.lanes { // so that all is durable
+		for l.src == nil || l.src.durable == 0 {
+			r.wait(l)
+		}
+	}
+	for i, want := range []string{recs(1, 10), line} {
+		if got, err := r.next(100); got != want || err != nil {
+			t.Errorf("batch %d: got %d bytes, %v, want %d", i, len(got), err, len(want))
+		}
+		add(t, few, recs(11, 10))
+		r.wait(r.lanes[0])
+	}
+}
+
+// wait has a file become durable.
+func (r *reader) wait(l *lane) {
+	now := r.now()
+	if l.src == nil {
+		if _, err := r.open(l, now); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	l.src.nextSync, l.next = time.Time{}, time.Time{}
+	err := l.src.refresh(now, 0, func(_ *os.File, c *syncing) { c.finished = true; close(c.done) })
+	if err == nil {
+		err = l.src.refresh(now, 0, nil)
+	}
+	l.src.nextSync, l.tried = time.Time{}, -1
+	if err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // TestLag counts what is behind a cursor, uncompressed.
@@ -145,11 +181,11 @@ func TestLag(t *testing.T) {
 // TestMemoryOfALongLine is given back, and only one is held.
 func TestMemoryOfALongLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "records.log")
-	line := strings.Replace(recs(1, 1), "text", strings.Repeat("x", 12<<20), 1)
-	put(t, path, line+recs(2, 1)+strings.Repeat("y", 14<<20)+"\n"+recs(3, 1)+
-		strings.Repeat("\x00", 14<<20)+recs(4, 1)+strings.Repeat("z", 14<<20))
+	line := strings.Replace(recs(1, 1), "text", strings.Repeat("x", 2<<20), 1)
+	put(t, path, line+recs(2, 1)+strings.Repeat("y", 4<<20)+"\n"+recs(3, 1)+
+		strings.Repeat("\x00", 4<<20)+recs(4, 1)+strings.Repeat("z", 4<<20))
 	r := read(t, path)
-	r.longest = 13 << 20
+	r.longest = 3 << 20
 	if got, err := r.next(10); err != nil || got != line {
 		t.Fatalf("got %d bytes, %v, want the line of %d", len(got), err, len(line))
 	}
@@ -167,7 +203,7 @@ func TestMemoryOfALongLine(t *testing.T) {
 	r.wants(recs(5, 1)) // what has no end is passed over now
 	pack(t, rotatedName(path, 1))
 	r = read(t, path)
-	r.longest = 13 << 20
+	r.longest = 3 << 20
 	if got, _ := r.all(); got != line+recs(2, 2)+recs(5, 1) {
 		t.Errorf("got %d bytes ending in %q, want the records without that behind the hole", len(got), got[len(line):])
 	}
