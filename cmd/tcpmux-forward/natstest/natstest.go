@@ -109,15 +109,26 @@ func (s *Server) start() {
 		s.t.Fatal(err)
 	}
 	s.cmd = exec.Command(s.program, "-c", path, "-l", s.log(), "--ports_file_dir", s.Dir)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := s.cmd.Start(); err != nil {
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	s.exited = make(chan struct{})
+	started := make(chan error)
+	go run(s.cmd, started, s.exited)
+	if err := <-started; err != nil {
 		s.t.Fatal(err)
 	}
-	s.exited = make(chan struct{})
-	go func(cmd *exec.Cmd, exited chan struct{}) {
+}
+
+// run starts the server and waits for its end. The server ends with the thread that has started it,
+// so that none is left when a test panics: the thread is kept until then.
+func run(cmd *exec.Cmd, started chan<- error, exited chan<- struct{}) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(exited)
+	err := cmd.Start()
+	started <- err
+	if err == nil {
 		_ = cmd.Wait() // tests kill it
-		close(exited)
-	}(s.cmd, s.exited)
+	}
 }
 
 func (s *Server) log() string { return filepath.Join(s.Dir, "nats.log") }
