@@ -32,6 +32,8 @@ type State struct {
 	// Kept is what Delivered was some time ago. The daemon leaves the files from there on, so
 	// that what a server loses when its machine fails can be delivered again.
 	Kept Cursor `json:"kept"`
+	// Next is what Kept becomes when it is old enough, also if many short runs come between.
+	Next Moment `json:"next,omitzero"`
 	// Skip reports that Delivered is where to go on, whatever the stream says: an administrator
 	// has let go of what is before.
 	Skip bool `json:"skip,omitempty"`
@@ -40,6 +42,12 @@ type State struct {
 	Accept bool `json:"accept,omitempty"`
 	// Paths are those of the record files, by their keys.
 	Paths map[Key]string `json:"paths"`
+}
+
+// Moment is up to where records were acknowledged at a time.
+type Moment struct {
+	At        time.Time `json:"at"`
+	Delivered Cursor    `json:"delivered"`
 }
 
 // Stream tells a stream from others.
@@ -64,7 +72,7 @@ func Load(dir string) (State, error) {
 	if s.Version != version {
 		return State{}, fmt.Errorf("state file %q: version %d, want %d", Path(dir), s.Version, version)
 	}
-	for _, c := range []Cursor{s.Delivered, s.Kept} {
+	for _, c := range []Cursor{s.Delivered, s.Kept, s.Next.Delivered} {
 		if _, _, err := ParseCursor(string(c.AppendTo(nil))); err != nil {
 			return State{}, fmt.Errorf("state file %q: %w", Path(dir), err)
 		}

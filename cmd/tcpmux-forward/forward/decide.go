@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"tcpmux/cmd/tcpmux-forward/stream"
@@ -30,7 +31,7 @@ func decide(ctx context.Context, s delivery.State, last stream.Last, at func(con
 	same := s.Stream.Name == last.Stream.Name && s.Stream.Created.Equal(last.Stream.Created)
 	switch {
 	case s.Skip:
-		return start{cursor: over(last.Cursor, s.Delivered)}, nil
+		return start{cursor: forgotten(s, last.Cursor)}, nil
 	case s.Sequence == 0: // nothing was ever delivered by this state
 		return start{cursor: last.Cursor}, nil
 	case !same && last.Found:
@@ -62,6 +63,16 @@ func decide(ctx context.Context, s delivery.State, last stream.Last, at func(con
 	return start{cursor: last.Cursor, lost: true, notice: fmt.Sprintf(
 		"%s has lost records that it had acknowledged: its last message is %d, and %d was acknowledged; "+
 			"they are delivered again, as far as their files are still there", named(last.Stream), last.StreamLast, s.Sequence)}, nil
+}
+
+// forgotten returns where to go on when a state says so: of the cursor of the stream, only positions
+// in files that the state does not know count.
+func forgotten(s delivery.State, c delivery.Cursor) delivery.Cursor {
+	foreign := slices.DeleteFunc(slices.Clone(c), func(p delivery.Position) bool {
+		_, known := s.Paths[p.Key]
+		return known
+	})
+	return over(foreign, s.Delivered)
 }
 
 // over returns c with the positions of d in place of those with the same keys.

@@ -70,9 +70,9 @@ func (f *Forwarder) begin(ctx context.Context, conn connection) error {
 	}
 	from.cursor = f.trim(from.cursor)
 	if err := f.files().Seek(from.cursor); err != nil {
-		return unseekable(err)
+		return undecided(err)
 	}
-	if f.until != nil {
+	if f.opt.Once {
 		f.files().Until(f.until)
 	}
 	f.report.begins(from, last)
@@ -87,36 +87,33 @@ func (f *Forwarder) begin(ctx context.Context, conn connection) error {
 const foreignKept = 64
 
 // trim leaves out the oldest positions of files that this Forwarder does not read, such as archives
-// that were delivered, if they are too many.
+// that were delivered, if they are too many. Whoever delivers an archive puts its position first.
 func (f *Forwarder) trim(c delivery.Cursor) delivery.Cursor {
 	if f.journal == nil {
 		return c
 	}
 	foreign := func(p delivery.Position) bool { _, known := f.journal.state.Paths[p.Key]; return !known }
-	n := -foreignKept // how many are too many
-	for _, p := range c {
+	n := 0
+	return slices.DeleteFunc(slices.Clone(c), func(p delivery.Position) bool {
 		if foreign(p) {
 			n++
 		}
-	}
-	return slices.DeleteFunc(slices.Clone(c), func(p delivery.Position) bool {
-		if n <= 0 || !foreign(p) {
-			return false
-		}
-		n--
-		return true
+		return foreign(p) && n > foreignKept
 	})
 }
 
-// unseekable returns what an administrator has to decide if a position is not there.
-func unseekable(err error) error {
-	gone, ok := errors.AsType[*spool.GoneError](err)
-	if !ok {
-		return err
+// undecided returns what an administrator has to decide if a position is not there, or if a file is
+// too short for it.
+func undecided(err error) error {
+	if gone, ok := errors.AsType[*spool.GoneError](err); ok {
+		return &blockedError{gone.Error() + ": it was removed before it was delivered, or another machine delivers " +
+			"under the same name (then set host under [forward]). \"tcpmux-forward --forget\" goes on with what is recorded from now on, " +
+			"and \"tcpmux-forward --from FILE...\" delivers files that are there"}
 	}
-	return &blockedError{gone.Error() + ": it was removed before it was delivered, or another machine delivers " +
-		"under the same name (then set host under [forward]). \"tcpmux-forward --forget\" goes on with what is recorded from now on, " +
-		"and \"tcpmux-forward --from FILE...\" delivers files that are there"}
+	if shrunk, ok := errors.AsType[*spool.ShrunkError](err); ok {
+		return &blockedError{shrunk.Error() + ". \"tcpmux-forward --forget\" goes on with what is recorded from now on"}
+	}
+	return err
 }
 
 // filled is a batch that was read, and how the reading went.
@@ -224,15 +221,7 @@ func (f *Forwarder) settle(ctx context.Context, conn connection, got filled, tri
 	case errors.Is(got.err, context.DeadlineExceeded):
 		return false, nil
 	}
-	return false, unreadable(got.err)
-}
-
-// unreadable returns what an administrator has to decide if a file cannot be read on.
-func unreadable(err error) error {
-	if shrunk, ok := errors.AsType[*spool.ShrunkError](err); ok {
-		return &blockedError{shrunk.Error() + ". \"tcpmux-forward --forget\" goes on with what is recorded from now on"}
-	}
-	return err
+	return false, undecided(got.err)
 }
 
 // publish publishes a batch, and notes that it is delivered.

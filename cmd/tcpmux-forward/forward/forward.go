@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -114,23 +113,7 @@ func (f *Forwarder) openSpool() (*spool.Spool, error) {
 	if len(f.opt.Files) > 0 {
 		return spool.OpenFiles(f.opt.Files, spool.Options{Fault: f.report.skipped})
 	}
-	return spool.Open(spool.Options{Paths: f.paths(), Fault: f.report.skipped}), nil
-}
-
-// paths returns those of the record files: those that the configuration names, and those that it
-// has named before, as long as their files are there.
-func (f *Forwarder) paths() []string {
-	paths := f.cfg.RecordPaths()
-	f.journal.names(paths)
-	for _, p := range f.journal.state.Delivered {
-		path, known := f.journal.state.Paths[p.Key]
-		if known && !slices.Contains(paths, path) && len(paths) < delivery.MaxPositions {
-			if _, err := os.Stat(path); err == nil {
-				paths = append(paths, path)
-			}
-		}
-	}
-	return paths
+	return spool.Open(spool.Options{Paths: f.journal.paths(f.cfg.RecordPaths()), Fault: f.report.skipped}), nil
 }
 
 // files returns the Spool.
@@ -149,22 +132,23 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	}
 	for pause := newPause(); ; {
 		err := f.session(ctx, pause)
-		var reload *reloadError
-		switch {
-		case ctx.Err() != nil, err == nil:
+		if err == nil || ctx.Err() != nil {
 			return nil
-		case errors.As(err, &reload):
+		}
+		if _, reload := errors.AsType[*reloadError](err); !reload {
+			f.report.failed(err)
+			if f.opt.ends() && needsPerson(err) {
+				return err
+			}
+			err = f.wait(ctx, pause.next(err))
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if reload, ok := errors.AsType[*reloadError](err); ok {
 			if err := f.apply(reload.cfg); err != nil {
 				return err
 			}
-			continue
-		}
-		f.report.failed(err)
-		if f.opt.ends() && needsPerson(err) {
-			return err
-		}
-		if err := f.wait(ctx, pause.next(err)); err != nil {
-			return nil // ctx is done
 		}
 	}
 }
@@ -186,8 +170,8 @@ func (f *Forwarder) measure() error {
 	return err
 }
 
-// wait waits for d, or for a reload or the end of ctx, whose error it returns. An outage is known
-// meanwhile, so the watchdog is fed.
+// wait waits for d. It returns a *reloadError if there is another configuration, and the error of
+// ctx when that ends. An outage is known meanwhile, so the watchdog is fed.
 func (f *Forwarder) wait(ctx context.Context, d time.Duration) error {
 	for end := time.Now().Add(d); ; {
 		f.dog.feed()
@@ -203,7 +187,7 @@ func (f *Forwarder) wait(ctx context.Context, d time.Duration) error {
 			return ctx.Err()
 		case cfg := <-f.reloads:
 			timer.Stop()
-			return f.apply(cfg)
+			return &reloadError{cfg}
 		case <-timer.C:
 		}
 	}

@@ -3,7 +3,6 @@ package forward
 import (
 	"errors"
 	"io/fs"
-	"slices"
 	"time"
 
 	"tcpmux/cmd/tcpmux-forward/api"
@@ -20,7 +19,7 @@ func Forget(cfg config.Config) (let []api.File, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, j.close()) }()
-	paths := cfg.RecordPaths()
+	paths := j.paths(cfg.RecordPaths())
 	s := spool.Open(spool.Options{Paths: paths})
 	defer func() { err = errors.Join(err, s.Close()) }()
 	ends, err := s.Ends()
@@ -28,10 +27,7 @@ func Forget(cfg config.Config) (let []api.File, err error) {
 		return nil, err
 	}
 	let = s.Lag(j.state.Delivered)
-	j.names(paths)
-	j.state.Delivered = over(j.state.Delivered, ends)
-	j.state.Kept = slices.Clone(j.state.Delivered)
-	j.state.Skip, j.dirty = true, true
+	j.forget(paths, ends)
 	return let, nil
 }
 

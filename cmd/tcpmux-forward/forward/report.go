@@ -43,6 +43,7 @@ type report struct {
 	total    int64 // what was not delivered when Run began
 	rate     rate
 	outage   time.Time // since when nothing can be delivered; zero: it can
+	warnings []string  // about the stream
 	unsaved  bool
 	faults   limiter // of lines about skipped lines
 	causes   limiter // of lines about outages
@@ -67,6 +68,9 @@ func (r *report) configured(cfg config.Config, host string) {
 	defer r.mu.Unlock()
 	r.status.Stream, r.status.Host = cfg.Forward.Stream, host
 	r.status.Server = ""
+	if r.outage.IsZero() {
+		r.outage = time.Now()
+	}
 }
 
 // enterLocked changes the state.
@@ -100,27 +104,33 @@ func (r *report) failed(err error) {
 	}
 }
 
-// connected notes a connection.
+// connected notes a connection. What was wrong may still be: only something that was delivered, or
+// that there is nothing to deliver, shows that it is over.
 func (r *report) connected(info stream.Info) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	lasted := time.Duration(0)
-	if !r.outage.IsZero() {
-		lasted = time.Since(r.outage).Round(time.Millisecond)
-	}
 	if r.status.Server == "" {
 		r.status.Connects++
-		r.log.Info("delivering records", "server", info.Server, "version", info.ServerVersion,
-			"stream", r.status.Stream, "mode", info.Mode, "outage", lasted)
-		for _, w := range info.Warnings {
-			r.log.Warn("the stream is not as it should be", "err", w)
-		}
 	}
 	r.status.Server, r.status.ServerVersion, r.status.Mode = info.Server, info.ServerVersion, info.Mode
-	r.status.Error = ""
-	r.outage = time.Time{}
+	r.warnings = info.Warnings
 	r.looks = time.Now()
 	r.enterLocked(api.Delivering)
+}
+
+// worksLocked notes that records can be delivered.
+func (r *report) worksLocked(now time.Time) {
+	r.looks, r.oldest = now, time.Time{}
+	if r.outage.IsZero() {
+		return
+	}
+	lasted := now.Sub(r.outage).Round(time.Millisecond)
+	r.outage, r.status.Error = time.Time{}, ""
+	r.log.Info("delivering records", "server", r.status.Server, "version", r.status.ServerVersion,
+		"stream", r.status.Stream, "mode", r.status.Mode, "outage", lasted)
+	for _, w := range r.warnings {
+		r.log.Warn("the stream is not as it should be", "err", w)
+	}
 }
 
 // begins notes where a delivery begins.
@@ -172,7 +182,7 @@ func (r *report) published(b *spool.Batch, sequence uint64) {
 	r.status.Records += int64(len(b.Records))
 	r.status.Bytes += b.Bytes
 	r.rate.add(now, len(b.Records))
-	r.looks, r.oldest = now, time.Time{}
+	r.worksLocked(now)
 	r.mu.Unlock()
 	r.progress()
 }
@@ -181,7 +191,7 @@ func (r *report) published(b *spool.Batch, sequence uint64) {
 func (r *report) looked() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.looks, r.oldest = time.Now(), time.Time{}
+	r.worksLocked(time.Now())
 	r.enterLocked(api.Idle)
 }
 
@@ -310,52 +320,10 @@ func (f *Forwarder) Ready() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.status.State == api.Delivering, r.status.State == api.Idle:
-		return nil
 	case r.status.Error != "":
 		return errors.New(r.status.Error)
+	case r.status.State == api.Delivering, r.status.State == api.Idle:
+		return nil
 	}
 	return errors.New("connecting")
-}
-
-// rate counts records by seconds.
-type rate struct {
-	seconds [rateSeconds]int64 // Unix
-	counts  [rateSeconds]int64
-}
-
-const rateSeconds = 11 // ten that are over, and the current one
-
-func (r *rate) add(now time.Time, n int) {
-	s := now.Unix()
-	i := s % rateSeconds
-	if r.seconds[i] != s {
-		r.seconds[i], r.counts[i] = s, 0
-	}
-	r.counts[i] += int64(n)
-}
-
-// of returns the mean of the last ten seconds.
-func (r *rate) of(now time.Time) float64 {
-	var n int64
-	for i, s := range r.seconds {
-		if age := now.Unix() - s; 0 < age && age < rateSeconds {
-			n += r.counts[i]
-		}
-	}
-	return float64(n) / (rateSeconds - 1)
-}
-
-// limiter lets a number of lines pass a minute.
-type limiter struct {
-	since time.Time
-	n     int
-}
-
-func (l *limiter) allow(now time.Time) bool {
-	if now.Sub(l.since) >= time.Minute {
-		l.since, l.n = now, 0
-	}
-	l.n++
-	return l.n <= mostLines
 }

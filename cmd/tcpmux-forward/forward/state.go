@@ -58,7 +58,15 @@ func openJournal(cfg config.Config) (*journal, error) {
 	if j.state.Paths == nil {
 		j.state.Paths = map[delivery.Key]string{}
 	}
-	j.past = []moment{{time.Now(), j.state.Kept}}
+	now := time.Now()
+	j.past = []moment{{now, j.state.Kept}}
+	if next := j.state.Next; !next.At.IsZero() {
+		at := next.At
+		if at.After(now) { // the clock was set back
+			at = now
+		}
+		j.past = append(j.past, moment{at, next.Delivered})
+	}
 	return j, nil
 }
 
@@ -87,6 +95,34 @@ func (j *journal) names(paths []string) {
 	for _, p := range paths {
 		j.state.Paths[delivery.KeyOf(p)] = p
 	}
+}
+
+// paths returns those of the record files: those that are configured, and those that were before,
+// as long as their files are there.
+func (j *journal) paths(configured []string) []string {
+	j.names(configured)
+	paths := slices.Clone(configured)
+	for _, p := range j.state.Delivered {
+		path, known := j.state.Paths[p.Key]
+		if known && !slices.Contains(paths, path) && len(paths) < delivery.MaxPositions {
+			if _, err := os.Stat(path); err == nil {
+				paths = append(paths, path)
+			}
+		}
+	}
+	return paths
+}
+
+// forget notes that everything before the ends of paths is let go of. A path without an end begins
+// with its next record.
+func (j *journal) forget(paths []string, ends delivery.Cursor) {
+	all := slices.DeleteFunc(slices.Clone(j.state.Delivered), func(p delivery.Position) bool {
+		return slices.ContainsFunc(paths, func(path string) bool { return delivery.KeyOf(path) == p.Key })
+	})
+	j.state.Delivered = over(all, ends)
+	j.state.Kept = slices.Clone(j.state.Delivered)
+	j.past = []moment{{time.Now(), j.state.Kept}}
+	j.state.Skip, j.dirty = true, true
 }
 
 // acknowledged notes that a stream has everything before c, up to a message of its own.
@@ -142,6 +178,13 @@ func (j *journal) tick(now time.Time) error {
 func (j *journal) save(now time.Time) error {
 	if !j.dirty {
 		return nil
+	}
+	if !slices.Equal(j.past[len(j.past)-1].cursor, j.state.Delivered) && len(j.past) == 1 {
+		j.past = append(j.past, moment{now, slices.Clone(j.state.Delivered)})
+	}
+	j.state.Next = delivery.Moment{}
+	if len(j.past) > 1 {
+		j.state.Next = delivery.Moment{At: j.past[1].at.Round(0).UTC(), Delivered: j.past[1].cursor}
 	}
 	if err := delivery.Save(j.dir, j.state); err != nil {
 		j.saved = now // not at every turn again
