@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // fileName is the state file in its directory.
@@ -61,7 +64,7 @@ func Path(dir string) string { return filepath.Join(dir, fileName) }
 
 // Load reads the state file in dir. The error wraps fs.ErrNotExist if there is none.
 func Load(dir string) (State, error) {
-	text, err := os.ReadFile(Path(dir))
+	text, err := read(Path(dir))
 	if err != nil {
 		return State{}, err
 	}
@@ -78,6 +81,31 @@ func Load(dir string) (State, error) {
 		}
 	}
 	return s, nil
+}
+
+// maxState is longer than any state file.
+const maxState = 16 << 20
+
+// read reads a file that another user, who may be hostile, has written: it neither waits nor follows
+// a link, and takes no more memory than a state needs.
+func read(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // nothing was written
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("state file %q: is no regular file", path)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxState+1))
+	if err == nil && len(text) > maxState {
+		err = fmt.Errorf("state file %q: has more than %d bytes", path, maxState)
+	}
+	return text, err
 }
 
 // Save replaces the state file in dir, which anybody may read. It is on disk when Save returns.

@@ -35,7 +35,7 @@ func stateOf(n uint64) State {
 	r := rand.New(rand.NewPCG(n, 7))
 	s := State{
 		Version: version, Stream: Stream{Name: "TCPMUX", Created: time.Unix(int64(n), 5).UTC()}, Sequence: n,
-		Delivered: randomCursor(r, 200), Kept: randomCursor(r, 100), Skip: n%2 == 0, Accept: n%3 == 0,
+		Delivered: randomCursor(r, 200), Kept: randomCursor(r, 100), Next: Moment{At: time.Unix(int64(n), 7).UTC(), Delivered: randomCursor(r, 50)}, Skip: n%2 == 0, Accept: n%3 == 0,
 	}
 	s.Paths = map[Key]string{}
 	for i, p := range s.Delivered {
@@ -206,5 +206,27 @@ func TestNothingIsWrittenThroughALink(t *testing.T) {
 	}
 	if _, err := Load(dir); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAStateFileOfAHostileUser neither holds up who reads it nor takes all memory.
+func TestAStateFileOfAHostileUser(t *testing.T) {
+	for name, make := range map[string]func(path string) error{
+		"a FIFO": func(path string) error { return unix.Mkfifo(path, 0o644) },
+		"a link": func(path string) error { return os.Symlink("/dev/zero", path) },
+		"a hole": func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<40))
+		},
+		"a directory": func(path string) error { return os.Mkdir(path, 0o755) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := make(Path(dir)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Load(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("got %v, want what is wrong", err)
+			}
+		})
 	}
 }
