@@ -76,6 +76,8 @@ func (s *Spool) look(l *lane, b *Batch, most limits) (full bool, err error) {
 		_ = l.close() // it begins again from the start of the file
 		l.fail(now, err)
 		l.next = now.Add(waitPacked)
+	case err == errSkipping:
+		l.next, l.err, err = time.Time{}, nil, nil
 	case err != nil:
 		l.fail(now, err)
 	case full:

@@ -89,7 +89,11 @@ func (s *Spool) lag(l *lane, p delivery.Position, t told, dirs map[string]*direc
 	ls, err := s.glance(l, dirs)
 	files := ls.own
 	if err == nil && p.Mark != "" {
-		files, err = ls.from(p.Mark)
+		if files, err = ls.from(p.Mark); err == nil && len(files) == 0 { // it may have been rotated meanwhile
+			if ls, err = s.list(l); err == nil {
+				files, err = ls.from(p.Mark)
+			}
+		}
 		if err == nil && len(files) == 0 {
 			err = &GoneError{Path: l.path, Position: p}
 			files, p.Offset = ls.own, 0

@@ -220,11 +220,16 @@ func (s *Spool) note(l *lane, ls listing) {
 	}
 }
 
-// mayUnpack reports whether the lane may open a compressed file.
+// mayUnpack reports whether the lane may open a compressed file. Those that were read to their end
+// hold nobody up.
 func (s *Spool) mayUnpack(l *lane) bool {
 	n := 0
 	for _, other := range s.lanes {
-		if other != l && other.src != nil && other.src.z != nil {
+		switch {
+		case other == l || other.src == nil || other.src.z == nil:
+		case other.over():
+			_ = other.close() // nothing was written
+		case other.src.z.z != nil:
 			n++
 		}
 	}

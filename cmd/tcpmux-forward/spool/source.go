@@ -161,7 +161,7 @@ func (f *source) complete() bool { return f.finished && f.durable >= f.stored &&
 func (f *source) read(p []byte, offset int64) (int, error) {
 	if f.z != nil {
 		n, err := f.z.read(p, offset)
-		if err != nil && err != io.EOF {
+		if err != nil && err != io.EOF && err != errSkipping {
 			f.z.damaged = true
 			err = fmt.Errorf("read record file %q, uncompressed at offset %d: %w", f.name, offset, err)
 		}
@@ -191,7 +191,7 @@ func (f *source) close() error { return f.file.Close() }
 
 // unpacker reads a compressed file.
 type unpacker struct {
-	z    *gzip.Reader
+	z    *gzip.Reader // nil: its end was read
 	pos  int64  // of what comes next, behind held
 	held []byte // what is given out first
 	// damaged reports that a read has failed, and so does each that follows.
@@ -209,7 +209,14 @@ func newUnpacker(f *os.File) (*unpacker, error) {
 	return &unpacker{z: z}, err
 }
 
-// read is source.read. It skips what is before offset.
+// skipAtOnce is how many bytes are skipped by one read.
+const skipAtOnce = 32 << 20
+
+// errSkipping reports that there is more to skip.
+var errSkipping = errors.New("more is to be skipped")
+
+// read is source.read. It skips what is before offset, which can take many calls: all but the last
+// return errSkipping.
 func (u *unpacker) read(p []byte, offset int64) (n int, err error) {
 	for u.pos-int64(len(u.held)) < offset {
 		if len(u.held) > 0 {
@@ -217,8 +224,13 @@ func (u *unpacker) read(p []byte, offset int64) (n int, err error) {
 			u.held = u.held[skip:]
 			continue
 		}
-		skipped, err := io.CopyN(io.Discard, u.z, offset-u.pos)
-		u.pos += skipped
+		if u.z == nil {
+			return 0, io.EOF
+		}
+		skipped, err := io.CopyN(io.Discard, u.z, min(skipAtOnce, offset-u.pos))
+		if u.pos += skipped; err == nil && u.pos < offset {
+			err = errSkipping
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -229,8 +241,14 @@ func (u *unpacker) read(p []byte, offset int64) (n int, err error) {
 		}
 		return n, nil
 	}
+	if u.z == nil {
+		return 0, io.EOF
+	}
 	for n == 0 && err == nil {
 		n, err = u.z.Read(p)
+	}
+	if n == 0 && err == io.EOF {
+		u.z = nil // it needs memory
 	}
 	u.pos += int64(n)
 	if n > 0 {
