@@ -65,9 +65,12 @@ func (a *acks) take(m *nats.Msg) {
 	answer := parseAck(m)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	i := int(number - a.first)
-	if number < a.first || i >= len(a.got) || a.got[i].come {
+	if number < a.first || number-a.first >= uint64(len(a.got)) {
 		return // of a message that is not waited for any more
+	}
+	i := int(number - a.first)
+	if a.got[i].come {
+		return
 	}
 	a.got[i] = answer
 	a.count++
