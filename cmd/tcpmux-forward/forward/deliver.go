@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -22,6 +23,9 @@ const (
 	batchBytes = 4 << 20
 	// lookEvery is how long is waited for a record before it is said that there is none.
 	lookEvery = time.Second
+	// connectFor is how long an attempt to connect may take, whatever the number of servers:
+	// the watchdog is not fed meanwhile.
+	connectFor = 30 * time.Second
 	// batches is how many there are: while one is published, the next is read.
 	batches = 2
 )
@@ -33,7 +37,12 @@ func (f *Forwarder) session(ctx context.Context, tries *pause) error {
 	if f.journal != nil {
 		opt.Former = f.journal.state.Filter
 	}
-	conn, err := f.connect(ctx, opt)
+	limited, cancel := context.WithTimeout(ctx, connectFor)
+	defer cancel()
+	conn, err := f.connect(limited, opt)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = &stream.Error{Kind: stream.Outage, Err: fmt.Errorf("connect to %q: no server has answered within %v", f.cfg.Forward.Servers, connectFor)}
+	}
 	if err != nil {
 		return err
 	}
@@ -219,9 +228,23 @@ func (f *Forwarder) settle(ctx context.Context, conn connection, got filled, tri
 	case errors.Is(got.err, io.EOF):
 		return true, nil
 	case errors.Is(got.err, context.DeadlineExceeded):
-		return false, nil
+		return false, f.stuck()
 	}
 	return false, undecided(got.err)
+}
+
+// stuck returns why there is nothing to deliver, if that is a file that cannot be read and Run is
+// to end by itself. A service goes on with the other files.
+func (f *Forwarder) stuck() error {
+	if !f.opt.ends() {
+		return nil
+	}
+	for _, file := range f.files().Lag(f.cursor) {
+		if file.Error != "" {
+			return &blockedError{fmt.Sprintf("record file %q cannot be read: %s", file.Path, file.Error)}
+		}
+	}
+	return nil
 }
 
 // publish publishes a batch, and notes that it is delivered.

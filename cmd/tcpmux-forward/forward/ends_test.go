@@ -1,8 +1,11 @@
 package forward
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -157,5 +160,64 @@ func TestAReloadEndsAPause(t *testing.T) {
 	}
 	if err := f.wait(t.Context(), time.Hour); err == nil || f.host != "box" {
 		t.Errorf("got %v and host %q, want that the session ends before another one holds", err, f.host)
+	}
+}
+
+// TestADamagedArchiveIsNotWaitedFor because nobody who waits at a terminal can know why.
+func TestADamagedArchiveIsNotWaitedFor(t *testing.T) {
+	s := newSite(t)
+	s.write(t, 3)
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	for i := range 100_000 {
+		fmt.Fprintf(z, "%d\n", i*i) // a buffer takes everything
+	}
+	_ = z.Close()
+	archive := filepath.Join(t.TempDir(), "archive.log.gz")
+	if err := os.WriteFile(archive, b.Bytes()[:b.Len()/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := New(Options{Config: s.cfg, Log: slog.New(slog.DiscardHandler), Files: []string{archive}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	f.connect = s.stream.connect
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := f.Run(ctx); err == nil || !strings.Contains(err.Error(), archive) {
+		t.Errorf("got %v, want the file that cannot be read", err)
+	}
+}
+
+// TestAFileThatCannotBeReadIsLogged once, and when it can be read again.
+func TestAFileThatCannotBeReadIsLogged(t *testing.T) {
+	s := newSite(t)
+	s.write(t, 3)
+	var log bytes.Buffer
+	f, err := New(Options{Config: s.cfg, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	look := func() {
+		f.report.measured = time.Time{}
+		f.Status()
+	}
+	aside := s.cfg.Record.File + ".aside"
+	if err := errors.Join(os.Rename(s.cfg.Record.File, aside), os.Symlink(aside, s.cfg.Record.File)); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	look()
+	if n := strings.Count(log.String(), "a record file cannot be read,"); n != 1 || !strings.Contains(log.String(), s.cfg.Record.File) {
+		t.Errorf("got %q, want one line", log.String())
+	}
+	if err := os.Rename(aside, s.cfg.Record.File); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	if n := strings.Count(log.String(), "a record file can be read again"); n != 1 {
+		t.Errorf("got %q, want that it is read again", log.String())
 	}
 }

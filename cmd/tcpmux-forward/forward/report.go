@@ -271,6 +271,7 @@ func (f *Forwarder) Status() api.Status {
 	defer r.mu.Unlock()
 	now := time.Now()
 	if !fresh {
+		r.filesLocked(files)
 		r.measured, r.status.Files = now, files
 		r.lagLocked(oldest)
 	}
@@ -278,6 +279,22 @@ func (f *Forwarder) Status() api.Status {
 	s.Rate = r.rate.of(now)
 	s.Files = slices.Clone(s.Files)
 	return s
+}
+
+// filesLocked says which files can be read no more, or again.
+func (r *report) filesLocked(files []api.File) {
+	failing := map[string]bool{}
+	for _, was := range r.status.Files {
+		failing[was.Path] = was.Error != ""
+	}
+	for _, f := range files {
+		switch {
+		case f.Error != "" && !failing[f.Path]:
+			r.log.Error("a record file cannot be read, its records wait", "file", f.Path, "err", f.Error)
+		case f.Error == "" && failing[f.Path]:
+			r.log.Info("a record file can be read again", "file", f.Path)
+		}
+	}
 }
 
 // lagLocked notes what is not delivered.
