@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"tcpmux/cmd/tcpmux-forward/spool"
@@ -18,9 +19,10 @@ const (
 	timeout = 10 * time.Second
 	// lastWords is how long what is under way may take when Run is to end.
 	lastWords = 5 * time.Second
-	// batchBytes is how much is read and published at once. A longer record is a batch of its
-	// own.
+	// batchBytes is how much is read and published at once, if the network takes that in time,
+	// and leastBytes is how much otherwise. A longer record is a batch of its own.
 	batchBytes = 4 << 20
+	leastBytes = 64 << 10
 	// lookEvery is how long is waited for a record before it is said that there is none.
 	lookEvery = time.Second
 	// connectFor is how long an attempt to connect may take, whatever the number of servers:
@@ -137,25 +139,30 @@ type reader struct {
 	free chan *spool.Batch
 	stop context.CancelFunc
 	over chan struct{}
+	// Up to how much a batch has.
+	records int
+	bytes   *atomic.Int64
 }
 
 // read begins to read. The caller stops the reader.
-func read(ctx context.Context, from *spool.Spool, most int) *reader {
+func read(ctx context.Context, from *spool.Spool, records int, bytes *atomic.Int64) *reader {
 	ctx, stop := context.WithCancel(ctx)
 	r := &reader{
 		full: make(chan filled),
 		free: make(chan *spool.Batch, batches),
 		stop: stop,
 		over: make(chan struct{}),
+
+		records: records, bytes: bytes,
 	}
 	for range batches {
 		r.free <- &spool.Batch{}
 	}
-	go r.run(ctx, from, most)
+	go r.run(ctx, from)
 	return r
 }
 
-func (r *reader) run(ctx context.Context, from *spool.Spool, most int) {
+func (r *reader) run(ctx context.Context, from *spool.Spool) {
 	defer close(r.over)
 	for ctx.Err() == nil {
 		var b *spool.Batch
@@ -165,7 +172,7 @@ func (r *reader) run(ctx context.Context, from *spool.Spool, most int) {
 			return
 		}
 		look, done := context.WithTimeout(ctx, lookEvery)
-		err := from.Fill(look, b, most, batchBytes)
+		err := from.Fill(look, b, r.records, r.bytes.Load())
 		done()
 		select {
 		case r.full <- filled{b, err}:
@@ -183,7 +190,7 @@ func (r *reader) end() {
 
 // deliver publishes what is read, until something fails or there is nothing more to deliver.
 func (f *Forwarder) deliver(ctx context.Context, conn connection, tries *pause) error {
-	r := read(ctx, f.files(), f.mostAtOnce())
+	r := read(ctx, f.files(), f.mostAtOnce(), &f.bytes)
 	defer r.end()
 	for {
 		select {
@@ -259,6 +266,7 @@ func (f *Forwarder) publish(ctx context.Context, conn connection, b *spool.Batch
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWords, cancel) })()
 	sequence, err := conn.Publish(under, b)
+	f.adapt(b.Bytes, err)
 	if err != nil {
 		return err
 	}
@@ -269,6 +277,17 @@ func (f *Forwarder) publish(ctx context.Context, conn connection, b *spool.Batch
 	}
 	f.advance(b.Cursor)
 	return nil
+}
+
+// adapt sets how large batches are: smaller after each that has failed, because a slow network does
+// not take a large one in time, however often it is tried.
+func (f *Forwarder) adapt(bytes int64, err error) {
+	most := f.bytes.Load()
+	if e, ok := errors.AsType[*stream.Error](err); ok && e.Kind == stream.Outage {
+		f.bytes.Store(max(most/4, leastBytes))
+	} else if err == nil && bytes > most/2 {
+		f.bytes.Store(min(2*most, batchBytes))
+	}
 }
 
 // advance notes where the delivery stands.

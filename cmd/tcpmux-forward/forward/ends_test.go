@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tcpmux/cmd/tcpmux-forward/api"
+	"tcpmux/cmd/tcpmux-forward/spool"
 	"tcpmux/cmd/tcpmux-forward/stream"
 	"tcpmux/daemon/delivery"
 )
@@ -219,5 +220,44 @@ func TestAFileThatCannotBeReadIsLogged(t *testing.T) {
 	look()
 	if n := strings.Count(log.String(), "a record file can be read again"); n != 1 {
 		t.Errorf("got %q, want that it is read again", log.String())
+	}
+}
+
+// thinConn fails for what is more than a network takes in time.
+type thinConn struct{ connection }
+
+func (c thinConn) Publish(ctx context.Context, b *spool.Batch) (uint64, error) {
+	if b.Bytes > 2*leastBytes {
+		return 0, errFault
+	}
+	return c.connection.Publish(ctx, b)
+}
+
+// TestASlowNetworkGetsSmallBatches and so is not tried with the same batch for ever.
+func TestASlowNetworkGetsSmallBatches(t *testing.T) {
+	s := newSite(t)
+	s.write(t, 2000)
+	s.cfg.Record.File = filepath.Join(t.TempDir(), "records.log") // one that is not rotated
+	if err := os.WriteFile(s.cfg.Record.File, []byte(strings.Join(s.writer.lines[0], "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := newForwarder(t, s.cfg, s.stream, true)
+	defer f.Close()
+	f.connect = func(ctx context.Context, o stream.Options) (connection, error) {
+		c, err := s.stream.connect(ctx, o)
+		return thinConn{c}, err
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := f.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.delivered(t, s.writer.lines[0])
+	f.bytes.Store(leastBytes)
+	for range 10 {
+		f.adapt(f.bytes.Load(), nil)
+	}
+	if got := f.bytes.Load(); got != batchBytes {
+		t.Errorf("got batches of %d bytes where all goes well, want %d", got, batchBytes)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tcpmux/cmd/tcpmux-forward/spool"
@@ -55,6 +56,8 @@ type Forwarder struct {
 	until   delivery.Cursor // where Run ends, with Options.Once
 	pace    pace
 
+	bytes atomic.Int64 // how much a batch has at most
+
 	mu    sync.Mutex
 	spool *spool.Spool
 }
@@ -80,6 +83,7 @@ func New(opt Options) (*Forwarder, error) {
 		cfg:     opt.Config,
 		dog:     newWatchdog(),
 	}
+	f.bytes.Store(batchBytes)
 	var err error
 	if f.host, err = hostOf(opt.Config); err != nil {
 		return nil, err

@@ -192,8 +192,8 @@ func (f *source) close() error { return f.file.Close() }
 // unpacker reads a compressed file.
 type unpacker struct {
 	z    *gzip.Reader // nil: its end was read
-	pos  int64  // of what comes next, behind held
-	held []byte // what is given out first
+	pos  int64        // of what comes next, behind held
+	held []byte       // what is given out first
 	// damaged reports that a read has failed, and so does each that follows.
 	damaged bool
 }
