@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -258,5 +259,24 @@ func TestLoadForward(t *testing.T) {
 	write("banner = 5")
 	if _, err := LoadForward(path); err == nil {
 		t.Error("got no error for a file with one, want it")
+	}
+}
+
+// TestTooManyFilesToDeliver would not fit into a message.
+func TestTooManyFilesToDeliver(t *testing.T) {
+	for _, n := range []int{maxForwarded - 1, maxForwarded} { // and that of [record]
+		var b strings.Builder
+		b.WriteString("[record]\nformat = \"json\"\nmin_free = \"1GiB\"\n[forward]\nservers = \"nats://127.0.0.1:4222\"\n")
+		for i := range n {
+			fmt.Fprintf(&b, "[[listener]]\nname = \"l%d\"\naddress = \"127.0.0.1:%d\"\nfile = \"/var/log/tcpmux/%d.log\"\n", i, 10_000+i, i)
+		}
+		path := filepath.Join(t.TempDir(), "tcpmux.toml")
+		if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := LoadForward(path)
+		if many := err != nil && strings.Contains(err.Error(), "1001 record files, want at most 1000"); many != (n == maxForwarded) || err != nil && !many {
+			t.Errorf("%d listeners: got %v", n, err)
+		}
 	}
 }

@@ -6,6 +6,10 @@ import (
 	"tcpmux/config/document"
 )
 
+// maxForwarded is how many record files can be delivered: where the delivery stands in each of them,
+// and in some archives, has to fit into the headers of a message.
+const maxForwarded = 1000
+
 // checkForward reports keys of [forward] that contradict each other or [record], and warns of
 // likely mistakes.
 func (r *reader) checkForward(c *Config) {
@@ -26,6 +30,9 @@ func (r *reader) checkForward(c *Config) {
 	}
 	if c.Record.MinFree == 0 && !r.At("record", "min_free").Failed() {
 		servers.Warn(`is set and record.min_free is "0B": files are kept until they are delivered, so that a long outage fills the disk: want min_free, such as "1GiB"`)
+	}
+	if n := len(c.RecordPaths()); n > maxForwarded {
+		servers.Fault("is set and there are %d record files, want at most %d: let listeners share some, or no servers", n, maxForwarded)
 	}
 	r.warnOfClearText(c.Forward)
 	r.warnOfForeignStream(c)
