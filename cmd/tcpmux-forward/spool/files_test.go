@@ -21,10 +21,12 @@ func TestAFileThatWasCut(t *testing.T) {
 	if err := os.Truncate(path, int64(len(recs(1, 2)))); err != nil {
 		t.Fatal(err)
 	}
-	_, err := r.all()
-	shrunk, ok := errors.AsType[*ShrunkError](err)
-	if !ok || shrunk.Path != path || shrunk.Offset != int64(len(recs(1, 3))) || shrunk.Size != int64(len(recs(1, 2))) {
-		t.Fatalf("got %v, want a ShrunkError", err)
+	var shrunk *ShrunkError
+	for range 3 {
+		_, err := r.all()
+		if !errors.As(err, &shrunk) || shrunk.Path != path || shrunk.Offset != int64(len(recs(1, 3))) || shrunk.Size != int64(len(recs(1, 2))) {
+			t.Fatalf("got %v, want a ShrunkError each time", err)
+		}
 	}
 	r.wantsError("somebody has cut it")
 	if err := read(t, path).Seek(at); !errors.As(err, &shrunk) {

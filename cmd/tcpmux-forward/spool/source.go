@@ -29,6 +29,9 @@ type source struct {
 	z    *unpacker // nil: the file is not compressed
 	// finished reports that nobody writes to the file any more.
 	finished bool
+	// failed is set if the last look has found something wrong, which stays until somebody has
+	// helped.
+	failed bool
 	// durable is how many bytes of the file on disk are there for good.
 	durable int64
 	// sync is under way, or waits to be confirmed; nil: none.
@@ -82,21 +85,21 @@ func (f *source) refresh(now time.Time, offset int64, begin func(*os.File, *sync
 	if err != nil {
 		return err
 	}
-	changed := info.Size() != f.stored || !info.ModTime().Equal(f.mtime)
-	f.stored, f.mtime = info.Size(), info.ModTime()
+	changed := f.failed || info.Size() != f.stored || !info.ModTime().Equal(f.mtime)
+	f.stored, f.mtime, f.failed = info.Size(), info.ModTime(), false
 	if !f.packed {
 		f.size = f.stored
 	}
 	if changed && f.z == nil {
-		if mark, err := markOf(f.file); err != nil {
+		mark, err := markOf(f.file)
+		if err == nil && (mark != f.mark || f.size < offset && !f.finished) {
+			err = errCut
+		}
+		if err != nil {
+			f.failed = true
 			return err
-		} else if mark != f.mark {
-			return errCut
 		}
 		f.durable = min(f.durable, f.size)
-		if f.size < offset && !f.finished {
-			return errCut
-		}
 	}
 	if err := f.confirm(now); err != nil {
 		return err
