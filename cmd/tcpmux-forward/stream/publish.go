@@ -71,13 +71,19 @@ func (c *Conn) Publish(ctx context.Context, b *spool.Batch) (sequence uint64, er
 }
 
 // adopt takes the positions of files of which the batch has no record: the caller may have gone on
-// to another file.
+// to another file. Positions that the caller has given up go where there would be too many.
 func (c *Conn) adopt(b *spool.Batch) {
 	var keys []delivery.Key
 	for i := range b.Records {
 		if k := b.Records[i].End.Key; i == 0 || k != b.Records[i-1].End.Key && !slices.Contains(keys, k) {
 			keys = append(keys, k)
 		}
+	}
+	if len(c.known.cursor)+len(b.Cursor) > delivery.MaxPositions {
+		c.known.cursor = slices.DeleteFunc(c.known.cursor, func(p delivery.Position) bool {
+			_, has := b.Cursor.Find(p.Key)
+			return !has
+		})
 	}
 	for _, p := range b.Cursor {
 		if !slices.Contains(keys, p.Key) {
