@@ -32,6 +32,8 @@ func decide(ctx context.Context, s delivery.State, last stream.Last, at func(con
 	switch {
 	case s.Skip:
 		return start{cursor: forgotten(s, last.Cursor)}, nil
+	case last.Torn && (!same || last.Sequence >= s.Sequence):
+		return start{}, tornError(last)
 	case s.Sequence == 0: // nothing was ever delivered by this state
 		return start{cursor: last.Cursor}, nil
 	case !same && last.Found:
@@ -60,9 +62,21 @@ func decide(ctx context.Context, s delivery.State, last stream.Last, at func(con
 	if !lost {
 		return start{cursor: s.Delivered}, nil
 	}
+	if last.Torn {
+		return start{}, tornError(last)
+	}
 	return start{cursor: last.Cursor, lost: true, notice: fmt.Sprintf(
 		"%s has lost records that it had acknowledged: its last message is %d, and %d was acknowledged; "+
 			"they are delivered again, as far as their files are still there", named(last.Stream), last.StreamLast, s.Sequence)}, nil
+}
+
+// tornError returns what an administrator has to decide if only the stream knew where to go on, and
+// does not any more.
+func tornError(last stream.Last) error {
+	return &blockedError{fmt.Sprintf("the messages behind %d of %s were removed, and they said where the delivery stands: "+
+		"\"tcpmux-forward --forget\" goes on with what is recorded from now on; when a record of that is delivered, "+
+		"\"tcpmux-forward --from FILE...\" can deliver older files, of which some records may be in the stream",
+		last.Sequence, named(last.Stream))}
 }
 
 // forgotten returns where to go on when a state says so: of the cursor of the stream, only positions

@@ -32,6 +32,10 @@ func TestDecide(t *testing.T) {
 	found := func(s delivery.Stream, sequence uint64, c delivery.Cursor) stream.Last {
 		return stream.Last{Found: true, Stream: s, Sequence: sequence, StreamFirst: 1, StreamLast: sequence, Cursor: c}
 	}
+	torn := func(l stream.Last) stream.Last {
+		l.Torn = true
+		return l
+	}
 	for _, c := range []struct {
 		name    string
 		state   delivery.State
@@ -52,6 +56,13 @@ func TestDecide(t *testing.T) {
 		{name: "removed by age", state: known, last: stream.Last{Stream: this, StreamFirst: 101, StreamLast: 100}, want: at("A", 100)},
 		{name: "the last was removed by hand", state: known,
 			last: stream.Last{Found: true, Stream: this, Sequence: 90, StreamLast: 100, Cursor: at("A", 90)}, want: at("A", 100)},
+		{name: "the end of the last batch was removed by hand", state: known,
+			last: torn(stream.Last{Found: true, Stream: this, Sequence: 95, StreamLast: 100, Cursor: at("A", 90)}), want: at("A", 100)},
+		{name: "torn, and the state was lost", last: torn(found(this, 95, at("A", 90))), blocked: "--forget"},
+		{name: "torn, and the state is older", state: known, last: torn(found(this, 110, at("A", 90))), blocked: "--forget"},
+		{name: "torn, and rolled back", state: known, last: torn(found(this, 95, at("A", 90))), blocked: "--forget"},
+		{name: "torn, and another stream", state: known, last: torn(found(other, 95, at("A", 90))), blocked: "--forget"},
+		{name: "torn, and forgotten", state: skip, last: torn(found(this, 110, at("A", 90))), want: at("A", 100)},
 		{name: "another stream with records", state: known, last: found(other, 90, at("A", 90)), want: at("A", 90)},
 		{name: "another stream", state: known, last: stream.Last{Stream: other, StreamLast: 500}, blocked: "--accept-stream"},
 		{name: "another stream, accepted", state: accept, last: stream.Last{Stream: other}, want: at("A", 100)},

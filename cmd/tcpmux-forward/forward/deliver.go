@@ -78,6 +78,8 @@ func (f *Forwarder) begin(ctx context.Context, conn connection) error {
 		if from, err = decide(ctx, f.journal.state, last, conn.Holds); err != nil {
 			return err
 		}
+	} else if last.Torn {
+		return tornError(last)
 	}
 	from.cursor = f.trim(from.cursor)
 	if err := f.files().Seek(from.cursor); err != nil {

@@ -45,7 +45,7 @@ func (c *Conn) Last(ctx context.Context) (Last, error) {
 		if m.Sequence < last.Sequence {
 			continue
 		}
-		if last.Cursor, err = c.standing(ctx, filter, m, info.State.FirstSeq); err != nil {
+		if last.Cursor, last.Torn, err = c.standing(ctx, filter, m, info.State.FirstSeq); err != nil {
 			return Last{}, err
 		}
 		last.Found, last.Sequence = true, m.Sequence
@@ -126,19 +126,21 @@ func (c *Conn) entryOf(h nats.Header, subject string, sequence uint64) (e entry,
 	return e, nil
 }
 
-// standing returns where the delivery stands behind the last message of this machine. It looks back
-// as far as it must.
-func (c *Conn) standing(ctx context.Context, filter string, m *stored, first uint64) (delivery.Cursor, error) {
+// standing returns where the delivery stands behind the last message of this machine, or before its
+// batch if that is torn. It looks back as far as it must.
+func (c *Conn) standing(ctx context.Context, filter string, m *stored, first uint64) (at delivery.Cursor, torn bool, err error) {
 	h, err := nats.DecodeHeadersMsg(m.Header)
 	if len(m.Header) == 0 {
 		h, err = nats.Header{}, nil
 	}
 	if err != nil {
-		return nil, refused("message %d of stream %q: %w", m.Sequence, c.opt.Forward.Stream, hostile{err})
+		return nil, false, refused("message %d of stream %q: %w", m.Sequence, c.opt.Forward.Stream, hostile{err})
 	}
-	e, err := c.entryOf(h, m.Subject, m.Sequence)
-	if err != nil || e.exact {
-		return e.cursor, err
+	if torn = ofBatch(h); !torn {
+		e, err := c.entryOf(h, m.Subject, m.Sequence)
+		if err != nil || e.exact {
+			return e.cursor, false, err
+		}
 	}
 	for window := uint64(1 << 10); ; window *= 8 {
 		from := max(first, 1)
@@ -147,13 +149,17 @@ func (c *Conn) standing(ctx context.Context, filter string, m *stored, first uin
 		}
 		all, err := c.entries(ctx, filter, from, m.Sequence)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if cursor, ok := merge(all, from, from == max(first, 1)); ok {
-			return cursor, nil
+			return cursor, torn, nil
 		}
 	}
 }
+
+// ofBatch reports whether a message is of an atomic batch, of which only the last has a cursor, and
+// is not the last.
+func ofBatch(h nats.Header) bool { return h.Get(headerCursor) == "" && h.Get(headerBatch) != "" }
 
 // merge returns where the delivery stands behind the last of the entries, which are all from a
 // sequence on. It reports false if that needs earlier ones, unless there are none.
@@ -243,7 +249,7 @@ func (c *Conn) entries(ctx context.Context, filter string, from, to uint64) (all
 		if err != nil {
 			return nil, outage("read stream %q: %w", c.opt.Forward.Stream, hostile{err})
 		}
-		if m.Header.Get(headerCursor) != "" || m.Header.Get(headerBatch) == "" {
+		if !ofBatch(m.Header) {
 			e, err := c.entryOf(m.Header, m.Subject, meta.Sequence.Stream)
 			if err != nil {
 				return nil, err

@@ -50,6 +50,9 @@ type Last struct {
 	Found    bool
 	Cursor   delivery.Cursor
 	Sequence uint64
+	// Torn reports that the last batch has lost its end, as when somebody removes messages of
+	// one subject. Then Cursor is from before that batch.
+	Torn bool
 	// Stream is the stream itself.
 	Stream delivery.Stream
 	// StreamFirst and StreamLast are the sequences of the first and the last message that the
