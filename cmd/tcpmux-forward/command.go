@@ -71,8 +71,10 @@ and health checks are on the addresses of [forward].
 --once delivers what is recorded now, and ends: for cron, or before a machine is
 retired. It waits for a server that does not answer; timeout(1) limits that.
 --from delivers FILEs, which may be compressed, in the order given, and ends.
-Run again, it goes on where it stood, and delivers no record of them twice. A
-terminal shows a progress bar, without colour if NO_COLOR is set.
+Run again with the same FILEs, it goes on where it stood, and delivers no record
+twice; that is known of the last 64 runs with other FILEs. Both fail if a file
+cannot be read. A terminal shows a progress bar, without colour if NO_COLOR is
+set.
 
 --forget gives up what is recorded and not delivered: it prints what that is,
 and retention may remove it. --accept-stream lets the next start deliver into
