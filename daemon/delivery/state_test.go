@@ -211,7 +211,7 @@ func TestNothingIsWrittenThroughALink(t *testing.T) {
 
 // TestAStateFileOfAHostileUser neither holds up who reads it nor takes all memory.
 func TestAStateFileOfAHostileUser(t *testing.T) {
-	for name, make := range map[string]func(path string) error{
+	for name, put := range map[string]func(path string) error{
 		"a FIFO": func(path string) error { return unix.Mkfifo(path, 0o644) },
 		"a link": func(path string) error { return os.Symlink("/dev/zero", path) },
 		"a hole": func(path string) error {
@@ -221,7 +221,7 @@ func TestAStateFileOfAHostileUser(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := make(Path(dir)); err != nil {
+			if err := put(Path(dir)); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := Load(dir); err == nil || errors.Is(err, fs.ErrNotExist) {

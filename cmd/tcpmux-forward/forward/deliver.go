@@ -226,11 +226,11 @@ func (f *Forwarder) settle(ctx context.Context, conn connection, got filled, tri
 		if err := f.publish(ctx, conn, got.batch); err != nil {
 			return false, err
 		}
-		tries.reset()
 	} else {
 		f.advance(got.batch.Cursor)
 		f.report.looked()
 	}
+	tries.reset()
 	f.dog.feed()
 	f.tick()
 	switch {

@@ -213,7 +213,7 @@ func newUnpacker(f *os.File) (*unpacker, error) {
 }
 
 // skipAtOnce is how many bytes are skipped by one read.
-const skipAtOnce = 32 << 20
+const skipAtOnce = 4 << 20
 
 // errSkipping reports that there is more to skip.
 var errSkipping = errors.New("more is to be skipped")
