@@ -6,8 +6,8 @@ import (
 	"tcpmux/config/document"
 )
 
-// maxForwarded is how many record files can be delivered: where the delivery stands in each of them,
-// and in some archives, has to fit into the headers of a message.
+// maxForwarded is how many record files can be delivered: where the delivery stands in each of
+// them, and in some archives, has to fit into the headers of a message.
 const maxForwarded = 1000
 
 // checkForward reports keys of [forward] that contradict each other or [record], and warns of

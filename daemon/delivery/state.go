@@ -86,8 +86,8 @@ func Load(dir string) (State, error) {
 // maxState is longer than any state file.
 const maxState = 16 << 20
 
-// read reads a file that another user, who may be hostile, has written: it neither waits nor follows
-// a link, and takes no more memory than a state needs.
+// read reads a file that another user, who may be hostile, has written: it neither waits nor
+// follows a link, and takes no more memory than a state needs.
 func read(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {

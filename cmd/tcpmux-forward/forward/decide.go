@@ -79,8 +79,8 @@ func tornError(last stream.Last) error {
 		last.Sequence, named(last.Stream))}
 }
 
-// forgotten returns where to go on when a state says so: of the cursor of the stream, only positions
-// in files that the state does not know count.
+// forgotten returns where to go on when a state says so: of the cursor of the stream, only
+// positions in files that the state does not know count.
 func forgotten(s delivery.State, c delivery.Cursor) delivery.Cursor {
 	foreign := slices.DeleteFunc(slices.Clone(c), func(p delivery.Position) bool {
 		_, known := s.Paths[p.Key]
