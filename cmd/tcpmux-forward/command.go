@@ -54,7 +54,10 @@ retention leaves what is not delivered, as long as [forward] is configured.
 What is delivered, and where to, is in the table [forward] of /etc/tcpmux.toml,
 with the drop-ins /etc/tcpmux.d/*.toml, or of FILE with FILE.d/*.toml: see
 tcpmux.toml(5). "tcpmux check" reports errors. The package has the unit
-tcpmux-forward.service, which runs tcpmux-forward without options.
+tcpmux-forward.service, which runs tcpmux-forward without options. A relative
+file name in /etc/tcpmux.toml is below $LOGS_DIRECTORY, or /var/log/tcpmux
+without it; one in another FILE is below $LOGS_DIRECTORY, or the working
+directory.
 
 Each record is a message whose data is the line of the record file. The stream
 itself says where the delivery stands: a message is stored only behind the last
@@ -72,9 +75,10 @@ and health checks are on the addresses of [forward].
 retired. It waits for a server that does not answer; timeout(1) limits that.
 --from delivers FILEs, which may be compressed, in the order given, and ends.
 Run again with the same FILEs, it goes on where it stood, and delivers no record
-twice; that is known of the last 64 runs with other FILEs. Both fail if a file
-cannot be read. A terminal shows a progress bar, without colour if NO_COLOR is
-set.
+twice; that is known of the last 64 runs with other FILEs. It does not know what
+was delivered without --from: such records are in the stream twice then. Both
+fail if a file cannot be read. A terminal shows a progress bar, without colour
+if NO_COLOR is set.
 
 --forget gives up what is recorded and not delivered: it prints what that is,
 and retention may remove it. --accept-stream lets the next start deliver into

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -15,11 +16,26 @@ import (
 // load reads the configuration at path. Only FILE of --config has to exist: otherwise the defaults
 // hold.
 func load(cmd *cobra.Command, path string) (config.Config, error) {
+	if dir := logsDirectory(path, os.Getenv("LOGS_DIRECTORY")); dir != "" {
+		if err := os.Setenv("LOGS_DIRECTORY", dir); err != nil {
+			return config.Config{}, err
+		}
+	}
 	cfg, err := config.LoadForward(path)
 	if errors.Is(err, fs.ErrNotExist) && !cmd.Flags().Changed("config") {
 		return config.Default(), nil
 	}
 	return cfg, err
+}
+
+// logsDirectory returns what LOGS_DIRECTORY must be, which now is env, for the relative paths of the
+// configuration at path. That of the service names files of the service, wherever a person or cron
+// runs this program: below the working directory it would find none, and call all delivered.
+func logsDirectory(path, env string) string {
+	if env == "" && path == config.DefaultPath {
+		return "/var/log/tcpmux"
+	}
+	return env
 }
 
 // loadOn is load for what needs a configuration with forwarding on.

@@ -114,7 +114,7 @@ var codes = map[jetstream.ErrorCode]struct {
 	10071: {Stale, "somebody else has published"}, // wrong last sequence
 	10164: {Stale, "somebody else has published"}, // the same, without the sequence
 	10070: {Stale, "somebody else has published"}, // wrong last message id
-	10047: {Outage, "the disk of the server, or its limit, is full"},
+	10047: {Outage, "the disk of the server, or its limit, is full; a new stream reserves its max_bytes"},
 	10023: {Outage, "the server has not enough resources, or is full"},
 	10028: {Outage, "the server has not enough memory"},
 	10077: {Outage, "the server cannot store messages"},
