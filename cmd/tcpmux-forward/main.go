@@ -27,8 +27,9 @@ func main() {
 }
 
 // errNoServers reports that the configuration does not ask for a delivery.
-var errNoServers = errors.New("it names no servers under [forward], so nothing is delivered. " +
-	`Add a table [forward] with servers = ["nats://HOST:4222"], see tcpmux.toml(5), and run "tcpmux check"`)
+var errNoServers = errors.New("it names no servers under [forward]. To deliver, add a table [forward] with " +
+	"servers = [\"nats://HOST:4222\"], see tcpmux.toml(5), and run \"tcpmux check\"; to deliver nothing, " +
+	"run \"systemctl disable --now tcpmux-forward\"")
 
 // explain is cli.Hooks.Explain. It prints the errors in a configuration one per line, because
 // editors and people look for FILE:LINE:.

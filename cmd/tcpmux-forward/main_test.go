@@ -75,7 +75,7 @@ func TestExitStatus(t *testing.T) {
 		{"unknown flag", []string{"--twice"}, 64, "", `unknown flag: --twice; see`},
 		{"status of something", []string{"status", "it"}, 64, "", `unexpected argument "it"; see "tcpmux-forward help status"`},
 		{"no configuration", []string{"--config", absent}, 78, "", `tcpmux-forward: read configuration "` + absent + `": no such file`},
-		{"no servers", []string{"--config", off}, 78, "", "tcpmux-forward: " + off + `: it names no servers under [forward], so nothing is delivered. Add a table [forward] with servers = `},
+		{"no servers", []string{"--config", off}, 78, "", "tcpmux-forward: " + off + `: it names no servers under [forward]. To deliver, add a table [forward] with servers = `},
 		{"no servers once", []string{"--config", off, "--once"}, 78, "", `names no servers under [forward]`},
 		{"no servers for files", []string{"--config", off, "--from", "a.log"}, 78, "", `names no servers under [forward]`},
 		{"wrong keys", []string{"--config", wrong}, 78, "", wrong + ":8: "},

@@ -42,8 +42,8 @@ func (c *Conn) check(ctx context.Context) error {
 func (c *Conn) create(ctx context.Context, missing *missingError) (info jetstream.StreamInfo, err error) {
 	f := &c.opt.Forward
 	if !f.Create {
-		return info, refused("stream %q does not exist: create it (\"nats stream add %s --subjects %q --retention limits "+
-			"--storage file --discard new\"), or set create = true under [forward]", f.Stream, f.Stream, everybody(*f))
+		return info, refused("stream %q does not exist: create it (nats stream add %s --subjects '%s' --retention limits "+
+			"--storage file --discard new), or set create = true under [forward]", f.Stream, f.Stream, everybody(*f))
 	}
 	window := 2 * time.Second // no id is used twice
 	if f.MaxAge > 0 {
