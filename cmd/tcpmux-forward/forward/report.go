@@ -276,6 +276,9 @@ func (f *Forwarder) Status() api.Status {
 		r.lagLocked(oldest)
 	}
 	s := r.status
+	if s.State == api.Idle && s.Lag.Bytes > 0 {
+		s.State = api.Delivering // what there is is being read
+	}
 	s.Rate = r.rate.of(now)
 	s.Files = slices.Clone(s.Files)
 	return s
