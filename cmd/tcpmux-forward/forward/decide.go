@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"tcpmux/cmd/tcpmux-forward/stream"
@@ -39,13 +40,13 @@ func decide(ctx context.Context, s delivery.State, last stream.Last, at func(con
 	case !same && last.Found:
 		return start{cursor: last.Cursor, notice: fmt.Sprintf(
 			"%s is not the stream that was delivered to before (%s); going on where it stands",
-			named(last.Stream), named(s.Stream))}, nil
+			named(last.Stream), strings.TrimSuffix(named(s.Stream), ","))}, nil
 	case !same && s.Accept:
 		return start{cursor: s.Delivered}, nil
 	case !same:
 		return start{}, &blockedError{fmt.Sprintf("%s is not the stream that was delivered to before (%s), "+
 			"and it has no record of this machine: \"tcpmux-forward --accept-stream\" goes on behind what was delivered, "+
-			"and then \"tcpmux-forward --from FILE...\" can deliver older files", named(last.Stream), named(s.Stream))}
+			"and then \"tcpmux-forward --from FILE...\" can deliver older files", named(last.Stream), strings.TrimSuffix(named(s.Stream), ","))}
 	case last.Found && last.Sequence >= s.Sequence:
 		return start{cursor: last.Cursor}, nil
 	}
@@ -98,7 +99,7 @@ func over(c, d delivery.Cursor) delivery.Cursor {
 	return all
 }
 
-// named describes a stream.
+// named describes a stream, with the comma that ends an apposition.
 func named(s delivery.Stream) string {
 	return fmt.Sprintf("stream %q, made %s,", s.Name, s.Created.UTC().Format(time.DateTime))
 }

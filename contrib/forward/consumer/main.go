@@ -19,6 +19,7 @@ const usage = `Usage: consumer --server URL (--session ID | --remote ADDRESS | -
 
 Writes to standard output what the selected clients sent, byte for byte, in the order in which it
 was recorded. What is missing or comes twice is told on standard error, and the exit status is 1.
+Without --session, closed sessions are forgotten, and what comes twice of them is not told.
 
 `
 
