@@ -274,7 +274,7 @@ func (f *Forwarder) publish(ctx context.Context, conn connection, b *spool.Batch
 	sequence, err := conn.Publish(under, b)
 	f.adapt(b.Bytes, err)
 	if err != nil {
-		return err
+		return f.withPath(err)
 	}
 	f.report.published(b, sequence)
 	if f.journal != nil {
@@ -283,6 +283,17 @@ func (f *Forwarder) publish(ctx context.Context, conn connection, b *spool.Batch
 	}
 	f.advance(b.Cursor)
 	return nil
+}
+
+// withPath adds the path of the record file to an error that is about one.
+func (f *Forwarder) withPath(err error) error {
+	e, ok := errors.AsType[*stream.Error](err)
+	if !ok || f.journal == nil || f.journal.state.Paths[e.Key] == "" {
+		return err
+	}
+	about := *e
+	about.Err = fmt.Errorf("record file %q: %w", f.journal.state.Paths[e.Key], e.Err)
+	return &about
 }
 
 // adapt sets how large batches are: smaller after each that has failed, because a slow network does

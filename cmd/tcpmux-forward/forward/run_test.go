@@ -254,3 +254,26 @@ func TestReloadGoesOnWithOtherFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// refusingConn publishes nothing.
+type refusingConn struct {
+	connection
+	err error
+}
+
+func (c *refusingConn) Publish(context.Context, *spool.Batch) (uint64, error) { return 0, c.err }
+
+func TestAnErrorAboutARecordNamesItsFile(t *testing.T) {
+	s := newSite(t)
+	s.write(t, 3)
+	f := newForwarder(t, s.cfg, s.stream, true)
+	defer f.Close()
+	tooLarge := &stream.Error{Kind: stream.Refused, Err: errors.New("it is too large"), Key: delivery.KeyOf(s.cfg.Record.File)}
+	f.connect = func(ctx context.Context, o stream.Options) (connection, error) {
+		c, err := s.stream.connect(ctx, o)
+		return &refusingConn{c, tooLarge}, err
+	}
+	if err := f.Run(t.Context()); !errors.Is(err, tooLarge.Err) || !strings.Contains(err.Error(), s.cfg.Record.File) {
+		t.Errorf("got %v, want an error with the path of the file", err)
+	}
+}

@@ -142,7 +142,7 @@ func (c *Conn) confirm(ctx context.Context, behind, first uint64) error {
 		return err
 	}
 	if m == nil || m.Sequence != first {
-		return &Error{Stale, errors.New("somebody else publishes as this machine")}
+		return &Error{Kind: Stale, Err: errors.New("somebody else publishes as this machine")}
 	}
 	return nil
 }

@@ -170,7 +170,7 @@ func (c *Conn) failed(ctx context.Context) error {
 		return c.trouble
 	}
 	if c.life.Err() != nil {
-		return &Error{Outage, errLost}
+		return &Error{Kind: Outage, Err: errLost}
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"tcpmux/daemon/delivery"
 )
 
 // Kind is what can be done about an error.
@@ -28,17 +30,25 @@ const (
 type Error struct {
 	Kind Kind
 	Err  error
+	// Key is that of the record file with a record that cannot be published, and else "".
+	Key delivery.Key
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
 
 func (e *Error) Unwrap() error { return e.Err }
 
-func outage(format string, args ...any) error { return &Error{Outage, fmt.Errorf(format, args...)} }
+func outage(format string, args ...any) error {
+	return &Error{Kind: Outage, Err: fmt.Errorf(format, args...)}
+}
 
-func stale(format string, args ...any) error { return &Error{Stale, fmt.Errorf(format, args...)} }
+func stale(format string, args ...any) error {
+	return &Error{Kind: Stale, Err: fmt.Errorf(format, args...)}
+}
 
-func refused(format string, args ...any) error { return &Error{Refused, fmt.Errorf(format, args...)} }
+func refused(format string, args ...any) error {
+	return &Error{Kind: Refused, Err: fmt.Errorf(format, args...)}
+}
 
 // hostile is an error whose text a server or another peer has made: it is quoted and bounded.
 type hostile struct{ err error }
@@ -64,7 +74,7 @@ func dialError(servers []string, err error) error {
 	case errors.Is(err, nats.ErrNoServers):
 		return outage("%w: no server answers", err)
 	}
-	return &Error{Outage, err}
+	return &Error{Kind: Outage, Err: err}
 }
 
 // named is an error and what was done when it came up.
@@ -103,7 +113,7 @@ func asyncError(err error) error {
 		// The file may have newer ones already: the next connection tells.
 		return outage("%w: the credentials have expired or were revoked", err)
 	}
-	return &Error{Outage, err}
+	return &Error{Kind: Outage, Err: err}
 }
 
 // codes are errors of JetStream and what they mean. What is not listed is an outage.
@@ -141,9 +151,9 @@ func apiError(what string, e *jetstream.APIError) error {
 	}
 	c, ok := codes[e.ErrorCode]
 	if !ok {
-		return &Error{Outage, err}
+		return &Error{Kind: Outage, Err: err}
 	}
-	return &Error{c.kind, fmt.Errorf("%w: %s", err, c.hint)}
+	return &Error{Kind: c.kind, Err: fmt.Errorf("%w: %s", err, c.hint)}
 }
 
 // requestError returns why a request has no answer.

@@ -131,8 +131,9 @@ func (m *message) publish(c *Conn, r *spool.Record) error {
 }
 
 func tooLarge(r *spool.Record, size int64, limit string) error {
-	return refused("the record that ends at offset %d of the file with mark %s is a message of %d bytes, and %s",
+	err := fmt.Errorf("the record that ends at offset %d of the file with mark %s is a message of %d bytes, and %s",
 		r.End.Offset, r.End.Mark, size, limit)
+	return &Error{Kind: Refused, Err: err, Key: r.End.Key}
 }
 
 // headerSize is how long the headers are in a message.

@@ -48,7 +48,7 @@ func (c *Conn) Publish(ctx context.Context, b *spool.Batch) (sequence uint64, er
 	defer context.AfterFunc(ctx, c.raw.abort)() // a write may have to wait for the server
 	c.adopt(b)
 	for left := b.Records; len(left) > 0 && err == nil; {
-		n := piece(left)
+		n := piece(left, c.sure())
 		end := b.Cursor
 		if n < len(left) {
 			end = nil
@@ -122,12 +122,26 @@ func (c *Conn) standingAt(records []spool.Record, end delivery.Cursor) delivery.
 	return all
 }
 
-// piece returns how many of the records are a batch.
-func piece(records []spool.Record) int {
+// sure returns the size in bytes of a record that is not too large, whatever its headers are.
+func (c *Conn) sure() int {
+	limit := c.info.MaxPayload
+	if most := int64(c.config.MaxMsgSize); most > 0 {
+		limit = min(limit, most)
+	}
+	return int(limit - limit/8)
+}
+
+// piece returns how many of the records are a batch. One that may be too large is a batch of its
+// own, so that it holds back none that are before it.
+func piece(records []spool.Record, sure int) int {
 	size := 0
 	for i := range records {
-		if size += len(records[i].Line); i == maxBatch || i > 0 && size > maxBatchBytes {
+		large := len(records[i].Line) > sure
+		if size += len(records[i].Line); i == maxBatch || i > 0 && (size > maxBatchBytes || large) {
 			return i
+		}
+		if large {
+			return 1
 		}
 	}
 	return len(records)

@@ -131,6 +131,9 @@ func TestRecordIsTooLarge(t *testing.T) {
 		wantKind(t, err, Refused, "offset 300", string(fileA.mark), "takes 8192 (max_payload)")
 		b.Records[2].Line = b.Records[2].Line[:7000] // as large as can be, with the headers
 		last := lastOf(t, c)
+		if got := fileA.at(last.Cursor); got != 2 {
+			t.Errorf("got %d records, want the 2 before it", got)
+		}
 		b.Records = b.Records[fileA.at(last.Cursor):]
 		publish(t, c, b)
 	})

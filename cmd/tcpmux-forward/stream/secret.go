@@ -23,7 +23,7 @@ func readSecrets(f *config.Forward) (*secrets, error) {
 	s := &secrets{}
 	for _, step := range []func(*config.Forward) error{s.creds, s.nkey, s.token, s.user, s.tls} {
 		if err := step(f); err != nil {
-			return nil, &Error{Refused, err}
+			return nil, &Error{Kind: Refused, Err: err}
 		}
 	}
 	return s, nil
