@@ -48,10 +48,10 @@ func timeOf(nanoseconds int64) time.Time {
 }
 
 // datasync syncs an open file, and counts that.
-func (o *Options) datasync(out handle) error {
+func (c *Counts) datasync(out handle) error {
 	began := time.Now()
 	err := out.datasync()
-	now, c := time.Now(), o.counted()
+	now := time.Now()
 	c.SyncTime.Observe(int64(now.Sub(began)))
 	if err == nil {
 		c.synced.Store(now.UnixNano())

@@ -53,7 +53,7 @@ func (s *syncer) sync(out handle) error {
 	return err
 }
 
-func (s *syncer) datasync(out handle) error { return s.opt.fail("sync", cause(s.opt.datasync(out))) }
+func (s *syncer) datasync(out handle) error { return s.opt.fail("sync", cause(s.opt.counted().datasync(out))) }
 
 // syncName syncs the directory if the name of the file may not be on disk.
 func (s *syncer) syncName() error {
@@ -121,8 +121,9 @@ func (s *syncer) aside(out handle, mu sync.Locker) error {
 		return s.sync(out)
 	}
 	s.unsynced = time.Time{}
+	counts := s.opt.counted() // the options may change meanwhile
 	mu.Unlock()
-	err := s.opt.datasync(out)
+	err := counts.datasync(out)
 	mu.Lock()
 	err = s.opt.fail("sync", cause(err))
 	s.note(err)

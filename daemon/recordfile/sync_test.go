@@ -179,6 +179,23 @@ func TestSlowSyncHoldsUpNoWrite(t *testing.T) {
 	})
 }
 
+// TestOptionsChangeDuringASync: the sync reads none of them meanwhile, which the race detector sees.
+func TestOptionsChangeDuringASync(t *testing.T) {
+	aside(t, time.Second, func(t *testing.T, f *File, d *faulty, _ *[]error) {
+		d.syncs = func() error { time.Sleep(10 * time.Second); return nil }
+		write(t, f, "line\n")
+		time.Sleep(2 * time.Second)
+		other := new(Counts)
+		f.mu.Lock() // as Reopen does
+		f.opt.Counts = other
+		f.mu.Unlock()
+		time.Sleep(20 * time.Second)
+		if !other.Synced().IsZero() {
+			t.Error("got the sync counted by the new options, want it by those with which it began")
+		}
+	})
+}
+
 // TestSyncThatFailsLaterHasWriteWait: no more than the lines of one interval are at risk.
 func TestSyncThatFailsLaterHasWriteWait(t *testing.T) {
 	aside(t, time.Second, func(t *testing.T, f *File, d *faulty, told *[]error) {
