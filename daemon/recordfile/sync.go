@@ -53,7 +53,9 @@ func (s *syncer) sync(out handle) error {
 	return err
 }
 
-func (s *syncer) datasync(out handle) error { return s.opt.fail("sync", cause(s.opt.counted().datasync(out))) }
+func (s *syncer) datasync(out handle) error {
+	return s.opt.fail("sync", cause(s.opt.counted().datasync(out)))
+}
 
 // syncName syncs the directory if the name of the file may not be on disk.
 func (s *syncer) syncName() error {
