@@ -89,9 +89,10 @@ e2e-parts:
 
 e2e: e2e-parts ## the package on systemds booted in namespaces, of Debian SUITE="bookworm trixie"; as root, installs what it needs; E2E_VISITS=60s for longer load
 	packaging/need mmdebstrap:mmdebstrap ip:iproute2 unshare:util-linux flock:util-linux
-	set -e; for suite in $(SUITE); do \
+	set -e; made=; for suite in $(SUITE); do RIG_SUITE=$$suite packaging/e2e/boot.sh rootfs & made="$$made $$!"; done; \
+	for one in $$made; do wait $$one; done; \
+	for suite in $(SUITE); do \
 		echo "the package on Debian $$suite"; \
-		RIG_SUITE=$$suite packaging/e2e/boot.sh rootfs; \
 		rm -rf build/e2e/journal && mkdir build/e2e/journal; \
 		RIG_SUITE=$$suite $(GO) test -tags e2e -count 1 -parallel 6 ./packaging/e2e; \
 	done

@@ -25,10 +25,17 @@ const defaultInputs = 500
 type F struct {
 	*testing.F
 	added [][]any
+	oneIn int
 }
 
 // Fixed returns the target with inputs that are the same each time.
-func Fixed(f *testing.F) *F { return &F{F: f} }
+func Fixed(f *testing.F) *F { return &F{F: f, oneIn: 1} }
+
+// OneIn makes one in n of the inputs, for a target that is so much slower than others. It returns f.
+func (f *F) OneIn(n int) *F {
+	f.oneIn = n
+	return f
+}
 
 // Add is testing.F.Add.
 func (f *F) Add(args ...any) {
@@ -61,7 +68,7 @@ func (f *F) addMade() {
 	name := fnv.New64a()
 	_, _ = name.Write([]byte(f.Name())) // a hash takes everything
 	m := mutator{rand.New(rand.NewPCG(1, name.Sum64()))}
-	for range n {
+	for range n / f.oneIn {
 		f.F.Add(m.input(f.added)...)
 	}
 }
