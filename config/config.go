@@ -127,6 +127,8 @@ type Listener struct {
 	// ProxyProtocol are the proxies whose connections must begin with a PROXY header. Others
 	// are refused. Empty means that no header is expected.
 	ProxyProtocol []netip.Prefix
+	// TLS is how the clients speak TLS, if they do.
+	TLS TLS
 	// Limits are those of this listener.
 	Limits ListenerLimits
 }

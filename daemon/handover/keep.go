@@ -6,6 +6,7 @@ import (
 	"tcpmux/daemon/ring"
 	"tcpmux/daemon/session"
 	"tcpmux/daemon/state"
+	"tcpmux/daemon/tlsconn"
 )
 
 // connection keeps one connection for the next process. It implements session.Keep.
@@ -20,6 +21,12 @@ func (c *connection) Survives() bool { return c.ring.Enlisted(&c.entry) }
 // Retire takes the connection out of the ring. It reports whether the ring may hold a duplicate
 // for a while, so that the peer would not learn of a close.
 func (c *connection) Retire() (shared bool) { return c.ring.Retire(&c.entry) }
+
+// Secure implements session.Keep.
+func (c *connection) Secure() tlsconn.Memory { return nil }
+
+// Forsake implements session.Keep.
+func (c *connection) Forsake() {}
 
 // Keep implements server.Keeper: it keeps an accepted connection, once that is old enough. It
 // returns nils when none is kept.

@@ -38,4 +38,20 @@ type Source struct {
 	// Proxy is the address of the proxy that named the client, host:port; "" if there was no
 	// proxy.
 	Proxy string
+	// TLS is what is known of the client's TLS; nil if it speaks clear text.
+	TLS *TLS
+}
+
+// TLS is what a handshake has found out about a client. ServerName and Subject are the client's
+// words: any bytes.
+type TLS struct {
+	// Version is "1.2" or "1.3".
+	Version string
+	// Cipher is the IANA name of the cipher suite.
+	Cipher string
+	// ServerName is the name that the client wants to reach (SNI); "" if it has not said.
+	ServerName string
+	// Subject is the distinguished name in the client's certificate (RFC 4514); "" if it has
+	// shown none.
+	Subject string
 }

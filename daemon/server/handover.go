@@ -10,6 +10,7 @@ import (
 	"tcpmux/daemon/listen"
 	"tcpmux/daemon/session"
 	"tcpmux/daemon/state"
+	"tcpmux/daemon/tlsconn"
 )
 
 // Keeper keeps clients for the next process. Its methods may be called from any goroutine.
@@ -80,6 +81,9 @@ type Resumed struct {
 	// Client is whose rights the connection has taken: the proxy's client, where there is a
 	// proxy.
 	Client netip.AddrPort
+	// TLS is the connection's, of which the kernel has the keys; nil if it is in clear text, or
+	// yet to make its handshake.
+	TLS *tlsconn.Left
 	// Config has all but what the server fills in: Env, Settings, Bounds, Conn and Events.
 	Config session.Config
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"syscall"
+	"tcpmux/daemon/tlsconn"
 	"testing"
 	"time"
 
@@ -140,3 +141,7 @@ func leave(t *testing.T, f *servertest.Fixture) {
 		t.Errorf("leave: got %v, want nil", err)
 	}
 }
+
+func (c *kept) Secure() tlsconn.Memory { return nil }
+
+func (c *kept) Forsake() {}

@@ -11,6 +11,7 @@ import (
 	"tcpmux/daemon/sink"
 	"tcpmux/daemon/state"
 	"tcpmux/daemon/tap"
+	"tcpmux/daemon/tlsconn"
 )
 
 // Env is what the sessions of a process share. Its methods and fields may be used from any
@@ -54,6 +55,12 @@ type Keep interface {
 	// Retire ends that, as the session is recorded to its end. It reports whether others hold
 	// the connection still, so that closing it does not end it.
 	Retire() (shared bool)
+	// Secure returns what keeps the rest of a connection whose TLS the kernel does; nil if
+	// nothing can: then it ends with this process. The session's goroutine calls it, once.
+	Secure() tlsconn.Memory
+	// Forsake has the connection end with this process: Survives is false from now on. The
+	// session's goroutine calls it.
+	Forsake()
 }
 
 // Checkpoints keep, where a crash of this process does not reach it, how far a session has come and

@@ -30,6 +30,13 @@ const (
 	BySuspect   Reason = "suspect"   // process after process has died over it
 	ByProxy     Reason = "proxy"     // the proxy did not say whom it speaks for
 
+	ByPlainText   Reason = "plaintext"   // the client speaks no TLS, where the listener does
+	ByTLS         Reason = "tls"         // the client speaks TLS, where the listener does not
+	ByHandshake   Reason = "handshake"   // TLS's handshake has failed, or was not done in time
+	ByCertificate Reason = "certificate" // the client's certificate was refused, or is missing
+	ByTruncation  Reason = "truncated"   // the client closed without TLS's close_notify
+	ByCrash       Reason = "crash"       // the process died that had the client's TLS
+
 	ByLeave Reason = "leave" // it has not ended: the next process goes on with it
 	// The proxy's client was refused: nothing is recorded or logged.
 	byRefusal Reason = "refusal"

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"tcpmux/daemon/tlsconn"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -287,3 +288,7 @@ func TestAGreetingIsNotRepeated(t *testing.T) {
 		f.received("", false)
 	})
 }
+
+func (k keeping) Secure() tlsconn.Memory { return nil }
+
+func (k keeping) Forsake() {}

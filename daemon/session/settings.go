@@ -5,6 +5,7 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon/framing"
+	"tcpmux/daemon/tlsconn"
 )
 
 // Settings are those of a listener's clients. They are replaced whole and never changed.
@@ -14,7 +15,8 @@ type Settings struct {
 	Buffers  *Buffers // of the sessions of that sink; nil: those of Env
 	Framing  framing.Spec
 	Banner   Template
-	Ack      Template // of each recorded message; empty: none is sent
+	Ack      Template         // of each recorded message; empty: none is sent
+	TLS      *tlsconn.Options // nil: clients speak clear text
 	Stages   []Stage
 	Service  func(*Session) (Service, error)
 	Threaded bool   // each client has a thread of its own

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"tcpmux/daemon/tlsconn"
 	"testing"
 	"time"
 
@@ -289,3 +290,7 @@ func TestAProcessHasItsMemory(t *testing.T) {
 		t.Errorf("recorded %d times, want 3; log: %s", n, f.Log)
 	}
 }
+
+func (keeper) Secure() tlsconn.Memory { return nil }
+
+func (keeper) Forsake() {}
