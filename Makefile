@@ -5,6 +5,7 @@ FUZZTIME ?= 100000x
 FUZZ_INPUTS ?= 20000
 PREFIX   ?= /usr/local
 SUITE    ?= bookworm trixie
+KTLS_SUITE ?= $(SUITE)
 GO       ?= go
 
 TOOLS := $(CURDIR)/build/tools
@@ -24,7 +25,7 @@ export VERSION
 export SERIES = $(basename $(VERSION))
 export NEXT_SERIES = $(shell echo $(SERIES) | awk -F. '{print $$1 "." $$2 + 1}')
 
-.PHONY: help build run test nats fuzz fuzz-fixed lint vuln docs deb rpm cross e2e-parts e2e bench bench-go bench-smoke figures install clean
+.PHONY: help build run test nats fuzz fuzz-fixed lint vuln docs deb rpm cross e2e-parts e2e e2e-ktls bench bench-go bench-smoke figures install clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -96,6 +97,16 @@ e2e: e2e-parts ## the package on systemds booted in namespaces, of Debian SUITE=
 		rm -rf build/e2e/journal && mkdir build/e2e/journal; \
 		RIG_SUITE=$$suite $(GO) test -tags e2e -count 1 -parallel 6 ./packaging/e2e; \
 	done
+
+e2e-ktls: build ## what needs kernel TLS, on kernels of Debian in QEMU; as root, installs what it needs; KTLS_SUITE=trixie, KTLS_MODULE=loaded, KTLS_RUN=TestName
+	packaging/need qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap flock:util-linux cpio:cpio xz:xz-utils /usr/sbin/depmod:kmod
+	mkdir -p build/ktls
+	CGO_ENABLED=0 $(GO) test -c -tags ktlsguest -o build/ktls/guest.test ./packaging/ktls/guest
+	set -e; made=; for suite in $(KTLS_SUITE); do \
+		KTLS_SUITE=$$suite packaging/ktls/vm.sh image build/ktls/guest.test build/tcpmux build/tcpmux-forward build/tcpmux-bench & made="$$made $$!"; \
+	done; \
+	for one in $$made; do wait $$one; done
+	KTLS_SUITE="$(KTLS_SUITE)" $(GO) test -tags ktls -count 1 -v -timeout 20m -run '^TestGuests$$' ./packaging/ktls
 
 bench: build ## contrib/bench/RESULTS.md: tcpmux, the floor and its peers; RUNS=5, ONLY=tcpmux,socat, WHAT="greet lines"
 	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2
