@@ -20,6 +20,7 @@ import (
 	"tcpmux/daemon/logging"
 	"tcpmux/daemon/session"
 	"tcpmux/daemon/tap"
+	"tcpmux/daemon/tlsconn"
 	"tcpmux/daemon/worker"
 )
 
@@ -32,6 +33,9 @@ type Options struct {
 	// are made. Encoder makes what encodes them.
 	SinkOf  func(config.Listener) session.Sink
 	Encoder func() session.Encoder
+	// TLS returns how a listener's clients speak TLS, whenever settings of it are made; nil is
+	// for clear text. A nil TLS means that all do without.
+	TLS func(config.Listener) *tlsconn.Options
 	// Events is which sessions have their opening and their closing recorded.
 	Events config.Events
 	// Clients is the number of clients that are served at once, until SetLimits.
