@@ -32,6 +32,9 @@ type Listener struct {
 	Flagged Words        // messages that are not whole, by their flag
 	Refused Words        // clients that were refused, by the reason
 	Closed  Words        // sessions that have ended, by the reason
+
+	Handshakes Words     // TLS handshakes that have ended, by how: "done" or why they failed
+	Handshake  Histogram // how long those took that were done, in nanoseconds
 }
 
 // Recorded counts a batch of messages that is written: how many they are, how many bytes of the

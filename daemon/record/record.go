@@ -43,7 +43,7 @@ type Source struct {
 }
 
 // TLS is what a handshake has found out about a client. ServerName and Subject are the client's
-// words: any bytes.
+// words: any bytes, but no more than Bounded leaves.
 type TLS struct {
 	// Version is "1.2" or "1.3".
 	Version string

@@ -14,19 +14,20 @@ type State uint8
 
 // States. One that is not named here is none.
 const (
-	Starting   State = iota // its stages or its service begin
-	ForHeader               // a PROXY header
-	ForGreeted              // the client, to take its banner
-	ForClient               // bytes of the client
-	ForAck                  // the client, to take its acknowledgements
-	ForSink                 // what it has recorded to be written
-	ForProgram              // its program
-	ForProcess              // a process that serves the client
+	Starting     State = iota // its stages or its service begin
+	ForHeader                 // a PROXY header
+	ForHandshake              // TLS's handshake
+	ForGreeted                // the client, to take its banner
+	ForClient                 // bytes of the client
+	ForAck                    // the client, to take its acknowledgements
+	ForSink                   // what it has recorded to be written
+	ForProgram                // its program
+	ForProcess                // a process that serves the client
 )
 
 // String returns the word that status and console show.
 func (s State) String() string {
-	return [...]string{"start", "proxy header", "greeting", "client", "ack", "sink", "program", "process"}[s]
+	return [...]string{"start", "proxy header", "handshake", "greeting", "client", "ack", "sink", "program", "process"}[s]
 }
 
 // shown is what others see of a session: all that is recorded. Its goroutine alone changes it, once
@@ -105,20 +106,21 @@ type Summary struct {
 	Listener string
 	Remote   string
 	Proxy    string // "": none
-	Model    string
-	Phase    Phase
-	Killed   bool
-	State    State
-	Opened   time.Time
-	Heard    time.Time // when it last sent a message; zero: never
-	Records  int64     // that are written
-	Bytes    int64     // of the stream, that they take
+	Secured
+	Model   string
+	Phase   Phase
+	Killed  bool
+	State   State
+	Opened  time.Time
+	Heard   time.Time // when it last sent a message; zero: never
+	Records int64     // that are written
+	Bytes   int64     // of the stream, that they take
 }
 
 // Summary returns that of the session. It may be called from any goroutine, also after the end.
 func (s *Session) Summary() Summary {
 	s.mu.Lock()
-	source := s.Source
+	source, secured := s.Source, s.secured
 	s.mu.Unlock()
 	heard, phase := s.shown.heard.Load(), s.phase.Load()
 	i := Summary{
@@ -126,6 +128,7 @@ func (s *Session) Summary() Summary {
 		Listener: source.Listener,
 		Remote:   source.Remote,
 		Proxy:    source.Proxy,
+		Secured:  securedOf(secured),
 		Model:    s.Settings.Model,
 		Phase:    Phase(phase &^ killedBit),
 		Killed:   phase&killedBit != 0,

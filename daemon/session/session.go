@@ -17,6 +17,7 @@ import (
 	"tcpmux/daemon/counts"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/state"
+	"tcpmux/daemon/tlsconn"
 )
 
 // Config is what a session begins with.
@@ -53,9 +54,10 @@ type Session struct {
 	phase   atomic.Int32 // a Phase, and killedBit
 	hurried atomic.Bool
 
-	mu      sync.Mutex // also guards changes of Source
-	service Service    // nil before the stages are done
-	retired bool       // it has ended, and the slot is another session's
+	mu      sync.Mutex    // also guards changes of Source
+	secured *tlsconn.Info // nil: the client speaks clear text, or has not made its handshake
+	service Service       // nil before the stages are done
+	retired bool          // it has ended, and the slot is another session's
 
 	working bool // on the client's bytes
 }
@@ -94,6 +96,9 @@ func New(c Config) *Session {
 	}
 	if s.Checkpoints == nil {
 		s.Checkpoints = slotCheckpoints{s.Slot}
+	}
+	if c.Source.TLS != nil { // the previous process could leave it to the kernel alone
+		s.SetTLS(tlsconn.Info{TLS: *c.Source.TLS, Kernel: true})
 	}
 	s.offset, s.records = s.Resume.Offset, s.Resume.Records
 	s.show()
