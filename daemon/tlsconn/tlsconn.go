@@ -10,6 +10,7 @@ package tlsconn
 import (
 	"crypto/tls"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"tcpmux/daemon/conn"
@@ -57,54 +58,128 @@ type Info struct {
 	// Kernel reports whether the kernel encrypts and decrypts. If not, Reason says why.
 	Kernel bool
 	Reason string
+	// Kept reports whether the next process could go on with the connection.
+	Kept bool
 }
 
-// Conn implements conn.Conn. Before Handshake it is the connection below it.
+// Conn implements conn.Conn. Before Handshake it is the connection below it. One goroutine may
+// write while another reads.
 type Conn struct {
-	conn.Conn
-	layer
+	conn.Conn // below
+	layer     layer
+	secured   atomic.Bool // layer is set: for other goroutines than the session's
 }
 
-// layer is what encrypts and decrypts.
-type layer interface{}
+// layer encrypts and decrypts. Its methods are as those of a conn.Conn.
+type layer interface {
+	peek(buf []byte) (int, error)
+	take(buf []byte) (int, error)
+	discard(n int) error
+	unread() int
+	tryWrite(b []byte) (int, error)
+	write(b []byte) error
+	// closeNotify sends close_notify, if that can be done at once. It may be called from any
+	// goroutine.
+	closeNotify()
+}
 
 // New returns a connection that is yet to make its handshake.
 func New(below conn.Conn) *Conn { return &Conn{Conn: below} }
 
 // Resume returns a connection of the previous process whose keys the kernel has.
-func Resume(below conn.Conn, left Left) *Conn { return &Conn{Conn: below} }
+func Resume(below conn.Conn, left Left) *Conn {
+	c := New(below)
+	c.secure(newKernel(below, left.Memory, left.Secured))
+	return c
+}
 
-// Handshake makes the handshake as the server, reading nothing behind it. stop is asked whenever a
-// wait ends early (Wake): it reports whether to give up. keep returns what keeps the connection for
-// the next process, once the kernel is to have it; it may return nil. The session's goroutine calls
-// it, once.
-func (c *Conn) Handshake(opt *Options, stop func() error, keep func() Memory) (Info, error) {
-	return Info{}, errors.ErrUnsupported
+// secure has a layer encrypt and decrypt from now on.
+func (c *Conn) secure(l layer) {
+	c.layer = l
+	c.secured.Store(true)
+}
+
+// Readable implements conn.Conn. What stands behind data does not show before that is taken, and so
+// an end neither.
+func (c *Conn) Readable() (some, ended bool) {
+	if c.layer == nil {
+		return c.Conn.Readable()
+	}
+	return true, false
+}
+
+// Peek implements conn.Conn.
+func (c *Conn) Peek(buf []byte) (int, error) {
+	if c.layer == nil {
+		return c.Conn.Peek(buf)
+	}
+	return c.layer.peek(buf)
+}
+
+// Take implements conn.Conn.
+func (c *Conn) Take(buf []byte) (int, error) {
+	if c.layer == nil {
+		return c.Conn.Take(buf)
+	}
+	return c.layer.take(buf)
+}
+
+// Discard implements conn.Conn.
+func (c *Conn) Discard(n int) error {
+	if c.layer == nil {
+		return c.Conn.Discard(n)
+	}
+	return c.layer.discard(n)
+}
+
+// Unread implements conn.Conn; it counts at most 64 KiB.
+func (c *Conn) Unread() int {
+	if c.layer == nil {
+		return c.Conn.Unread()
+	}
+	return c.layer.unread()
+}
+
+// SetLowWater implements conn.Conn. It does nothing: the kernel would count the bytes of records
+// that are still encrypted.
+func (c *Conn) SetLowWater(n int) {
+	if c.layer == nil {
+		c.Conn.SetLowWater(n)
+	}
+}
+
+// TryWrite implements conn.Conn.
+func (c *Conn) TryWrite(b []byte) (int, error) {
+	if c.layer == nil {
+		return c.Conn.TryWrite(b)
+	}
+	return c.layer.tryWrite(b)
+}
+
+// Write implements conn.Conn.
+func (c *Conn) Write(b []byte) error {
+	if c.layer == nil {
+		return c.Conn.Write(b)
+	}
+	return c.layer.write(b)
+}
+
+// CloseWrite implements conn.Conn.
+func (c *Conn) CloseWrite() {
+	c.CloseNotify()
+	c.Conn.CloseWrite()
+}
+
+// HangUp implements conn.Conn.
+func (c *Conn) HangUp() {
+	c.CloseNotify()
+	c.Conn.HangUp()
 }
 
 // CloseNotify tells the client that the stream has ended. It is called before Close, unless the
-// next process goes on with the connection.
-func (c *Conn) CloseNotify() {}
-
-// Probe says why the kernel cannot encrypt and decrypt; nil if it can.
-func Probe() error { return errors.ErrUnsupported }
-
-// State is what the kernel has of a socket's TLS.
-type State uint8
-
-// States of a socket.
-const (
-	Clear      State = iota // it has never heard of TLS, or has no keys
-	Encrypting              // it has the keys of both directions
-	Partial                 // it has one key: a process died in between
-)
-
-// StateOf asks the kernel about the socket fd, and whether anything was sent with its keys.
-func StateOf(fd uintptr) (s State, sent bool) { return Clear, false }
-
-// Waiting returns how many bytes of the stream have arrived at the socket fd, which the kernel
-// decrypts, and were not taken; it counts at most 64 KiB.
-func Waiting(fd uintptr) int { return 0 }
-
-// Skip takes n bytes of those from the socket.
-func Skip(fd uintptr, n int, m Memory) error { return errors.ErrUnsupported }
+// next process goes on with the connection. It may be called from any goroutine, and again.
+func (c *Conn) CloseNotify() {
+	if c.secured.Load() {
+		c.layer.closeNotify()
+	}
+}

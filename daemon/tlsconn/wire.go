@@ -1,0 +1,163 @@
+package tlsconn
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/conn"
+)
+
+// wire is the connection below as crypto/tls uses it. During the handshake a Read waits, and reads
+// nothing behind the TLS record that it is in, so that what follows the handshake stays in the
+// kernel. After it no Read waits: it returns errLater.
+type wire struct {
+	below conn.Conn
+	exact bool
+	left  int     // of the record that a Read is in
+	head  [5]byte // of the record
+	have  int     // bytes of head
+	first byte    // of the connection
+	any   bool    // there was one
+
+	deadline time.Time
+	stop     func() error // says why a wait that was woken is to give up
+	failed   error        // what a Read has returned, for whoever crypto/tls does not tell
+
+	out []byte // records that the socket had no room for
+}
+
+const recordHeadSize = 5
+
+// errLater is what a Read returns that finds nothing. As it says that it is temporary, crypto/tls
+// keeps what it has of a record and goes on at the next Read.
+var errLater net.Error = laterError{}
+
+type laterError struct{}
+
+func (laterError) Error() string   { return "nothing has arrived" }
+func (laterError) Timeout() bool   { return true }
+func (laterError) Temporary() bool { return true }
+
+// Read implements net.Conn.
+func (w *wire) Read(b []byte) (int, error) {
+	if !w.exact {
+		return w.readNow(b)
+	}
+	if w.left == 0 {
+		b = b[:min(len(b), recordHeadSize-w.have)]
+	} else {
+		b = b[:min(len(b), w.left)]
+	}
+	n, err := w.readWaiting(b)
+	if err != nil {
+		w.failed = err
+		return 0, err
+	}
+	w.passed(b[:n])
+	return n, nil
+}
+
+// passed notes what was read of a record.
+func (w *wire) passed(b []byte) {
+	if !w.any {
+		w.any, w.first = true, b[0]
+	}
+	if w.left > 0 {
+		w.left -= len(b)
+		return
+	}
+	w.have += copy(w.head[w.have:], b)
+	if w.have == recordHeadSize {
+		w.left, w.have = int(binary.BigEndian.Uint16(w.head[3:])), 0
+	}
+}
+
+// readNow reads what there is; io.EOF is not an error of the socket's.
+func (w *wire) readNow(b []byte) (int, error) {
+	n, err := w.below.Take(b)
+	switch {
+	case err == unix.EAGAIN:
+		return 0, errLater
+	case err != nil:
+		return 0, os.NewSyscallError("recv", err)
+	}
+	return n, eofIf(n == 0)
+}
+
+// readWaiting waits for something to read.
+func (w *wire) readWaiting(b []byte) (n int, err error) {
+	for {
+		w.below.SetReadDeadline(w.deadline)
+		werr := w.below.Wait(func() bool {
+			n, err = w.readNow(b)
+			return err != errLater
+		})
+		if werr == nil {
+			return n, err
+		}
+		if !errors.Is(werr, os.ErrDeadlineExceeded) || !time.Now().Before(w.deadline) {
+			return 0, werr
+		}
+		if err := w.stop(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// Write implements net.Conn: what the socket has no room for waits in out.
+func (w *wire) Write(b []byte) (int, error) {
+	if w.exact {
+		w.below.SetWriteDeadline(w.deadline)
+		if err := w.below.Write(b); err != nil {
+			w.failed = err
+			return 0, err
+		}
+		return len(b), nil
+	}
+	w.out = append(w.out, b...)
+	return len(b), w.flushNow()
+}
+
+// flushNow sends what fits of out.
+func (w *wire) flushNow() error {
+	n, err := w.below.TryWrite(w.out)
+	if w.out = w.out[n:]; len(w.out) == 0 {
+		w.out = nil
+	}
+	return err
+}
+
+// flush sends all of out.
+func (w *wire) flush() error {
+	if len(w.out) == 0 {
+		return nil
+	}
+	err := w.below.Write(w.out)
+	w.out = nil // after an error nothing is sent any more
+	return err
+}
+
+// The rest of net.Conn. crypto/tls closes nothing here and sets deadlines only to close.
+
+// Close implements net.Conn.
+func (w *wire) Close() error { return nil }
+
+// LocalAddr implements net.Conn.
+func (w *wire) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(w.below.LocalAddr()) }
+
+// RemoteAddr implements net.Conn. Nothing needs it.
+func (w *wire) RemoteAddr() net.Addr { return &net.TCPAddr{} }
+
+// SetDeadline implements net.Conn.
+func (w *wire) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.Conn.
+func (w *wire) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn.
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
