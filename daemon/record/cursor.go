@@ -187,16 +187,44 @@ func (c *cursor) escaped(dst []byte) []byte {
 		}
 		dst = append(dst, rest[:n]...)
 		c.at += n
+		dst = c.appendEscape(dst)
+	}
+	return dst
+}
+
+// quotedText appends an unescaped name of a text record, whose opening quote was read.
+func (c *cursor) quotedText(dst []byte) []byte {
+	for c.err == nil {
+		rest := c.line[c.at:]
+		n := bytes.IndexAny(rest, `"\`)
+		if n < 0 {
+			c.at = len(c.line)
+			c.fail("a closing quote")
+			return dst
+		}
+		dst = append(dst, rest[:n]...)
+		c.at += n
 		switch {
-		case c.has(`\\`):
-			dst = append(dst, '\\')
-		case c.has(`\x`):
-			dst = append(dst, byte(c.hex(2)))
+		case c.has(`"`):
+			return dst
+		case c.has(`\"`):
+			dst = append(dst, '"')
 		default:
-			dst = c.appendU(dst)
+			dst = c.appendEscape(dst)
 		}
 	}
 	return dst
+}
+
+// appendEscape appends what an escape of text records stands for.
+func (c *cursor) appendEscape(dst []byte) []byte {
+	switch {
+	case c.has(`\\`):
+		return append(dst, '\\')
+	case c.has(`\x`):
+		return append(dst, byte(c.hex(2)))
+	}
+	return c.appendU(dst)
 }
 
 // appendU appends the character of an escape `\uNNNN`.

@@ -47,6 +47,8 @@ type Encoder struct {
 	src    *Source
 	stamp  stamp
 	head   []byte // everything before the kind (JSON) or the data (text)
+	device []byte // of JSON messages: who the client's certificate says it is
+	value  []byte // of the name that is encoded
 }
 
 // NewEncoder returns an encoder for records in format f.
@@ -59,6 +61,9 @@ func (e *Encoder) Begin(src *Source, now time.Time) {
 	e.stamp.set(now)
 	if e.format == JSON {
 		e.head = append(append(append(e.head[:0], `{"time":"`...), e.stamp.text[:]...), `","kind":"`...)
+		if e.device = e.device[:0]; src.TLS != nil {
+			e.device = e.member(e.device, "subject", src.TLS.Subject)
+		}
 		return
 	}
 	e.head = append(append(e.head[:0], e.stamp.text[:]...), " from "...)
@@ -69,7 +74,8 @@ func (e *Encoder) Begin(src *Source, now time.Time) {
 // bytes that are Between: only JSON records allow to recover the exact bytes of the stream.
 func (e *Encoder) Message(dst []byte, m *Message) []byte {
 	if e.format == JSON {
-		dst = strconv.AppendInt(append(e.who(dst, "message"), `,"offset":`...), m.Offset, 10)
+		dst = append(e.who(dst, "message"), e.device...)
+		dst = strconv.AppendInt(append(dst, `,"offset":`...), m.Offset, 10)
 		if m.HeadLen > 0 {
 			dst = appendBytes(dst, "head", m.Head())
 		}
@@ -95,27 +101,28 @@ func (e *Encoder) Message(dst []byte, m *Message) []byte {
 // Open appends the record of a client that has connected.
 func (e *Encoder) Open(dst []byte) []byte {
 	if e.format == JSON {
-		return append(e.who(dst, "open"), "}\n"...)
+		return append(e.tls(e.who(dst, "open")), "}\n"...)
 	}
 	dst = append(append(append(dst, e.stamp.text[:]...), " open from "...), e.src.Remote...)
 	if e.src.Proxy != "" {
 		dst = append(append(dst, " via "...), e.src.Proxy...)
 	}
-	return append(dst, '\n')
+	return append(e.tls(dst), '\n')
 }
 
 // Close appends the record of a session that has ended. reason is a lower-case word, which a number
 // may follow. records is how many messages were recorded, and bytes is their size.
 func (e *Encoder) Close(dst []byte, reason string, records, bytes int64) []byte {
 	if e.format == JSON {
-		dst = append(append(append(e.who(dst, "close"), `,"reason":"`...), reason...), `","records":`...)
+		dst = append(append(append(e.tls(e.who(dst, "close")), `,"reason":"`...), reason...), `","records":`...)
 		dst = append(strconv.AppendInt(dst, records, 10), `,"bytes":`...)
 		return append(strconv.AppendInt(dst, bytes, 10), "}\n"...)
 	}
 	dst = append(append(append(dst, e.stamp.text[:]...), " close from "...), e.src.Remote...)
 	dst = append(append(append(dst, ": "...), reason...), ", "...)
 	dst = append(strconv.AppendInt(dst, records, 10), " records, "...)
-	return append(strconv.AppendInt(dst, bytes, 10), " bytes\n"...)
+	dst = append(strconv.AppendInt(dst, bytes, 10), " bytes"...)
+	return append(e.tls(dst), '\n')
 }
 
 // who appends the beginning of an object, up to the addresses of the source.

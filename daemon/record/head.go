@@ -47,13 +47,16 @@ func (p *HeadParser) Parse(line []byte) (h Head, err error) {
 	switch string(kind) {
 	case "open":
 		h.Kind = KindOpen
+		in.skipTLS()
 	case "message":
 		h.Kind = KindMessage
+		in.skip("subject")
 		in.want(`,"offset":`)
 		h.Offset = in.number()
 		in.content()
 	case "close":
 		h.Kind = KindClose
+		in.skipTLS()
 		in.want(`,"reason":"`)
 		in.reason()
 		in.want(`","records":`)

@@ -31,7 +31,7 @@ func agrees(t *testing.T, line []byte) {
 // TestHeads parses what Parser is tested with. Of what is damaged, only what stands in the content
 // may pass.
 func TestHeads(t *testing.T) {
-	content := []string{"something else", "between", "keys in another order", "escape", "hexadecimal", "UTF-8",
+	content := []string{"subject of escapes", "too long", "empty subject", "something else", "between", "keys in another order", "escape", "hexadecimal", "UTF-8",
 		"base64", "empty head", "offset with a zero", "another key in"}
 	for _, l := range jsonLines {
 		agrees(t, []byte(l.line))
@@ -49,10 +49,17 @@ func TestHeads(t *testing.T) {
 // TestDamagedRecordsHaveNoHead cuts a record anywhere, and has each of its bytes become a control
 // character.
 func TestDamagedRecordsHaveNoHead(t *testing.T) {
-	e := NewEncoder(JSON)
-	e.Begin(alice, noon)
-	whole := e.Message(nil, message("2 ", `a "longer" one, ü`, "\r\n", "cut"))
-	whole = whole[:len(whole)-1]
+	for _, source := range []*Source{alice, hostile(alice, []byte("a.example"), []byte(`CN="x\\,O=ü`), 1)} {
+		e := NewEncoder(JSON)
+		e.Begin(source, noon)
+		for _, line := range [][]byte{e.Message(nil, message("2 ", `a "longer" one, ü`, "\r\n", "cut")), e.Open(nil), e.Close(nil, "eof", 3, 9)} {
+			damage(t, line[:len(line)-1])
+		}
+	}
+}
+
+func damage(t *testing.T, whole []byte) {
+	t.Helper()
 	agrees(t, whole)
 	var heads HeadParser
 	for n := range whole {
@@ -83,7 +90,7 @@ func FuzzHead(tf *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, seed int64) {
 		agrees(t, data)
 		e := NewEncoder(JSON)
-		e.Begin(alice, noon)
+		e.Begin(hostile(alice, data[len(data)/2:], data, seed), noon)
 		m := message(string(data[:len(data)/3]), string(data), string(data[len(data)/2:]), "")
 		m.Offset = seed & math.MaxInt64
 		for _, line := range [][]byte{e.Message(nil, m), e.Open(nil), e.Close(nil, "exit 3", 3, m.Offset)} {
@@ -98,9 +105,11 @@ func FuzzHead(tf *testing.F) {
 
 func TestHeadsAllocateNothing(t *testing.T) {
 	var heads HeadParser
-	line := []byte(messageLine + `,"data":"x"}`)
-	if n := testing.AllocsPerRun(100, func() { _, _ = heads.Parse(line) }); n != 0 {
-		t.Errorf("got %v allocations, want 0", n)
+	for _, line := range []string{messageLine + `,"data":"x"}`, subjectLine + `,"offset":7,"data":"x"}`, openLine + someTLS + `}`} {
+		line := []byte(line)
+		if n := testing.AllocsPerRun(100, func() { _, _ = heads.Parse(line) }); n != 0 {
+			t.Errorf("%s: got %v allocations, want 0", line, n)
+		}
 	}
 }
 

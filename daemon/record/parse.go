@@ -19,6 +19,7 @@ const (
 )
 
 // Record is the content of a line. A text record has no Listener, Session, Offset, Head and End.
+// The record of a message has no TLS but the Subject, and none if it is text.
 type Record struct {
 	// Time is when the record was made, to the microsecond.
 	Time time.Time
@@ -42,6 +43,7 @@ type Parser struct {
 	in       cursor
 	rec      Record
 	dates    dates
+	tls      tlsParser
 	again    *Encoder
 	expected []byte
 	words    []string // flags and reasons so far
@@ -50,13 +52,13 @@ type Parser struct {
 // NewParser returns a parser for records in format f.
 func NewParser(f Format) *Parser { return &Parser{format: f, again: NewEncoder(f)} }
 
-// Parse parses a line without its line end. The record and its bytes are valid until the next call;
-// its strings stay valid. An error names the byte of the line, counted from 1, and quotes at most a
-// few bytes.
+// Parse parses a line without its line end. The record, its bytes and its TLS are valid until the
+// next call; its strings stay valid. An error names the byte of the line, counted from 1, and
+// quotes at most a few bytes.
 func (p *Parser) Parse(line []byte) (*Record, error) {
 	p.in = cursor{line: line}
 	p.rec.Message = Message{Raw: p.rec.Raw[:0]}
-	p.rec.Proxy, p.rec.Reason, p.rec.Records, p.rec.Bytes = "", "", 0, 0
+	p.rec.Proxy, p.rec.TLS, p.rec.Reason, p.rec.Records, p.rec.Bytes = "", nil, "", 0, 0
 	if p.format == JSON {
 		p.object()
 	} else {
@@ -91,12 +93,12 @@ func (p *Parser) object() {
 	}
 	switch string(kind) {
 	case "open":
-		r.Kind = KindOpen
+		r.Kind, r.TLS = KindOpen, p.tls.object(in)
 	case "message":
-		r.Kind = KindMessage
+		r.Kind, r.TLS = KindMessage, p.tls.subject(in)
 		p.message()
 	case "close":
-		r.Kind = KindClose
+		r.Kind, r.TLS = KindClose, p.tls.object(in)
 		in.want(`,"reason":"`)
 		r.Reason = p.reason()
 		in.want(`","records":`)
@@ -146,6 +148,7 @@ func (p *Parser) text() {
 		r.Kind = KindOpen
 		intern(&r.Remote, in.printable(' '))
 		p.proxy(" via ", ' ')
+		r.TLS = p.tls.text(in)
 	case in.has(" close from "):
 		r.Kind = KindClose
 		remote, _ := bytes.CutSuffix(in.printable(' '), []byte(":"))
@@ -157,6 +160,7 @@ func (p *Parser) text() {
 		in.want(" records, ")
 		r.Bytes = in.number()
 		in.want(" bytes")
+		r.TLS = p.tls.text(in)
 	default:
 		r.Kind = KindMessage
 		in.want(" from ")

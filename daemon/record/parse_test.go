@@ -16,6 +16,13 @@ const (
 	openLine, messageLine = `{"time":"` + someTime + `","kind":"open"` + someSource, `{"time":"` + someTime + `","kind":"message"` + someSource + `,"offset":7`
 )
 
+// The TLS of some lines, and a message of a client with a certificate.
+const (
+	someTLS       = `,"tls":{"version":"1.3","cipher":"TLS_AES_128_GCM_SHA256","sni":"a.example","subject":"CN=\"x\",O=\u000aü"}`
+	messageSource = `{"time":"` + someTime + `","kind":"message"` + someSource
+	subjectLine   = messageSource + `,"subject":"CN=\"x\\\\,O=\u000aü"`
+)
+
 // line is what a parser is given, and what its error has to contain; "" is no error.
 type line struct{ name, line, want string }
 
@@ -51,6 +58,24 @@ var jsonLines = []line{
 	{"offset beyond all", strings.Replace(messageLine, ":7", ":9223372036854775808", 1) + `,"data":"x"}`, `want a smaller number`},
 	{"the greatest offset", strings.Replace(messageLine, ":7", ":9223372036854775807", 1) + `,"data":"x"}`, ``},
 	{"control character in a name", strings.Replace(openLine, "tcpmux", "tcp\x1bmux", 1) + `}`, `want ","session":"`},
+	{"TLS", openLine + someTLS + `}`, ""},
+	{"TLS of a client without a name", openLine + `,"tls":{"version":"1.2","cipher":"X"}}`, ""},
+	{"TLS of a close", `{"time":"` + someTime + `","kind":"close"` + someSource + someTLS + `,"reason":"eof","records":2,"bytes":9}`, ""},
+	{"TLS behind a proxy", openLine + `,"proxy":"10.0.0.1:5"` + someTLS + `}`, ""},
+	{"subject", subjectLine + `,"offset":7,"data":"x"}`, ""},
+	{"subject that is no UTF-8", messageSource + `,"subject_base64":"/w==","offset":7,"data":"x"}`, ""},
+	{"TLS of a message", messageSource + someTLS + `,"offset":7,"data":"x"}`, `want ,"offset":`},
+	{"subject of an opening", openLine + `,"subject":"CN=x"}`, `want }`},
+	{"subject behind the offset", messageLine + `,"subject":"CN=x","data":"x"}`, `want ,"data":"`},
+	{"empty subject", messageSource + `,"subject":"","offset":7,"data":"x"}`, `would be written`},
+	{"TLS without a version", openLine + `,"tls":{}}`, `want }`},
+	{"TLS in another order", openLine + `,"tls":{"version":"1.3","sni":"x","cipher":"X"}}`, `want }`},
+	{"subject without a quote at its end", messageSource + `,"subject":"CN=x`, `want a closing quote`},
+	{"subject with a quote inside", messageSource + `,"subject":"CN="x","offset":7,"data":"x"}`, `want ,"offset":`},
+	{"subject of escapes that are not needed", messageSource + `,"subject":"\u0041","offset":7,"data":"x"}`, `would be written`},
+	{"subject that is too long", messageSource + `,"subject":"` + strings.Repeat("x", MaxSubject+1) + `","offset":7,"data":"x"}`, `subject has 1025 bytes, want at most 1024`},
+	{"subject that is just short enough", messageSource + `,"subject":"` + strings.Repeat("x", MaxSubject) + `","offset":7,"data":"x"}`, ""},
+	{"server name that is too long", openLine + `,"tls":{"version":"1.3","sni":"` + strings.Repeat("x", MaxServerName+1) + `"}}`, `sni has 256 bytes, want at most 255`},
 	{"text in JSON", someTime + " open from 192.0.2.7:40312", `byte 1: got "2026-11-22T12:00"…, want {"time":"`},
 }
 
@@ -73,6 +98,17 @@ var textLines = []line{
 	{"a control character", someTime + " from [::1]:5: a\x1b[2J", `byte 44: "\x1b[2J" stands where "\\x1b[2J" would be written`},
 	{"close with one record fewer words", someTime + " close from [::1]:5: eof, 2 records", `want  records, `},
 	{"close without its colon", someTime + " close from [::1]:5 eof, 2 records, 9 bytes", `stands where ": eof, 2 records"… would be written`},
+	{"open with TLS", someTime + ` open from [::1]:5 tls=1.3 cipher=X sni="a.example" subject="CN=\"x\\\x1b\u202e tls=1.2"`, ""},
+	{"open with TLS alone", someTime + ` open from [::1]:5 tls=1.3`, ""},
+	{"open with TLS behind a proxy", someTime + ` open from [::1]:5 via 10.0.0.1:5 tls=1.3 cipher=X`, ""},
+	{"close with TLS", someTime + ` close from [::1]:5: eof, 2 records, 9 bytes tls=1.2 cipher=X subject="\xff"`, ""},
+	{"TLS without a version", someTime + ` open from [::1]:5 tls=`, "want an address"},
+	{"a subject without TLS", someTime + ` open from [::1]:5 subject="x"`, "want the end of the record"},
+	{"an empty server name", someTime + ` open from [::1]:5 tls=1.3 sni=""`, "would be written"},
+	{"a subject without its last quote", someTime + ` open from [::1]:5 tls=1.3 subject="x`, "want a closing quote"},
+	{"a subject without its first quote", someTime + ` open from [::1]:5 tls=1.3 subject=x"`, "want the end of the record"},
+	{"a subject that is too long", someTime + ` open from [::1]:5 tls=1.3 subject="` + strings.Repeat("x", MaxSubject+1) + `"`, "subject has 1025 bytes"},
+	{"something behind the subject", someTime + ` open from [::1]:5 tls=1.3 subject="x" `, "want the end of the record"},
 	{"what text does not record", someTime + " from [::1]:5 [between]: ", "byte 1: "},
 	{"JSON in text", openLine + `}`, `want a time`},
 }
@@ -111,13 +147,14 @@ func FuzzParse(tf *testing.F) {
 		now := time.UnixMicro(micros).UTC()
 		for _, format := range []Format{Text, JSON} {
 			e, p := NewEncoder(format), NewParser(format)
-			e.Begin(alice, now)
+			source := hostile(alice, head, data, offset)
+			e.Begin(source, now)
 			m := message(string(head), string(data), string(end), flag)
 			m.Offset = offset
 			want := []Record{
-				{Time: now, Kind: KindMessage, Source: *alice, Message: *m},
-				{Time: now, Kind: KindOpen, Source: *alice},
-				{Time: now, Kind: KindClose, Source: *alice, Reason: "eof", Records: 3, Bytes: offset},
+				{Time: now, Kind: KindMessage, Source: *source, Message: *m},
+				{Time: now, Kind: KindOpen, Source: *source},
+				{Time: now, Kind: KindClose, Source: *source, Reason: "eof", Records: 3, Bytes: offset},
 			}
 			for i, line := range [][]byte{e.Message(nil, m), e.Open(nil), e.Close(nil, "eof", 3, offset)} {
 				if len(line) == 0 && format == Text && flag == Between {
@@ -150,8 +187,35 @@ func FuzzParse(tf *testing.F) {
 	})
 }
 
+// hostile returns a source with these names if the number is odd, else the source itself.
+func hostile(src *Source, server, subject []byte, odd int64) *Source {
+	if odd&1 == 0 {
+		return src
+	}
+	with, t := *src, TLS{Version: "1.3", Cipher: "TLS_AES_128_GCM_SHA256", ServerName: string(server), Subject: string(subject)}.Bounded()
+	with.TLS = &t
+	return &with
+}
+
+// tlsOf returns the TLS that a record has of its source.
+func tlsOf(src *Source, kind Kind, format Format) (t TLS) {
+	switch {
+	case src.TLS == nil:
+	case kind != KindMessage:
+		t = *src.TLS
+	case format == JSON:
+		t.Subject = src.TLS.Subject
+	}
+	return t
+}
+
 // same compares records. A text record lacks some fields.
 func same(got, want Record, format Format) bool {
+	if tlsOf(&got.Source, got.Kind, format) != tlsOf(&want.Source, got.Kind, format) ||
+		got.TLS != nil && format == Text && got.Kind == KindMessage {
+		return false
+	}
+	got.TLS, want.TLS = nil, nil
 	if format == Text {
 		want.Listener, want.Session = "", ""
 		want.Message = *message("", string(want.Data()), "", want.Flag)
@@ -164,7 +228,7 @@ func same(got, want Record, format Format) bool {
 func TestParsingAllocatesNothing(t *testing.T) {
 	for _, format := range []Format{Text, JSON} {
 		e, p := NewEncoder(format), NewParser(format)
-		e.Begin(alice, noon)
+		e.Begin(hostile(alice, []byte("a.example"), []byte("CN=\xff\"\u2028,O=a name that is rather long, as some are"), 1), noon)
 		lines := [][]byte{
 			e.Open(nil), e.Close(nil, "idle", 2, 9),
 			e.Message(nil, message("5 ", "hello \x00 wörld\u2028", "\n", "cut")),

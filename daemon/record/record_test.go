@@ -204,6 +204,7 @@ func FuzzEncode(tf *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, offset int64) {
 		m := message(string(data[:len(data)/3]), string(data), string(data[len(data)/2:]), "")
 		m.Offset = offset
+		checkTLS(t, data, m)
 		line := text.Message(nil, m)
 		checkLine(t, line)
 		head, body, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), ": ")
@@ -248,11 +249,12 @@ func checkMember(t *testing.T, rec map[string]any, name string, want []byte, the
 }
 
 func TestEncodingAllocatesNothing(t *testing.T) {
+	source := hostile(alice, []byte("a.example"), bytes.Repeat([]byte("\"\x00\xff"), 100), 1)
 	for _, format := range []Format{Text, JSON} {
 		e, buf, m := NewEncoder(format), make([]byte, 0, 4096), message("5 ", "hello \x00 wörld\u2028", "\n", "cut")
 		if n := testing.AllocsPerRun(100, func() {
-			e.Begin(alice, noon)
-			buf = e.Message(e.Open(buf[:0]), m)
+			e.Begin(source, noon)
+			buf = e.Message(e.Close(e.Open(buf[:0]), "eof", 1, 2), m)
 		}); n != 0 {
 			t.Errorf("format %d: got %v allocations a record, want 0", format, n)
 		}

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"unicode/utf8"
@@ -32,4 +33,58 @@ func bounded(name string, most int) string {
 		n--
 	}
 	return name[:n] + end
+}
+
+// tls appends what is known of the source's TLS, if there is any.
+func (e *Encoder) tls(dst []byte) []byte {
+	t := e.src.TLS
+	switch {
+	case t == nil:
+		return dst
+	case e.format == Text:
+		return e.textTLS(dst, t)
+	}
+	dst = append(append(append(dst, `,"tls":{"version":"`...), t.Version...), '"')
+	if t.Cipher != "" {
+		dst = append(append(append(dst, `,"cipher":"`...), t.Cipher...), '"')
+	}
+	dst = e.member(dst, "sni", t.ServerName)
+	return append(e.member(dst, "subject", t.Subject), '}')
+}
+
+// member appends the JSON member of that name, unless its value is empty.
+func (e *Encoder) member(dst []byte, name, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	e.value = append(e.value[:0], value...)
+	return appendBytes(dst, name, e.value)
+}
+
+// textTLS appends t as the end of a text record.
+func (e *Encoder) textTLS(dst []byte, t *TLS) []byte {
+	dst = append(append(dst, " tls="...), t.Version...)
+	if t.Cipher != "" {
+		dst = append(append(dst, " cipher="...), t.Cipher...)
+	}
+	dst = e.quoted(dst, ` sni="`, t.ServerName)
+	return e.quoted(dst, ` subject="`, t.Subject)
+}
+
+// quoted appends before, which ends with a quote, a value and a quote, unless the value is empty.
+// What could end the quotes or a line, or drive a terminal, is escaped as in messages.
+func (e *Encoder) quoted(dst []byte, before, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	e.value = append(e.value[:0], value...)
+	dst = append(dst, before...)
+	for rest := e.value; ; {
+		plain, after, more := bytes.Cut(rest, []byte(`"`))
+		dst = appendEscaped(dst, plain)
+		if !more {
+			return append(dst, '"')
+		}
+		dst, rest = append(dst, `\"`...), after
+	}
 }
