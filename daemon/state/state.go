@@ -56,9 +56,9 @@ type File struct {
 
 // New makes a file with the given number of slots.
 func New(slots int) (*File, error) {
-	fd, err := unix.MemfdCreate("tcpmux-state", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	fd, err := createMemory("tcpmux-state")
 	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
+		return nil, err
 	}
 	size := (pageSize + slots*slotSize + pageSize - 1) / pageSize * pageSize
 	shelves := uint64(size)
@@ -70,11 +70,8 @@ func New(slots int) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("ftruncate", err), unix.Close(fd))
 	}
-	// If another process that has the file could shorten it, access would crash (mmap(2),
-	// SIGBUS).
-	const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
+	if err := sealSize(fd); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
 	}
 	f := &File{fd: fd}
 	if err := f.mapped(size, slots); err != nil {
@@ -114,16 +111,9 @@ func (f *File) SettleEach(position func(origin uint32) int64) {
 var errDamaged = errors.New("the file is damaged")
 
 func (f *File) open() error {
-	seals, err := unix.FcntlInt(uintptr(f.fd), unix.F_GET_SEALS, 0)
-	if err != nil || seals&unix.F_SEAL_SHRINK == 0 {
-		return errDamaged
-	}
-	var st unix.Stat_t
-	if err := unix.Fstat(f.fd, &st); err != nil {
-		return os.NewSyscallError("fstat", err)
-	}
-	if st.Size < pageSize {
-		return errDamaged
+	length, err := sealedSize(f.fd)
+	if err != nil {
+		return err
 	}
 	if err := f.mapped(pageSize, 0); err != nil {
 		return err
@@ -131,13 +121,13 @@ func (f *File) open() error {
 	h := *f.header()
 	_ = unix.Munmap(f.mem) // the whole file is mapped next
 	size := pageSize + h.slots*slotSize
-	if h.magic != magic || h.slotSize != slotSize || h.slots > maxSlots || size > uint64(st.Size) || h.used > h.slots {
+	if h.magic != magic || h.slotSize != slotSize || h.slots > maxSlots || size > uint64(length) || h.used > h.slots {
 		return errDamaged
 	}
 	if h.version == 0 {
 		return errDamaged
 	}
-	if h.shelves != 0 && (h.shelves < size || h.shelves+h.slots*shelfSize > uint64(st.Size)) {
+	if h.shelves != 0 && (h.shelves < size || h.shelves+h.slots*shelfSize > uint64(length)) {
 		return errDamaged
 	}
 	if err := f.mapped(int(size), int(h.slots)); err != nil {
@@ -161,9 +151,9 @@ func (f *File) used() {
 
 // mapped maps the file, and sets mem and slots.
 func (f *File) mapped(size, slots int) error {
-	mem, err := unix.Mmap(f.fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := mapMemory(f.fd, size)
 	if err != nil {
-		return os.NewSyscallError("mmap", err)
+		return err
 	}
 	f.mem = mem
 	if slots > 0 {
