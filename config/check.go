@@ -16,6 +16,7 @@ func (r *reader) check(c *Config, top table, tables []table) {
 	r.checkFiles(c, tables)
 	r.checkSizes(c, tables)
 	checkExec(c, tables)
+	r.checkTLS(c, tables)
 	r.warnOfDisabled(c)
 	r.warnOfStdout(c)
 	r.checkForward(c)

@@ -90,17 +90,17 @@ func (c *Config) RecordPaths() (paths []string) {
 // credentialPrefix begins the value of a key that names a credential of systemd.
 const credentialPrefix = "credential:"
 
-// SecretPath returns the path of the file that a value of Forward names: the value itself, or
-// $CREDENTIALS_DIRECTORY/NAME for "credential:NAME" (systemd.exec(5), LoadCredential=). The error
-// is that there is no such directory.
+// SecretPath returns the path of the file that a value of Forward or TLS names: the value itself,
+// or $CREDENTIALS_DIRECTORY/NAME for "credential:NAME" or NAME (systemd.exec(5), LoadCredential=).
+// The error is that there is no such directory.
 func SecretPath(value string) (string, error) {
 	name, ok := strings.CutPrefix(value, credentialPrefix)
-	if !ok {
+	if !ok && (value == "" || strings.Contains(value, "/")) {
 		return value, nil
 	}
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if dir == "" {
-		return "", errors.New("$CREDENTIALS_DIRECTORY is not set: want LoadCredential=" + name + ":PATH in tcpmux-forward.service, or the absolute path of a file")
+		return "", errors.New("$CREDENTIALS_DIRECTORY is not set: want LoadCredential=" + name + ":PATH in the service (systemctl edit), or the absolute path of a file")
 	}
 	return filepath.Join(dir, name), nil
 }

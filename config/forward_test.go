@@ -142,7 +142,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 
 func TestSecretPath(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", "/run/credentials/a.service")
-	for value, want := range map[string]string{"/etc/a": "/etc/a", "credential:a.b": "/run/credentials/a.service/a.b"} {
+	for value, want := range map[string]string{"/etc/a": "/etc/a", "credential:a.b": "/run/credentials/a.service/a.b", "a.b": "/run/credentials/a.service/a.b", "": ""} {
 		if got, err := SecretPath(value); got != want || err != nil {
 			t.Errorf("%s: got %q and %v, want %q", value, got, err, want)
 		}

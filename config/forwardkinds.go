@@ -177,13 +177,19 @@ func plainName(empty string) kind[string] {
 var credentialForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,254}$`) })
 
 // secretPath takes the path of a file with a secret, which may be readable by tcpmux-forward alone,
-// or "". No message shows the value, as it may be the secret itself.
+// or "". No message shows the value, as it may be the secret itself. For that reason the name of a
+// credential needs its prefix here: a token is a name too.
 func secretPath() kind[string] {
-	const allowed = `the absolute path of a file, "credential:NAME", or "" for none`
+	return fileOrCredential(`the absolute path of a file, "credential:NAME", or "" for none`, false)
+}
+
+// fileOrCredential takes the path of a file, a credential of systemd or, where that is bare, its
+// name alone.
+func fileOrCredential(allowed string, bare bool) kind[string] {
 	read := func(v any, at place) (string, bool) {
 		s, ok := v.(string)
 		switch name, credential := strings.CutPrefix(s, credentialPrefix); {
-		case ok && s == "" || credential && credentialForm().MatchString(name):
+		case ok && s == "" || (credential || bare) && credentialForm().MatchString(name):
 			return s, true
 		case credential:
 			return "", at.Want(v, "the name of a credential of systemd: letters (a-z, A-Z), digits, dots, dashes and underscores")

@@ -29,6 +29,7 @@ func FuzzLoad(tf *testing.F) {
 	f.Add([]byte("\ufeff"))
 	f.Add([]byte("listener=[{name='a',address=':1'},5]\nlog.file=''"))
 	f.Add([]byte("record.format='json'\nforward={servers=['wss://[::1]:1'],subject='a.{kind}.{host}',user='credential:u',password='/p'}"))
+	f.Add([]byte("tls.certificate='/a'\ntls.key='a'\nlistener=[{name='a',address=':1',tls={certificate=''}}]\ntls.client_auth='request'\ntls.client_ca='b'"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := parse("f.toml", text, false)
 		if err == nil {

@@ -10,7 +10,8 @@ import (
 // know about it. Its value is never changed.
 type Key struct {
 	// Table is the table that holds the key, such as "record". It is "" for the keys before the
-	// first table, and for those of a [[listener]] but its own table "limits".
+	// first table, and for those of a [[listener]] but its own tables "tls"
+	// and "limits".
 	Table string
 	// Name is the key as it is written in a file.
 	Name string
@@ -125,7 +126,10 @@ func (s section) keys() (list []*Key) {
 }
 
 // topTables are the tables of a file but for [[listener]], in the order of a file.
-var topTables = []string{"record", "log", "status", "forward", "limits"}
+var topTables = []string{"record", "log", "status", "forward", "tls", "limits"}
+
+// ownTables are the tables of a [[listener]], in the order of a file.
+var ownTables = []string{"tls", "limits"}
 
 // tables returns the names of the tables that a table of this kind may have.
 func (s section) tables() []string {
@@ -133,7 +137,7 @@ func (s section) tables() []string {
 	case section{}:
 		return append(slices.Clip(topTables), "listener")
 	case section{listener: true}:
-		return []string{"limits"}
+		return ownTables
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func init() { keys = sync.OnceValue(rows) }
 // A new key is a field with a row here, an entry in tcpmux.toml(5), a place in the shipped file and
 // another value in testdata/good.toml. Tests report what is missing.
 func rows() []Key {
-	return slices.Concat(listenerRows(), tableRows(), forwardRows(), limitRows())
+	return slices.Concat(listenerRows(), tableRows(), forwardRows(), tlsRows(), limitRows())
 }
 
 // listenerRows has the keys of a [[listener]] and of the main listener.
@@ -137,6 +137,22 @@ func forwardRows() []Key {
 	}
 }
 
+// tlsRows has the keys of [tls] and, inherited from there, of [listener.tls].
+func tlsRows() []Key {
+	return []Key{
+		secured("certificate", func(t *TLS) *string { return &t.Certificate }, tlsFile("for clear text"), ""),
+		secured("key", func(t *TLS) *string { return &t.Key }, tlsFile("for none"), ""),
+		secured("client_ca", func(t *TLS) *string { return &t.ClientCA }, tlsFile("for none"), ""),
+		secured("client_auth", func(t *TLS) *string { return &t.ClientAuth }, word(noClientAuth, "request", "require"), noClientAuth),
+		secured("crl", func(t *TLS) *string { return &t.CRL }, tlsFile("for none"), ""),
+		secured("allow_subjects", func(t *TLS) *[]string { return &t.AllowSubjects }, subjects(), nil),
+		secured("deny_subjects", func(t *TLS) *[]string { return &t.DenySubjects }, subjects(), nil),
+		secured("min_version", func(t *TLS) *string { return &t.MinVersion }, word("1.2", "1.3"), "1.3"),
+		secured("handshake_timeout", func(t *TLS) *time.Duration { return &t.HandshakeTimeout }, durationBetween(time.Second, 10*time.Minute), 10*time.Second),
+		secured("survive", func(t *TLS) *string { return &t.Survive }, word("auto", mustSurvive, "off"), "auto"),
+	}
+}
+
 // limitRows has the keys of [limits] and of [listener.limits].
 func limitRows() []Key {
 	return []Key{
@@ -188,6 +204,11 @@ func log[T any](name string, of func(*Log) *T, k kind[T], initial T, e Effect) K
 // forward makes the row of a key of [forward].
 func forward[T any](name string, of func(*Forward) *T, k kind[T], initial T, e Effect) Key {
 	return top(name, func(c *Config) *T { return of(&c.Forward) }, k, initial, e).in("forward")
+}
+
+// secured makes the row of a key of [tls] and, inherited from there, of [listener.tls].
+func secured[T any](name string, of func(*TLS) *T, k kind[T], initial T) Key {
+	return shared(name, func(l *Listener) *T { return of(&l.TLS) }, k, initial, NewClients).in("tls")
 }
 
 // limits makes the row of a key of [limits] that a [[listener]] has not.

@@ -193,15 +193,18 @@ func durationFrom(least time.Duration, zero string) kind[time.Duration] {
 }
 
 // durationUpTo takes a duration, where 0 has no meaning.
-func durationUpTo(most time.Duration) kind[time.Duration] {
-	allowed := fmt.Sprintf("a duration from %s to %s", notation.FormatDuration(minDuration), notation.FormatDuration(most))
+func durationUpTo(most time.Duration) kind[time.Duration] { return durationBetween(minDuration, most) }
+
+// durationBetween takes a duration in a range without 0.
+func durationBetween(least, most time.Duration) kind[time.Duration] {
+	allowed := fmt.Sprintf("a duration from %s to %s", notation.FormatDuration(least), notation.FormatDuration(most))
 	read := func(v any, at place) (time.Duration, bool) {
 		s, _ := v.(string)
 		d, ok := notation.ParseDuration(s)
 		if !ok {
 			return 0, at.Want(v, allowed+durationForm)
 		}
-		return d, minDuration <= d && d <= most || at.Want(v, allowed)
+		return d, least <= d && d <= most || at.Want(v, allowed)
 	}
 	return kind[time.Duration]{allowed, read, writeDuration}
 }

@@ -53,6 +53,8 @@ func TestLoadGood(t *testing.T) {
 		Name: MainListener, Source: "testdata/good.toml", Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
 		Banner: Text("hello {client}\r\n"), Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little", LengthOffset: 4, LengthAdjust: -6, Silence: 50 * time.Millisecond,
 		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, LostTimeout: 30 * time.Second, ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Ack: Text("{offset}\n"), AckTimeout: time.Minute, Record: true,
+		TLS: TLS{Certificate: "/etc/tcpmux/server.pem", Key: "credential:server.key", ClientCA: "plant-ca.pem", ClientAuth: "require", CRL: "/etc/tcpmux/revoked.crl", MinVersion: "1.2",
+			HandshakeTimeout: 1500 * time.Millisecond, Survive: "off", AllowSubjects: []string{"CN=scanner-*,O=Plant α", "*,OU=a b"}, DenySubjects: []string{"CN=scanner-7,*"}},
 	}
 	limits := Limits{
 		Clients: 5, Memory: 1 << 30, SourcePrefix: SourcePrefix{IPv4: 24, IPv6: 56}, PerSource: PerSource{3, Rate{Count: 100, Per: time.Minute}},
@@ -84,6 +86,9 @@ func TestLoadGood(t *testing.T) {
 	scanner.Delimiter, scanner.Start = []Bytes{Text("\r\n"), {Raw: "\x00\xff", Hex: true}}, Text("(")
 	fixed.Name, fixed.Address, fixed.Framing, fixed.MessageSize = "fixed", []string{"127.0.0.1:12348"}, "fixed", 32
 	silence.Name, silence.Address, silence.Framing, silence.Silence = "silence", []string{"127.0.0.1:12349"}, "silence", time.Second
+	fixed.TLS = Default().Listeners[0].TLS
+	silence.TLS.Certificate, silence.TLS.Key, silence.TLS.ClientAuth, silence.TLS.MinVersion, silence.TLS.HandshakeTimeout = "own.pem", "own.key", "none", "1.3", 10*time.Minute
+	silence.TLS.AllowSubjects, silence.TLS.DenySubjects = nil, nil
 	want := Config{
 		Path:         "testdata/good.toml",
 		Listeners:    []Listener{main, telnet, scan, program, scanner, fixed, silence},

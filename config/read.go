@@ -41,6 +41,7 @@ func (r *reader) config() Config {
 	}
 	r.checkFramings(&c, tables)
 	r.warnOfUnused(&c, tables, c.Listeners[served:])
+	r.warnOfUnusedTLS(&c, tables, c.Listeners[served:])
 	c.Listeners, tables = c.Listeners[served:], tables[served:]
 	for i, t := range tables {
 		t.checkFraming(c.Listeners[i])
@@ -89,14 +90,16 @@ func (t table) listener(c *Config) Listener {
 	to, from := listenerTarget(c, &l), topTarget(c, &c.Listeners[0])
 	for _, k := range keys() {
 		switch {
-		case k.Inherited:
+		case k.Inherited && !(k.Table == "tls" && t.clearText()):
 			k.value.inherit(to, from)
 		case k.Listener:
 			k.value.reset(to)
 		}
 	}
 	t.read(to)
-	t.readTable("limits", to)
+	for _, name := range ownTables {
+		t.readTable(name, to)
+	}
 	t.applyExec(&l)
 	t.checkPolicy(l.Limits.Policy)
 	return l

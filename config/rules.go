@@ -12,16 +12,21 @@ import (
 	"tcpmux/config/notation"
 )
 
-// Rules is the content of a file of rules: prefixes of clients, as in Policy.
+// Rules is the content of a file of rules.
 type Rules struct {
+	// Allow and Deny are prefixes of clients, as in Policy.
 	Allow, Deny []netip.Prefix
+	// AllowSubjects and DenySubjects are patterns of subjects of client certificates, as in
+	// TLS.
+	AllowSubjects, DenySubjects []string
 }
 
 // maxRules is the size of the largest file in bytes, enough for some 800,000 rules.
 const maxRules = 16 << 20
 
 // LoadRules reads a file of rules: lines of "allow" or "deny" followed by networks or addresses,
-// with comments after #. Its errors are those of Load. It blocks on nothing but the disk.
+// with comments after #, or by "subject" and one pattern up to the end of the line. Its errors are
+// those of Load. It blocks on nothing but the disk.
 func LoadRules(path string) (Rules, error) {
 	text, err := readFile(path, maxRules)
 	if err != nil {
@@ -35,12 +40,10 @@ func LoadRules(path string) (Rules, error) {
 }
 
 func parseRules(path, text string) (r Rules, faults Faults) {
-	side := map[netip.Prefix]string{} // "allow" or "deny", by prefix
-	more, first := 0, 0               // errors that are not shown, and the line of the first
+	side := map[any]string{} // "allow" or "deny", by prefix or pattern
+	more, first := 0, 0      // errors that are not shown, and the line of the first
 	for i, line := range strings.Split(text, "\n") {
-		line, _, _ = strings.Cut(line, "#") // without its comment
-		fields := strings.Fields(line)
-		for _, text := range r.add(fields, side) {
+		for _, text := range r.addLine(line, side) {
 			if len(faults) < fault.Most {
 				faults = append(faults, Fault{File: path, Line: i + 1, Text: text})
 				continue
@@ -56,14 +59,51 @@ func parseRules(path, text string) (r Rules, faults Faults) {
 	return r, faults
 }
 
-// add adds the rules of one line, and returns what is wrong with it.
-func (r *Rules) add(fields []string, side map[netip.Prefix]string) (faults []string) {
+// addLine adds the rules of one line, and returns what is wrong with it.
+func (r *Rules) addLine(line string, side map[any]string) (faults []string) {
+	if word, pattern, ok := subjectRule(line); ok {
+		return r.addSubject(word, pattern, side)
+	}
+	line, _, _ = strings.Cut(line, "#") // without its comment
+	return r.add(strings.Fields(line), side)
+}
+
+// subjectRule returns the word and the pattern of a line "allow subject PATTERN".
+func subjectRule(line string) (word, pattern string, ok bool) {
+	fields := strings.Fields(line)
+	if len(fields) < 2 || fields[0] != "allow" && fields[0] != "deny" || fields[1] != "subject" {
+		return "", "", false
+	}
+	_, pattern, _ = strings.Cut(line, "subject")
+	return fields[0], strings.TrimSpace(pattern), true
+}
+
+// addSubject adds a pattern of subjects. A # behind a space is refused: read as a comment or as
+// part of the pattern, it would be the wrong one for somebody, who would not notice.
+func (r *Rules) addSubject(word, pattern string, side map[any]string) (faults []string) {
+	shown := fault.Quote(pattern)
+	list := map[string]*[]string{"allow": &r.AllowSubjects, "deny": &r.DenySubjects}[word]
+	switch want := patternProblem(pattern); {
+	case want != "":
+		return []string{fmt.Sprintf("%s subject %s, want %s", word, shown, want)}
+	case strings.Contains(pattern, " #"):
+		return []string{fmt.Sprintf(`%s subject %s, want no " #" in a pattern: a comment has a line of its own, and * stands for any text`, word, shown)}
+	case side[pattern] != "" && side[pattern] != word:
+		return []string{fmt.Sprintf("%s subject %s, which is both allowed and denied: want one of them", word, shown)}
+	}
+	side[pattern] = word
+	*list = append(*list, pattern)
+	return nil
+}
+
+// add adds the rules of the words of one line, and returns what is wrong with it.
+func (r *Rules) add(fields []string, side map[any]string) (faults []string) {
 	if len(fields) == 0 {
 		return nil
 	}
 	list := map[string]*[]netip.Prefix{"allow": &r.Allow, "deny": &r.Deny}[fields[0]]
 	if list == nil || len(fields) == 1 {
-		return []string{fmt.Sprintf(`%s is not a rule, want "allow" or "deny", followed by networks or addresses`, fault.Quote(strings.Join(fields, " ")))}
+		return []string{fmt.Sprintf(`%s is not a rule, want "allow" or "deny", followed by networks or addresses, or by subject and a pattern`, fault.Quote(strings.Join(fields, " ")))}
 	}
 	for _, text := range fields[1:] {
 		p, want := notation.ParseNetwork(text)

@@ -50,7 +50,7 @@ func nearest(name string, names []string) string {
 // a top-level key below the header of a table.
 func elsewhere(name string, of section) []string {
 	var hints []string
-	for _, other := range []section{{}, {table: "record"}, {table: "log"}, {table: "forward"}, {table: "limits"}} {
+	for _, other := range []section{{}, {table: "record"}, {table: "log"}, {table: "forward"}, {table: "tls"}, {table: "limits"}} {
 		where := "in " + other.header()
 		if other.table == "" {
 			where = "above the first [table]"

@@ -6,13 +6,16 @@ import (
 	"tcpmux/config/notation"
 )
 
-// dependent are keys of a listener that have an effect only together with another key.
-var dependent = []struct {
+// dependence is about keys of a listener that have an effect only together with another key.
+type dependence struct {
 	names  []string
 	on     []string // the keys that used depends on: with an error in one, nothing is known
 	used   func(Listener) bool
 	advice string // when they have no effect, and what to write instead
-}{
+}
+
+// dependent are keys outside of tables.
+var dependent = []dependence{
 	{[]string{"exec_user", "exec_timeout", "exec_memory"}, []string{"exec"},
 		func(l Listener) bool { return len(l.Exec) > 0 }, "without exec: want exec"},
 	{[]string{"clients_per_process"}, []string{"model"},
@@ -28,24 +31,59 @@ var dependent = []struct {
 // first; served are the listeners that have an address.
 func (r *reader) warnOfUnused(c *Config, tables []table, served []Listener) {
 	for _, group := range dependent {
-		if r.AnyFailed(group.on...) {
-			continue
-		}
 		for i, t := range tables {
-			heirs := c.Listeners[i : i+1]
-			if i == 0 {
-				heirs = served
+			if r.unused(group, c, i, served) {
+				t.warnOfUnused(group, "", listenerTarget(c, &c.Listeners[i]))
 			}
-			if i == 0 && r.partial || slices.ContainsFunc(heirs, group.used) {
-				continue
-			}
-			for _, name := range group.names {
-				k := find(section{}, name)
-				v, set := t.Values[name]
-				if at := t.At(name); set && k.value.write(listenerTarget(c, &c.Listeners[i])) != k.Default() {
-					at.Warn("is %s and has no effect %s, or no %s", at.Written(v), group.advice, name)
-				}
-			}
+		}
+	}
+}
+
+// unused reports whether keys in the table of a listener of c have no effect.
+func (r *reader) unused(group dependence, c *Config, i int, served []Listener) bool {
+	heirs := c.Listeners[i : i+1]
+	if i == 0 {
+		heirs = served
+	}
+	return !r.AnyFailed(group.on...) && !(i == 0 && r.partial) && !slices.ContainsFunc(heirs, group.used)
+}
+
+// warnOfUnused warns of the keys in the table, or in one below it, that have another value than
+// their default.
+func (t table) warnOfUnused(group dependence, below string, values target) {
+	own, path := t.Values, []string{}
+	if below != "" {
+		own, _ = t.Values[below].(map[string]any)
+		path = append(path, below)
+	}
+	for _, name := range group.names {
+		k := find(section{table: below}, name)
+		v, set := own[name]
+		if at := t.Setting(append(path, name)...); set && k.value.write(values) != k.Default() {
+			at.Warn("is %s and has no effect %s, or no %s", at.Written(v), group.advice, name)
+		}
+	}
+}
+
+// withoutTLS and withoutClientAuth are keys of [tls] and [listener.tls].
+var (
+	withoutTLS = dependence{
+		[]string{"client_ca", "client_auth", "crl", "allow_subjects", "deny_subjects", "min_version", "handshake_timeout", "survive"}, []string{"certificate"},
+		func(l Listener) bool { return l.TLS.On() }, "without certificate: want certificate and key"}
+	withoutClientAuth = dependence{
+		[]string{"client_ca", "crl"}, []string{"certificate", "client_auth"},
+		func(l Listener) bool { return l.TLS.On() && l.TLS.ClientAuth != noClientAuth }, `with client_auth = "none": want "request" or "require" there`}
+)
+
+// warnOfUnusedTLS is warnOfUnused for keys of [tls] and [listener.tls].
+func (r *reader) warnOfUnusedTLS(c *Config, tables []table, served []Listener) {
+	for i, t := range tables {
+		values := listenerTarget(c, &c.Listeners[i])
+		switch {
+		case r.unused(withoutTLS, c, i, served):
+			t.warnOfUnused(withoutTLS, "tls", values)
+		case r.unused(withoutClientAuth, c, i, served):
+			t.warnOfUnused(withoutClientAuth, "tls", values)
 		}
 	}
 }

@@ -40,7 +40,7 @@ func (c Config) Settings() (all []Setting) {
 	top := topTarget(&c, main)
 	for _, table := range append([]string{""}, topTables...) {
 		for _, k := range (section{table: table}).keys() {
-			if main == &absent && k.Inherited && k.Table == "" {
+			if main == &absent && k.Inherited && k.Table != "limits" {
 				continue // there is nobody to have it
 			}
 			all = append(all, Setting{Key: k, Value: k.value.write(top)})
@@ -48,8 +48,8 @@ func (c Config) Settings() (all []Setting) {
 	}
 	for i := range others {
 		l := &others[i]
-		for _, s := range []section{{listener: true}, {listener: true, table: "limits"}} {
-			for _, k := range s.keys() {
+		for _, table := range append([]string{""}, ownTables...) {
+			for _, k := range (section{listener: true, table: table}).keys() {
 				all = append(all, Setting{k, l.Name, l.Source, k.value.write(listenerTarget(&c, l))})
 			}
 		}
