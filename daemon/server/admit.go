@@ -18,6 +18,7 @@ import (
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/session"
 	"tcpmux/daemon/sockaddr"
+	"tcpmux/daemon/tlsconn"
 )
 
 // gate returns what a client of b has to pass.
@@ -67,7 +68,9 @@ func (s *Server) admit(b *Binding, fd int, peer syscall.Sockaddr) {
 // at once.
 func (s *Server) refuse(b *Binding, fd int, v admission.Verdict, remote netip.AddrPort) {
 	s.countRefusal(b, v, remote)
-	conn.Refuse(uintptr(fd), b.Settings().Limits.Refusal.Raw)
+	if settings := b.Settings(); settings.TLS == nil { // else the client could not read it
+		conn.Refuse(uintptr(fd), settings.Limits.Refusal.Raw)
+	}
 	_ = unix.Close(fd) // nothing that it says is wanted
 }
 
@@ -95,7 +98,7 @@ func (s *Server) newSession(b *Binding, fd int, remote netip.AddrPort) (*session
 		return nil, err
 	}
 	settings := b.Settings()
-	c, err := s.connect(settings, fd, false)
+	c, err := s.connect(settings, fd, false, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -105,8 +108,7 @@ func (s *Server) newSession(b *Binding, fd int, remote netip.AddrPort) (*session
 		Opened: time.Now(),
 		Events: config.Events(s.events.Load()),
 	}
-	// A program lives no longer than this process.
-	if s.keeper != nil && !settings.runsProgram() {
+	if s.keeper != nil && settings.kept() {
 		cfg.Slot, cfg.Keep = s.keeper.Keep(fd, cookie, cfg.Opened, settings.Origin)
 	}
 	return session.New(s.complete(cfg, b, settings, c)), nil
@@ -120,12 +122,22 @@ func (s *Server) complete(cfg session.Config, b *Binding, settings *Settings, c 
 }
 
 // connect returns the connection of a session with these settings, which the previous process has
-// served before if it is resumed. After an error the descriptor is closed.
-func (s *Server) connect(settings *Settings, fd int, resumed bool) (c conn.Conn, err error) {
-	if settings.served(resumed) {
+// served before if it is resumed, and has left TLS of if left is not nil. After an error the
+// descriptor is closed.
+func (s *Server) connect(settings *Settings, fd int, resumed bool, left *tlsconn.Left) (c conn.Conn, err error) {
+	// With TLS this process reads it whatever the model is: a thread waits by the poller too, as
+	// poll(2) would call a socket readable that has half a record.
+	if settings.TLS != nil || left != nil || settings.served(resumed) {
 		c, err = conn.NewPoll(fd)
 	} else {
 		c = conn.NewThread(fd, &s.env.Wakeup)
+	}
+	switch {
+	case err != nil:
+	case left != nil:
+		c = tlsconn.Resume(c, *left)
+	case settings.TLS != nil:
+		c = tlsconn.New(c)
 	}
 	if err == nil && !settings.Ack.Empty() {
 		// An acknowledgement does not wait until the client has the one before.

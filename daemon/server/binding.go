@@ -58,7 +58,13 @@ func (s *Server) NewSettings(c config.Listener, origin uint32) *Settings {
 		set.Buffers = s.own.of(set.Sink)
 	}
 	if set.proxied() {
-		set.Stages = []session.Stage{session.ProxyStage{}}
+		set.Stages = append(set.Stages, session.ProxyStage{})
+	}
+	if s.tlsOf != nil {
+		set.TLS = s.tlsOf(c)
+	}
+	if set.TLS != nil {
+		set.Stages = append(set.Stages, session.TLSStage{})
 	}
 	switch {
 	case set.runsProgram():
@@ -98,6 +104,12 @@ func (s *Settings) runsProgram() bool { return len(s.Exec) > 0 }
 
 // proxied reports whether the listener's clients come through proxies.
 func (s *Settings) proxied() bool { return len(s.ProxyProtocol) > 0 }
+
+// kept reports whether the listener's clients outlive this process. A program lives no longer, and
+// a process that serves a client has what this one has decrypted.
+func (s *Settings) kept() bool {
+	return !s.runsProgram() && (s.TLS == nil || s.Model != "process")
+}
 
 // trusts reports whether a proxy at addr may say which client it speaks for.
 func (s *Settings) trusts(addr netip.Addr) bool { return s.proxies.Admit(addr) }

@@ -91,7 +91,7 @@ type Resumed struct {
 // Resume goes on with a connection of the previous process. It takes a place and counts, whatever
 // the limits are. After an error the descriptor is closed.
 func (s *Server) Resume(r Resumed) error {
-	c, err := s.connect(r.Settings, r.FD, r.Config.Resume != nil)
+	c, err := s.connect(r.Settings, r.FD, r.Config.Resume != nil, r.TLS)
 	if err != nil {
 		return err
 	}
@@ -103,6 +103,9 @@ func (s *Server) Resume(r Resumed) error {
 	}
 	r.Config.Events = r.Events
 	ss := session.New(s.complete(r.Config, r.Binding, r.Settings, c))
+	if r.TLS != nil {
+		ss.SetTLS(tlsconn.Info{TLS: r.TLS.Describe(), Kernel: true, Kept: true})
+	}
 	s.run(&client{session: ss, binding: r.Binding, pass: pass})
 	return nil
 }

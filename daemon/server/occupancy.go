@@ -48,6 +48,7 @@ func (s *Server) SetLimits(cfg config.Config, bindings []*Binding) {
 	s.slots.resize(s.affordable(cfg))
 	s.spare.keep()
 	s.env.Spill.Resize(cfg.Limits.Memory)
+	s.env.Handshakes.Resize(cfg.Limits.Clients)
 	s.prefix = cfg.Limits.SourcePrefix
 	s.sources.Configure(sourceLimits(cfg.Limits.PerSource, s.prefix))
 	for _, b := range bindings {

@@ -53,6 +53,7 @@ type Server struct {
 	accept    func(fd int) (int, syscall.Sockaddr, error)
 	stopGrace time.Duration
 	sinkOf    func(config.Listener) session.Sink
+	tlsOf     func(config.Listener) *tlsconn.Options // nil: all speak clear text
 	env       session.Env
 	keeper    Keeper       // nil: clients end with the process
 	events    atomic.Int32 // a config.Events
@@ -100,6 +101,7 @@ func New(o Options) *Server {
 		accept:    o.Accept,
 		stopGrace: o.StopGrace,
 		sinkOf:    o.SinkOf,
+		tlsOf:     o.TLS,
 		workers:   worker.NewPool(o.Log),
 		resources: resources{
 			slots: newSlots(o.Clients), occupancies: make(map[string]*occupancy), counts: make(map[string]*counts.Listener),

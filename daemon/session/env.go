@@ -26,6 +26,8 @@ type Env struct {
 	Records atomic.Int64       // messages written
 	Tap     *tap.Tap           // for those who follow what is recorded; nil: nobody does
 
+	Handshakes Handshakes // of TLS, under way
+
 	// BannerTimeout is how long a client may take to read a banner that does not fit its
 	// buffer.
 	BannerTimeout time.Duration

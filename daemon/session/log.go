@@ -17,7 +17,7 @@ func (s *Session) level(why Reason) slog.Level {
 		return slog.LevelError
 	case why == ByExec, why == ByProcess, why == BySuspect, why == BySink:
 		return slog.LevelWarn
-	case why == ByProxy: // the log alone says what is wrong with its header
+	case why == ByProxy, why == ByHandshake, why == ByCertificate: // the log alone says what is wrong
 		return slog.LevelInfo
 	case s.Events != config.NoEvents, s.silent():
 		return slog.LevelDebug

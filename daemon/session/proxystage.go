@@ -64,7 +64,9 @@ func admit(s *Session, client netip.AddrPort) (Reason, error) {
 		s.mu.Unlock()
 	}
 	if !s.Env.Admit(s, addr) {
-		s.Conn.Control(func(fd uintptr) { conn.Refuse(fd, s.Settings.Limits.Refusal.Raw) })
+		if s.Settings.TLS == nil { // else the client could not read it
+			s.Conn.Control(func(fd uintptr) { conn.Refuse(fd, s.Settings.Limits.Refusal.Raw) })
+		}
 		return byRefusal, nil
 	}
 	return "", nil

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/tlsconn"
 )
 
 // Reason is why a session has ended, as logs and close records show it.
@@ -52,7 +54,7 @@ const (
 // OfRecorder reports whether a Recorder returns it, in the daemon or in a session's process.
 func (r Reason) OfRecorder() bool {
 	switch r {
-	case ByLeave, ByEOF, ByReset, ByLoss, ByIdle, ByAge, ByVolume, BySlow, ByDrain, ByBanner, ByAck, ByMalformed, BySink, ByError:
+	case ByLeave, ByEOF, ByReset, ByLoss, ByIdle, ByAge, ByVolume, BySlow, ByDrain, ByBanner, ByAck, ByMalformed, BySink, ByError, ByTLS, ByTruncation:
 		return true
 	}
 	return false
@@ -61,6 +63,8 @@ func (r Reason) OfRecorder() bool {
 // ReasonOf returns the reason that goes with an error of the connection.
 func ReasonOf(err error, otherwise Reason) Reason {
 	switch {
+	case errors.Is(err, tlsconn.ErrTruncated):
+		return ByTruncation
 	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		return ByReset
 	case errors.Is(err, unix.ETIMEDOUT), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETUNREACH):

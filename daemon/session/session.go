@@ -180,6 +180,10 @@ func (s *Session) prepare() (Reason, error) {
 // has ended; "" when it goes on in the next process, or never was one.
 func (s *Session) end(why Reason) Reason {
 	why = s.asKilled(why)
+	secured, _ := s.Conn.(*tlsconn.Conn)
+	if why == ByLeave && secured != nil && !s.Survives() {
+		why = ByDrain // the kernel has not got it after all
+	}
 	switch {
 	case s.Phase() == Leaving && (why == ByLeave || why == BySink):
 		s.Conn.Close() // what the sink did not take is still in the socket
@@ -193,6 +197,9 @@ func (s *Session) end(why Reason) Reason {
 	// A client that has sent nothing has no record of its opening, and so none of its end.
 	if s.Events != config.NoEvents && s.opening != openHeld && s.recordEnd(why) != nil {
 		why = BySink
+	}
+	if secured != nil {
+		secured.CloseNotify()
 	}
 	s.retire()
 	s.Conn.Close()

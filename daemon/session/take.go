@@ -32,8 +32,11 @@ func (r *Recorder) next() (Reason, error) {
 	if err := r.s.Conn.Wait(r.onRead); err != nil {
 		return r.interrupted(err)
 	}
-	if r.buf.n == 0 || r.buf.full {
+	switch {
+	case r.buf.n == 0 || r.buf.full:
 		return r.takeLast()
+	case r.s.offset == 0 && r.greetsInTLS():
+		return r.endTLS()
 	}
 	if err := r.take(framing.EOF); err != nil {
 		return BySink, err

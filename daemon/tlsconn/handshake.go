@@ -19,19 +19,23 @@ func eofIf(end bool) error {
 	return nil
 }
 
-// Handshake makes the handshake as the server, reading nothing behind it. stop is asked whenever a
-// wait ends early (Wake): it returns why to give up, which then is the error. keep returns what
-// keeps the connection for the next process, once the kernel is to have it; it may return nil. The
+// Interrupt decides about a handshake whenever a wait of it ends early (Wake): it returns why to
+// give up, which then is the error, or until when to go on; the zero time changes nothing. begun
+// reports whether something was taken from the client.
+type Interrupt func(begun bool) (until time.Time, err error)
+
+// Handshake makes the handshake as the server, reading nothing behind it. keep returns what keeps
+// the connection for the next process, once the kernel is to have it; it may return nil. The
 // session's goroutine calls it, once.
 //
 // An error of the client's is ErrPlainText or ErrCertificate, os.ErrDeadlineExceeded after
 // opt.Timeout, io.EOF if nothing has come before the end, or any other.
-func (c *Conn) Handshake(opt *Options, stop func() error, keep func() Memory) (Info, error) {
+func (c *Conn) Handshake(opt *Options, interrupt Interrupt, keep func() Memory) (Info, error) {
 	h := handshake{conn: c, opt: opt}
 	if err := h.offer(); err != nil {
 		return Info{}, err
 	}
-	w := &wire{below: c.Conn, exact: true, deadline: time.Now().Add(opt.Timeout), stop: stop}
+	w := &wire{below: c.Conn, exact: true, deadline: time.Now().Add(opt.Timeout), interrupt: interrupt}
 	t := tls.Server(w, h.config())
 	err := t.Handshake()
 	c.Conn.SetReadDeadline(time.Time{})
@@ -178,8 +182,14 @@ func subjectOf(state *tls.ConnectionState) string {
 	return state.PeerCertificates[0].Subject.String()
 }
 
-// handshakeType is the type of the record that a handshake begins with.
-const handshakeType = recordHandshake
+// IsHello reports whether the bytes that a client sends first are the beginning of a ClientHello
+// (RFC 8446, section 4.1.2): the head of a record and the type of the message in it.
+func IsHello(b []byte) bool {
+	return len(b) > recordHeadSize && b[0] == recordHandshake && b[1] == 3 && b[2] <= 4 && b[recordHeadSize] == helloType
+}
+
+// helloType is the type of a ClientHello.
+const helloType = 1
 
 // explain returns the error of a handshake that has failed.
 func (h *handshake) explain(err error, w *wire) error {
@@ -189,7 +199,7 @@ func (h *handshake) explain(err error, w *wire) error {
 	var head tls.RecordHeaderError
 	var invalid *tls.CertificateVerificationError
 	switch {
-	case w.any && w.first != handshakeType, errors.As(err, &head) && w.first != handshakeType:
+	case w.any && w.first != recordHandshake, errors.As(err, &head) && w.first != recordHandshake:
 		return ErrPlainText
 	case errors.Is(err, io.EOF) && w.any:
 		return io.ErrUnexpectedEOF

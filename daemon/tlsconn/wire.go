@@ -24,9 +24,9 @@ type wire struct {
 	first byte    // of the connection
 	any   bool    // there was one
 
-	deadline time.Time
-	stop     func() error // says why a wait that was woken is to give up
-	failed   error        // what a Read has returned, for whoever crypto/tls does not tell
+	deadline  time.Time
+	interrupt Interrupt
+	failed    error // what a Read or a Write has returned: crypto/tls may make another one of it
 
 	out []byte // records that the socket had no room for
 }
@@ -103,8 +103,12 @@ func (w *wire) readWaiting(b []byte) (n int, err error) {
 		if !errors.Is(werr, os.ErrDeadlineExceeded) || !time.Now().Before(w.deadline) {
 			return 0, werr
 		}
-		if err := w.stop(); err != nil {
+		until, err := w.interrupt(w.any)
+		if err != nil {
 			return 0, err
+		}
+		if !until.IsZero() && until.Before(w.deadline) {
+			w.deadline = until
 		}
 	}
 }
