@@ -70,6 +70,9 @@ const (
 	// killed is not of the header either: an administrator has ended the session. Versions
 	// before 0.3 do not look at it, and serve the client on.
 	killed
+	// speaksTLS is not of the header either: with it, flagClosed is there for versions before
+	// 0.3 only.
+	speaksTLS
 )
 
 // Slot is the state of one connection. It is for one goroutine at a time, but for SetKilled. The
@@ -210,7 +213,7 @@ func (s *Slot) SetClient(client netip.AddrPort, size int) {
 			header |= proxyIsIPv4
 		}
 	}
-	s.at.proxyHeader.And(openHeld | killed)
+	s.at.proxyHeader.And(openHeld | killed | speaksTLS)
 	s.at.proxyHeader.Or(header)
 }
 
@@ -343,10 +346,29 @@ func (s *Slot) Shelve(base int64, data []byte) {
 }
 
 // SetClosed notes that the end of the session is recorded.
-func (s *Slot) SetClosed() { s.flag(flagClosed, true) }
+func (s *Slot) SetClosed() {
+	if s.flag(flagClosed, true); s.TLS() {
+		s.at.proxyHeader.And(^uint64(speaksTLS))
+	}
+}
 
 // Closed reports whether the end of the session is recorded.
-func (s *Slot) Closed() bool { return s != nil && s.at.flags.Load()&flagClosed != 0 }
+func (s *Slot) Closed() bool {
+	return s != nil && s.at.flags.Load()&flagClosed != 0 && !s.TLS()
+}
+
+// SetTLS notes that the connection speaks TLS, so that no process takes what it sends for clear
+// text. Versions before 0.3, which could not tell, find a connection whose end is recorded, and
+// close it.
+func (s *Slot) SetTLS() {
+	if s != nil {
+		s.at.proxyHeader.Or(speaksTLS)
+		s.flag(flagClosed, true)
+	}
+}
+
+// TLS reports whether SetTLS was called, and not SetClosed since.
+func (s *Slot) TLS() bool { return s != nil && s.at.proxyHeader.Load()&speaksTLS != 0 }
 
 // SetKilled notes that the session is to end, whichever process has it. It may be called by any
 // goroutine until Free.

@@ -88,6 +88,46 @@ func TestAKilledSessionIsKnownToTheNextProcess(t *testing.T) {
 	}
 }
 
+// TestTLSIsNeverTakenForClearText: not by versions before 0.3, which know only one flag, and not
+// until the end of the session is recorded.
+func TestTLSIsNeverTakenForClearText(t *testing.T) {
+	f := newFile(t, 4)
+	client := netip.MustParseAddrPort("192.0.2.1:1234")
+	for cookie := uint64(7); cookie < 10; cookie++ {
+		s := f.Take(cookie)
+		s.SetClient(client, 50)
+		if s.SetTLS(); s.at.flags.Load()&flagClosed == 0 {
+			t.Error("versions before 0.3: got a session to go on with")
+		}
+		s.Open(time.Unix(5, 0))
+		switch cookie {
+		case 8:
+			s.SetClosed()
+		case 9:
+			s.Mark(Written{Offset: 4, Records: 1, Opened: true, Closed: true}, 100)
+		}
+	}
+	g := next(t, f)
+	g.Settle(100)
+	for cookie := uint64(7); cookie < 10; cookie++ {
+		s := g.Find(cookie)
+		if tls, closed := s.TLS(), s.Closed(); tls != (cookie == 7) || closed != (cookie > 7) {
+			t.Errorf("%d: got TLS %v and closed %v", cookie, tls, closed)
+		}
+		if got, size := s.Client(); got != client || size != 50 {
+			t.Errorf("%d: got %v and %d bytes, want %v and 50", cookie, got, size, client)
+		}
+		s.Free()
+		if s = g.Take(cookie); s.TLS() || s.Closed() {
+			t.Error("the next session of the slot: got TLS or closed")
+		}
+	}
+	var none *Slot
+	if none.SetTLS(); none.TLS() {
+		t.Error("without a slot: got TLS")
+	}
+}
+
 // TestAHeldOpeningIsNotRecorded: its time is known, also behind a PROXY header, and Open ends that.
 func TestAHeldOpeningIsNotRecorded(t *testing.T) {
 	f := newFile(t, 3)
