@@ -114,7 +114,7 @@ func restore(c *session.Config, k kernelState, slot *state.Slot, events config.E
 		c.Resume.Pieces = tally.Pieces
 	}
 	if crashLoop(slot) {
-		c.Resume.CrashLoop = true
+		c.Resume.Ended = session.BySuspect
 		// It is closed as having come to what is recorded.
 		c.Resume.Offset = max(c.Resume.Offset, c.Resume.Written)
 	}

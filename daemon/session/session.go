@@ -153,8 +153,8 @@ func (s *Session) Run() {
 
 // prepare runs the stages and makes the service. A reason is that the session ends.
 func (s *Session) prepare() (Reason, error) {
-	if s.Resume.CrashLoop {
-		return BySuspect, nil
+	if why := s.Resume.Ended; why != "" {
+		return why, nil
 	}
 	if !s.Staged {
 		for _, stage := range s.Settings.Stages {

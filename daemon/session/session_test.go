@@ -39,19 +39,20 @@ func TestStagesRunInOrderBeforeTheService(t *testing.T) {
 		reasons []Reason
 		phase   Phase
 		staged  bool
-		suspect bool
+		ended   Reason // in the previous process
 		fault   error // of the service
 		want    []string
 		records []string
 	}{
-		{"all go on", []Reason{"", ""}, Serving, false, false, nil, []string{"0", "1", "make", "serve"}, []string{"close: exit 0, 0 records, 0 bytes"}},
-		{"the first ends it", []Reason{ByProxy, ""}, Serving, false, false, nil, []string{"0"}, []string{"close: proxy, 0 records, 0 bytes"}},
-		{"the last ends it", []Reason{"", ByDrain}, Serving, false, false, nil, []string{"0", "1"}, []string{"close: drain, 0 records, 0 bytes"}},
-		{"none of its own", nil, Serving, false, false, nil, []string{"make", "serve"}, []string{"close: exit 0, 0 records, 0 bytes"}},
-		{"the phase has changed before", []Reason{""}, Draining, false, false, nil, []string{"0", "make", "changed", "serve"}, []string{"close: exit 0, 0 records, 0 bytes"}},
-		{"they are done", []Reason{ByProxy}, Serving, true, false, nil, []string{"make", "serve"}, []string{"close: exit 0, 0 records, 0 bytes"}},
-		{"a suspect", []Reason{""}, Serving, false, true, nil, nil, []string{"close: suspect, 0 records, 0 bytes"}},
-		{"there is no service", []Reason{""}, Serving, false, false, errors.New("no pipe"), []string{"0", "make"}, []string{"close: error, 0 records, 0 bytes"}},
+		{"all go on", []Reason{"", ""}, Serving, false, "", nil, []string{"0", "1", "make", "serve"}, []string{"close: exit 0, 0 records, 0 bytes"}},
+		{"the first ends it", []Reason{ByProxy, ""}, Serving, false, "", nil, []string{"0"}, []string{"close: proxy, 0 records, 0 bytes"}},
+		{"the last ends it", []Reason{"", ByDrain}, Serving, false, "", nil, []string{"0", "1"}, []string{"close: drain, 0 records, 0 bytes"}},
+		{"none of its own", nil, Serving, false, "", nil, []string{"make", "serve"}, []string{"close: exit 0, 0 records, 0 bytes"}},
+		{"the phase has changed before", []Reason{""}, Draining, false, "", nil, []string{"0", "make", "changed", "serve"}, []string{"close: exit 0, 0 records, 0 bytes"}},
+		{"they are done", []Reason{ByProxy}, Serving, true, "", nil, []string{"make", "serve"}, []string{"close: exit 0, 0 records, 0 bytes"}},
+		{"a suspect", []Reason{""}, Serving, false, BySuspect, nil, nil, []string{"close: suspect, 0 records, 0 bytes"}},
+		{"it ended with the process", []Reason{""}, Serving, false, ByCrash, nil, nil, []string{"close: crash, 0 records, 0 bytes"}},
+		{"there is no service", []Reason{""}, Serving, false, "", errors.New("no pipe"), []string{"0", "make"}, []string{"close: error, 0 records, 0 bytes"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, nil, func(f *fixture) {
@@ -66,7 +67,7 @@ func TestStagesRunInOrderBeforeTheService(t *testing.T) {
 					calls = append(calls, "make")
 					return fakeService{&calls, func() (Reason, error) { return "exit 0", nil }}, c.fault
 				}
-				f.config.Staged, f.config.Resume = c.staged, &Resume{CrashLoop: c.suspect}
+				f.config.Staged, f.config.Resume = c.staged, &Resume{Ended: c.ended}
 				f.Session = New(f.config)
 				f.Enter(c.phase)
 				go func() { defer close(f.ended); f.Run() }()
