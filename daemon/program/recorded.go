@@ -54,7 +54,7 @@ func (s *recordedService) record(p *process, pipe *os.File) (session.Reason, err
 	go func() {
 		how := s.wait(p)
 		relay.End()
-		s.recorder.Changed()
+		s.notify()
 		ended <- how
 	}()
 	why, err := s.recorder.Record()
@@ -64,7 +64,7 @@ func (s *recordedService) record(p *process, pipe *os.File) (session.Reason, err
 	}
 	s.session.Await(session.ForProgram)
 	how := <-ended
-	s.session.Conn.HangUp() // as in service.Serve
+	s.finish()
 	if why == session.BySink {
 		return why, err
 	}
@@ -89,5 +89,15 @@ func stopsProgram(why session.Reason) bool {
 // sent by then recorded. Until then the program is left to finish.
 func (s *recordedService) Changed() {
 	s.stopIfOver()
+	s.notify()
+}
+
+// notify has the recorder look at what has changed. Its own Changed would also end what is being
+// written to a client whose TLS the daemon speaks.
+func (s *recordedService) notify() {
+	if s.pump.Load() != nil {
+		s.session.Conn.Wake()
+		return
+	}
 	s.recorder.Changed()
 }

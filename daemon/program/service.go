@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpmux/daemon/conn"
+	"tcpmux/daemon/pump"
 	"tcpmux/daemon/session"
 )
 
@@ -16,10 +18,15 @@ type runner struct {
 	spec    *Spec
 	grace   time.Duration // between SIGTERM and SIGKILL
 	process atomic.Pointer[process]
+	pump    atomic.Pointer[pump.Pump] // nil: the program has the connection itself
 }
 
+// flushTimeout is how long a client whose program has ended may take over what the program has
+// written last, where the daemon has to encrypt it. Otherwise the kernel has it.
+const flushTimeout = 30 * time.Second
+
 // start starts the program; stdin is its standard input, nil: the connection. From then on the
-// connection blocks, as programs expect.
+// program's connection blocks, as programs expect.
 func (r *runner) start(stdin *os.File) (*process, error) {
 	env, source := r.session.Env, &r.session.Source
 	theirs, stderr, err := newStderrLog(env.Log, source, env.Lines)
@@ -27,11 +34,29 @@ func (r *runner) start(stdin *os.File) (*process, error) {
 		return nil, err
 	}
 	defer theirs.Close() // the program has its own
-	conn := r.session.Conn
-	variables := r.spec.environ(conn.LocalAddr(), source)
-	var p *process
+	p, err := r.startWith(stdin, theirs, stderr)
+	if err != nil {
+		stderr.discard()
+		r.flush(0)
+		return nil, err
+	}
+	r.process.Store(p)
+	r.stopIfOver() // an earlier call found no process
+	return p, nil
+}
+
+// startWith is start, with the program's standard error.
+func (r *runner) startWith(stdin, theirs *os.File, stderr *stderrLog) (p *process, err error) {
+	c, err := r.connection(stdin != nil)
+	if err != nil {
+		return nil, err
+	}
+	if c != r.session.Conn {
+		defer c.Close() // the program has its own
+	}
+	variables := r.spec.environ(r.session.Conn.LocalAddr(), &r.session.Source)
 	err = os.ErrClosed // stays if the connection is closed
-	conn.Control(func(fd uintptr) {
+	c.Control(func(fd uintptr) {
 		files := []uintptr{fd, fd, theirs.Fd()}
 		if stdin != nil {
 			files[0] = stdin.Fd()
@@ -40,19 +65,45 @@ func (r *runner) start(stdin *os.File) (*process, error) {
 			p, err = startProcess(r.spec, variables, files, stderr, r.grace)
 		}
 	})
+	return p, err
+}
+
+// connection returns what the program has as its connection: the client's, or where the daemon
+// speaks TLS on that, the end of a pair of sockets. Of writeOnly the program reads nothing.
+func (r *runner) connection(writeOnly bool) (conn.Conn, error) {
+	if r.session.Settings.TLS == nil {
+		return r.session.Conn, nil
+	}
+	p, theirs, err := pump.Start(r.session.Conn, pump.Options{WriteOnly: writeOnly, Over: r.session.Hurried})
 	if err != nil {
-		stderr.discard()
 		return nil, err
 	}
-	r.process.Store(p)
-	r.stopIfOver() // an earlier call found no process
-	return p, nil
+	r.pump.Store(p)
+	return theirs, nil
+}
+
+// finish ends the connection of a program that has ended. A process that has left the program's
+// group may still hold it: it has nobody to talk to any more.
+func (r *runner) finish() {
+	r.flush(flushTimeout)
+	r.session.Conn.HangUp()
+}
+
+// flush ends the pump, once the client has taken what the program has written, or its time for that
+// is over.
+func (r *runner) flush(timeout time.Duration) {
+	if p := r.pump.Load(); p != nil {
+		p.End(timeout)
+	}
 }
 
 // stopIfOver stops the program if the session's time to finish is over. Safe for concurrent use.
 func (r *runner) stopIfOver() {
 	if r.session.Phase() != session.Over {
 		return
+	}
+	if p := r.pump.Load(); p != nil {
+		p.Hurry()
 	}
 	if p := r.process.Load(); p != nil {
 		p.stop(session.ByDrain)
@@ -73,8 +124,8 @@ func (r *runner) wait(p *process) string {
 	return p.wait()
 }
 
-// service is a connection that a program has as its standard input and output. The daemon neither
-// reads it nor waits for it, and records nothing of it.
+// service is a connection that a program has as its standard input and output. The daemon records
+// nothing of it, and unless it speaks TLS on it neither reads it nor waits for it.
 type service struct{ runner }
 
 // NewService returns the service that runs a program which has the client's connection as its
@@ -99,9 +150,7 @@ func (s *service) Serve() (session.Reason, error) {
 	}
 	s.session.Await(session.ForProgram)
 	how := s.wait(p)
-	// A process that has left the program's group may still hold the connection: it has nobody
-	// to talk to any more.
-	s.session.Conn.HangUp()
+	s.finish()
 	return p.reason(how)
 }
 

@@ -95,7 +95,7 @@ func parseIDs(list []string) ([]uint32, error) {
 // what tcpmux calls the session. local is the daemon's end of the connection.
 func (s *Spec) environ(local netip.AddrPort, source *record.Source) []string {
 	remote, _ := netip.ParseAddrPort(source.Remote) // the daemon wrote it
-	return append(slices.Clip(s.env),
+	env := append(slices.Clip(s.env),
 		"PROTO=TCP",
 		"TCPLOCALIP="+local.Addr().String(),
 		"TCPLOCALPORT="+strconv.Itoa(int(local.Port())),
@@ -103,6 +103,7 @@ func (s *Spec) environ(local netip.AddrPort, source *record.Source) []string {
 		"TCPREMOTEPORT="+strconv.Itoa(int(remote.Port())),
 		"TCPMUX_LISTENER="+source.Listener,
 		"TCPMUX_SESSION="+source.Session)
+	return appendTLS(env, source.TLS)
 }
 
 // hasAmbientCapabilities reports whether this process has capabilities that a program started by it

@@ -1,0 +1,160 @@
+// Package pump carries a client's stream between its connection and a pair of sockets. It is for
+// what cannot have the connection itself, as the daemon speaks TLS on it: a program, or a session
+// process, has the other end of the pair.
+//
+// What a client sends is taken from its connection only once it is in the pair: one that is read
+// slowly waits, and nothing piles up here. An end of the stream is carried in either direction. A
+// client that waits costs two goroutines and no buffer.
+package pump
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/conn"
+)
+
+// Options are what a pump depends on.
+type Options struct {
+	// WriteOnly has nothing of the client read: somebody else reads it, and the other end of
+	// the pair finds the end of the stream.
+	WriteOnly bool
+	// Over reports whether no more is to be carried to the pair than has arrived. It is asked
+	// when a wait for the client ends early, by conn.Conn's Wake and Expire.
+	Over func() bool
+	// Carried is called when nothing more will be carried to the pair; nil: nobody is told.
+	Carried func()
+}
+
+// Pump is at work from Start to End. Its other methods may be called from any goroutine.
+type Pump struct {
+	opt     Options
+	in, out direction
+
+	ended   chan struct{} // closed when out has ended
+	reading sync.WaitGroup
+	read    atomic.Bool // in has ended
+	ending  atomic.Bool
+	hurried atomic.Bool
+
+	mu    sync.Mutex
+	cause error
+}
+
+// Start makes a pair of sockets and carries from now on. Until End nobody else may read the client,
+// unless WriteOnly is set, or write to it. theirs is the other end of the pair, which does not
+// block; it is closed once somebody else has it.
+func Start(client conn.Conn, opt Options) (p *Pump, theirs conn.Conn, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	ours, err := conn.NewPoll(fds[0])
+	if err != nil {
+		_ = unix.Close(fds[1]) // nothing was written
+		return nil, nil, err
+	}
+	// A Thread, as nobody here waits for it.
+	return start(client, ours, opt), conn.NewThread(fds[1], nil), nil
+}
+
+func start(client, pair conn.Conn, opt Options) *Pump {
+	p := &Pump{opt: opt, ended: make(chan struct{})}
+	p.in = direction{from: client, to: pair, spare: true}
+	p.out = direction{from: pair, to: client}
+	if opt.WriteOnly {
+		pair.CloseWrite()
+		p.read.Store(true)
+	} else {
+		p.reading.Go(p.carryIn)
+	}
+	go p.carryOut()
+	return p
+}
+
+// carryIn carries what the client sends.
+func (p *Pump) carryIn() {
+	why := p.in.run(func() bool { return p.ending.Load() || p.opt.Over() })
+	p.fail(why.read)
+	if why.ended || why.read != nil {
+		p.in.to.CloseWrite()
+	}
+	p.read.Store(true)
+	if p.opt.Carried != nil {
+		p.opt.Carried()
+	}
+}
+
+// carryOut carries what is sent to the client. An error of the pair is an end: whoever had its
+// other end has closed it before all that the client has sent was read.
+func (p *Pump) carryOut() {
+	defer close(p.ended)
+	why := p.out.run(p.ending.Load)
+	if why.write == nil {
+		p.out.to.CloseWrite()
+	}
+	if !errors.Is(why.write, os.ErrDeadlineExceeded) { // else we have stopped
+		p.fail(why.write)
+	}
+	// Whoever writes on is told.
+	p.out.from.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RD) })
+}
+
+// fail notes the first error of the client's connection.
+func (p *Pump) fail(err error) {
+	if err == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cause == nil {
+		p.cause = err
+	}
+}
+
+// Err returns the error by which the client's connection has ended; nil if it has not, or ended
+// well.
+func (p *Pump) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cause
+}
+
+// Read reports whether nothing more will be carried to the pair.
+func (p *Pump) Read() bool { return p.read.Load() }
+
+// Bytes returns how many bytes of the client were carried to the pair, and how many to the client.
+func (p *Pump) Bytes() (in, out int64) { return p.in.bytes.Load(), p.out.bytes.Load() }
+
+// Hurry has End wait for the client no longer.
+func (p *Pump) Hurry() {
+	p.hurried.Store(true)
+	if p.ending.Load() {
+		p.out.to.Expire()
+	}
+}
+
+// End carries to the client what was written to the pair by now, and ends. Whoever wrote it has
+// ended. A client that does not take it has patience, or until Hurry; what the connection's buffer
+// has room for, it gets in any case. Nothing of the pump is left running. It is called once.
+func (p *Pump) End(patience time.Duration) {
+	p.ending.Store(true)
+	if p.hurried.Load() {
+		p.out.to.Expire()
+	}
+	late := time.AfterFunc(patience, p.out.to.Expire)
+	p.out.from.Wake()
+	<-p.ended
+	late.Stop()
+	p.out.from.Expire() // and with it who waits for room in the pair
+	if !p.opt.WriteOnly {
+		p.out.to.Wake()
+	}
+	p.reading.Wait()
+	p.out.from.Close()
+}
