@@ -6,6 +6,7 @@ FUZZ_INPUTS ?= 20000
 PREFIX   ?= /usr/local
 SUITE    ?= bookworm trixie
 KTLS_SUITE ?= $(SUITE)
+export KTLS_BUILD ?= $(CURDIR)/build/ktls
 GO       ?= go
 
 TOOLS := $(CURDIR)/build/tools
@@ -100,10 +101,10 @@ e2e: e2e-parts ## the package on systemds booted in namespaces, of Debian SUITE=
 
 e2e-ktls: build ## what needs kernel TLS, on kernels of Debian in QEMU; as root, installs what it needs; KTLS_SUITE=trixie, KTLS_MODULE=loaded, KTLS_RUN=TestName
 	packaging/need qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap flock:util-linux cpio:cpio xz:xz-utils /usr/sbin/depmod:kmod
-	mkdir -p build/ktls
-	CGO_ENABLED=0 $(GO) test -c -tags ktlsguest -o build/ktls/guest.test ./packaging/ktls/guest
+	mkdir -p $(KTLS_BUILD)
+	CGO_ENABLED=0 $(GO) test -c -tags ktlsguest -o $(KTLS_BUILD)/guest.test ./packaging/ktls/guest
 	set -e; made=; for suite in $(KTLS_SUITE); do \
-		KTLS_SUITE=$$suite packaging/ktls/vm.sh image build/ktls/guest.test build/tcpmux build/tcpmux-forward build/tcpmux-bench & made="$$made $$!"; \
+		KTLS_SUITE=$$suite packaging/ktls/vm.sh image $(KTLS_BUILD)/guest.test build/tcpmux build/tcpmux-forward build/tcpmux-bench & made="$$made $$!"; \
 	done; \
 	for one in $$made; do wait $$one; done
 	KTLS_SUITE="$(KTLS_SUITE)" $(GO) test -tags ktls -count 1 -v -timeout 20m -run '^TestGuests$$' ./packaging/ktls

@@ -3,8 +3,8 @@
 # a module of the kernel, which the machine that tests run on may not have. Use it by "make
 # e2e-ktls".
 #
-#   vm.sh image FILE...   make build/ktls/SUITE.initrd, which has the files in /usr/bin. It gets the
-#                         kernel and the tools of the suite (once, about 10 s; that needs root).
+#   vm.sh image FILE...   make the initramfs, which has the files in /usr/bin. It gets the kernel
+#                         and the tools of the suite (once, about 10 s; that needs root).
 #   vm.sh boot CONSOLE [NAME=VALUE...]
 #                         boot; the program's output goes to standard output, the kernel's to the
 #                         file CONSOLE. What init does is said there (it takes KTLS_MODULE and
@@ -13,6 +13,7 @@
 # KTLS_SUITE    Debian's suite: bookworm (default), trixie, ...
 # KTLS_KERNEL   where its kernel and tools are; default: in the user's cache. They are got again if
 #               other packages are wanted; remove the directory to have the suite's newest kernel.
+# KTLS_BUILD    where the initramfs is; default: build/ktls
 # KTLS_SECONDS  how long a machine may live; default: 330
 set -eu
 
@@ -23,7 +24,8 @@ KTLS_KERNEL=${KTLS_KERNEL:-$cache/$KTLS_SUITE-kernel}
 include=busybox-static,openssl
 kernel=linux-image-cloud-amd64
 here=$(dirname "$(readlink -f "$0")")
-build=$(readlink -f "$here/../..")/build/ktls
+KTLS_BUILD=${KTLS_BUILD:-$here/../../build/ktls}
+initrd=$KTLS_BUILD/$KTLS_SUITE.initrd
 
 die() {
 	echo "vm: $*" >&2
@@ -99,27 +101,30 @@ furnish() {
 
 image() {
 	kernel
-	local payload=$build/$KTLS_SUITE.payload
+	local payload=$initrd.payload
 	rm -rf "$payload"
 	mkdir -p "$payload/usr/bin"
 	install -m 0755 "$here/init" "$payload/init"
 	install -m 0755 "$@" "$payload/usr/bin"
-	(cd "$payload" && archive) >"$build/$KTLS_SUITE.payload.cpio"
-	cat "$KTLS_KERNEL/base.cpio" "$build/$KTLS_SUITE.payload.cpio" >"$build/$KTLS_SUITE.initrd"
-	rm -rf "$payload" "$build/$KTLS_SUITE.payload.cpio"
+	cp "$KTLS_KERNEL/base.cpio" "$initrd.new"
+	(cd "$payload" && archive) >>"$initrd.new"
+	rm -rf "$payload"
+	mv "$initrd.new" "$initrd"
 }
 
 # The first serial port is the kernel's, so that nothing of it gets into the program's lines, which
-# leave by the second. A kernel that panics ends the machine at once.
+# leave by the second. A kernel that panics ends the machine at once. no_timer_check is for a busy
+# host, which may emulate no tick while the kernel waits for one: it would panic. The rest makes the
+# boot a second shorter.
 boot() {
 	local console=$1
 	shift
 	exec timeout --foreground --kill-after=5 "${KTLS_SECONDS:-330}" \
-		qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 \
+		qemu-system-x86_64 -machine pc -accel tcg,thread=multi -cpu max,la57=off -smp 2 -m 1024 \
 		-no-user-config -nodefaults -display none -no-reboot \
 		-serial "file:$console" -chardev stdio,id=program,signal=off -serial chardev:program \
-		-kernel "$KTLS_KERNEL/vmlinuz" -initrd "$build/$KTLS_SUITE.initrd" \
-		-append "console=ttyS0 loglevel=5 oops=panic panic=-1 KTLS_SUITE=$KTLS_SUITE KTLS_RELEASE=$(cat "$KTLS_KERNEL/release") $*" \
+		-kernel "$KTLS_KERNEL/vmlinuz" -initrd "$initrd" \
+		-append "console=ttyS0 loglevel=5 no_timer_check nokaslr oops=panic panic=-1 KTLS_SUITE=$KTLS_SUITE KTLS_RELEASE=$(cat "$KTLS_KERNEL/release") $*" \
 		</dev/null
 }
 

@@ -4,7 +4,8 @@ package ktls
 
 import (
 	"bytes"
-	"fmt"
+	"cmp"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,8 +14,9 @@ import (
 	"time"
 )
 
-// logs is where each machine leaves what its tests (.log) and its kernel (.console) have written.
-const logs = "../../build/ktls"
+// logs returns where each machine leaves what its tests (.log) and its kernel (.console) have
+// written.
+func logs() string { return cmp.Or(os.Getenv("KTLS_BUILD"), "../../build/ktls") }
 
 // The machines of all suites run at the same time, once for each thing that there may be of kernel
 // TLS.
@@ -45,7 +47,10 @@ func boot(t *testing.T, suite, module string) {
 	if strings.ContainsAny(run, "\" \t\n") {
 		t.Fatalf("KTLS_RUN=%q: want no quotes and no space, which a kernel's parameter cannot have", run)
 	}
-	path := filepath.Join(logs, suite+"-"+module)
+	path := filepath.Join(logs(), suite+"-"+module)
+	for _, suffix := range []string{".log", ".console"} {
+		os.Remove(path + suffix) // of an earlier run, if there was one
+	}
 	out := &output{began: time.Now()}
 	var complaints bytes.Buffer
 	cmd := exec.Command("./vm.sh", "boot", path+".console", "KTLS_MODULE="+module, "KTLS_RUN="+run)
@@ -60,13 +65,13 @@ func boot(t *testing.T, suite, module string) {
 		t.Fatalf("%v; the machine: %v\n%s", err, ended, &complaints)
 	}
 	outcome, err := ParseOutcome(out.text.String(), string(console))
-	if err == nil && ended != nil {
-		err = fmt.Errorf("the machine: %w", ended)
+	err = errors.Join(err, ended)
+	if exit := new(exec.ExitError); errors.As(ended, &exit) && exit.ExitCode() == 124 {
+		err = errors.New("the machine has not ended in time (KTLS_SECONDS, default: 330)")
 	}
 	if err != nil {
-		t.Fatalf("%v (vm.sh: %v; 124 is a time-out)\n%s-- the kernel:\n%s\n-- the tests:\n%s\n-- all is in %s",
-			err, ended, &complaints, tail(string(console), 20), tail(out.text.String(), 200),
-			strings.TrimPrefix(path, "../../")+".{console,log}")
+		t.Fatalf("%v\n%s-- the kernel:\n%s\n-- the tests:\n%s\n-- all is in %s", err, &complaints, tail(string(console), 20),
+			tail(out.text.String(), 200), path+".{console,log}")
 	}
 	t.Logf("booted in %.1fs; %d passed, %d were skipped; all in %.1fs\n%s", out.first.Seconds(),
 		len(outcome.Passed), len(outcome.Skipped), time.Since(out.began).Seconds(), strings.Join(outcome.Lines, "\n"))
