@@ -13,7 +13,7 @@
 # KTLS_SUITE    Debian's suite: bookworm (default), trixie, ...
 # KTLS_KERNEL   where its kernel and tools are; default: in the user's cache. They are got again if
 #               other packages are wanted; remove the directory to have the suite's newest kernel.
-# KTLS_BUILD    where the initramfs is; default: build/ktls
+# KTLS_BUILD    where the initramfs is; default: build/ktls of this tree
 # KTLS_SECONDS  how long a machine may live; default: 330
 set -eu
 
