@@ -12,13 +12,6 @@ import (
 	"tcpmux/daemon/record"
 )
 
-func eofIf(end bool) error {
-	if end {
-		return io.EOF
-	}
-	return nil
-}
-
 // Interrupt decides about a handshake whenever a wait of it ends early (Wake): it returns why to
 // give up, which then is the error, or until when to go on; the zero time changes nothing. begun
 // reports whether something was taken from the client.

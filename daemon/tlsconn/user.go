@@ -45,7 +45,9 @@ func (u *user) fill(n int) {
 		if err == error(errLater) {
 			break
 		}
-		u.end = err
+		if u.end = err; err == io.EOF && u.wire.ended {
+			u.end = ErrTruncated
+		}
 	}
 	u.release()
 }

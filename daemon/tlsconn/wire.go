@@ -3,6 +3,7 @@ package tlsconn
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -28,7 +29,8 @@ type wire struct {
 	interrupt Interrupt
 	failed    error // what a Read or a Write has returned: crypto/tls may make another one of it
 
-	out []byte // records that the socket had no room for
+	ended bool   // the client has closed: crypto/tls takes that for a close_notify
+	out   []byte // records that the socket had no room for
 }
 
 const recordHeadSize = 5
@@ -86,7 +88,11 @@ func (w *wire) readNow(b []byte) (int, error) {
 	case err != nil:
 		return 0, os.NewSyscallError("recv", err)
 	}
-	return n, eofIf(n == 0)
+	if n == 0 {
+		w.ended = true
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
 // readWaiting waits for something to read.
