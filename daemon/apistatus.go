@@ -18,6 +18,7 @@ func (d *daemon) apiStatus() api.Status {
 		Config: api.Config{
 			File: d.cfg.Path, Loaded: d.loaded, Differs: d.fault != nil || len(d.pending()) > 0, Faults: linesOf(d.fault), Reloads: d.reloads,
 		},
+		TLS:       d.tlsClients(),
 		Survive:   api.Survive{On: d.handover.Survives(), Clients: d.srv.Surviving()},
 		Clients:   d.srv.Clients(),
 		Limit:     d.srv.Capacity(),
@@ -27,9 +28,21 @@ func (d *daemon) apiStatus() api.Status {
 		Unready:   d.unready(),
 	}
 	if !s.Survive.On {
-		s.Survive.Clients = 0
+		s.Survive.Clients, s.TLS.Survive = 0, 0
 	}
 	return s
+}
+
+// tlsClients counts the clients that speak TLS.
+func (d *daemon) tlsClients() (all api.TLSClients) {
+	for _, c := range d.srv.TLSClients() {
+		all.Clients += c.Clients
+		all.Survive += c.Survive
+		if c.Kernel {
+			all.Kernel += c.Clients
+		}
+	}
+	return all
 }
 
 // word returns the phase as the control socket says it.
@@ -71,6 +84,7 @@ func (d *daemon) apiListeners() []api.Listener {
 			l.Clients = int(n.Clients.Load())
 		}
 		l.Addresses, l.Fault = d.ports.of(c.Name)
+		l.TLS = d.tls.api(c, time.Now())
 		all = append(all, l)
 	}
 	return all
@@ -137,6 +151,7 @@ func (c *conditions) list() []string {
 func (d *daemon) problems() []string {
 	all := append(d.records.failing(), d.records.troubles()...)
 	all = append(all, d.ports.problems()...)
+	all = append(all, d.tls.problems(d.cfg.Listeners, time.Now())...)
 	if d.fault != nil {
 		all = append(all, "configuration not loaded: "+linesOf(d.fault)[0])
 	}

@@ -62,6 +62,7 @@ type daemon struct {
 	records  *recordFiles
 	srv      *server.Server
 	ports    *ports
+	tls      *tlsSets
 	settings *handover.SettingsStore // those that sessions began with
 	handover *handover.Handover      // nil: clients end with the process
 	answer   *reloadAnswer
@@ -188,15 +189,17 @@ func (d *daemon) open(cfg config.Config, in inheritance, stderr io.Writer) (err 
 		return err
 	}
 	allowThreads(cfg)
+	d.tls = newTLSSets(d.log.Logger)
 	d.srv = server.New(server.Options{
 		SinkOf:  d.records.sessionSink,
 		Encoder: encoderOf(cfg),
+		TLS:     d.tls.options,
 		Events:  cfg.Record.Events,
 		Clients: cfg.Limits.Clients,
 		Log:     d.log.Logger,
 	})
 	ctl, status, sockets := splitControl(in.sockets)
-	d.ports = openPorts(cfg.Listeners, sockets, d.srv, d.records, d.log.Logger)
+	d.ports = openPorts(cfg.Listeners, sockets, d.srv, d.records, d.tls, d.log.Logger)
 	d.controls = openControls(cfg, ctl, status, d.log.Logger)
 	d.srv.SetLimits(cfg, d.ports.bindings())
 	return nil

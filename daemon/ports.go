@@ -51,6 +51,7 @@ type ports struct {
 	rules     rulesFiles
 	srv       *server.Server
 	records   *recordFiles
+	tls       *tlsSets
 	log       *slog.Logger
 	fail      context.CancelCauseFunc // called when an accept loop ends by itself
 	accepting sync.WaitGroup          // accept loops
@@ -58,8 +59,8 @@ type ports struct {
 
 // openPorts finds out which listeners can be served, with the sockets that were passed in or, if
 // there are none, with its own. The caller closes the ports.
-func openPorts(cfg []config.Listener, sockets []systemd.Socket, srv *server.Server, records *recordFiles, log *slog.Logger) *ports {
-	ps := &ports{rules: make(rulesFiles), srv: srv, records: records, log: log}
+func openPorts(cfg []config.Listener, sockets []systemd.Socket, srv *server.Server, records *recordFiles, sets *tlsSets, log *slog.Logger) *ports {
+	ps := &ports{rules: make(rulesFiles), srv: srv, records: records, tls: sets, log: log}
 	ipv6 := config.HasIPv6()
 	lns, unmatched := listen.Open(cfg, sockets, ipv6)
 	ps.unmatched = unmatched
@@ -84,7 +85,7 @@ func openPorts(cfg []config.Listener, sockets []systemd.Socket, srv *server.Serv
 }
 
 // prepare makes a port ready to be served: a socket that listens, the rules that its listener
-// names, a program that can be started, and its own record file.
+// names, a program that can be started, its certificates, and its own record file.
 func (ps *ports) prepare(p *port) error {
 	ln, c := p.Listener, p.Settings().Listener
 	if ln.File == nil {
@@ -96,6 +97,9 @@ func (ps *ports) prepare(p *port) error {
 		return err
 	}
 	if err := ps.records.ready(c); err != nil {
+		return err
+	}
+	if err := ps.tls.ready(c); err != nil {
 		return err
 	}
 	if err := cmp.Or(ps.rules.add(c.Limits.Rules), program.Check(c)); err != nil {
@@ -167,6 +171,7 @@ func (ps *ports) retry(now time.Time) {
 		if err == nil {
 			p.unserved = nil
 			p.SetRules(ps.rules.of(p.policy()))
+			ps.tls.setRules(ps.rules)
 			ps.logListening(p)
 			ps.serve(p)
 			continue
@@ -241,6 +246,7 @@ func (ps *ports) replaceRules(files rulesFiles) {
 }
 
 func (ps *ports) useRules() {
+	ps.tls.setRules(ps.rules)
 	for _, p := range ps.all {
 		p.SetRules(ps.rules.of(p.policy()))
 	}
@@ -249,6 +255,9 @@ func (ps *ports) useRules() {
 // refreshRules puts in force what has changed in the files of rules.
 func (ps *ports) refreshRules() {
 	changed := ps.rules.refresh(ps.log)
+	if len(changed) > 0 {
+		ps.tls.setRules(ps.rules)
+	}
 	for _, p := range ps.all {
 		if slices.Contains(changed, p.policy().Rules) {
 			p.SetRules(ps.rules.of(p.policy()))
@@ -257,6 +266,14 @@ func (ps *ports) refreshRules() {
 }
 
 func (p *port) policy() config.Policy { return p.Settings().Limits.Policy }
+
+// configs returns the configuration of each port's listener.
+func (ps *ports) configs() (all []config.Listener) {
+	for _, p := range ps.all {
+		all = append(all, p.Settings().Listener)
+	}
+	return all
+}
 
 // bindings returns the bindings of all ports.
 func (ps *ports) bindings() (all []*server.Binding) {
@@ -319,4 +336,5 @@ func (ps *ports) logListening(p *port) {
 	ln := p.Listener
 	ps.log.Info("listening", "listener", ln.Name, "address", ln.Addr.String(),
 		"backlog", p.Settings().Backlog, "inherited", ln.Inherited)
+	ps.tls.logReady(p.Settings().Listener)
 }

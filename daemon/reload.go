@@ -58,6 +58,10 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	if err := program.CheckAll(cfg.Listeners); err != nil {
 		return err
 	}
+	useCertificates, err := d.tls.prepare(cfg.Listeners)
+	if err != nil {
+		return err
+	}
 	if err := d.records.reopen(ctx, cfg, d.srv); err != nil {
 		return err
 	}
@@ -68,8 +72,10 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	d.changes, d.loaded = changes, time.Now()
 	d.cfg = inForce(d.cfg, cfg)
 	allowThreads(cfg)
+	useCertificates()
 	d.ports.configure(cfg.Listeners, d.handover.PutSettings(d.cfg))
 	d.ports.replaceRules(rules)
+	d.tls.keep(cfg.Listeners, d.ports.configs())
 	d.srv.SetLimits(cfg, d.ports.bindings())
 	d.srv.SetEvents(cfg.Record.Events)
 	d.handover.SetAge(cfg.SurviveAfter)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // status returns the assignment of sd_notify(3) with the line that systemctl status shows.
@@ -28,6 +29,7 @@ func (d *daemon) status() string {
 		line += "; configuration not loaded: " + first
 	}
 	line += d.ports.status()
+	line += d.tls.status(d.cfg.Listeners, time.Now())
 	for _, problem := range d.controls.problems() {
 		line += "; " + problem
 	}

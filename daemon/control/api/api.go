@@ -20,6 +20,7 @@ type Status struct {
 	Phase     string     `json:"phase"` // serving, leaving or draining
 	Config    Config     `json:"config"`
 	Survive   Survive    `json:"survive"`
+	TLS       TLSClients `json:"tls"`
 	Clients   int        `json:"clients"`
 	Limit     int        `json:"limit"` // of clients at once
 	Listeners []Listener `json:"listeners"`
@@ -44,6 +45,13 @@ type Config struct {
 type Survive struct {
 	On      bool `json:"on"`      // clients outlive restarts and crashes
 	Clients int  `json:"clients"` // that would outlive a crash now
+}
+
+// TLSClients are those clients that speak TLS.
+type TLSClients struct {
+	Clients int `json:"clients"` // that have made their handshake
+	Kernel  int `json:"kernel"`  // of these, those whose TLS the kernel does
+	Survive int `json:"survive"` // and those that would outlive a crash now
 }
 
 // Counts are totals since the process started.
@@ -79,6 +87,17 @@ type Listener struct {
 	Fault     string   `json:"fault"`    // why it is not served; "": it is
 	Counts    Counts   `json:"counts"`
 	Rates     Rates    `json:"rates"`
+	// TLS is how its clients speak TLS; nil is for clear text.
+	TLS *ListenerTLS `json:"tls"`
+}
+
+// ListenerTLS is how a listener's clients speak TLS, and the state of its certificates.
+type ListenerTLS struct {
+	Ends     string    `json:"ends"`     // why clients end with the process; "": those with TLS 1.3 do not
+	Expires  time.Time `json:"expires"`  // the first certificate of the server's chain
+	Loaded   time.Time `json:"loaded"`   // when the files in force were
+	Failures int64     `json:"failures"` // loads of the files that have failed
+	Fault    string    `json:"fault"`    // why the files are not those in force; "": they are
 }
 
 // File is a record file and the sink in front of it.
@@ -117,6 +136,24 @@ type Session struct {
 	Bytes    int64     `json:"bytes"`
 	Unread   int64     `json:"unread"`   // bytes that wait in the kernel
 	Survives bool      `json:"survives"` // a crash
+
+	TLS *SessionTLS `json:"tls"` // nil: the client speaks clear text, or has not made its handshake
+}
+
+// TLS is what a handshake has found out about a client. SNI and Subject are the client's words; of
+// these, bytes that are not UTF-8 are U+FFFD.
+type TLS struct {
+	Version string `json:"version"` // 1.2 or 1.3
+	Cipher  string `json:"cipher"`
+	SNI     string `json:"sni"`     // "": the client has named no server
+	Subject string `json:"subject"` // of the client's certificate; "": it has shown none
+}
+
+// SessionTLS is TLS, and who encrypts and decrypts.
+type SessionTLS struct {
+	TLS
+	Kernel bool   `json:"kernel"` // the kernel does
+	Reason string `json:"reason"` // why it does not
 }
 
 // Sessions is an answer with several of them.
@@ -156,8 +193,10 @@ type Record struct {
 	Session  string    `json:"session"`
 	Remote   string    `json:"remote"`
 	Proxy    string    `json:"proxy,omitempty"`
-	Data     []byte    `json:"data,omitempty"` // the message, as base64
-	Flag     string    `json:"flag,omitempty"` // why the message is not whole
+	TLS      *TLS      `json:"tls,omitempty"`     // of an opening or a closing
+	Subject  string    `json:"subject,omitempty"` // of a message: that of the client's certificate
+	Data     []byte    `json:"data,omitempty"`    // the message, as base64
+	Flag     string    `json:"flag,omitempty"`    // why the message is not whole
 	Reason   string    `json:"reason,omitempty"`
 	Records  int64     `json:"records,omitempty"` // of a closed session, or how many were missed
 	Bytes    int64     `json:"bytes,omitempty"`
