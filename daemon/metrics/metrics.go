@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strconv"
 
 	"tcpmux/daemon/control/api"
 	"tcpmux/daemon/metrics/prometheus"
@@ -26,11 +27,25 @@ type Snapshot struct {
 	MessageSize   map[string]Histogram // bytes of a message
 	RecordDelay   map[string]Histogram // seconds from peek to record
 	BatchRecords  map[string]Histogram // messages of a client that were written together
-	Files         []File               // in the order of Status.Files
-	PartialMemory int64                // bytes of unfinished messages that are out of the kernel
-	Workers       int                  // processes of the model "process"
+	HandshakeTime map[string]Histogram // seconds that TLS handshakes took
+	// Handshakes counts those that have ended, by listener and how they did. Only listeners
+	// whose clients speak TLS, or did, are in it.
+	Handshakes    map[string]map[string]int64
+	TLSClients    []TLSClients
+	Files         []File // in the order of Status.Files
+	PartialMemory int64  // bytes of unfinished messages that are out of the kernel
+	Workers       int    // processes of the model "process"
 	Handover      Handover
 	Reloads       Reloads
+}
+
+// TLSClients counts clients that speak TLS, by what they have in common.
+type TLSClients struct {
+	Listener string
+	Version  string
+	Kernel   bool // the kernel encrypts and decrypts
+	Clients  int
+	Survive  int // of these would outlive a crash
 }
 
 // File is what a record file has come to.
@@ -61,6 +76,8 @@ func Write(w io.Writer, s *Snapshot) error {
 	t := &text{}
 	t.process(s)
 	t.listeners(s)
+	t.tls(s)
+	t.certificates(s)
 	t.files(s)
 	t.Runtime()
 	_, err := w.Write(t.Bytes())
@@ -129,6 +146,28 @@ func (t *text) listeners(s *Snapshot) {
 	t.byListener(all, "tcpmux_message_bytes", "Sizes of messages.", s.MessageSize)
 	t.byListener(all, "tcpmux_record_delay_seconds", "Time from the arrival of a message to its record, which is on disk then if sync is always.", s.RecordDelay)
 	t.byListener(all, "tcpmux_batch_records", "Messages of a client that were written together.", s.BatchRecords)
+}
+
+// tls writes what is known of clients that speak TLS, if any may.
+func (t *text) tls(s *Snapshot) {
+	if len(s.Handshakes) == 0 && len(s.TLSClients) == 0 {
+		return
+	}
+	all := s.Status.Listeners
+	t.Family("counter", "tcpmux_tls_handshakes_total", "TLS handshakes that have ended, by how.")
+	for i := range all {
+		t.by("result", all[i].Name, s.Handshakes[all[i].Name])
+	}
+	t.byListener(all, "tcpmux_tls_handshake_seconds", "How long handshakes took that are done.", s.HandshakeTime)
+	each := func(name, help string, value func(c *TLSClients) int) {
+		t.Family("gauge", name, help)
+		for i := range s.TLSClients {
+			c := &s.TLSClients[i]
+			t.Sample(float64(value(c)), "listener", c.Listener, "version", c.Version, "kernel", strconv.FormatBool(c.Kernel))
+		}
+	}
+	each("tcpmux_tls_clients", "Clients that speak TLS, by its version, and whether the kernel encrypts and decrypts.", func(c *TLSClients) int { return c.Clients })
+	each("tcpmux_tls_surviving_clients", "Those that would outlive a crash of the process.", func(c *TLSClients) int { return c.Survive })
 }
 
 // by writes what is counted by words, under a label.

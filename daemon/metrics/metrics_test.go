@@ -18,7 +18,8 @@ func sample() *Snapshot {
 			Survive: api.Survive{On: true, Clients: 3}, Problems: []string{"a"}, Unready: []string{"b"},
 			Listeners: []api.Listener{
 				{Name: "plain", Model: "goroutine", Clients: 2, Counts: api.Counts{
-					Visits: 7, Silent: 1, Records: 12, Bytes: 345, Acks: 6, Refused: map[string]int64{"rate": 3, "deny": 2}}},
+					Visits: 7, Silent: 1, Records: 12, Bytes: 345, Acks: 6, Refused: map[string]int64{"rate": 3, "deny": 2}},
+					TLS: &api.ListenerTLS{Expires: time.Unix(1_800_000_000, 0), Loaded: time.Unix(1_700_000_001, 0), Failures: 8}},
 				{Name: "a\"b\\c\nd", Model: "process", Fault: "no", Draining: true},
 			},
 			Files: []api.File{{Path: "/x/records.log", Size: 9, Free: -1, Failing: true, Waiting: 4}},
@@ -58,6 +59,9 @@ func TestWrite(t *testing.T) {
 		`tcpmux_file_failing{file="/x/records.log"} 1`,
 		`tcpmux_file_failing_seconds_total{file="/x/records.log"} 2.5`,
 		`tcpmux_reloads_total{result="failed"} 2`,
+		`tcpmux_tls_certificate_expiry_timestamp_seconds{listener="plain"} 1.8e+09`,
+		`tcpmux_tls_certificates_loaded_timestamp_seconds{listener="plain"} 1.700000001e+09`,
+		`tcpmux_tls_certificate_failures_total{listener="plain"} 8`,
 		"# TYPE go_goroutines gauge\ngo_goroutines ",
 	} {
 		if !strings.Contains(got, want) {
