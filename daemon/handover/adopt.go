@@ -2,9 +2,8 @@ package handover
 
 import (
 	"errors"
+	"net/netip"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"tcpmux/config"
 	"tcpmux/daemon/record"
@@ -40,31 +39,47 @@ func (h *Handover) adopt(bindings []*server.Binding) error {
 // session's from now on, or closed when nothing is left to go on with: then it returns nil.
 func (h *Handover) resume(bindings []*server.Binding, fd int, cookie uint64) (*connection, error) {
 	slot := h.state.Find(cookie)
+	left := h.findTLS(slot, cookie)
 	k, err := h.kernel(fd)
 	if err != nil || slot.Closed() || slot == nil && k.over {
 		// Its end was recorded, or it is no connection.
-		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
-		slot.Free()
-		return nil, errors.Join(err, unix.Close(fd))
+		return nil, errors.Join(err, dismiss(fd, slot, &left))
 	}
 	from := h.originOf(slot, bindings, k.local)
-	c := &connection{ring: h.ring}
+	c := &connection{handover: h, slot: slot, tls: left.entry}
 	r := server.Resumed{Binding: from.binding, Settings: from.settings, Events: from.events, FD: fd, Client: k.remote}
 	r.Config = session.Config{
 		Source:      record.Source{Listener: from.settings.Name, Session: server.SessionName(cookie), Remote: k.remote.String()},
 		Peer:        k.remote,
 		Opened:      time.Now(),
-		Persistence: session.Persistence{Slot: slot, Keep: c, Killed: slot.Killed()},
+		Persistence: session.Persistence{Slot: slot, Keep: c, Killed: slot.Killed(), Staged: true},
 	}
-	if passProxyHeader(&r, &k, slot) {
-		r.Config.Staged = true
-		k.skip(fd, slot.Tally().Offset)
-		restore(&r.Config, k, slot, r.Events)
+	switch fateOf(from.settings, slot, &k, &left) {
+	case goesOn:
+		h.goOn(&r, &k, slot)
+	case goesOnTLS:
+		h.goOnTLS(&r, &k, slot, &left)
+	case beginsAnew:
+		r.Config.Staged = false
+	case endsByLoss:
+		endTLS(&r, &k, slot, &left)
+	case vanishes:
+		return nil, dismiss(fd, slot, &left)
 	}
 	if err := h.opt.Server.Resume(r); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// goOn has a session in clear text go on, or begin with its PROXY header.
+func (h *Handover) goOn(r *server.Resumed, k *kernelState, slot *state.Slot) {
+	if !passProxyHeader(r, k, slot) {
+		r.Config.Staged = false
+		return
+	}
+	k.skip(r.FD, slot.Tally().Offset)
+	restore(&r.Config, *k, slot, r.Events)
 }
 
 // passProxyHeader reports whether the session is past its PROXY header, or has none. The header
@@ -76,10 +91,16 @@ func passProxyHeader(r *server.Resumed, k *kernelState, slot *state.Slot) bool {
 	}
 	k.consumed -= int64(size)
 	if client.IsValid() {
-		r.Config.Source.Remote, r.Config.Source.Proxy = client.String(), r.Config.Source.Remote
-		r.Client = client
+		nameClient(r, client)
 	}
 	return true
+}
+
+// nameClient has records be from the client that a PROXY header has named.
+func nameClient(r *server.Resumed, client netip.AddrPort) {
+	s := &r.Config.Source
+	s.Remote, s.Proxy = client.String(), s.Remote
+	r.Client = client
 }
 
 // restore has a session begin where that of the previous process was.
@@ -114,10 +135,14 @@ func restore(c *session.Config, k kernelState, slot *state.Slot, events config.E
 		c.Resume.Pieces = tally.Pieces
 	}
 	if crashLoop(slot) {
-		c.Resume.Ended = session.BySuspect
-		// It is closed as having come to what is recorded.
-		c.Resume.Offset = max(c.Resume.Offset, c.Resume.Written)
+		endAt(c.Resume, session.BySuspect)
 	}
+}
+
+// endAt has a session end with the process before: it is closed as having come to what is recorded.
+func endAt(r *session.Resume, why session.Reason) {
+	r.Ended = why
+	r.Offset = max(r.Offset, r.Written)
 }
 
 // crashLoop counts the end of the previous process, and reports whether process after process has

@@ -1,14 +1,14 @@
 // Package handover lets clients outlive the process that serves them: across a restart, a crash,
-// and an upgrade by another program. It promises that the next process goes on with each
-// connection that was kept at the offset that its records have reached, that no record of it is
-// written twice, and that whatever fails here costs this promise and nothing else: clients are
-// served all the same.
+// and an upgrade by another program. It promises that the next process goes on with each connection
+// that was kept at the offset that its records have reached, that no record of it is written twice,
+// and that whatever fails here costs this promise and nothing else: clients are served all the
+// same.
 //
 // Three things are kept for the next process, by the service manager's descriptor store or by the
-// program that is replaced: the connections in a ring (package ring), what the kernel does not
-// know of them in a file in memory (package state), and the records that are taken and not
-// written yet in journals (package sink). The settings that sessions began with are a fourth
-// (SettingsStore).
+// program that is replaced: the connections in a ring (package ring), what the kernel does not know
+// of them in files in memory (package state), one of them for TLS, and the records that are taken
+// and not written yet in journals (package sink). The settings that sessions began with are a
+// fourth (SettingsStore).
 package handover
 
 import (
@@ -27,6 +27,7 @@ import (
 	"tcpmux/daemon/sink"
 	"tcpmux/daemon/state"
 	"tcpmux/daemon/systemd"
+	"tcpmux/daemon/tlsconn"
 )
 
 // storeTimeout bounds the wait for the service manager's answer whether it stores descriptors.
@@ -38,11 +39,15 @@ const storeTimeout = 10 * time.Second
 type Handover struct {
 	opt      Options
 	ring     *ring.Ring
-	state    *state.File     // nil: only what the kernel knows is kept
-	journals map[string]kept // by listener, "" for [record]; empty: there is no state
-	stored   bool            // the service manager holds them too; false: they are for an upgrade
-	verified atomic.Bool     // the service manager does store what it is given
+	state    *state.File               // nil: only what the kernel knows is kept
+	tls      atomic.Pointer[state.TLS] // nil: no TLS connection is kept
+	tlsFull  atomic.Bool               // that it has no room is logged
+	journals map[string]kept           // by listener, "" for [record]; empty: there is no state
+	// The service manager holds them too; false: they are for an upgrade.
+	stored   bool
+	verified atomic.Bool               // the service manager does store what it is given
 	kernel   func(fd int) (kernelState, error)
+	skipTLS  func(fd uintptr, n int, m tlsconn.Memory) error
 	origins  map[uint32]*origin
 	adopted  Adopted
 	closed   chan struct{}
@@ -66,8 +71,8 @@ type Options struct {
 	Sink *sink.Sink
 	// RecordFile is the path of the file that Sink writes.
 	RecordFile string
-	// OwnSink returns the sink of a listener that has a file of its own. The listener may be one
-	// that had it in the previous process. Open and PutSettings give the sinks journals.
+	// OwnSink returns the sink of a listener that has a file of its own. The listener may be
+	// one that had it in the previous process. Open and PutSettings give the sinks journals.
 	OwnSink func(config.Listener) *sink.Sink
 	Log     *slog.Logger
 }
@@ -93,7 +98,7 @@ func Open(opt Options) *Handover {
 }
 
 func newHandover(opt Options) *Handover {
-	return &Handover{opt: opt, kernel: readKernelState, closed: make(chan struct{}),
+	return &Handover{opt: opt, kernel: readKernelState, skipTLS: tlsconn.Skip, closed: make(chan struct{}),
 		origins: make(map[uint32]*origin), journals: make(map[string]kept)}
 }
 
@@ -121,6 +126,9 @@ func (h *Handover) open() (kept bool, err error) {
 	if h.state, err = h.openState(); err != nil {
 		h.opt.Log.Warn("the next process will know less of clients", "err", err)
 	}
+	if err := h.openTLS(); err != nil {
+		h.opt.Log.Warn("clients that speak TLS do not outlive the daemon", "err", err)
+	}
 	return true, nil
 }
 
@@ -138,6 +146,7 @@ func (h *Handover) Adopt(bindings []*server.Binding) {
 	if h.state != nil {
 		h.state.Forget()
 	}
+	h.tls.Load().Forget()
 	h.adopted = Adopted{h.opt.Server.Clients() - before, time.Since(began)}
 	if n := h.adopted.Clients; n > 0 {
 		h.opt.Log.Info("goes on with the clients of the process before", "clients", n, "duration", h.adopted.Took.Round(time.Millisecond))
@@ -182,6 +191,9 @@ func (h *Handover) PutSettings(cfg config.Config) map[string]uint32 {
 	}
 	if err := h.keepAdded(cfg); err != nil {
 		h.opt.Log.Warn("after a crash messages may be recorded twice", "err", err)
+	}
+	if err := h.keepTLS(cfg); err != nil {
+		h.opt.Log.Warn("clients that speak TLS do not outlive the daemon", "err", err)
 	}
 	used := h.state.Origins()
 	maps.Copy(used, h.filesInUse(cfg))
@@ -248,6 +260,7 @@ func (h *Handover) Close() (err error) {
 	if h.state != nil {
 		err = h.state.Close()
 	}
+	err = errors.Join(err, h.tls.Load().Close())
 	for _, k := range h.journals {
 		if k.journal != nil {
 			k.sink.Release()

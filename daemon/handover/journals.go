@@ -201,23 +201,13 @@ func (h *Handover) keepAdded(cfg config.Config) (errs error) {
 // openJournal opens the journal that the previous process has left for a listener's own file, or
 // with "" for that of [record], or makes one.
 func (h *Handover) openJournal(listener string) (*sink.Journal, error) {
-	name := journalName(listener)
-	files := pick(h.opt.Stored, name)
-	if len(files) == 1 {
-		fd, err := duplicate(files[0])
-		if err != nil {
-			return nil, err
-		}
-		j, err := sink.OpenJournal(fd)
-		if err == nil {
-			return j, nil
-		}
-		h.opt.Log.Warn("messages may be recorded twice", "err", err)
-	}
-	if len(files) > 0 && h.stored {
-		if err := unstore(name); err != nil {
-			return nil, err
-		}
+	var j *sink.Journal
+	opened, err := h.openStored(journalName(listener), "messages may be recorded twice", func(fd int) (err error) {
+		j, err = sink.OpenJournal(fd)
+		return err
+	})
+	if opened || err != nil {
+		return j, err
 	}
 	return h.newJournal(listener)
 }

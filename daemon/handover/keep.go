@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"sync/atomic"
 	"time"
 
 	"tcpmux/daemon/ring"
@@ -11,22 +12,55 @@ import (
 
 // connection keeps one connection for the next process. It implements session.Keep.
 type connection struct {
-	ring  *ring.Ring
-	entry ring.Entry
+	handover *Handover
+	slot     *state.Slot
+	tls      *state.TLSEntry // nil: none
+	entry    ring.Entry
+	forsaken atomic.Bool // it ends with this process
+	shared   bool        // and left the ring, which may still hold it
 }
 
 // Survives reports whether the next process could go on with the connection.
-func (c *connection) Survives() bool { return c.ring.Enlisted(&c.entry) }
+func (c *connection) Survives() bool {
+	return !c.forsaken.Load() && c.handover.ring.Enlisted(&c.entry)
+}
 
 // Retire takes the connection out of the ring. It reports whether the ring may hold a duplicate
 // for a while, so that the peer would not learn of a close.
-func (c *connection) Retire() (shared bool) { return c.ring.Retire(&c.entry) }
+func (c *connection) Retire() (shared bool) {
+	c.freeTLS()
+	return c.handover.ring.Retire(&c.entry) || c.shared
+}
 
 // Secure implements session.Keep.
-func (c *connection) Secure() tlsconn.Memory { return nil }
+func (c *connection) Secure() tlsconn.Memory {
+	if c.slot == nil {
+		return nil // its offsets would be lost
+	}
+	c.slot.SetTLS()
+	c.tls = c.handover.takeTLS(c.slot.Cookie())
+	if c.tls == nil {
+		return nil
+	}
+	return memory{c.tls}
+}
 
-// Forsake implements session.Keep.
-func (c *connection) Forsake() {}
+// Forsake implements session.Keep. The connection stays in the ring, where the next process finds
+// it after a crash, and records its end; without a slot that would not know.
+func (c *connection) Forsake() {
+	c.forsaken.Store(true)
+	c.freeTLS()
+	if c.slot == nil {
+		c.shared = c.handover.ring.Retire(&c.entry)
+		return
+	}
+	c.slot.SetTLS()
+}
+
+func (c *connection) freeTLS() {
+	c.tls.Free()
+	c.tls = nil
+}
 
 // Keep implements server.Keeper: it keeps an accepted connection, once that is old enough. It
 // returns nils when none is kept.
@@ -36,7 +70,7 @@ func (h *Handover) Keep(fd int, cookie uint64, opened time.Time, origin uint32) 
 	}
 	slot := h.state.Take(cookie)
 	slot.SetOrigin(origin)
-	c := &connection{ring: h.ring}
+	c := &connection{handover: h, slot: slot}
 	h.ring.Add(&c.entry, fd, opened)
 	return slot, c
 }

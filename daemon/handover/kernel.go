@@ -12,6 +12,7 @@ import (
 
 	"tcpmux/daemon/conn"
 	"tcpmux/daemon/sockaddr"
+	"tcpmux/daemon/tlsconn"
 )
 
 // kernelState is what the kernel knows of a connection.
@@ -23,6 +24,7 @@ type kernelState struct {
 	unread        int       // bytes that had arrived by then and were not taken from the socket
 	over          bool      // both directions have ended, and nothing is left to read
 	reset         bool      // it was broken off
+	tls           tlsconn.State
 }
 
 // skip takes from the socket what it still holds of the stream before an offset: the process
@@ -55,6 +57,7 @@ func readKernelState(fd int) (k kernelState, err error) {
 	}
 	unsent, _ := unix.IoctlGetInt(fd, unix.SIOCOUTQ) // 0 on an error
 	k.greeted = k.greeted || unsent > 0
+	k.readTLS(fd)
 	if k.remote, err = peerName(fd); err != nil {
 		return k, err
 	}
@@ -94,6 +97,17 @@ func (k *kernelState) readTCPInfo(fd int) error {
 	k.greeted = info.Bytes_acked > 0
 	k.heard = time.Now().Add(-time.Duration(info.Last_data_recv) * time.Millisecond)
 	return nil
+}
+
+// readTLS reads what the kernel has of the connection's TLS. If it decrypts, then the stream is
+// what it decrypts, and consumed is for others to tell.
+func (k *kernelState) readTLS(fd int) {
+	var sent bool
+	if k.tls, sent = tlsconn.StateOf(uintptr(fd)); k.tls != tlsconn.Encrypting {
+		return
+	}
+	k.unread, k.greeted = tlsconn.Waiting(uintptr(fd)), sent
+	k.over = k.over && k.unread == 0
 }
 
 // peerName returns the peer's address, also once the connection is broken off, when

@@ -116,37 +116,49 @@ func (h *Handover) openPrivate() error {
 	return nil
 }
 
-// newState makes a file with room for the clients, and for those that have ended and are not
-// forgotten yet.
+// newState makes a file with room for the clients.
 func (h *Handover) newState() (*state.File, error) {
-	return state.New(2*h.opt.Config.Limits.Clients + 1000)
+	return state.New(roomFor(h.opt.Config.Limits.Clients))
 }
 
+// roomFor returns room for clients, and for those that have ended and are not forgotten yet.
+func roomFor(clients int) int { return 2*clients + 1000 }
+
 // openState opens the file that the previous process has left, or makes one and has it stored.
-func (h *Handover) openState() (*state.File, error) {
-	files := pick(h.opt.Stored, systemd.StateName)
-	if len(files) == 1 {
-		fd, err := duplicate(files[0])
-		if err != nil {
-			return nil, err
-		}
-		f, err := state.Open(fd)
-		if err == nil {
-			return f, nil
-		}
-		h.opt.Log.Warn("of the clients of the process before only the kernel tells", "err", err)
+func (h *Handover) openState() (f *state.File, err error) {
+	opened, err := h.openStored(systemd.StateName, "of the clients of the process before only the kernel tells", func(fd int) (err error) {
+		f, err = state.Open(fd)
+		return err
+	})
+	if opened || err != nil {
+		return f, err
 	}
-	if len(files) > 0 {
-		if err := unstore(systemd.StateName); err != nil {
-			return nil, err
-		}
-	}
-	f, err := h.newState()
-	if err != nil {
+	if f, err = h.newState(); err != nil {
 		return nil, err
 	}
 	if err := store(systemd.StateName, f.FD()); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// openStored has open take over the file that the previous process has left under a name, if it has
+// left one. It reports whether open could. If not, and that is logged as loss, nothing is stored
+// under the name any more.
+func (h *Handover) openStored(name, loss string, open func(fd int) error) (opened bool, err error) {
+	files := pick(h.opt.Stored, name)
+	if len(files) == 1 {
+		fd, err := duplicate(files[0])
+		if err != nil {
+			return false, err
+		}
+		if err = open(fd); err == nil {
+			return true, nil
+		}
+		h.opt.Log.Warn(loss, "err", err)
+	}
+	if len(files) > 0 && h.stored {
+		return false, unstore(name)
+	}
+	return false, nil
 }

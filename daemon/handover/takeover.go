@@ -92,6 +92,9 @@ func (t *Takeover) addStores(h *Handover) error {
 	if h.state != nil {
 		kept = append(kept, descriptor{systemd.StateName, h.state.FD()})
 	}
+	if f := h.tls.Load(); f != nil {
+		kept = append(kept, descriptor{systemd.TLSName, f.FD()})
+	}
 	for listener, k := range h.journals {
 		if k.journal != nil {
 			kept = append(kept, descriptor{journalName(listener), k.journal.FD()})

@@ -12,7 +12,8 @@ import (
 // valid on its own.
 type slot struct {
 	cookie     atomic.Uint64 // 0: free
-	opened     atomic.Int64  // Unix nanoseconds; 0: unknown, and the opening is not recorded yet
+	// Unix nanoseconds; 0: unknown, and the opening is not recorded yet.
+	opened     atomic.Int64
 	generation atomic.Uint64 // its parity is the index of the valid tally
 	tallies    [2]tally
 	flags      atomic.Uint32
@@ -82,6 +83,9 @@ type Slot struct {
 	at   *slot
 	i    int32
 }
+
+// Cookie returns the cookie of the connection.
+func (s *Slot) Cookie() uint64 { return s.at.cookie.Load() }
 
 // Free frees the slot. It must not be used afterwards.
 func (s *Slot) Free() {

@@ -21,7 +21,7 @@ const (
 type tlsHeader struct {
 	magic, version, entrySize, entries uint64
 	// Entries from this index on have never been taken.
-	used                               uint64
+	used uint64
 }
 
 // TLS is the file with the state of connections whose TLS the kernel does: what it does not tell of

@@ -1,6 +1,8 @@
 package state
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"sync/atomic"
 	"unicode/utf8"
 	"unsafe"
@@ -10,11 +12,9 @@ const (
 	tlsEntrySize = 1024
 	// maxSecret is the size of the longest secret: that of a suite with SHA-384.
 	maxSecret = 48
-	// Longer names are cut.
+	// Longer names are shortened.
 	maxServerName = 255
 	maxSubject    = 489
-	// cutMark stands for what is cut off the end.
-	cutMark = "…"
 )
 
 // tlsEntry is a TLSEntry in the file. The process may be killed between any two writes, so each
@@ -24,17 +24,17 @@ type tlsEntry struct {
 	established atomic.Uint64 // 1: the kernel has the keys
 	offset      atomic.Uint64 // bytes of the stream that were taken from the socket
 	// Beyond offset: what offset is once the bytes under way are taken.
-	target      atomic.Uint64
-	last        atomic.Uint64 // the last of these bytes
-	kind        atomic.Uint64 // the version << 16, and the suite
-	generation  atomic.Uint64 // its parity is the index of the valid secrets
-	names       atomic.Uint64 // the length of the subject << 16, and of the server name
+	target     atomic.Uint64
+	last       atomic.Uint64 // the last of these bytes
+	kind       atomic.Uint64 // the version << 16, and the suite
+	generation atomic.Uint64 // its parity is the index of the valid secrets
+	names      atomic.Uint64 // the length of the subject << 16, and of the server name
 	// Where the last of the bytes under way lands; until then it is another.
-	landing     byte
-	_           [7]byte
-	secrets     [2]tlsSecrets
-	serverName  [maxServerName]byte
-	subject     [maxSubject]byte
+	landing    byte
+	_          [7]byte
+	secrets    [2]tlsSecrets
+	serverName [maxServerName]byte
+	subject    [maxSubject]byte
 }
 
 // tlsSecrets are the secrets of both directions in the file.
@@ -93,16 +93,20 @@ func (e *TLSEntry) Begin(s Secured) bool {
 // fits reports whether a secret can be kept.
 func fits(secret []byte) bool { return 0 < len(secret) && len(secret) <= maxSecret }
 
-// shortened returns text, or as much of it as leaves room for cutMark. It cuts no character.
+// shortened returns text that is short enough. Longer text keeps its beginning, and ends with "…"
+// and half of its SHA-256 in hexadecimal: so no two that differ become one.
 func shortened(text string, most int) string {
 	if len(text) <= most {
 		return text
 	}
-	end := most - len(cutMark)
-	for least := end - utf8.UTFMax; end > least && !utf8.RuneStart(text[end]); {
+	sum := sha256.Sum256([]byte(text))
+	mark := fmt.Sprintf("…%x", sum[:sha256.Size/2])
+	end := most - len(mark)
+	// No rune is halved.
+	for least := end - utf8.UTFMax + 1; end > least && !utf8.RuneStart(text[end]); {
 		end--
 	}
-	return text[:end] + cutMark
+	return text[:end] + mark
 }
 
 func (s *tlsSecrets) set(client, server []byte) {

@@ -19,6 +19,8 @@ const (
 	RingName = storePrefix + "ring"
 	// StateName names the file with the state of connections.
 	StateName = storePrefix + "state"
+	// TLSName names the file with the state of connections whose TLS the kernel does.
+	TLSName = storePrefix + "tls"
 	// JournalName names the journal of records.
 	JournalName = storePrefix + "journal"
 	// SettingsName begins the name of a file with the settings that connections began with. A

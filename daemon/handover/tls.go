@@ -1,0 +1,158 @@
+package handover
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"tcpmux/config"
+	"tcpmux/daemon/server"
+	"tcpmux/daemon/session"
+	"tcpmux/daemon/state"
+	"tcpmux/daemon/systemd"
+	"tcpmux/daemon/tlsconn"
+)
+
+// A connection whose TLS the kernel does goes on like any other; what the kernel does not tell of
+// it has an entry in a file of its own. Of one whose TLS the process before did, only the end is
+// recorded. Neither is ever served in clear text.
+
+// memory is an entry as tlsconn wants it.
+type memory struct{ *state.TLSEntry }
+
+// Begin implements tlsconn.Memory.
+func (m memory) Begin(s tlsconn.Secured) bool { return m.TLSEntry.Begin(state.Secured(s)) }
+
+// tlsLeft is what is left of a connection's TLS.
+type tlsLeft struct {
+	entry  *state.TLSEntry // nil: none
+	known  tlsconn.Secured
+	sound  bool // the entry has what is known, and the kernel got the keys
+	marked bool // the slot says that it spoke TLS
+}
+
+func (h *Handover) findTLS(slot *state.Slot, cookie uint64) tlsLeft {
+	left := tlsLeft{entry: h.tls.Load().Find(cookie), marked: slot.TLS()}
+	known, sound := left.entry.Secured()
+	left.known, left.sound = tlsconn.Secured(known), sound
+	return left
+}
+
+// fate is what becomes of a connection of the process before.
+type fate uint8
+
+const (
+	goesOn     fate = iota // in clear text
+	goesOnTLS              // in TLS, by the kernel
+	beginsAnew             // with the handshake, or the PROXY header before it
+	endsByLoss             // of its TLS: that is recorded
+	vanishes               // as if it had never been
+)
+
+// fateOf returns what becomes of a connection with settings.
+func fateOf(settings *server.Settings, slot *state.Slot, k *kernelState, left *tlsLeft) fate {
+	expected := settings.TLS != nil || settings.Listener.TLS.On()
+	touched := left.marked || left.entry != nil || k.tls != tlsconn.Clear
+	switch {
+	case !expected && !touched:
+		return goesOn
+	case left.sound && k.tls == tlsconn.Encrypting:
+		return goesOnTLS
+	case settings.TLS != nil && !touched && k.consumed == 0 && !k.greeted:
+		return beginsAnew
+	case !slot.Opened().IsZero():
+		return endsByLoss
+	}
+	return vanishes
+}
+
+// goOnTLS has a session go on whose TLS the kernel does. Its stream begins behind the handshake,
+// and so behind the PROXY header.
+func (h *Handover) goOnTLS(r *server.Resumed, k *kernelState, slot *state.Slot, left *tlsLeft) {
+	m := memory{left.entry}
+	r.TLS = &tlsconn.Left{Secured: left.known, Memory: m}
+	k.consumed, k.reset = left.entry.Consumed(), false
+	if n := slot.Tally().Offset - k.consumed; 0 < n && n <= int64(k.unread) {
+		if h.skipTLS(uintptr(r.FD), int(n), m) == nil {
+			k.unread -= int(n)
+		}
+		k.consumed = left.entry.Consumed()
+	}
+	if client, _ := slot.Client(); client.IsValid() {
+		nameClient(r, client)
+	}
+	restore(&r.Config, *k, slot, r.Events)
+}
+
+// endTLS has a session record that it has ended: its TLS is lost with the process before.
+func endTLS(r *server.Resumed, k *kernelState, slot *state.Slot, left *tlsLeft) {
+	if left.sound {
+		known := left.known.Describe()
+		r.Config.Source.TLS = &known
+	}
+	if client, _ := slot.Client(); client.IsValid() {
+		nameClient(r, client)
+	}
+	k.consumed, k.reset = slot.Tally().Offset, false
+	restore(&r.Config, *k, slot, r.Events)
+	endAt(r.Config.Resume, session.ByCrash)
+}
+
+// openTLS opens what the previous process has left of connections whose TLS the kernel does.
+func (h *Handover) openTLS() error {
+	var left *state.TLS
+	_, err := h.openStored(systemd.TLSName, "clients that speak TLS are lost", func(fd int) (err error) {
+		left, err = state.OpenTLS(fd)
+		return err
+	})
+	h.tls.Store(left)
+	return err
+}
+
+// keepTLS makes room for what is to be known of clients whose TLS the kernel does, if listeners of
+// cfg may have such.
+func (h *Handover) keepTLS(cfg config.Config) error {
+	if h.tls.Load() != nil || !survivingTLS(cfg) {
+		return nil
+	}
+	f, err := state.NewTLS(roomFor(cfg.Limits.Clients))
+	if err != nil {
+		return err
+	}
+	if h.stored {
+		if err := store(systemd.TLSName, f.FD()); err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
+	h.tls.Store(f)
+	return nil
+}
+
+// takeTLS returns an entry for a connection; nil if there is no room, which is logged once.
+func (h *Handover) takeTLS(cookie uint64) *state.TLSEntry {
+	f := h.tls.Load()
+	e := f.Take(cookie)
+	if e == nil && f != nil && !h.tlsFull.Swap(true) {
+		h.opt.Log.Warn("clients that speak TLS do not outlive the daemon",
+			"reason", "there is no room for more of them: limits.clients was lower when the first one was kept, and a stop and a start make room")
+	}
+	return e
+}
+
+// survivingTLS reports whether clients of cfg that speak TLS may outlive the process.
+func survivingTLS(cfg config.Config) bool {
+	for _, l := range cfg.Listeners {
+		if l.TLS.On() && l.TLS.Survive != "off" {
+			return true
+		}
+	}
+	return false
+}
+
+// dismiss closes a connection that nobody goes on with.
+func dismiss(fd int, slot *state.Slot, left *tlsLeft) error {
+	_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+	left.entry.Free()
+	slot.Free()
+	return unix.Close(fd)
+}
