@@ -39,15 +39,12 @@ const storeTimeout = 10 * time.Second
 type Handover struct {
 	opt      Options
 	ring     *ring.Ring
-	state    *state.File               // nil: only what the kernel knows is kept
-	tls      atomic.Pointer[state.TLS] // nil: no TLS connection is kept
-	tlsFull  atomic.Bool               // that it has no room is logged
-	journals map[string]kept           // by listener, "" for [record]; empty: there is no state
-	// The service manager holds them too; false: they are for an upgrade.
-	stored   bool
-	verified atomic.Bool               // the service manager does store what it is given
+	state    *state.File     // nil: only what the kernel knows is kept
+	journals map[string]kept // by listener, "" for [record]; empty: there is no state
+	stored   bool            // the service manager holds them too; false: they are for an upgrade
+	verified atomic.Bool     // the service manager does store what it is given
+	tls      tlsStore
 	kernel   func(fd int) (kernelState, error)
-	skipTLS  func(fd uintptr, n int, m tlsconn.Memory) error
 	origins  map[uint32]*origin
 	adopted  Adopted
 	closed   chan struct{}
@@ -98,7 +95,7 @@ func Open(opt Options) *Handover {
 }
 
 func newHandover(opt Options) *Handover {
-	return &Handover{opt: opt, kernel: readKernelState, skipTLS: tlsconn.Skip, closed: make(chan struct{}),
+	return &Handover{opt: opt, kernel: readKernelState, tls: tlsStore{skip: tlsconn.Skip}, closed: make(chan struct{}),
 		origins: make(map[uint32]*origin), journals: make(map[string]kept)}
 }
 
@@ -146,7 +143,7 @@ func (h *Handover) Adopt(bindings []*server.Binding) {
 	if h.state != nil {
 		h.state.Forget()
 	}
-	h.tls.Load().Forget()
+	h.tls.file.Load().Forget()
 	h.adopted = Adopted{h.opt.Server.Clients() - before, time.Since(began)}
 	if n := h.adopted.Clients; n > 0 {
 		h.opt.Log.Info("goes on with the clients of the process before", "clients", n, "duration", h.adopted.Took.Round(time.Millisecond))
@@ -260,7 +257,7 @@ func (h *Handover) Close() (err error) {
 	if h.state != nil {
 		err = h.state.Close()
 	}
-	err = errors.Join(err, h.tls.Load().Close())
+	err = errors.Join(err, h.tls.file.Load().Close())
 	for _, k := range h.journals {
 		if k.journal != nil {
 			k.sink.Release()

@@ -92,7 +92,7 @@ func (t *Takeover) addStores(h *Handover) error {
 	if h.state != nil {
 		kept = append(kept, descriptor{systemd.StateName, h.state.FD()})
 	}
-	if f := h.tls.Load(); f != nil {
+	if f := h.tls.file.Load(); f != nil {
 		kept = append(kept, descriptor{systemd.TLSName, f.FD()})
 	}
 	for listener, k := range h.journals {

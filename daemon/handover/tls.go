@@ -2,6 +2,7 @@ package handover
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +24,13 @@ type memory struct{ *state.TLSEntry }
 // Begin implements tlsconn.Memory.
 func (m memory) Begin(s tlsconn.Secured) bool { return m.TLSEntry.Begin(state.Secured(s)) }
 
+// tlsStore keeps what is to be known of connections whose TLS the kernel does.
+type tlsStore struct {
+	file atomic.Pointer[state.TLS] // nil: no such connection is kept
+	full atomic.Bool               // that it has no room is logged
+	skip func(fd uintptr, n int, m tlsconn.Memory) error
+}
+
 // tlsLeft is what is left of a connection's TLS.
 type tlsLeft struct {
 	entry  *state.TLSEntry // nil: none
@@ -32,7 +40,7 @@ type tlsLeft struct {
 }
 
 func (h *Handover) findTLS(slot *state.Slot, cookie uint64) tlsLeft {
-	left := tlsLeft{entry: h.tls.Load().Find(cookie), marked: slot.TLS()}
+	left := tlsLeft{entry: h.tls.file.Load().Find(cookie), marked: slot.TLS()}
 	known, sound := left.entry.Secured()
 	left.known, left.sound = tlsconn.Secured(known), sound
 	return left
@@ -73,7 +81,7 @@ func (h *Handover) goOnTLS(r *server.Resumed, k *kernelState, slot *state.Slot, 
 	r.TLS = &tlsconn.Left{Secured: left.known, Memory: m}
 	k.consumed, k.reset = left.entry.Consumed(), false
 	if n := slot.Tally().Offset - k.consumed; 0 < n && n <= int64(k.unread) {
-		if h.skipTLS(uintptr(r.FD), int(n), m) == nil {
+		if h.tls.skip(uintptr(r.FD), int(n), m) == nil {
 			k.unread -= int(n)
 		}
 		k.consumed = left.entry.Consumed()
@@ -105,14 +113,14 @@ func (h *Handover) openTLS() error {
 		left, err = state.OpenTLS(fd)
 		return err
 	})
-	h.tls.Store(left)
+	h.tls.file.Store(left)
 	return err
 }
 
 // keepTLS makes room for what is to be known of clients whose TLS the kernel does, if listeners of
 // cfg may have such.
 func (h *Handover) keepTLS(cfg config.Config) error {
-	if h.tls.Load() != nil || !survivingTLS(cfg) {
+	if h.tls.file.Load() != nil || !survivingTLS(cfg) {
 		return nil
 	}
 	f, err := state.NewTLS(roomFor(cfg.Limits.Clients))
@@ -124,15 +132,15 @@ func (h *Handover) keepTLS(cfg config.Config) error {
 			return errors.Join(err, f.Close())
 		}
 	}
-	h.tls.Store(f)
+	h.tls.file.Store(f)
 	return nil
 }
 
 // takeTLS returns an entry for a connection; nil if there is no room, which is logged once.
 func (h *Handover) takeTLS(cookie uint64) *state.TLSEntry {
-	f := h.tls.Load()
+	f := h.tls.file.Load()
 	e := f.Take(cookie)
-	if e == nil && f != nil && !h.tlsFull.Swap(true) {
+	if e == nil && f != nil && !h.tls.full.Swap(true) {
 		h.opt.Log.Warn("clients that speak TLS do not outlive the daemon",
 			"reason", "there is no room for more of them: limits.clients was lower when the first one was kept, and a stop and a start make room")
 	}

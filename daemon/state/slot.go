@@ -11,7 +11,7 @@ import (
 // slot is a Slot in the file. The process may be killed between any two writes, so each field is
 // valid on its own.
 type slot struct {
-	cookie     atomic.Uint64 // 0: free
+	cookie atomic.Uint64 // 0: free
 	// Unix nanoseconds; 0: unknown, and the opening is not recorded yet.
 	opened     atomic.Int64
 	generation atomic.Uint64 // its parity is the index of the valid tally
