@@ -3,6 +3,7 @@ package daemon
 import (
 	"slices"
 
+	"tcpmux/config"
 	"tcpmux/daemon/counts"
 	"tcpmux/daemon/metrics"
 )
@@ -17,6 +18,8 @@ func (d *daemon) snapshot() *metrics.Snapshot {
 		MessageSize:   map[string]metrics.Histogram{},
 		RecordDelay:   map[string]metrics.Histogram{},
 		BatchRecords:  map[string]metrics.Histogram{},
+		Handshakes:    map[string]map[string]int64{},
+		HandshakeTime: map[string]metrics.Histogram{},
 		PartialMemory: d.srv.PartialMemory(),
 		Workers:       d.srv.Processes(),
 		Handover:      metrics.Handover{Clients: adopted.Clients, Seconds: adopted.Took.Seconds()},
@@ -29,6 +32,7 @@ func (d *daemon) snapshot() *metrics.Snapshot {
 		s.RecordDelay[name] = histogram(n.Delay.Snapshot(), times, nanosecond)
 		s.BatchRecords[name] = histogram(n.Batch.Snapshot(), numbers, 1)
 	}
+	d.addTLS(s)
 	for _, f := range d.records.all() {
 		state, c := f.sink.State(), &f.counts
 		s.Files = append(s.Files, metrics.File{
@@ -38,6 +42,20 @@ func (d *daemon) snapshot() *metrics.Snapshot {
 		})
 	}
 	return s
+}
+
+// addTLS adds what is known of the listeners whose clients speak TLS, or did.
+func (d *daemon) addTLS(s *metrics.Snapshot) {
+	for name, n := range d.srv.Counts() {
+		speaks := slices.ContainsFunc(d.cfg.Listeners, func(c config.Listener) bool { return c.Name == name && c.TLS.On() })
+		if by := n.Handshakes.Snapshot(); speaks || len(by) > 0 {
+			s.Handshakes[name] = n.HandshakeResults()
+			s.HandshakeTime[name] = histogram(n.Handshake.Snapshot(), times, nanosecond)
+		}
+	}
+	for _, c := range d.srv.TLSClients() {
+		s.TLSClients = append(s.TLSClients, metrics.TLSClients(c))
+	}
 }
 
 // nanosecond is one in seconds, the unit of metrics.

@@ -21,6 +21,16 @@ var handshakeFailures = []string{
 	HandshakePlainText, HandshakeCertificate, HandshakeTimeout, HandshakeKernel, HandshakeOther,
 }
 
+// HandshakeResults returns how many handshakes have ended in each way, also in those that none has.
+func (l *Listener) HandshakeResults() map[string]int64 {
+	by := l.Handshakes.Snapshot()
+	by[handshakeDone] += 0
+	for _, why := range handshakeFailures {
+		by[why] += 0
+	}
+	return by
+}
+
 // HandshakeDone counts a TLS handshake that is done, and how long it took.
 func (l *Listener) HandshakeDone(took time.Duration) {
 	if l != nil {

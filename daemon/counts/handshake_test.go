@@ -18,6 +18,10 @@ func TestHandshakesAreCountedByHowTheyEnd(t *testing.T) {
 	if got := l.Handshakes.Snapshot(); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
+	want["certificate"], want["kernel"] = 0, 0
+	if got := l.HandshakeResults(); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
 	if got := l.Handshake.Snapshot(); got.Count != 2 || got.Sum != int64(4*time.Millisecond) {
 		t.Errorf("got %d handshakes of %d ns, want 2 of 4 ms", got.Count, got.Sum)
 	}

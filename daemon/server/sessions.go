@@ -219,7 +219,8 @@ func (s *Server) Session(id string) (api.Detail, bool) {
 
 func sessionOf(i *session.Info) api.Session {
 	return api.Session{
-		ID: i.ID, Listener: i.Listener, Remote: i.Remote, Proxy: i.Proxy, Model: i.Model,
+		TLS: tlsOf(&i.Secured),
+		ID:  i.ID, Listener: i.Listener, Remote: i.Remote, Proxy: i.Proxy, Model: i.Model,
 		Phase: i.Phase.String(), State: i.State.String(), Opened: i.Opened, Heard: i.Heard,
 		Records: i.Records, Bytes: i.Bytes, Unread: i.Unread, Survives: i.Survives,
 	}

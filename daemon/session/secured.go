@@ -25,6 +25,13 @@ func (s *Session) SetTLS(info tlsconn.Info) {
 	s.Source.TLS = &info.TLS
 }
 
+// Secured returns what is known of the client's TLS. It may be called from any goroutine.
+func (s *Session) Secured() Secured {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return securedOf(s.secured)
+}
+
 func securedOf(i *tlsconn.Info) Secured {
 	if i == nil {
 		return Secured{}

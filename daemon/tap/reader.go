@@ -145,13 +145,25 @@ func recordOf(source *record.Source, r *record.Record) api.Record {
 	}
 	switch r.Kind {
 	case record.KindOpen:
-		rec.Kind = KindOpen
+		rec.Kind, rec.TLS = KindOpen, tlsOf(source.TLS)
 	case record.KindClose:
 		rec.Kind, rec.Reason, rec.Records, rec.Bytes = KindClose, r.Reason, r.Records, r.Bytes
+		rec.TLS = tlsOf(source.TLS)
 	default:
 		rec.Kind, rec.Data, rec.Flag = KindMessage, bytes.Clone(r.Data()), r.Flag
+		if source.TLS != nil {
+			rec.Subject = source.TLS.Subject
+		}
 	}
 	return rec
+}
+
+// tlsOf returns what a reader is told of a client's TLS; nil if there is none.
+func tlsOf(t *record.TLS) *api.TLS {
+	if t == nil {
+		return nil
+	}
+	return &api.TLS{Version: t.Version, Cipher: t.Cipher, SNI: t.ServerName, Subject: t.Subject}
 }
 
 // Close ends the reader, and lets go of what waits for it. It may be called again.

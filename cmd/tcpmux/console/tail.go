@@ -220,13 +220,21 @@ func (t *tail) write() error {
 	return flush()
 }
 
+// tlsOf returns what a record tells of a client's TLS. The encoder escapes the client's words.
+func tlsOf(t *api.TLS) *record.TLS {
+	if t == nil {
+		return nil
+	}
+	return &record.TLS{Version: text.ASCII(t.Version), Cipher: text.ASCII(t.Cipher), ServerName: t.SNI, Subject: t.Subject}
+}
+
 // append appends a record.
 func (t *tail) append(dst []byte, r *api.Record) ([]byte, error) {
 	if t.json {
 		b, err := text.JSON(r, false)
 		return append(dst, b...), err
 	}
-	t.enc.Begin(&record.Source{Remote: text.ASCII(r.Remote), Proxy: text.ASCII(r.Proxy)}, r.Time)
+	t.enc.Begin(&record.Source{Remote: text.ASCII(r.Remote), Proxy: text.ASCII(r.Proxy), TLS: tlsOf(r.TLS)}, r.Time)
 	switch r.Kind {
 	case "open":
 		dst = t.enc.Open(dst)

@@ -1,6 +1,10 @@
 package records
 
-import "tcpmux/daemon/record"
+import (
+	"fmt"
+
+	"tcpmux/daemon/record"
+)
 
 // ledger follows the sessions of JSON records, record by record.
 type ledger struct {
@@ -10,7 +14,7 @@ type ledger struct {
 // session is what is known about a session.
 type session struct {
 	tracked
-	source  record.Source
+	source  source
 	next    int64 // where the next message begins, as far as what was recorded tells
 	last    int64 // where the last one began; -1 before the first
 	records int64 // messages, each counted once
@@ -24,12 +28,34 @@ type session struct {
 	repeat  *repeat // what is being recorded again
 }
 
+// source is where the records of a session come from: what all of them have of it.
+type source struct {
+	record.Source        // without TLS
+	subject       string // of the client's certificate
+}
+
+func sourceOf(src *record.Source) source {
+	s := source{Source: *src}
+	if src.TLS != nil {
+		s.subject, s.TLS = src.TLS.Subject, nil
+	}
+	return s
+}
+
+// String returns the client's address, and its subject if it has one.
+func (s source) String() string {
+	if s.subject == "" {
+		return s.Remote
+	}
+	return fmt.Sprintf("%s (%+.100q)", s.Remote, s.subject)
+}
+
 func newLedger() ledger { return ledger{newTracker[*session]()} }
 
 // session returns the session of that source; known is false if this is its first record.
 func (l ledger) session(src *record.Source) (s *session, known bool) {
 	if s, known = l.find(src.Session); !known {
-		s = &session{source: *src, last: -1}
+		s = &session{source: sourceOf(src), last: -1}
 		l.add(src.Session, s)
 	}
 	return s, known

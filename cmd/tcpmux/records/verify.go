@@ -167,9 +167,9 @@ func (v *verifier) record(at place, r *record.Record) {
 	if !known {
 		v.Sessions++
 	}
-	if s.source != r.Source {
+	if now := sourceOf(&r.Source); s.source != now {
 		v.fault(at, fmt.Sprintf("session %s: is that of %s on listener %s, and was of %s on %s before",
-			r.Session, r.Remote, r.Listener, s.source.Remote, s.source.Listener))
+			r.Session, now, r.Listener, s.source, s.source.Listener))
 	}
 	switch r.Kind {
 	case record.KindOpen:

@@ -113,6 +113,7 @@ function drawFacts(s, now) {
     ['Up', span((now - Date.parse(s.started)) / 1000)],
     ['Clients', count(s.clients) + ' of ' + count(s.limit)],
     ['Outlive a crash', s.survive.on ? count(s.survive.clients) : 'none'],
+    ...(s.tls && s.tls.clients ? [['TLS', count(s.tls.clients) + ', ' + count(s.tls.survive) + ' outlive a crash']] : []),
     ['Configuration', (s.config.file || 'built in') + (s.config.differs ? ', which has changed' : '')],
   ];
   $('facts').replaceChildren(...facts.map(([name, value]) => {
@@ -165,6 +166,12 @@ function drawStatus(s) {
   return now;
 }
 
+// tlsOf returns how a client speaks TLS, and the subject of its certificate.
+function tlsOf(tls) {
+  if (!tls) return '-';
+  return tls.version + (tls.kernel ? ' kernel' : ' user space') + (tls.subject ? ' ' + tls.subject : '');
+}
+
 function drawSessions(answer, now) {
   answer.sessions = answer.sessions || [];
   $('count').textContent = answer.total > answer.sessions.length
@@ -178,6 +185,7 @@ function drawSessions(answer, now) {
     [count(s.records), 'n'],
     [size(s.bytes), 'n'],
     s.state,
+    tlsOf(s.tls),
   ]), 'No session matches.');
 }
 

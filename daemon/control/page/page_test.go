@@ -27,6 +27,7 @@ func status(n int64) api.Status {
 		Started: time.Unix(1_700_000_000, 0), Now: time.Unix(1_700_000_000+90_000, 0),
 		Config:  api.Config{File: "/etc/tcpmux.toml", Faults: []string{}},
 		Survive: api.Survive{On: true, Clients: 4000},
+		TLS:     api.TLSClients{Clients: 3210, Kernel: 3200, Survive: 3100},
 		Listeners: []api.Listener{{
 			Name: "scanners", Addresses: []string{"192.0.2.1:4001"}, Clients: 7, Limit: 10,
 			Counts: api.Counts{Records: 1000 + n, Refused: map[string]int64{"rate": 5}},
@@ -39,7 +40,8 @@ func status(n int64) api.Status {
 }
 
 var sessions = api.Sessions{Total: 2000, Sessions: []api.Session{
-	{ID: "0123456789abcdef-1f", Listener: "scanners", Remote: hostile, Proxy: "198.51.100.7:9", State: "client", Records: 12},
+	{ID: "0123456789abcdef-1f", Listener: "scanners", Remote: hostile, Proxy: "198.51.100.7:9", State: "client", Records: 12,
+		TLS: &api.SessionTLS{TLS: api.TLS{Version: "1.3", Subject: hostile}, Kernel: true}},
 	{ID: "0123456789abcdef-20", Listener: hostile, Remote: "192.0.2.9:1", State: hostile},
 }}
 
@@ -90,14 +92,14 @@ func TestPageInABrowser(t *testing.T) {
 	dom := browse(t, "--dump-dom", url+"/")
 	for _, want := range []string{
 		"serving", "9.8.7", "4,321 of 5,000", "1 d 1 h", "scanners", "192.0.2.1:4001", "7 of 10",
-		"3.0 MiB", "0123456789abcdef-1f", " via 198.51.100.7:9", "2 of 2,000", `<option value="scanners">scanners</option>`,
+		"3.0 MiB", "0123456789abcdef-1f", " via 198.51.100.7:9", "2 of 2,000", "3,210, 3,100 outlive a crash", "1.3 kernel ", `<option value="scanners">scanners</option>`,
 	} {
 		if !strings.Contains(dom, want) {
 			t.Errorf("got no %q in the page:\n%s", want, dom)
 		}
 	}
-	if n := strings.Count(dom, "&lt;script&gt;document.title"); n < 6 {
-		t.Errorf("got the hostile name as text %d times, want it in each of 6 places:\n%s", n, dom)
+	if n := strings.Count(dom, "&lt;script&gt;document.title"); n < 7 {
+		t.Errorf("got the hostile name as text %d times, want it in each of 7 places:\n%s", n, dom)
 	}
 	if strings.Contains(dom, "<script>") || strings.Contains(dom, "<img") || regexp.MustCompile(`<title>[^<]*owned`).MatchString(dom) {
 		t.Errorf("got markup from a name of a client:\n%s", dom)

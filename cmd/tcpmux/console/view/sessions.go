@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,12 +15,21 @@ func Sessions(s *api.Sessions, now time.Time, p text.Painter) []string {
 	if len(s.Sessions) == 0 {
 		return []string{"no session"}
 	}
-	t := text.NewTable(text.Left("ID"), text.Left("LISTENER"), text.Left("REMOTE"), text.Right("SINCE"), text.Right("IDLE"),
-		text.Right("RECORDS"), text.Right("BYTES"), text.Left("STATE"))
+	columns := []text.Column{text.Left("ID"), text.Left("LISTENER"), text.Left("REMOTE"), text.Right("SINCE"), text.Right("IDLE"),
+		text.Right("RECORDS"), text.Right("BYTES"), text.Left("STATE")}
+	secured := slices.ContainsFunc(s.Sessions, func(c api.Session) bool { return c.TLS != nil })
+	if secured {
+		columns = append(columns, text.Left("TLS"))
+	}
+	t := text.NewTable(columns...)
 	for i := range s.Sessions {
 		c := &s.Sessions[i]
-		t.Row(text.Cell{Text: c.ID}, text.Cell{Text: c.Listener}, text.Cell{Text: Peer(c)}, text.Cell{Text: text.Clock(c.Opened, now)}, text.Cell{Text: text.Span(Idle(c, now).Truncate(time.Second))},
-			text.Cell{Text: text.Count(c.Records)}, text.Cell{Text: text.Size(c.Bytes)}, State(c))
+		row := []text.Cell{{Text: c.ID}, {Text: c.Listener}, {Text: Peer(c)}, {Text: text.Clock(c.Opened, now)}, {Text: text.Span(Idle(c, now).Truncate(time.Second))},
+			{Text: text.Count(c.Records)}, {Text: text.Size(c.Bytes)}, State(c)}
+		if secured {
+			row = append(row, text.Cell{Text: TLS(c)})
+		}
+		t.Row(row...)
 	}
 	lines := t.Lines(p)
 	if s.Total > len(s.Sessions) {
@@ -34,6 +44,33 @@ func Peer(s *api.Session) string {
 		return s.Remote
 	}
 	return s.Remote + " via " + s.Proxy
+}
+
+// TLS returns the version of a client's TLS, who does it, and the subject of the client's
+// certificate; "-" for clear text.
+func TLS(s *api.Session) string {
+	if s.TLS == nil {
+		return "-"
+	}
+	words := []string{s.TLS.Version, "user space"}
+	if s.TLS.Kernel {
+		words[1] = "kernel"
+	}
+	if s.TLS.Subject != "" {
+		words = append(words, short(s.TLS.Subject))
+	}
+	return strings.Join(words, " ")
+}
+
+// mostSubject is how many characters of a subject a table shows.
+const mostSubject = 60
+
+func short(subject string) string {
+	subject = text.ASCII(subject)
+	if len(subject) <= mostSubject {
+		return subject
+	}
+	return subject[:mostSubject-3] + "..."
 }
 
 // Idle returns how long nothing was heard of a client.
@@ -66,6 +103,15 @@ func Detail(d *api.Detail, now time.Time, p text.Painter) []string {
 	if d.Local != "" {
 		add("local", "%s", d.Local)
 	}
+	if t := d.TLS; t != nil {
+		add("TLS", "%s", tlsOf(t))
+		if t.SNI != "" {
+			add("server", "%s", t.SNI)
+		}
+		if t.Subject != "" {
+			add("subject", "%s", t.Subject)
+		}
+	}
 	add("opened", "%s", moment(d.Opened, now))
 	add("heard", "%s", moment(d.Heard, now))
 	add("recorded", "%s, %s", text.Number(d.Records, "record"), exact(d.Bytes))
@@ -86,6 +132,18 @@ func Detail(d *api.Detail, now time.Time, p text.Painter) []string {
 		add("TCP", "unknown")
 	}
 	return lines
+}
+
+// tlsOf returns how a client's TLS is done.
+func tlsOf(t *api.SessionTLS) string {
+	words := t.Version + ", " + t.Cipher
+	switch {
+	case t.Kernel:
+		return words + ", by the kernel"
+	case t.Reason != "":
+		return words + ", in user space: " + t.Reason
+	}
+	return words + ", in user space"
 }
 
 func listenerOf(d *api.Detail) string {

@@ -22,6 +22,9 @@ func Status(s *api.Status, p text.Painter) []string {
 	lines := []string{text.ASCII(fmt.Sprintf("tcpmux %s, %s for %s, pid %d", s.Version, s.Phase, text.Span(s.Now.Sub(s.Started)), s.PID))}
 	lines = append(lines, problems(s, p)...)
 	lines = append(lines, "", "Clients        "+clients(s))
+	if s.TLS.Clients > 0 {
+		lines = append(lines, "TLS            "+secured(&s.TLS, s.Survive.On))
+	}
 	lines = append(lines, configuration(s, p)...)
 	if len(s.Listeners) > 0 {
 		lines = append(append(lines, ""), listeners(s.Listeners, p)...)
@@ -55,6 +58,15 @@ func clients(s *api.Status) string {
 		return fmt.Sprintf("%s; %d would outlive a crash", text, s.Survive.Clients)
 	}
 	return text + "; none outlives this process"
+}
+
+// secured returns how many clients speak TLS, and what becomes of them.
+func secured(t *api.TLSClients, survive bool) string {
+	line := fmt.Sprintf("%s, %d by the kernel", text.Number(int64(t.Clients), "client"), t.Kernel)
+	if survive {
+		return fmt.Sprintf("%s; %d would outlive a crash", line, t.Survive)
+	}
+	return line
 }
 
 // Places returns how many places are taken, of how many: "12/100", or "12" without a limit.

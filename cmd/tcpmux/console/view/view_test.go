@@ -128,6 +128,38 @@ func TestSessions(t *testing.T) {
 8f3a-2d  clock     [2001:db8::7]:1                       Nov 27 11:00  1d01h        0      0 B  draining
 2 of 5 sessions`)
 	compare(t, Sessions(&api.Sessions{}, noon, false), "no session")
+
+	secured := func(subject string, kernel bool) api.Session {
+		return api.Session{ID: "1", TLS: &api.SessionTLS{TLS: api.TLS{Version: "1.3", Subject: subject}, Kernel: kernel}, Opened: noon}
+	}
+	got = Sessions(&api.Sessions{Sessions: []api.Session{
+		secured("CN=one", true), secured("", false), secured("CN="+strings.Repeat("x", 100), true), {ID: "2", Opened: noon},
+	}, Total: 4}, noon, false)
+	for i, want := range []string{"  STATE  TLS", " 1.3 kernel CN=one", " 1.3 user space", " 1.3 kernel CN=" + strings.Repeat("x", 54) + "...", "  -"} {
+		if !strings.HasSuffix(got[i], want) {
+			t.Errorf("got %q, want it to end with %q", got[i], want)
+		}
+	}
+}
+
+func TestStatusAndDetailTellTLS(t *testing.T) {
+	s, d := busy(), api.Detail{Session: someone()}
+	s.TLS = api.TLSClients{Clients: 7, Kernel: 5, Survive: 4}
+	d.TLS = &api.SessionTLS{TLS: api.TLS{Version: "1.3", Cipher: "TLS_AES_128_GCM_SHA256", SNI: "a.example", Subject: "CN=\"one\""}, Kernel: true}
+	user := api.Detail{Session: api.Session{TLS: &api.SessionTLS{TLS: api.TLS{Version: "1.2", Cipher: "X"}, Reason: "TLS 1.2"}}}
+	for _, c := range []struct {
+		name  string
+		lines []string
+		want  string
+	}{
+		{"status", Status(&s, false), "11 would outlive a crash\nTLS            7 clients, 5 by the kernel; 4 would outlive a crash\nConf"},
+		{"detail", Detail(&d, noon, false), "\n  TLS         1.3, TLS_AES_128_GCM_SHA256, by the kernel\n  server      a.example\n  subject     CN=\"one\"\n  opened "},
+		{"in user space", Detail(&user, noon, false), "\n  TLS         1.2, X, in user space: TLS 1.2\n  opened "},
+	} {
+		if got := strings.Join(c.lines, "\n"); !strings.Contains(got, c.want) {
+			t.Errorf("%s: got\n%s\nwant it to have %q", c.name, got, c.want)
+		}
+	}
 }
 
 func TestDetail(t *testing.T) {
