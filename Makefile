@@ -107,7 +107,7 @@ e2e-ktls: build ## what needs kernel TLS, on kernels of Debian in QEMU; as root,
 		KTLS_SUITE=$$suite packaging/ktls/vm.sh image $(KTLS_BUILD)/guest.test build/tcpmux build/tcpmux-forward build/tcpmux-bench & made="$$made $$!"; \
 	done; \
 	for one in $$made; do wait $$one; done
-	KTLS_SUITE="$(KTLS_SUITE)" $(GO) test -tags ktls -count 1 -v -timeout 20m -run '^TestGuests$$' ./packaging/ktls
+	KTLS_SUITE="$(KTLS_SUITE)" $(GO) test -tags ktls -count 1 -v -timeout 30m -run '^TestGuests$$' ./packaging/ktls
 
 bench: build ## contrib/bench/RESULTS.md: tcpmux, the floor and its peers; RUNS=5, ONLY=tcpmux,socat, WHAT="greet lines"
 	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2

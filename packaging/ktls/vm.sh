@@ -14,7 +14,7 @@
 # KTLS_KERNEL   where its kernel and tools are; default: in the user's cache. They are got again if
 #               other packages are wanted; remove the directory to have the suite's newest kernel.
 # KTLS_BUILD    where the initramfs is; default: build/ktls of this tree
-# KTLS_SECONDS  how long a machine may live; default: 330
+# KTLS_SECONDS  how long a machine may live; default: 420
 set -eu
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tcpmux-e2e
@@ -119,7 +119,7 @@ image() {
 boot() {
 	local console=$1
 	shift
-	exec timeout --foreground --kill-after=5 "${KTLS_SECONDS:-330}" \
+	exec timeout --foreground --kill-after=5 "${KTLS_SECONDS:-420}" \
 		qemu-system-x86_64 -machine pc -accel tcg,thread=multi -cpu max,la57=off -smp 2 -m 1024 \
 		-no-user-config -nodefaults -display none -no-reboot \
 		-serial "file:$console" -chardev stdio,id=program,signal=off -serial chardev:program \

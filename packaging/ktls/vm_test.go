@@ -67,7 +67,7 @@ func boot(t *testing.T, suite, module string) {
 	outcome, err := ParseOutcome(out.text.String(), string(console))
 	err = errors.Join(err, ended)
 	if exit := new(exec.ExitError); errors.As(ended, &exit) && exit.ExitCode() == 124 {
-		err = errors.New("the machine has not ended in time (KTLS_SECONDS, default: 330)")
+		err = errors.New("the machine has not ended in time (KTLS_SECONDS, default: 420)")
 	}
 	if err != nil {
 		t.Fatalf("%v\n%s-- the kernel:\n%s\n-- the tests:\n%s\n-- all is in %s", err, &complaints, tail(string(console), 20),
