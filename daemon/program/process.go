@@ -152,6 +152,13 @@ func (p *process) stop(why session.Reason) {
 	}
 }
 
+// isStopped reports whether stop was called.
+func (p *process) isStopped() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stopped != ""
+}
+
 // reason returns why a session ends whose process has ended in a way that wait has returned.
 func (p *process) reason(how string) (session.Reason, error) {
 	p.mu.Lock()

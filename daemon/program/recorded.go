@@ -64,7 +64,7 @@ func (s *recordedService) record(p *process, pipe *os.File) (session.Reason, err
 	}
 	s.session.Await(session.ForProgram)
 	how := <-ended
-	s.finish()
+	s.finish(p)
 	if why == session.BySink {
 		return why, err
 	}

@@ -84,8 +84,12 @@ func (r *runner) connection(writeOnly bool) (conn.Conn, error) {
 
 // finish ends the connection of a program that has ended. A process that has left the program's
 // group may still hold it: it has nobody to talk to any more.
-func (r *runner) finish() {
-	r.flush(flushTimeout)
+func (r *runner) finish(p *process) {
+	timeout := flushTimeout
+	if p.isStopped() { // the session's time is over
+		timeout = min(timeout, r.grace)
+	}
+	r.flush(timeout)
 	r.session.Conn.HangUp()
 }
 
@@ -150,7 +154,7 @@ func (s *service) Serve() (session.Reason, error) {
 	}
 	s.session.Await(session.ForProgram)
 	how := s.wait(p)
-	s.finish()
+	s.finish(p)
 	return p.reason(how)
 }
 

@@ -38,12 +38,12 @@ type Pump struct {
 
 	ended   chan struct{} // closed when out has ended
 	reading sync.WaitGroup
-	read    atomic.Bool // in has ended
+	carried atomic.Bool // in has ended
 	ending  atomic.Bool
 	hurried atomic.Bool
 
-	mu    sync.Mutex
-	cause error
+	mu          sync.Mutex
+	read, write error // of the client's connection
 }
 
 // Start makes a pair of sockets and carries from now on. Until End nobody else may read the client,
@@ -69,7 +69,7 @@ func start(client, pair conn.Conn, opt Options) *Pump {
 	p.out = direction{from: pair, to: client}
 	if opt.WriteOnly {
 		pair.CloseWrite()
-		p.read.Store(true)
+		p.carried.Store(true)
 	} else {
 		p.reading.Go(p.carryIn)
 	}
@@ -80,11 +80,11 @@ func start(client, pair conn.Conn, opt Options) *Pump {
 // carryIn carries what the client sends.
 func (p *Pump) carryIn() {
 	why := p.in.run(func() bool { return p.ending.Load() || p.opt.Over() })
-	p.fail(why.read)
+	p.fail(&p.read, why.read)
 	if why.ended || why.read != nil {
 		p.in.to.CloseWrite()
 	}
-	p.read.Store(true)
+	p.carried.Store(true)
 	if p.opt.Carried != nil {
 		p.opt.Carried()
 	}
@@ -99,34 +99,29 @@ func (p *Pump) carryOut() {
 		p.out.to.CloseWrite()
 	}
 	if !errors.Is(why.write, os.ErrDeadlineExceeded) { // else we have stopped
-		p.fail(why.write)
+		p.fail(&p.write, why.write)
 	}
 	// Whoever writes on is told.
 	p.out.from.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RD) })
 }
 
-// fail notes the first error of the client's connection.
-func (p *Pump) fail(err error) {
-	if err == nil {
-		return
-	}
+// fail notes an error of the client's connection.
+func (p *Pump) fail(to *error, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cause == nil {
-		p.cause = err
-	}
+	*to = err
 }
 
-// Err returns the error by which the client's connection has ended; nil if it has not, or ended
-// well.
-func (p *Pump) Err() error {
+// Err returns the errors of the client's connection by which either direction has ended; nil for
+// one that goes on, or has ended well.
+func (p *Pump) Err() (read, write error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.cause
+	return p.read, p.write
 }
 
-// Read reports whether nothing more will be carried to the pair.
-func (p *Pump) Read() bool { return p.read.Load() }
+// Carried reports whether nothing more will be carried to the pair.
+func (p *Pump) Carried() bool { return p.carried.Load() }
 
 // Bytes returns how many bytes of the client were carried to the pair, and how many to the client.
 func (p *Pump) Bytes() (in, out int64) { return p.in.bytes.Load(), p.out.bytes.Load() }
