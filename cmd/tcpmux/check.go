@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"tcpmux/cmd/internal/cli"
 
 	"github.com/spf13/cobra"
 
 	"tcpmux/config"
+	"tcpmux/daemon"
 )
 
 func checkCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
@@ -35,6 +37,11 @@ The program that a listener runs (exec) and its user (exec_user) must exist; a
 missing interpreter of a script is a warning. Whether that user may execute the
 program is checked by the daemon when it starts or reloads, because it may be
 allowed less than you.
+
+The certificates, keys and revocation lists of TLS listeners are read too. It is
+an error if they cannot be used: a key of another certificate, a weak key, a file
+that is missing or is not PEM. That a certificate expires within 14 days, or has
+expired, is a warning, and so is a file that you may not read.
 
 Warnings are about what is allowed but is probably a mistake, such as a record
 file in a directory that does not exist, or a key that has no effect together
@@ -109,8 +116,12 @@ func loadOrRead(stdin io.Reader, path string, asked bool, stderr io.Writer) (con
 // check prints warnings about cfg, the configuration at path, and cfg as it would take effect. A
 // nil stdout gets no configuration.
 func check(cfg config.Config, path string, stdout, stderr io.Writer) error {
-	for _, w := range placeWarnings(cfg) {
+	faults, warnings := placeFaults(cfg)
+	for _, w := range warnings {
 		fmt.Fprintf(stderr, "warning: %s\n", w)
+	}
+	if len(faults) > 0 {
+		return faults
 	}
 	if stdout == nil {
 		return nil
@@ -121,9 +132,11 @@ func check(cfg config.Config, path string, stdout, stderr io.Writer) error {
 	return cli.OutputError(cfg.WriteAnnotated(stdout))
 }
 
-// placeWarnings returns a line for each obstacle to cfg on this machine.
-func placeWarnings(cfg config.Config) []string {
-	return append(fileWarnings(cfg), unitWarnings(cfg)...)
+// placeFaults returns what keeps listeners of cfg from being served on this machine, and a warning
+// for each other obstacle to it.
+func placeFaults(cfg config.Config) (faults config.Faults, warnings []string) {
+	faults, warnings = daemon.CheckTLS(cfg)
+	return faults, slices.Concat(fileWarnings(cfg), unitWarnings(cfg), warnings)
 }
 
 // checked is what check prints as JSON.
@@ -152,6 +165,13 @@ func checkJSON(stdin io.Reader, path string, asked bool, stdout io.Writer) error
 	cfg, err := loadOrRead(stdin, path, asked, io.Discard)
 	// Empty lists, not null.
 	c := checked{cfg.Path, append([]string{}, cfg.DropIns...), []checkedListener{}, []checkedError{}, append([]string{}, cfg.Warnings...)}
+	if err == nil {
+		faults, warnings := placeFaults(cfg)
+		c.Warnings = append(c.Warnings, warnings...)
+		if len(faults) > 0 {
+			err = faults
+		}
+	}
 	var faults config.Faults
 	switch {
 	case errors.As(err, &faults):
@@ -162,7 +182,6 @@ func checkJSON(stdin io.Reader, path string, asked bool, stdout io.Writer) error
 	case err != nil:
 		c.File, c.Errors = path, []checkedError{{path, 0, err.Error()}}
 	default:
-		c.Warnings = append(c.Warnings, placeWarnings(cfg)...)
 		for _, l := range cfg.Listeners {
 			c.Listeners = append(c.Listeners, checkedListener{l.Name, l.Source, l.Address})
 		}

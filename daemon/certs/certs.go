@@ -42,6 +42,39 @@ func Open(c config.TLS) (*Set, error) {
 	return s, nil
 }
 
+// Check reports all faults that Open would, and all problems that Status would list at a time: also
+// those of some files if others have a fault.
+func Check(c config.TLS, now time.Time) (faults []error, problems []string) {
+	l, err := load(c, now)
+	return flat(err), l.problemsAt(now)
+}
+
+// flat returns the errors that were joined to one.
+func flat(err error) (all []error) {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	for _, one := range joined.Unwrap() {
+		all = append(all, flat(one)...)
+	}
+	return all
+}
+
+// Files returns the paths of the files that c names, without those of systemd that it does not pass
+// in here.
+func Files(c config.TLS) (paths []string) {
+	for _, value := range []string{c.Certificate, c.Key, c.ClientCA, c.CRL} {
+		if path, err := config.SecretPath(value); err == nil && path != "" {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
 // Config returns the configuration in force, for a handshake. It must not be changed. It asks for
 // client certificates and checks them, also against the revocation lists: then an error of the
 // handshake is a *tls.CertificateVerificationError or wraps tlsconn.ErrCertificate.

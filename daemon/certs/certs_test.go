@@ -190,3 +190,21 @@ func TestCredentialsOfSystemd(t *testing.T) {
 	f.config.Certificate, f.config.Key = "cert.pem", "credential:key.pem"
 	f.open()
 }
+
+// TestCheckReportsAllThatCanBeSeen, although one file has a fault.
+func TestCheckReportsAllThatCanBeSeen(t *testing.T) {
+	f := newFixture(t)
+	f.mutual("require")
+	c := template("server")
+	c.NotAfter = time.Now().Add(-time.Minute)
+	f.write("cert.pem", certPEM(f.ca.issue(c, f.key), f.ca.cert))
+	os.Remove(f.keyFile)
+	f.write("clients.pem", "")
+	faults, problems := Check(f.config, time.Now())
+	if len(faults) != 2 || len(problems) != 1 {
+		t.Fatalf("got faults %q and problems %q, want two and one", faults, problems)
+	}
+	contain(t, faults[0].Error(), "key.pem")
+	contain(t, faults[1].Error(), "clients.pem")
+	contain(t, problems[0], "has expired")
+}

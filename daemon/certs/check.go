@@ -36,15 +36,13 @@ func (l *loaded) problem(path, format string, args ...any) {
 	l.problems = append(l.problems, l.file(path, format, args...))
 }
 
-// checkPair returns why the first certificate cannot be shown by a server that has a key.
-func (l *loaded) checkPair(key crypto.Signer) error {
+// checkLeaf returns why a server cannot show the first certificate.
+func (l *loaded) checkLeaf() error {
 	leaf, path := l.chain[0], l.paths.certificate
 	weak := weakness(leaf.PublicKey)
 	switch {
 	case weak != "":
 		return errors.New(l.file(path, "has a certificate %s with a key that is not safe: %s: make another key and have it signed", subject(leaf), weak))
-	case !belongs(leaf, key):
-		return l.mismatch(key)
 	case !serves(leaf):
 		return errors.New(l.file(path, "has a certificate %s that is not for servers (extendedKeyUsage): want serverAuth, or none", subject(leaf)))
 	}

@@ -29,8 +29,11 @@ func FuzzFiles(tf *testing.F) {
 		printable(t, fault)
 		if len(chain) > 0 && signer != nil {
 			l.chain = chain
-			if err := l.checkPair(signer); err != nil {
+			if err := l.checkLeaf(); err != nil {
 				printable(t, err.Error())
+			}
+			if !belongs(chain[0], signer) {
+				printable(t, l.mismatch(signer).Error())
 			}
 			l.checkChain()
 		}

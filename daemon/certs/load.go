@@ -40,26 +40,36 @@ func resolve(c config.TLS) (p paths, err error) {
 	return p, err
 }
 
-// keyError is an error of a key of the configuration.
+// ErrNoCredential reports that a credential of systemd was not passed in: the process is not that of
+// the service.
+var ErrNoCredential = errors.New("no credential of systemd")
+
+// keyError is an ErrNoCredential of a key of the configuration.
 type keyError struct {
 	key string
 	err error
 }
 
+// Error returns the key and the cause.
 func (e *keyError) Error() string { return "tls." + e.key + ": " + e.err.Error() }
+
+// Is reports whether target is ErrNoCredential.
+func (e *keyError) Is(target error) bool { return target == ErrNoCredential }
+
+// Unwrap returns the cause.
 func (e *keyError) Unwrap() error { return e.err }
 
-// load reads and checks the files that c names.
+// load reads and checks the files that c names. With an error it returns what could be read.
 func load(c config.TLS, now time.Time) (*loaded, error) {
 	p, err := resolve(c)
-	if err != nil {
-		return nil, err
-	}
 	l := &loaded{at: now, paths: p}
+	if err != nil {
+		return l, err
+	}
 	pair, err := l.loadPair()
 	err = errors.Join(err, l.loadAuthorities())
 	if err != nil {
-		return nil, err
+		return l, err
 	}
 	minVersion := uint16(tls.VersionTLS12)
 	if c.MinVersion == "1.3" {
@@ -80,15 +90,18 @@ func load(c config.TLS, now time.Time) (*loaded, error) {
 // loadPair loads the server's certificate and its key.
 func (l *loaded) loadPair() (*tls.Certificate, error) {
 	chain, err := l.loadCertificates(l.paths.certificate)
+	if err == nil {
+		l.chain = chain
+		l.checkChain()
+		err = l.checkLeaf()
+	}
 	key, kerr := l.loadKey()
 	if err := errors.Join(err, kerr); err != nil {
 		return nil, err
 	}
-	l.chain = chain
-	if err := l.checkPair(key); err != nil {
-		return nil, err
+	if !belongs(chain[0], key) {
+		return nil, l.mismatch(key)
 	}
-	l.checkChain()
 	pair := &tls.Certificate{PrivateKey: key, Leaf: chain[0]}
 	for _, c := range chain {
 		pair.Certificate = append(pair.Certificate, c.Raw)

@@ -1,12 +1,10 @@
 package certs
 
 import (
+	"os"
 	"slices"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"tcpmux/config"
 )
 
 // WatchInterval is the pause between two calls of Poll.
@@ -32,22 +30,15 @@ type fileState struct {
 	path             string
 	dev, ino         uint64
 	size             int64
-	changed, written unix.Timespec
+	changed, written syscall.Timespec
 }
 
 // states returns the states of the set's files.
 func (s *Set) states() (all []fileState) {
-	for _, value := range []string{s.of.Certificate, s.of.Key, s.of.ClientCA, s.of.CRL} {
-		path, err := config.SecretPath(value)
-		if err != nil || path == "" {
-			continue
-		}
+	for _, path := range Files(s.of) {
 		state := fileState{path: path}
-		var st unix.Stat_t
-		for err = unix.EINTR; err == unix.EINTR; {
-			err = unix.Stat(path, &st) // follows links
-		}
-		if err == nil {
+		if info, err := os.Stat(path); err == nil { // of what a link leads to
+			st := info.Sys().(*syscall.Stat_t)
 			state.dev, state.ino, state.size, state.changed, state.written = uint64(st.Dev), st.Ino, st.Size, st.Ctim, st.Mtim
 		}
 		all = append(all, state)
