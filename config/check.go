@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"tcpmux/config/notation"
 )
@@ -28,10 +29,21 @@ func SurvivalFiles(clients int) int { return 2*clients + 2000 }
 
 // A record is never split over files, so a file must hold the longest. A byte of a message becomes
 // up to 4 in text (\xNN) and up to 6 in json (\u00NN); time, address and the rest take up to
-// recordHead.
+// plainHead, and the names of a client that speaks TLS up to tlsHead more.
 var growth = map[string]int64{"text": 4, "json": 6}
 
-const recordHead = 1 << 10
+const (
+	plainHead = 1 << 10
+	tlsHead   = 5 << 10
+)
+
+// recordHead returns how much a record has at most in addition to its message.
+func recordHead(c *Config) int64 {
+	if slices.ContainsFunc(c.Listeners, func(l Listener) bool { return l.TLS.On() }) {
+		return plainHead + tlsHead
+	}
+	return plainHead
+}
 
 // checkSizes reports a max_size too small for the longest record, once, for the listener with the
 // largest messages.
@@ -45,8 +57,8 @@ func (r *reader) checkSizes(c *Config, tables []table) {
 			most = i
 		}
 	}
-	longest, times := c.Listeners[most].MaxMessage, growth[c.Record.Format]
-	if longest*times+recordHead <= c.Record.MaxSize {
+	longest, times, head := c.Listeners[most].MaxMessage, growth[c.Record.Format], recordHead(c)
+	if longest*times+head <= c.Record.MaxSize {
 		return
 	}
 	at, owner := r.At("record", "max_size"), ""
@@ -59,7 +71,7 @@ func (r *reader) checkSizes(c *Config, tables []table) {
 	at.Fault(
 		"is %q, and with max_message = %q%s a record can be longer: want max_size %q or more, or max_message %q or less",
 		notation.FormatSize(c.Record.MaxSize), notation.FormatSize(longest), owner,
-		notation.FormatSize(up(longest*times+recordHead)), notation.FormatSize(down((c.Record.MaxSize-recordHead)/times)))
+		notation.FormatSize(up(longest*times+head)), notation.FormatSize(down((c.Record.MaxSize-head)/times)))
 }
 
 // up and down round to whole KiB, where possible, so that a proposed value is easy to read.

@@ -72,6 +72,10 @@ func TestTLSContradictions(t *testing.T) {
 			t.Errorf("%s: got\n%v\nwant\n%s", tc.name, err, tc.want)
 		}
 	}
+	_, err := parse("t.toml", []byte(withClients+ends+"tls.key = \"\"\n[[listener]]\nname = \"b\"\naddress = \":2\"\ntls.key = \"\""), false)
+	if err == nil || strings.Count(err.Error(), "tls.certificate (inherited from line 2) is set without key: want both") != 2 {
+		t.Errorf("the same in two listeners: got %v, want it of each", err)
+	}
 	for name, text := range map[string]string{
 		"what is not on":   "address = []\n[tls]\nclient_auth = \"require\"\nsurvive = \"require\"\nmin_version = \"1.2\"" + ends,
 		"clear text":       withClients + "survive = \"require\"" + ends + "model = \"process\"\ntls.certificate = \"\"",

@@ -13,10 +13,13 @@ import (
 // Whether there is an error depends on the values alone, and not on where they stand, so that
 // WriteTOML writes nothing that has one.
 func (r *reader) checkTLS(c *Config, tables []table) {
-	said := map[string]bool{}
+	failed, said := map[string]bool{}, map[string]bool{}
+	for _, k := range keys() {
+		failed[k.Name] = r.AnyFailed(k.Name) // before what is reported here
+	}
 	for i, t := range tables {
 		l := &c.Listeners[i]
-		check := tlsCheck{t, l.TLS, said}
+		check := tlsCheck{t, l.TLS, failed, said}
 		check.pair()
 		if l.TLS.On() {
 			check.clientAuth()
@@ -30,7 +33,8 @@ func (r *reader) checkTLS(c *Config, tables []table) {
 type tlsCheck struct {
 	table
 	TLS
-	said map[string]bool
+	failed map[string]bool // keys that had an error before, by their names
+	said   map[string]bool // what was reported
 }
 
 // at returns the place of the first key, and whether to report what the keys contradict: none of
@@ -38,6 +42,9 @@ type tlsCheck struct {
 func (c tlsCheck) at(keys ...string) (first document.Place, report bool) {
 	var id []string
 	for _, key := range keys {
+		if c.failed[key] {
+			return first, false
+		}
 		path := tlsPath(key)
 		values := c.Values
 		if len(path) > 1 {
@@ -50,7 +57,7 @@ func (c tlsCheck) at(keys ...string) (first document.Place, report bool) {
 		id = append(id, key, owner)
 	}
 	text := strings.Join(id, "\x00")
-	report = !c.said[text] && !c.reader.AnyFailed(keys...)
+	report = !c.said[text]
 	c.said[text] = true
 	return c.Setting(tlsPath(keys[0])...), report
 }
