@@ -36,13 +36,15 @@ type store struct {
 	journaled bool          // there is a journal
 	fault     error         // of the next daemon's disk
 	silence   time.Duration // is added to what the next daemon takes for the silence of clients
+	options   []servertest.Option
+	kernel    func(*handover.Handover) // changes what the next daemon hears from the kernel; nil: nothing
 }
 
 // surviving returns a daemon that does not let clients in yet, and what is stored of it.
 func surviving(t *testing.T, change func(*config.Config), options ...servertest.Option) (*daemon, *store) {
 	t.Helper()
-	s := &store{t: t, journaled: true}
-	return s.start(change, options...), s
+	s := &store{t: t, journaled: true, options: options}
+	return s.start(change), s
 }
 
 // unjournaled is surviving without a journal: all that sessions are marked with counts as
@@ -63,10 +65,10 @@ func (s *store) next(change func(*config.Config)) *daemon {
 }
 
 // start returns the next daemon as it is before it lets clients in.
-func (s *store) start(change func(*config.Config), options ...servertest.Option) *daemon {
+func (s *store) start(change func(*config.Config)) *daemon {
 	s.t.Helper()
 	own := &ownFiles{t: s.t, fault: s.fault, files: make(map[string]*ownFile)}
-	d := &daemon{Fixture: servertest.New(s.t, change, append(options, own.option)...), own: own}
+	d := &daemon{Fixture: servertest.New(s.t, change, append(slices.Clone(s.options), own.option)...), own: own}
 	d.Out.Fail(s.fault)
 	settings, err := handover.OpenSettings(s.stored)
 	if err != nil {
@@ -87,6 +89,9 @@ func (s *store) start(change func(*config.Config), options ...servertest.Option)
 		_ = d.handover.Close()
 	})
 	d.handover.SetSilence(s.silence)
+	if s.kernel != nil {
+		s.kernel(d.handover)
+	}
 	d.configure()
 	d.handover.Adopt(d.Bindings)
 	s.take(d)
