@@ -18,9 +18,9 @@ const (
 	chunkSize = 16 << 10
 	// spareSize is how much of that is kept while there is no room for it.
 	spareSize = 512
-	// restSize is how much is taken of a stream at its end at least, if it has come. What it
-	// says of itself may be less: of what is encrypted only the beginning is counted.
-	restSize = 256 << 10
+	// restSize bounds what is taken of a stream at its end, as a client may go on sending: more
+	// than a receive buffer holds (tcp(7), tcp_rmem).
+	restSize = 8 << 20
 )
 
 // chunks are buffers that nobody uses.
@@ -31,6 +31,8 @@ type direction struct {
 	from, to conn.Conn
 	spare    bool         // no chunk is held while there is no room for it
 	bytes    atomic.Int64 // that were carried
+	blocked  atomic.Bool  // it waits for room
+	onBlock  func()       // called when it begins to; nil: nobody is told
 
 	chunk *[chunkSize]byte // nil: nothing was seen
 	n     int              // how much of it was seen
@@ -119,15 +121,25 @@ func (d *direction) carryTight(n int) (int, error) {
 	}
 	// What could not be written at once is written next, from its first byte on, as a record of
 	// TLS may have been made of it already.
-	if err := d.to.Write(rest); err != nil {
+	if err := d.write(rest); err != nil {
 		return n, err
 	}
 	return n + len(rest), nil
 }
 
+// write waits until there was room for b.
+func (d *direction) write(b []byte) error {
+	d.blocked.Store(true)
+	defer d.blocked.Store(false)
+	if d.onBlock != nil {
+		d.onBlock()
+	}
+	return d.to.Write(b)
+}
+
 // rest carries what has come by now.
 func (d *direction) rest() outcome {
-	for left := max(d.from.Unread(), restSize); left > 0 && d.see(); {
+	for left := restSize; left > 0 && d.see(); {
 		n, why := d.carry()
 		if why != nil {
 			return *why

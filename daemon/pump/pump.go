@@ -27,8 +27,8 @@ type Options struct {
 	// Over reports whether no more is to be carried to the pair than has arrived. It is asked
 	// when a wait for the client ends early, by conn.Conn's Wake and Expire.
 	Over func() bool
-	// Carried is called when nothing more will be carried to the pair; nil: nobody is told.
-	Carried func()
+	// Settled is called when Pump.Settled may have become true; nil: nobody is told.
+	Settled func()
 }
 
 // Pump is at work from Start to End. Its other methods may be called from any goroutine.
@@ -66,7 +66,7 @@ func Start(client conn.Conn, opt Options) (p *Pump, theirs conn.Conn, err error)
 func start(client, pair conn.Conn, opt Options) *Pump {
 	p := &Pump{opt: opt, ended: make(chan struct{})}
 	p.in = direction{from: client, to: pair, spare: true}
-	p.out = direction{from: pair, to: client}
+	p.out = direction{from: pair, to: client, onBlock: opt.Settled}
 	if opt.WriteOnly {
 		pair.CloseWrite()
 		p.carried.Store(true)
@@ -85,8 +85,8 @@ func (p *Pump) carryIn() {
 		p.in.to.CloseWrite()
 	}
 	p.carried.Store(true)
-	if p.opt.Carried != nil {
-		p.opt.Carried()
+	if p.opt.Settled != nil {
+		p.opt.Settled()
 	}
 }
 
@@ -120,8 +120,10 @@ func (p *Pump) Err() (read, write error) {
 	return p.read, p.write
 }
 
-// Carried reports whether nothing more will be carried to the pair.
-func (p *Pump) Carried() bool { return p.carried.Load() }
+// Settled reports whether the pair's other end waits in vain for more of what has arrived: all of
+// it was carried, or the client takes nothing, so that the other end may be waiting for that rather
+// than reading.
+func (p *Pump) Settled() bool { return p.carried.Load() || p.out.blocked.Load() }
 
 // Bytes returns how many bytes of the client were carried to the pair, and how many to the client.
 func (p *Pump) Bytes() (in, out int64) { return p.in.bytes.Load(), p.out.bytes.Load() }

@@ -18,7 +18,7 @@ type fixture struct {
 	*Pump
 	client, pair *conntest.Conn
 	over         bool
-	carried      int // calls
+	settled      int // calls
 }
 
 // inMemory runs a test in a bubble of its own. The pump has ended when it returns.
@@ -28,7 +28,7 @@ func inMemory(t *testing.T, writeOnly bool, test func(t *testing.T, f *fixture))
 		f.Pump = start(f.client, f.pair, Options{
 			WriteOnly: writeOnly,
 			Over:      func() bool { return f.over },
-			Carried:   func() { f.carried++ },
+			Settled:   func() { f.settled++ },
 		})
 		test(t, f)
 		if !f.pair.Closed() {
@@ -64,8 +64,8 @@ func TestBothDirectionsAreCarried(t *testing.T) {
 		f.holds(t, long, false, "answer", false)
 		f.client.SendEnd()
 		f.holds(t, long, true, "answer", false)
-		if !f.Carried() || f.carried != 1 {
-			t.Errorf("got %v, and %d calls, want true, and 1", f.Carried(), f.carried)
+		if !f.Settled() || f.settled != 1 {
+			t.Errorf("got %v, and %d calls, want true, and 1", f.Settled(), f.settled)
 		}
 		f.pair.Send(", and more")
 		f.pair.SendEnd()
@@ -125,9 +125,15 @@ func TestAClientThatDoesNotReadIsWaitedFor(t *testing.T) {
 		if got := f.client.Received(); got != answer[:5] || f.client.WriteClosed() {
 			t.Errorf("got %q, want %q, and no end", got, answer[:5])
 		}
+		if !f.Settled() || f.settled != 1 {
+			t.Errorf("got %v, and %d calls, want true, and 1", f.Settled(), f.settled)
+		}
 		f.client.Send("question")
 		f.client.SetRoom(1 << 30)
 		f.holds(t, "question", false, answer, true)
+		if f.Settled() {
+			t.Error("settled, though more may come")
+		}
 	})
 }
 
@@ -186,13 +192,13 @@ func TestAWakeDoesNotEndIt(t *testing.T) {
 				f.over = true
 				end(f)
 				synctest.Wait()
-				if f.Carried() || f.carried > 0 {
+				if f.Settled() || f.settled > 0 {
 					t.Error("it has ended before all was carried")
 				}
 				f.pair.SetRoom(1 << 20)
 				synctest.Wait()
-				if !f.Carried() || f.carried != 1 {
-					t.Errorf("got %v, and %d calls, want true, and 1", f.Carried(), f.carried)
+				if !f.Settled() || f.settled != 1 {
+					t.Errorf("got %v, and %d calls, want true, and 1", f.Settled(), f.settled)
 				}
 				f.client.Send("too late")
 				f.holds(t, "before and half", false, "", false)
@@ -276,8 +282,8 @@ func TestEndStopsWhatWaits(t *testing.T) {
 		f.client.Send("in vain")
 		synctest.Wait()
 		f.End(time.Minute)
-		if !f.Carried() || f.client.Unread() != len("in vain") {
-			t.Errorf("got %v, %d bytes unread", f.Carried(), f.client.Unread())
+		if !f.Settled() || f.client.Unread() != len("in vain") {
+			t.Errorf("got %v, %d bytes unread", f.Settled(), f.client.Unread())
 		}
 	})
 }

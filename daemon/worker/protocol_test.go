@@ -284,7 +284,10 @@ func TestEveryReasonOfARecorderPasses(t *testing.T) {
 			t.Errorf("got %+v, %v, want %+v", got, err, want)
 		}
 	}
-	want := []session.Reason{session.ByKill, session.ByProcess, session.BySuspect, session.ByProxy, "refusal", session.ByExec, session.ByTimeout}
+	want := []session.Reason{
+		session.ByKill, session.ByProcess, session.BySuspect, session.ByProxy, session.ByPlainText, session.ByHandshake,
+		session.ByCertificate, session.ByCrash, "refusal", session.ByExec, session.ByTimeout,
+	}
 	if !slices.Equal(alone, want) {
 		t.Errorf("got %q for the daemon alone, want %q: a reason that a recorder returns stands in OfRecorder", alone, want)
 	}

@@ -27,14 +27,26 @@ type service struct {
 	mu sync.Mutex // of what is sent to the worker
 	// Nil before it is set up, and after it was given back; only Serve changes it.
 	worker *worker
+	relay  *relay // nil: the worker gets the connection itself; only Serve changes it
 
 	due dueAcks
 }
 
 // Serve implements session.Service: it writes down what the worker sends.
 func (s *service) Serve() (session.Reason, error) {
-	defer s.endWorker()
-	if err := s.engage(); err != nil {
+	if err := s.begin(); err != nil {
+		return session.ByProcess, err
+	}
+	why, err := s.serve()
+	s.endWorker()
+	return s.relay.end(why, err)
+}
+
+// serve is Serve, once the worker can have a connection. The worker may be left.
+func (s *service) serve() (session.Reason, error) {
+	err := s.engage()
+	s.relay.passed()
+	if err != nil {
 		if s.session.Phase() == session.Leaving {
 			return session.ByLeave, nil
 		}
@@ -55,11 +67,12 @@ func (s *service) Serve() (session.Reason, error) {
 func (s *service) Changed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.relay.changed()
 	if s.worker == nil {
 		return
 	}
 	s.hurryLocked()
-	s.worker.control(controlOf(s.session))
+	s.worker.control(s.relay.control(s.session))
 }
 
 // hurryLocked gives the worker grace to end, once its session is to wait for nobody.
@@ -109,7 +122,9 @@ func (s *service) tryEngage() error {
 func (s *service) setUp(w *worker) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := w.setup(s.session.Conn, setupOf(s.session)); err != nil {
+	setup := setupOf(s.session)
+	setup.Control = s.relay.control(s.session)
+	if err := w.setup(s.relay.conn(s.session), setup); err != nil {
 		return err
 	}
 	s.worker = w
