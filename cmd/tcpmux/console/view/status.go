@@ -116,6 +116,9 @@ func listeners(list []api.Listener, p text.Painter) []string {
 		t.Row(text.Cell{Text: l.Name}, text.Cell{Text: Places(l.Clients, l.Limit)}, text.Cell{Text: text.Count(l.Counts.Visits)}, text.Cell{Text: text.Count(l.Counts.Records)},
 			text.Cell{Text: text.Size(l.Counts.Bytes)}, text.Cell{Text: text.Rate(l.Rates.Records)}, text.Cell{Text: text.Size(int64(l.Rates.Bytes))}, state)
 		t.Note(text.Plain, what(l))
+		if l.TLS != nil {
+			t.Note(text.Plain, listenerTLS(l.TLS))
+		}
 		if l.Fault != "" {
 			t.Note(text.Red, "not served: "+l.Fault)
 		}
@@ -124,6 +127,18 @@ func listeners(list []api.Listener, p text.Painter) []string {
 		}
 	}
 	return t.Lines(p)
+}
+
+// listenerTLS returns until when a listener's certificate is valid, and what becomes of its clients.
+func listenerTLS(t *api.ListenerTLS) string {
+	words := []string{"TLS"}
+	if !t.Expires.IsZero() {
+		words = append(words, "certificate until "+t.Expires.UTC().Format("2006-01-02 15:04 UTC"))
+	}
+	if t.Ends == "" {
+		return strings.Join(append(words, "clients of TLS 1.3 outlive the daemon"), ", ")
+	}
+	return strings.Join(append(words, "clients end with the daemon: "+t.Ends), ", ")
 }
 
 // ListenerState returns the state of a listener in a word.

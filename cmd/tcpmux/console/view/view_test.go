@@ -259,3 +259,22 @@ func TestColoursSayNothing(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", coloured, plain)
 	}
 }
+
+// TestStatusTellsCertificates, and which clients outlive the daemon.
+func TestStatusTellsCertificates(t *testing.T) {
+	s := busy()
+	s.Listeners[0].TLS = &api.ListenerTLS{Expires: noon}
+	s.Listeners[1].TLS = &api.ListenerTLS{Ends: "programs serve them\x1b"}
+	got := strings.Join(Status(&s, false), "\n")
+	for _, want := range []string{
+		"\n  TLS, certificate until " + noon.UTC().Format("2006-01-02 15:04 UTC") + ", clients of TLS 1.3 outlive the daemon\n",
+		"\n  TLS, clients end with the daemon: programs serve them",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got\n%s\nwant %q", got, want)
+		}
+	}
+	if strings.Contains(got, "\x1b") {
+		t.Errorf("got %q, want no control character", got)
+	}
+}
