@@ -84,7 +84,7 @@ func (d *daemon) apiListeners() []api.Listener {
 			l.Clients = int(n.Clients.Load())
 		}
 		l.Addresses, l.Fault = d.ports.of(c.Name)
-		l.TLS = d.tls.api(c, time.Now())
+		l.TLS = d.tls.api(c, time.Now(), d.handover.Survives())
 		all = append(all, l)
 	}
 	return all

@@ -249,6 +249,7 @@ func (d *daemon) run(ctx context.Context, requests Requests) (t *handover.Takeov
 	d.logFault("configuration not loaded, the one before holds")
 	d.publish(d.answer.set(d.fault))
 	d.ports.start(cancel)
+	d.tls.announce(d.cfg.Listeners, d.handover.Survives())
 	go d.manager.feedWatchdog(ctx, d.alive())
 
 	d.manager.notify("READY=1", d.status())

@@ -336,5 +336,4 @@ func (ps *ports) logListening(p *port) {
 	ln := p.Listener
 	ps.log.Info("listening", "listener", ln.Name, "address", ln.Addr.String(),
 		"backlog", p.Settings().Backlog, "inherited", ln.Inherited)
-	ps.tls.logReady(p.Settings().Listener)
 }

@@ -44,7 +44,7 @@ func (d *daemon) serve(ctx context.Context, requests Requests) *handover.Takeove
 		d.records.tick(d.srv)
 		d.log.Tick()
 		d.ports.refreshRules()
-		d.tls.poll(time.Now(), d.cfg.Listeners)
+		d.tls.poll(time.Now(), d.cfg.Listeners, d.handover.Survives())
 		d.srv.Report(logging.SummaryInterval)
 		if line := d.status(); line != sent {
 			d.manager.notify(line)

@@ -136,7 +136,7 @@ func (f *tlsFixture) listener(name string) config.Listener {
 func (t *tlsSets) polled(n int, ls ...config.Listener) {
 	now := time.Now()
 	for i := range n {
-		t.poll(now.Add(time.Duration(i)*certs.WatchInterval), ls)
+		t.poll(now.Add(time.Duration(i)*certs.WatchInterval), ls, true)
 	}
 	t.nextPoll = time.Time{}
 }
@@ -164,7 +164,7 @@ func TestCertificatesAreFollowed(t *testing.T) {
 	if got := sets.status([]config.Listener{a, b}, now); !strings.Contains(got, "; "+problem) {
 		t.Errorf("status line: got %q, want %q", got, problem)
 	}
-	if got := sets.api(a, now); got.Fault == "" || got.Failures == 0 || got.Expires.IsZero() || got.Ends != "" {
+	if got := sets.api(a, now, true); got.Fault == "" || got.Failures == 0 || got.Expires.IsZero() || got.Ends != "" {
 		t.Errorf("got %+v, want a fault", got)
 	}
 	f.renew(true)
@@ -211,8 +211,8 @@ func TestWhoMustSurviveNeedsTheKernel(t *testing.T) {
 	if _, err := sets.prepare([]config.Listener{must}); !errors.Is(err, config.ErrInvalid) {
 		t.Errorf("a reload: got %v, want an error", err)
 	}
-	sets.logReady(may)
-	sets.logReady(may) // another address of it
+	sets.announce([]config.Listener{may}, true)
+	sets.announce([]config.Listener{may}, true)
 	if n := strings.Count(log.String(), `level=WARN msg="TLS clients end with the daemon" listener=may survive=auto`); n != 1 {
 		t.Errorf("log: got it %d times, want once: %s", n, log)
 	}

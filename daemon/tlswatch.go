@@ -13,13 +13,13 @@ import (
 
 // poll puts in force what has changed in the files of the listeners, and logs what has become of
 // them. It is to be called about once a second.
-func (t *tlsSets) poll(now time.Time, cfg []config.Listener) {
+func (t *tlsSets) poll(now time.Time, cfg []config.Listener, survives bool) {
 	if now.Before(t.nextPoll) {
 		return
 	}
 	t.nextPoll = now.Add(certs.WatchInterval)
 	t.pollKernel(cfg)
-	t.each(cfg, func(s *tlsSet, set *certs.Set, names string) {
+	t.each(cfg, func(_ *tlsSet, set *certs.Set, names string) {
 		swapped, err := set.Poll()
 		if err != nil {
 			logFaults(t.log, "certificates not taken over, those before hold", err, "listener", names)
@@ -27,8 +27,8 @@ func (t *tlsSets) poll(now time.Time, cfg []config.Listener) {
 		if swapped {
 			t.log.Info("certificates taken over", "listener", names, "expires", set.Status(now).Expiry)
 		}
-		s.tell(t.log, set.Status(now).Problems, names)
 	})
+	t.announce(cfg, survives)
 }
 
 // pollKernel finds out whether the kernel has learnt TLS.
@@ -99,52 +99,57 @@ func (t *tlsSets) status(cfg []config.Listener, now time.Time) (line string) {
 			line += ", and " + counted(int64(n), "more problem") + " of certificates"
 		}
 	}
-	reasons := map[string][]string{}
-	var order []string
+	var names []string
 	for _, l := range cfg {
-		if reason := t.ends(l); l.TLS.On() && reason != "" && l.TLS.Survive != "off" {
-			if reasons[reason] == nil {
-				order = append(order, reason)
-			}
-			reasons[reason] = append(reasons[reason], l.Name)
+		if l.TLS.On() && t.kernel != nil && t.ends(l) == t.kernel.Error() {
+			names = append(names, l.Name)
 		}
 	}
-	for _, reason := range order {
-		line += "; TLS clients of " + strings.Join(reasons[reason], ",") + " end with the daemon: " + reason
+	if len(names) > 0 {
+		line += "; TLS clients of " + strings.Join(names, ",") + " end with the daemon: " + t.kernel.Error()
 	}
 	return line
 }
 
-// logReady logs once how a listener's clients speak TLS, and whether they outlive the daemon.
-func (t *tlsSets) logReady(l config.Listener) {
-	if !l.TLS.On() || t.announced[l.Name] {
-		return
-	}
-	t.announced[l.Name] = true
-	attrs := []any{"listener", l.Name, "survive", l.TLS.Survive}
-	s := t.of(l.TLS)
-	if set := s.Load(); set != nil {
-		status := set.Status(time.Now())
-		attrs = append(attrs, "expires", status.Expiry)
-		s.tell(t.log, status.Problems, l.Name)
-	}
-	reason := t.ends(l)
-	switch {
-	case reason == "":
-		t.log.Info("TLS clients outlive the daemon if they speak TLS 1.3", attrs...)
-	case l.TLS.Survive == "auto":
-		t.log.Warn("TLS clients end with the daemon", append(attrs, "reason", reason)...)
-	default:
-		t.log.Info("TLS clients end with the daemon", append(attrs, "reason", reason)...)
+// announce logs once for each listener how its clients speak TLS, and whether they outlive the
+// daemon, as others do if survives.
+func (t *tlsSets) announce(cfg []config.Listener, survives bool) {
+	now := time.Now()
+	t.each(cfg, func(s *tlsSet, set *certs.Set, names string) { s.tell(t.log, set.Status(now).Problems, names) })
+	for _, l := range cfg {
+		if !l.TLS.On() || t.announced[l.Name] {
+			continue
+		}
+		set := t.of(l.TLS).Load()
+		if set == nil {
+			continue
+		}
+		t.announced[l.Name] = true
+		attrs := []any{"listener", l.Name, "survive", l.TLS.Survive, "expires", set.Status(now).Expiry}
+		reason := t.ends(l)
+		switch {
+		case reason != "" && t.kernel != nil && reason == t.kernel.Error():
+			t.log.Warn("TLS clients end with the daemon", append(attrs, "reason", reason)...)
+		case reason != "":
+			t.log.Info("TLS clients end with the daemon", append(attrs, "reason", reason)...)
+		case !survives:
+			t.log.Info("TLS clients end with the daemon, as others do", attrs...)
+		default:
+			t.log.Info("TLS clients outlive the daemon if they speak TLS 1.3", attrs...)
+		}
 	}
 }
 
-// api returns how a listener's clients speak TLS; nil is for clear text.
-func (t *tlsSets) api(l config.Listener, now time.Time) *api.ListenerTLS {
+// api returns how a listener's clients speak TLS; nil is for clear text. survives is whether others
+// outlive the process.
+func (t *tlsSets) api(l config.Listener, now time.Time, survives bool) *api.ListenerTLS {
 	if !l.TLS.On() {
 		return nil
 	}
 	a := &api.ListenerTLS{Ends: t.ends(l)}
+	if a.Ends == "" && !survives {
+		a.Ends = "none outlives this process"
+	}
 	set := t.of(l.TLS).Load()
 	if set == nil {
 		return a
