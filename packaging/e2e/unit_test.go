@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -45,5 +46,17 @@ func TestDaemonIsConfined(t *testing.T) {
 		if out, err := r.try("nsenter", "-t", pid, "-m", "touch", dir+"/e2e"); err == nil {
 			t.Errorf("write below %s: got success %q, want none", dir, out)
 		}
+	}
+}
+
+// TestKernelTLSIsLoaded holds that the service has the module loaded, and starts where that is not
+// allowed: a rig may load none.
+func TestKernelTLSIsLoaded(t *testing.T) {
+	r := serving(t)
+	r.mustVisit()
+	said := strings.Fields(r.run("systemctl", "show", "--property=LoadState,ConditionResult,ConditionTimestampMonotonic", "modprobe@tls.service"))
+	slices.Sort(said)
+	if len(said) != 3 || said[0] != "ConditionResult=no" || said[1] == "ConditionTimestampMonotonic=0" || said[2] != "LoadState=loaded" {
+		t.Errorf("modprobe@tls.service: got %q, want that it was asked for, and may not", said)
 	}
 }
