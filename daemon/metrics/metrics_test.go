@@ -30,6 +30,9 @@ func sample() *Snapshot {
 		Files: []File{{Failures: 1, FailingSeconds: 2.5, Rotations: 3, Removed: 1, Backups: 2,
 			WriteSize: Histogram{Bounds: []float64{4096}, Counts: []int64{1, 0}, Sum: 100},
 			SyncTime:  Histogram{Bounds: []float64{0.01}, Counts: []int64{2, 1}, Sum: 0.5}}},
+		Handshakes:    map[string]map[string]int64{"plain": {"done": 8, "plaintext": 2, "timeout": 0}},
+		HandshakeTime: map[string]Histogram{"plain": {Bounds: []float64{0.001}, Counts: []int64{7, 1}, Sum: 0.125}},
+		TLSClients:    []TLSClients{{"plain", "1.2", false, 2, 0}, {"plain", "1.3", true, 5, 4}},
 		PartialMemory: 1 << 20, Workers: 2, Handover: Handover{Clients: 5, Seconds: 0.125}, Reloads: Reloads{Done: 1, Failed: 2},
 	}
 }
@@ -56,6 +59,12 @@ func TestWrite(t *testing.T) {
 		"tcpmux_message_bytes_bucket{listener=\"plain\",le=\"64\"} 5\ntcpmux_message_bytes_bucket{listener=\"plain\",le=\"1024\"} 11\n" +
 			"tcpmux_message_bytes_bucket{listener=\"plain\",le=\"+Inf\"} 12\ntcpmux_message_bytes_sum{listener=\"plain\"} 3000\n" +
 			"tcpmux_message_bytes_count{listener=\"plain\"} 12\n",
+		"tcpmux_tls_handshakes_total{listener=\"plain\",result=\"done\"} 8\n" +
+			"tcpmux_tls_handshakes_total{listener=\"plain\",result=\"plaintext\"} 2\n" +
+			"tcpmux_tls_handshakes_total{listener=\"plain\",result=\"timeout\"} 0\n",
+		"tcpmux_tls_handshake_seconds_sum{listener=\"plain\"} 0.125\ntcpmux_tls_handshake_seconds_count{listener=\"plain\"} 8\n",
+		"tcpmux_tls_clients{listener=\"plain\",version=\"1.2\",kernel=\"false\"} 2\ntcpmux_tls_clients{listener=\"plain\",version=\"1.3\",kernel=\"true\"} 5\n",
+		`tcpmux_tls_surviving_clients{listener="plain",version="1.3",kernel="true"} 4`,
 		`tcpmux_file_failing{file="/x/records.log"} 1`,
 		`tcpmux_file_failing_seconds_total{file="/x/records.log"} 2.5`,
 		`tcpmux_reloads_total{result="failed"} 2`,
@@ -92,5 +101,11 @@ func TestPromtoolComplains(t *testing.T) {
 	cmd.Stdin = strings.NewReader("# TYPE x counter\nx 1\n")
 	if err := cmd.Run(); err == nil {
 		t.Error("got no error for a counter without a help text")
+	}
+}
+
+func TestWithoutTLSThereAreNoMetricsOfIt(t *testing.T) {
+	if got := written(t, &Snapshot{}); strings.Contains(got, "tcpmux_tls_handshake") || strings.Contains(got, "tcpmux_tls_clients") {
+		t.Errorf("got metrics of TLS in\n%s", got)
 	}
 }

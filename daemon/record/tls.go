@@ -10,8 +10,10 @@ import (
 const (
 	// MaxServerName is how many bytes TLS.ServerName may have: a name in DNS is shorter.
 	MaxServerName = 255
-	// MaxSubject is how many bytes TLS.Subject may have.
-	MaxSubject = 1024
+	// MaxSubject is how many bytes TLS.Subject may have. The state that outlives the process
+	// has room for as many, so a session's records have one subject before a restart and after
+	// it.
+	MaxSubject = 489
 )
 
 // Bounded returns t with names that are short enough for records. One that is not keeps its

@@ -97,9 +97,6 @@ func New(c Config) *Session {
 	if s.Checkpoints == nil {
 		s.Checkpoints = slotCheckpoints{s.Slot}
 	}
-	if c.Source.TLS != nil { // the previous process could leave it to the kernel alone
-		s.SetTLS(tlsconn.Info{TLS: *c.Source.TLS, Kernel: true})
-	}
 	s.offset, s.records = s.Resume.Offset, s.Resume.Records
 	s.show()
 	if !s.Resume.Heard.IsZero() {

@@ -35,7 +35,9 @@ func (c *Console) sessionsCommand() *cobra.Command {
 listener, the client's address and that of its proxy, since when it is
 connected, for how long nothing was recorded of it, its records and bytes, and
 what it waits for: "client" for its client, "sink" for its record to be
-written. Times are in UTC, as in records.
+written. Times are in UTC, as in records. If clients speak TLS, the last column
+has its version, whether the kernel or user space encrypts, and the subject of
+the client's certificate.
 
 --sort sorts by when the client connected (opened, the default), when it was
 last heard of (heard), bytes, records, or its address (remote); "-" in front
@@ -120,10 +122,11 @@ func (c *Console) showCommand() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show everything about one client",
 		Long: `show prints all that the daemon and the kernel know of one client: its
-addresses, when it came and was last heard of, what was recorded, what waits in
-the kernel, what it waits for, whether the connection would outlive a crash of
-the daemon, and the state of the TCP connection. ID is the name of its session,
-as "tcpmux sessions" lists it and JSON records have it.
+addresses, its TLS and who does it, when it came and was last heard of, what
+was recorded, what waits in the kernel, what it waits for, whether the
+connection would outlive a crash of the daemon, and the state of the TCP
+connection. ID is the name of its session, as "tcpmux sessions" lists it and
+JSON records have it.
 
 Exit status: 0 when done, 1 when there is no such session or the daemon did not
 answer, 64 for a usage error.`,

@@ -178,3 +178,25 @@ func TestTailEndsWithItsReader(t *testing.T) {
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+func TestATailTellsTLS(t *testing.T) {
+	secured := api.TLS{Version: "1.3", Cipher: "TLS_AES_128_GCM_SHA256", SNI: "a\" subject=\"b", Subject: "CN=\x1b[2J\n\u2028\u202e"}
+	open, message, end := opened, said("hello"), closed
+	open.Proxy, open.TLS, message.Subject, end.TLS = "", &secured, secured.Subject, &secured
+	d := &fake{tail: sends(errWrong, open, message, end)}
+	const stamp = "2026-11-28T12:00:00.000000Z "
+	const tls = ` tls=1.3 cipher=TLS_AES_128_GCM_SHA256 sni="a\" subject=\"b" subject="CN=\x1b[2J\x0a\u2028\u202e"` + "\n"
+	want := stamp + "open from 192.0.2.7:1" + tls + stamp + "from 192.0.2.7:1: hello\n" + stamp + "close from 192.0.2.7:1: eof, 2 records, 37 bytes" + tls
+	if o := execute(t, at(d), "tail"); o.stdout != want {
+		t.Errorf("got\n%s\nwant\n%s", o.stdout, want)
+	}
+	o := execute(t, at(d), "tail", "--json")
+	for _, want := range []string{
+		`"remote":"192.0.2.7:1","tls":{"version":"1.3","cipher":"TLS_AES_128_GCM_SHA256","sni":"a\" subject=\"b","subject":"CN=\u001b[2J\n\u2028\u202e"}`,
+		`"remote":"192.0.2.7:1","subject":"CN=\u001b[2J\n\u2028\u202e","data":"aGVsbG8="`,
+	} {
+		if !strings.Contains(o.stdout, want) {
+			t.Errorf("got\n%s\nwant it to have %s", o.stdout, want)
+		}
+	}
+}
