@@ -2,6 +2,9 @@ package certs
 
 import (
 	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,11 +17,17 @@ import (
 // printable lines.
 func FuzzFiles(tf *testing.F) {
 	f := fuzzing.Fixed(tf)
-	x := newFixture(tf)
-	cert, key := certPEM(x.cert, x.ca.cert), keyPEM(tf, x.key)
-	cas, crl := certPEM(x.clients.cert), string(x.clients.revoke(time.Now().Add(time.Hour), nil, x.client))
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			tf.Fatal(err)
+		}
+		return string(text)
+	}
+	cert, key, cas, crl := read("cert.pem"), read("key.pem"), read("clients.pem"), read("crl.pem")
+	der, _ := pem.Decode([]byte(crl))
 	f.Add(cert, key, cas, crl)
-	f.Add(cert, key, cas, encode("X509 CRL", []byte(crl)))
+	f.Add(cert, key, cas, string(der.Bytes))
 	f.Add(key, cert, cas, crl)
 	f.Add("", encode("ENCRYPTED PRIVATE KEY", nil), encode("CERTIFICATE", nil), encode("X509 CRL", nil))
 	f.Fuzz(func(t *testing.T, cert, key, cas, crl string) {
