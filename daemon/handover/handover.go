@@ -189,9 +189,7 @@ func (h *Handover) PutSettings(cfg config.Config) map[string]uint32 {
 	if err := h.keepAdded(cfg); err != nil {
 		h.opt.Log.Warn("after a crash messages may be recorded twice", "err", err)
 	}
-	if err := h.keepTLS(cfg); err != nil {
-		h.opt.Log.Warn("clients that speak TLS do not outlive the daemon", "err", err)
-	}
+	h.makeTLS(cfg)
 	used := h.state.Origins()
 	maps.Copy(used, h.filesInUse(cfg))
 	numbers, err := h.opt.Settings.put(cfg, used)

@@ -47,6 +47,7 @@ func (h *Handover) Takeover(p Program, current config.Config, bindings []*server
 	case !sameListeners(current, next):
 		return nil, errors.New("the configuration has other addresses, which takes a restart")
 	}
+	h.makeTLS(next) // what a trial makes itself is gone with it
 	t := &Takeover{program: p, next: next}
 	if err := errors.Join(t.addListeners(bindings), t.addStores(h)); err != nil {
 		t.Close()

@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"cmp"
 	"errors"
 	"sync/atomic"
 
@@ -117,18 +118,26 @@ func (h *Handover) openTLS() error {
 	return err
 }
 
-// keepTLS makes room for what is to be known of clients whose TLS the kernel does, if listeners of
+// makeTLS makes room for what is to be known of clients whose TLS the kernel does, if listeners of
 // cfg may have such.
-func (h *Handover) keepTLS(cfg config.Config) error {
+func (h *Handover) makeTLS(cfg config.Config) {
 	if h.tls.file.Load() != nil || !survivingTLS(cfg) {
-		return nil
+		return
 	}
-	f, err := state.NewTLS(roomFor(cfg.Limits.Clients))
+	if err := h.storeTLS(cfg.Limits.Clients); err != nil {
+		h.opt.Log.Warn("clients that speak TLS do not outlive the daemon", "err", err)
+	}
+}
+
+// storeTLS makes the file, and has it stored if the ring is.
+func (h *Handover) storeTLS(clients int) error {
+	f, err := state.NewTLS(roomFor(clients))
 	if err != nil {
 		return err
 	}
 	if h.stored {
-		if err := store(systemd.TLSName, f.FD()); err != nil {
+		// A version before 0.3 may have left one stored that it did not pass on.
+		if err := cmp.Or(unstore(systemd.TLSName), store(systemd.TLSName, f.FD())); err != nil {
 			return errors.Join(err, f.Close())
 		}
 	}
