@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,12 +15,14 @@ import (
 
 	"tcpmux/cmd/internal/cli"
 	"tcpmux/cmd/internal/progress"
+	"tcpmux/cmd/internal/secure"
 	"tcpmux/cmd/tcpmux-bench/bench"
 )
 
 // request is the parsed command line.
 type request struct {
 	bench.CompareOptions
+	secured            secure.Flags
 	compare, json, csv bool
 	plot               string
 }
@@ -48,6 +51,7 @@ Exit status: 0 when all went well, 1 after errors or when it could not measure, 
   tcpmux-bench --workload idle --clients 10000 --duration 1m
   tcpmux-bench --workload lines --size 512 --rate 5000 --json
   tcpmux-bench --greeting=false localhost 7000            # a server that does not greet
+  tcpmux-bench --tls --ca ca.pem --workload idle          # what TLS costs
   tcpmux-bench --compare --plot compare.svg               # the models and the reference programs side by side`,
 		Args: func(cmd *cobra.Command, args []string) error { return r.check(cmd, args) },
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.measure(cmd.Context(), stdout, stderr) },
@@ -93,6 +97,7 @@ func (r *request) define(cmd *cobra.Command) {
 	flags.BoolVar(&r.Greeting, "greeting", true, "wait for the server to speak first")
 	flags.StringVar(&r.Expect, "expect", "", "what the greeting must begin with")
 	flags.DurationVar(&r.Timeout, "timeout", bench.DefaultTimeout, "how long a client waits for a connection and its greeting, for room to write, for the end")
+	r.secured.Define(flags)
 	flags.BoolVar(&r.AllowRemote, "allow-remote", false, "measure a server on another machine, whose owner should know")
 	flags.BoolVar(&r.json, "json", false, "print one JSON object instead of a table")
 	flags.BoolVar(&r.csv, "csv", false, "print comma-separated values with a header instead of a table")
@@ -134,7 +139,13 @@ func (r *request) check(cmd *cobra.Command, args []string) (err error) {
 		if r.Address, err = cli.Address(args); err != nil {
 			return err
 		}
+		if err := r.secured.Check(); err != nil {
+			return err
+		}
 		return onOneLine(r.Options.Check())
+	}
+	if r.secured != (secure.Flags{}) {
+		return errors.New("--compare is without TLS")
 	}
 	if len(args) > 0 {
 		return fmt.Errorf("argument %q together with --compare, which starts its servers itself", args[0])
@@ -189,6 +200,11 @@ func (r *request) run(ctx context.Context, stderr *os.File) (measured, error) {
 		defer p.Bar(stderr, columns, cli.Colour())()
 	}
 	if !r.compare {
+		host, _, _ := net.SplitHostPort(r.Address) // cli.Address has made it
+		var err error
+		if r.TLS, err = r.secured.Config(host); err != nil {
+			return nil, err
+		}
 		return bench.Run(ctx, r.Options, &p)
 	}
 	var err error

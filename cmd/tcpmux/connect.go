@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -11,11 +12,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpmux/cmd/internal/cli"
+	"tcpmux/cmd/internal/secure"
 	"tcpmux/cmd/tcpmux/client"
 )
 
 func connectCommand(stdin, stdout *os.File) *cobra.Command {
 	o := client.Options{Stdin: stdin, Stdout: stdout}
+	var secured secure.Flags
 	cmd := &cobra.Command{
 		Use:   "connect [HOST:PORT | HOST PORT]",
 		Short: "Talk to a server, by hand or in a pipe",
@@ -33,12 +36,15 @@ standard output, byte for byte. It passes on the end of the input and then waits
 for what the server still says. If standard output is a terminal, what the server
 says is escaped as above, wherever the input comes from.
 
+With --tls it speaks TLS. The end of the input is then told in TLS (close_notify).
+
 Exit status: 0 when the connection ended normally, 1 when it could not connect or
 the connection broke, 130 after Ctrl-C.`,
 		Example: `  tcpmux connect                            # this machine's daemon
   tcpmux connect device.example.org:7000
   tcpmux connect ::1 12345
-  echo "temperature 21.5" | tcpmux connect`,
+  echo "temperature 21.5" | tcpmux connect
+  tcpmux connect --tls --ca ca.pem --cert device.pem device.example.org:7000`,
 		Args: func(cmd *cobra.Command, args []string) (err error) {
 			if err := cli.AtMost(2)(cmd, args); err != nil {
 				return err
@@ -46,14 +52,23 @@ the connection broke, 130 after Ctrl-C.`,
 			if o.Timeout < 0 {
 				return fmt.Errorf("--timeout is %v, want 0s or more", o.Timeout)
 			}
-			o.Address, err = cli.Address(args)
-			return err
+			if o.Address, err = cli.Address(args); err != nil {
+				return err
+			}
+			return secured.Check()
 		},
-		RunE:              func(cmd *cobra.Command, _ []string) error { return connect(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			host, _, _ := net.SplitHostPort(o.Address) // cli.Address has made it
+			if o.TLS, err = secured.Config(host); err != nil {
+				return err
+			}
+			return connect(cmd.Context(), o)
+		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	o.Timeout = 10 * time.Second
 	cmd.Flags().Var((*timeout)(&o.Timeout), "timeout", "how long connecting may take; 0s: until the kernel gives up")
+	secured.Define(cmd.Flags())
 	return cmd
 }
 

@@ -64,7 +64,7 @@ func Run(ctx context.Context, o Options, p *progress.Progress) (Result, error) {
 		return Result{}, err
 	}
 	w := Workloads[o.Workload]
-	r := &run{Options: o, dialer: newDialer(address), latency: newRecorder(), errors: newErrorCounts(), progress: p}
+	r := &run{Options: o, dialer: newDialer(address, o.TLS), latency: newRecorder(), errors: newErrorCounts(), progress: p}
 	r.Address = address
 	ended := w.measure(ctx, r)
 	if ctx.Err() != nil {

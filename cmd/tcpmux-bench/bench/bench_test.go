@@ -300,7 +300,7 @@ func TestSourceAddressesAreSpread(t *testing.T) {
 	d := open(t, func(_ *testServer, conn *net.TCPConn) {
 		sources <- conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
 	})
-	dialer := newDialer(d.address)
+	dialer := newDialer(d.address, nil)
 	for _, c := range []struct {
 		dialed int64
 		want   string

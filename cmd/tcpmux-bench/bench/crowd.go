@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/cmd/internal/secure"
 )
 
 // crowd is a set of clients that are connected at the same time.
@@ -24,7 +26,7 @@ type crowd struct {
 
 // member is one client of a crowd.
 type member struct {
-	conn   *net.TCPConn
+	conn   secure.Conn
 	left   int         // lines still to send
 	shut   atomic.Bool // the member has ended its side
 	failed atomic.Bool // its error has been counted
@@ -59,7 +61,7 @@ func (r *run) gather(ctx context.Context, rate int) *crowd {
 				r.fail(ctx, err)
 			} else {
 				_ = conn.SetReadDeadline(time.Time{}) // it only fails if closed
-				all[i] = &member{conn: conn.(*net.TCPConn), left: r.Count}
+				all[i] = &member{conn: conn.(secure.Conn), left: r.Count}
 			}
 			r.progress.Add(1)
 		}
@@ -118,7 +120,7 @@ func idle(ctx context.Context, r *run) string {
 	defer cancel()
 	r.progress.Elapse(holding)
 	for _, m := range c.members {
-		if err := alive(m.conn); err != nil {
+		if err := alive(secure.Below(m.conn)); err != nil {
 			c.failMember(m, err)
 			r.done.Add(-1)
 		}

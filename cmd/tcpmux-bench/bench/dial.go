@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -12,18 +13,21 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/cmd/internal/secure"
 )
 
 // dialer connects to one server.
 type dialer struct {
 	address  string
-	loopback bool // in 127.0.0.0/8, where any address can be the source
+	tls      *tls.Config // nil: clear text
+	loopback bool        // in 127.0.0.0/8, where any address can be the source
 	dialed   atomic.Int64
 }
 
-func newDialer(address string) *dialer {
+func newDialer(address string, c *tls.Config) *dialer {
 	to, err := netip.ParseAddrPort(address)
-	return &dialer{address: address, loopback: err == nil && to.Addr().Is4() && to.Addr().IsLoopback()}
+	return &dialer{address: address, tls: c, loopback: err == nil && to.Addr().Is4() && to.Addr().IsLoopback()}
 }
 
 // On loopback, each of a number of source addresses is used for perSource connections before the
@@ -42,7 +46,13 @@ func (d *dialer) dial(ctx context.Context, deadline time.Time) (net.Conn, error)
 		nd.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+n))}
 		nd.Control = portAtConnect
 	}
-	return nd.DialContext(ctx, "tcp", d.address)
+	below, err := nd.DialContext(ctx, "tcp", d.address)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	return secure.Connect(ctx, below.(*net.TCPConn), d.tls)
 }
 
 // portAtConnect lets connect(2) choose the source port. Unlike bind(2) it knows the destination,

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -47,6 +48,8 @@ type Options struct {
 	// Timeout is how long a client waits for each of these: its connection with the greeting,
 	// room to write, and the end.
 	Timeout time.Duration
+	// TLS is how TLS is spoken; nil is clear text.
+	TLS *tls.Config
 	// AllowRemote reports whether the server may be on another machine.
 	AllowRemote bool
 	// afterCrowd is called when a crowd has connected, and its result when the crowd has

@@ -117,3 +117,38 @@ func TestNothingIsHandedOutBeforeASecondLook(t *testing.T) {
 		t.Errorf("got a record of a finished file after %v, want it at once", took)
 	}
 }
+
+// TestRecordsOfTLSClients are read as others are, whatever a client calls itself, also those that
+// are too long to be parsed completely.
+func TestRecordsOfTLSClients(t *testing.T) {
+	e := record.NewEncoder(record.JSON)
+	e.Begin(&record.Source{Listener: "lab", Session: "8f3a-1", Remote: "192.0.2.7:40312", TLS: &record.TLS{
+		Version: "1.3", Cipher: "TLS_AES_128_GCM_SHA256", ServerName: "\xff", Subject: `CN=","offset":1,"data":"x"}\,O="` + "\n\u2028",
+	}}, time.Unix(1_800_000_007, 0))
+	long := &record.Message{Offset: 9, Raw: []byte(strings.Repeat("x", longLine))}
+	lines := string(e.Open(nil)) + string(e.Message(nil, &record.Message{Offset: 7, Raw: []byte("a")})) + string(e.Message(nil, long)) + string(e.Close(nil, "eof", 2, 9))
+	path := filepath.Join(t.TempDir(), "records.log")
+	put(t, path, lines)
+	r := read(t, path)
+	var got string
+	var records []Record
+	for len(records) < 4 {
+		some, err := r.next(10)
+		if err != nil || len(r.faults) > 0 {
+			t.Fatalf("got %v and %+v, want a record", err, r.faults)
+		}
+		got += some
+		records = append(records, r.b.Records...)
+	}
+	if got != lines {
+		t.Fatalf("got %d bytes, want all %d", len(got), len(lines))
+	}
+	for i, want := range []Record{
+		{Kind: record.KindOpen}, {Kind: record.KindMessage, Offset: 7}, {Kind: record.KindMessage, Offset: 9}, {Kind: record.KindClose},
+	} {
+		got := records[i]
+		if got.Kind != want.Kind || got.Offset != want.Offset || got.Session != "8f3a-1" || got.Remote != "192.0.2.7:40312" || got.Listener != "lab" {
+			t.Errorf("record %d: got %+v, want %+v", i, got, want)
+		}
+	}
+}

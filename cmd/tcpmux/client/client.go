@@ -7,12 +7,14 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
-	"net"
 	"os"
 	"time"
 
 	"golang.org/x/term"
+
+	"tcpmux/cmd/internal/secure"
 )
 
 // ErrInterrupt is the error of Run when Ctrl-C was typed at a terminal.
@@ -25,6 +27,8 @@ type Options struct {
 	// Timeout is how long connecting may take, over all of the server's addresses; 0 leaves it
 	// to the kernel.
 	Timeout time.Duration
+	// TLS is how TLS is spoken; nil is clear text.
+	TLS *tls.Config
 	// Stdin and Stdout are used line by line if both are terminals, else byte by byte. A Stdout
 	// that is a terminal gets escaped text, whatever Stdin is.
 	Stdin, Stdout *os.File
@@ -35,7 +39,7 @@ type Options struct {
 // is done, Run returns context.Cause(ctx) at once. An error is one line. Run may leave a goroutine
 // behind that reads Stdin, and is therefore meant to be the last action of a process.
 func Run(ctx context.Context, o Options) error {
-	conn, err := dial(ctx, o.Address, o.Timeout)
+	conn, err := connect(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -48,7 +52,7 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // pipe talks byte by byte, and escapes what is shown at a terminal.
-func pipe(ctx context.Context, conn *net.TCPConn, o Options, shown bool) error {
+func pipe(ctx context.Context, conn secure.Conn, o Options, shown bool) error {
 	t := newTalk(conn, newFile(o.Stdin), o.Stdout)
 	if shown {
 		e := NewEscaped(o.Stdout)

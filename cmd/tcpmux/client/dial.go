@@ -11,7 +11,29 @@ import (
 	"time"
 
 	"tcpmux/cmd/internal/cli"
+	"tcpmux/cmd/internal/secure"
 )
+
+// connect connects as o asks for. The handshake of TLS is part of connecting.
+func connect(ctx context.Context, o Options) (secure.Conn, error) {
+	if o.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("connect %q: no answer within %v", o.Address, o.Timeout))
+		defer cancel()
+	}
+	below, err := dial(ctx, o.Address, o.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := secure.Connect(ctx, below, o.TLS)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, fmt.Errorf("connect %q: %w", o.Address, err)
+	}
+	return conn, nil
+}
 
 // dial connects to any of address's addresses, IPv4 and IPv6 side by side (RFC 6555). TCP keepalive
 // is on, so that a server that has vanished is noticed.

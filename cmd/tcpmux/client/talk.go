@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"tcpmux/cmd/internal/cli"
+	"tcpmux/cmd/internal/secure"
 )
 
 // talk is one full-duplex conversation. It is used once.
 type talk struct {
-	conn *net.TCPConn
+	conn secure.Conn
 	in   input
 	out  io.Writer
 	// flush writes what out holds back, at the end of what the server says.
@@ -35,7 +36,7 @@ type talk struct {
 	sent chan struct{}
 }
 
-func newTalk(conn *net.TCPConn, in input, out io.Writer) *talk {
+func newTalk(conn secure.Conn, in input, out io.Writer) *talk {
 	return &talk{
 		conn: conn, in: in, out: out, flush: func() error { return nil }, guard: func() {},
 		busy: make(chan struct{}, 1), buf: make([]byte, 64<<10), sent: make(chan struct{}),

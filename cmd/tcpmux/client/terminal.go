@@ -3,17 +3,17 @@ package client
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
 	"syscall"
+	"tcpmux/cmd/internal/secure"
 
 	"golang.org/x/term"
 )
 
 // interactive talks line by line at a terminal, and shows when the connection begins and when it
 // ends normally.
-func interactive(ctx context.Context, conn *net.TCPConn, o Options) error {
+func interactive(ctx context.Context, conn secure.Conn, o Options) error {
 	fmt.Fprintf(o.Stdout, "connected to %s (Ctrl-D ends the input, Ctrl-C quits)\n", conn.RemoteAddr())
 	restore, err := raw(o.Stdin)
 	if err != nil {
@@ -41,7 +41,7 @@ func readKeys(s *screen, to *lines, guard func(), cancel context.CancelCauseFunc
 	cancel(s.read(to))
 }
 
-func farewell(conn *net.TCPConn, err error) string {
+func farewell(conn secure.Conn, err error) string {
 	if err != nil {
 		return ""
 	}

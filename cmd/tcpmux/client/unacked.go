@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/cmd/internal/secure"
 )
 
 // patience is how long the server's kernel is given to acknowledge what was sent before the server
@@ -18,8 +20,9 @@ const patience = 2 * time.Second
 func (t *talk) unacknowledged(ctx context.Context) int {
 	deadline := time.Now().Add(patience)
 	for {
-		n, gone := outstanding(t.conn)
-		if t.ended && n > 0 {
+		below := secure.Below(t.conn)
+		n, gone := outstanding(below)
+		if t.ended && n > 0 && t.conn == secure.Conn(below) { // TLS ends in the stream
 			n-- // our FIN counts as one (tcp(7), SIOCOUTQ)
 		}
 		if n == 0 || gone || ctx.Err() != nil || time.Now().After(deadline) {
