@@ -22,7 +22,8 @@ const (
 	Missing  Module = "missing"
 )
 
-// Here is what there is in this machine when it starts.
+// Here is what there is in this machine when it starts. A loadable module stays once a test has used
+// it, as tests run as root: what must come before that is for TestMain.
 func Here() Module { return Module(os.Getenv("KTLS_MODULE")) }
 
 // Needs skips a test where there is none of modules.
