@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"maps"
 	"net"
@@ -74,6 +75,8 @@ func awaitSamples(t *testing.T, path string, want map[string]float64) {
 // unfilled are metrics that a daemon which goes well, is not new to its clients and has none of the
 // model "process" leaves at 0. Those of a takeover are tested with the built binary.
 var unfilled = []string{
+	"tcpmux_tls_certificate_failures_total",
+	"tcpmux_tls_surviving_clients", // the kernel here may not encrypt
 	"tcpmux_ready", "tcpmux_listener_draining", "tcpmux_file_failing", "tcpmux_file_waiting_bytes", "tcpmux_workers",
 	"tcpmux_handover_clients", "tcpmux_handover_seconds", "tcpmux_surviving_clients", "tcpmux_problems",
 	"tcpmux_partial_memory_bytes", "tcpmux_config_differs", "go_gc_cycles_total", "tcpmux_file_overdue", "tcpmux_file_overdue_bytes",
@@ -84,13 +87,17 @@ var unfilled = []string{
 func TestARunningDaemonFillsItsMetrics(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "control")
 	second, programs := freeAddress(t), freeAddress(t)
+	secured, secure := freeAddress(t), newTLSFixture(t)
 	r := run(t, withControl(path), func(c *config.Config) {
 		first := &c.Listeners[0]
 		first.Ack, first.Banner, first.MaxMessage, first.Model = config.Text("ok\n"), config.Bytes{}, 20, "goroutine"
 		more, program := *first, *first
 		more.Name, more.Address = "more", []string{second}
 		program.Name, program.Address, program.Exec = "program", []string{programs}, []string{"/bin/true"}
-		c.Listeners = append(c.Listeners, more, program)
+		devices := *first
+		devices.Name, devices.Address = "devices", []string{secured}
+		secure.config(&devices)
+		c.Listeners = append(c.Listeners, more, program, devices)
 		c.Record.MinFree, c.Record.MaxBackups, c.Record.Sync = 1<<60, 1, config.SyncAlways
 	})
 	c, ctx := console(t, path), t.Context()
@@ -118,6 +125,14 @@ func TestARunningDaemonFillsItsMetrics(t *testing.T) {
 		_ = visit.CloseWrite()
 		visit.HearEnd()
 	}
+	device, err := tls.Dial("tcp", secured, &tls.Config{RootCAs: secure.Pool()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	plain := servertest.Dial(t, secured, &net.Dialer{})
+	plain.Say("PLAIN TEXT\n")
+	_, _ = io.Copy(io.Discard, plain) // until the end, or a reset, as nobody has read the text
 	if _, err := c.Drain(ctx, "more"); err != nil {
 		t.Fatal(err)
 	}
@@ -125,14 +140,19 @@ func TestARunningDaemonFillsItsMetrics(t *testing.T) {
 	_ = conn.CloseWrite()
 	conn.HearEnd()
 	awaitSamples(t, path, map[string]float64{
-		`tcpmux_records_total{listener="tcpmux",model="goroutine"}`:     6,
-		`tcpmux_bytes_total{listener="tcpmux",model="goroutine"}`:       57,
-		`tcpmux_message_bytes_count{listener="tcpmux"}`:                 6,
-		`tcpmux_message_bytes_sum{listener="tcpmux"}`:                   57,
-		`tcpmux_broken_messages_total{listener="tcpmux",flag="cut"}`:    2,
-		`tcpmux_silent_visits_total{listener="more",model="goroutine"}`: 1,
-		`tcpmux_listener_draining{listener="more",model="goroutine"}`:   1,
-		`tcpmux_closed_total{listener="program",reason="exit 0"}`:       1,
+		`tcpmux_records_total{listener="tcpmux",model="goroutine"}`:          6,
+		`tcpmux_bytes_total{listener="tcpmux",model="goroutine"}`:            57,
+		`tcpmux_message_bytes_count{listener="tcpmux"}`:                      6,
+		`tcpmux_message_bytes_sum{listener="tcpmux"}`:                        57,
+		`tcpmux_broken_messages_total{listener="tcpmux",flag="cut"}`:         2,
+		`tcpmux_silent_visits_total{listener="more",model="goroutine"}`:      1,
+		`tcpmux_listener_draining{listener="more",model="goroutine"}`:        1,
+		`tcpmux_closed_total{listener="program",reason="exit 0"}`:            1,
+		`tcpmux_closed_total{listener="devices",reason="plaintext"}`:         1,
+		`tcpmux_tls_handshakes_total{listener="devices",result="done"}`:      1,
+		`tcpmux_tls_handshakes_total{listener="devices",result="plaintext"}`: 1,
+		`tcpmux_tls_handshakes_total{listener="devices",result="timeout"}`:   0,
+		`tcpmux_tls_handshake_seconds_count{listener="devices"}`:             1,
 		"tcpmux_file_failing":                   0,
 		"tcpmux_file_failures_total":            1,
 		"tcpmux_file_rotations_total":           3,

@@ -142,7 +142,7 @@ func TestExitStatus(t *testing.T) {
 		{"no such stream", []string{"--session", "1-a", "--stream", "OTHER"}, 1, "", `stream "OTHER": nats: API error: code=404`},
 		{"no such server", []string{"--session", "1-a", "--server", "nats://127.0.0.1:1"}, 1, "", `connect to "nats://127.0.0.1:1": `},
 		{"no credentials", []string{"--session", "1-a", "--creds", "/nowhere"}, 1, "", "/nowhere"},
-		{"nothing selected", nil, 64, "", `want --session, --remote or --listener; see "consumer --help"`},
+		{"nothing selected", nil, 64, "", `want --session, --remote, --listener or --client; see "consumer --help"`},
 		{"an argument", []string{"--session", "1-a", "b"}, 64, "", `unexpected argument "b"`},
 		{"half a certificate", []string{"--session", "1-a", "--cert", "c"}, 64, "", "want --cert and --key together"},
 		{"no time", []string{"--session", "1-a", "--since", "yesterday"}, 64, "", `invalid value "yesterday"`},

@@ -59,6 +59,7 @@ func (l *ledger) selects(s *record.Source) bool {
 	address := s.Remote[:max(0, strings.LastIndexByte(s.Remote, ':'))]
 	return (l.session == "" || l.session == s.Session) &&
 		(l.listener == "" || l.listener == s.Listener) &&
+		(l.client == "" || s.TLS != nil && l.client == s.TLS.Subject) &&
 		(l.remote == "" || l.remote == s.Remote || l.remote == strings.Trim(address, "[]"))
 }
 

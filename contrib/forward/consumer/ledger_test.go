@@ -51,6 +51,12 @@ func told(session, listener, remote string, messages ...string) *talk {
 func TestLedger(t *testing.T) {
 	a := told("1-a", "main", "192.0.2.7:1", "one\n", "two\x00\xff\n", "three\n")
 	b := told("1-b", "own", "[2001:db8::7]:2", "uno\n", "due\n")
+	secured := newTalk("1-c", "own", "192.0.2.9:3")
+	secured.src.TLS = &record.TLS{Version: "1.3", Cipher: "X", ServerName: "a.example", Subject: `CN="c",O=x`}
+	secured.enc.Begin(&secured.src, time.Unix(1_800_000_007, 0))
+	secured.open()
+	secured.say("tre\n")
+	secured.close()
 	both := []string{a.lines[0], b.lines[0], a.lines[1], b.lines[1], a.lines[2], b.lines[2], a.lines[3], b.lines[3], a.lines[4]}
 	without := func(i int) []string { return slices.Delete(slices.Clone(a.lines), i, i+1) }
 	since := time.Unix(1, 0)
@@ -67,6 +73,8 @@ func TestLedger(t *testing.T) {
 		{"an address and port", options{remote: "192.0.2.7:1"}, both, "one\ntwo\x00\xff\nthree\n", nil},
 		{"an address", options{remote: "2001:db8::7"}, both, "uno\ndue\n", nil},
 		{"not the beginning of one", options{remote: "192.0.2.7:"}, both, "", nil},
+		{"a device", options{client: `CN="c",O=x`}, append(secured.lines, both...), "tre\n", nil},
+		{"no device", options{client: "CN=c"}, append(secured.lines, both...), "", nil},
 		{"two that contradict each other", options{remote: "192.0.2.7", listener: "own"}, both, "", nil},
 		{"a message is missing", options{session: "1-a"}, without(2), "one\nthree\n", []string{`message 3 of the stream: session "1-a": bytes 4 to 10 are missing`}},
 		{"the first is missing", options{session: "1-a"}, without(1), "two\x00\xff\nthree\n", []string{"bytes 0 to 4 are missing"}},

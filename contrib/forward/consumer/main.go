@@ -68,6 +68,7 @@ type options struct {
 	server, stream, subject, domain string
 	creds, ca, cert, key, inbox     string
 	session, remote, listener       string
+	client                          string
 	since                           time.Time
 	lines, toEnd                    bool
 }
@@ -88,6 +89,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.session, "session", "", "select the session with this `ID`")
 	fs.StringVar(&o.remote, "remote", "", "select clients of this `address`, or ADDRESS:PORT")
 	fs.StringVar(&o.listener, "listener", "", "select clients of the listener with this `name`")
+	fs.StringVar(&o.client, "client", "", "select clients whose certificate has this `subject`, such as \"CN=scanner-7,O=Example\"")
 	fs.BoolVar(&o.lines, "lines", false, "write the records, as tcpmux has written them to its file, and not what they hold")
 	fs.BoolVar(&o.toEnd, "to-end", false, "with --session, do not end when the session is closed, but look for repetitions behind it")
 	fs.Func("since", "read only what reached the stream at this `time` or later, such as 2026-11-29T00:00:00Z", func(s string) (err error) {
@@ -105,8 +107,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, err
 	case fs.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	case o.session == "" && o.remote == "" && o.listener == "":
-		return o, errors.New("nothing is selected: want --session, --remote or --listener")
+	case o.session == "" && o.remote == "" && o.listener == "" && o.client == "":
+		return o, errors.New("nothing is selected: want --session, --remote, --listener or --client")
 	case (o.cert == "") != (o.key == ""):
 		return o, errors.New("want --cert and --key together")
 	}
