@@ -325,3 +325,27 @@ func BenchmarkPublish(b *testing.B) {
 		tap.Publish(tap.Take(nil, &one, line))
 	}
 }
+
+// TestAReaderIsToldOfTLS, as the session knows it, whatever the format of records tells.
+func TestAReaderIsToldOfTLS(t *testing.T) {
+	source := one
+	source.TLS = &record.TLS{Version: "1.3", Cipher: "X", ServerName: "a\"\x1b[2J", Subject: "CN=\xff\n"}
+	want := &api.TLS{Version: "1.3", Cipher: "X", SNI: source.TLS.ServerName, Subject: source.TLS.Subject}
+	for _, format := range []record.Format{record.Text, record.JSON} {
+		synctest.Test(t, func(t *testing.T) {
+			var tap Tap
+			r := tap.Follow(Filter{})
+			defer r.Close()
+			tap.Publish(tap.Take(nil, &source, linesOf(format, &source, "one")))
+			for _, kind := range []string{KindOpen, KindMessage, KindMessage, KindClose} {
+				rec, err := r.Next(t.Context())
+				if err != nil || rec.Kind != kind {
+					t.Fatalf("format %d: got %+v and %v, want %s", format, rec, err, kind)
+				}
+				if message := kind == KindMessage; message != (rec.TLS == nil) || message != (rec.Subject == want.Subject) || !message && *rec.TLS != *want {
+					t.Errorf("format %d, %s: got %+v and %q, want %+v, and of a message the subject alone", format, kind, rec.TLS, rec.Subject, want)
+				}
+			}
+		})
+	}
+}
