@@ -60,8 +60,8 @@ func (f *tlsFixture) shown(address string) string {
 	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
 }
 
-// TestCertificatesAreReloaded, as one set: a client that connects gets the old ones or the new ones,
-// and a fault keeps the old ones in force, with all else that the reload would bring.
+// TestCertificatesAreReloaded, as one set: a client that connects gets the old ones or the new
+// ones, and a fault keeps the old ones in force, with all else that the reload would bring.
 func TestCertificatesAreReloaded(t *testing.T) {
 	f := newTLSFixture(t)
 	r := run(t, func(cfg *config.Config) { f.config(&cfg.Listeners[0]) })

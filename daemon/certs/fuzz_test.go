@@ -13,8 +13,8 @@ import (
 	"tcpmux/internal/fuzzing"
 )
 
-// FuzzFiles holds that no text of any of the files makes a set panic, and that what is said of it is
-// printable lines.
+// FuzzFiles holds that no text of any of the files makes a set panic, and that what is said of it
+// is printable lines.
 func FuzzFiles(tf *testing.F) {
 	f := fuzzing.Fixed(tf)
 	read := func(name string) string {

@@ -40,8 +40,8 @@ func resolve(c config.TLS) (p paths, err error) {
 	return p, err
 }
 
-// ErrNoCredential reports that a credential of systemd was not passed in: the process is not that of
-// the service.
+// ErrNoCredential reports that a credential of systemd was not passed in: the process is not that
+// of the service.
 var ErrNoCredential = errors.New("no credential of systemd")
 
 // keyError is an ErrNoCredential of a key of the configuration.
