@@ -48,11 +48,16 @@ func excerpt(b []byte) string {
 
 // has skips s if the line continues with s, and reports whether it does.
 func (c *cursor) has(s string) bool {
-	if c.err != nil || len(c.line)-c.at < len(s) || string(c.line[c.at:c.at+len(s)]) != s {
+	if !c.begins(s) {
 		return false
 	}
 	c.at += len(s)
 	return true
+}
+
+// begins reports whether the line continues with s.
+func (c *cursor) begins(s string) bool {
+	return c.err == nil && len(c.line)-c.at >= len(s) && string(c.line[c.at:c.at+len(s)]) == s
 }
 
 // want skips s. It is an error if the line does not continue with s.

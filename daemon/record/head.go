@@ -50,7 +50,7 @@ func (p *HeadParser) Parse(line []byte) (h Head, err error) {
 		in.skipTLS()
 	case "message":
 		h.Kind = KindMessage
-		in.skip("subject")
+		in.skipSubject()
 		in.want(`,"offset":`)
 		h.Offset = in.number()
 		in.content()
