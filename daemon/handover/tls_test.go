@@ -9,6 +9,7 @@ import (
 	"tcpmux/config"
 	"tcpmux/daemon/handover"
 	"tcpmux/daemon/servertest"
+	"tcpmux/daemon/session"
 	"tcpmux/daemon/state"
 	"tcpmux/daemon/systemd"
 	"tcpmux/daemon/tlsconn"
@@ -17,8 +18,9 @@ import (
 // The kernel that tests run on need not have TLS. Where it matters what it does, clear text stands
 // for what it decrypts, and packaging/ktls/guest tests the same with real kernels.
 
-// withKernelTLS is surviving, with a client whose TLS the kernel does, or so the daemons believe.
-func withKernelTLS(t *testing.T, change func(*config.Config)) (*daemon, *store, *servertest.Client, tlsconn.Memory) {
+// withKernelTLS is surviving, with a client whose TLS the kernel does, or so the daemons believe. It
+// has left what keeps it by the time the client is greeted.
+func withKernelTLS(t *testing.T, change func(*config.Config)) (*daemon, *store, *servertest.Client, chan tlsconn.Memory) {
 	t.Helper()
 	if servertest.Model() == "process" {
 		t.Skip("a process that serves a client has no TLS of the kernel's")
@@ -31,15 +33,26 @@ func withKernelTLS(t *testing.T, change func(*config.Config)) (*daemon, *store, 
 		}
 	}
 	d, st := surviving(t, withTLS)
+	memories := d.secures()
 	d.Open()
 	c := d.Client()
-	m := d.session().Keep.Secure()
-	if m == nil || !m.Begin(someone) {
-		t.Fatal("nothing is kept")
-	}
-	m.Establish()
 	st.kernel = func(h *handover.Handover) { h.SetKernelTLS(tlsconn.Encrypting, true) }
-	return d, st, c, m
+	return d, st, c, memories
+}
+
+// secures has sessions be kept as if the kernel did their TLS, once their other stages are done. It
+// returns what keeps them, or nil.
+func (d *daemon) secures() chan tlsconn.Memory {
+	memories := make(chan tlsconn.Memory, 10)
+	settings := d.Binding().Settings()
+	settings.Stages = append(settings.Stages, stage(func(s *session.Session) {
+		m := s.Keep.Secure()
+		if m != nil && m.Begin(someone) {
+			m.Establish()
+		}
+		memories <- m
+	}))
+	return memories
 }
 
 // secured returns a listener whose clients speak TLS.
@@ -78,12 +91,12 @@ func take(m tlsconn.Memory, text string, noted bool) {
 // for another connection's.
 func TestTLSOfTheKernelGoesOn(t *testing.T) {
 	for _, noted := range []bool{true, false} {
-		d, st, c, m := withKernelTLS(t, nil)
+		d, st, c, memories := withKernelTLS(t, nil)
 		c.Hear("hello\r\n")
 		c.Say("one\nhalf")
 		d.AwaitRecords(`"data":"one"`)
 		d.kernelHolds(len("half"))
-		take(m, "one\n", noted)
+		take(<-memories, "one\n", noted)
 		d.leave()
 		d = st.next(withTLS)
 		c.Say(" a line\nhalf")
@@ -161,12 +174,12 @@ func TestTLSThatIsLostIsNeverClearText(t *testing.T) {
 		{"all but the keys", func(st *store) { st.lose(systemd.TLSName, systemd.StateName, systemd.JournalName) }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d, st, conn, m := withKernelTLS(t, nil)
+			d, st, conn, memories := withKernelTLS(t, nil)
 			conn.Hear("hello\r\n")
 			conn.Say("one\n")
 			d.AwaitRecords(`"data":"one"`)
 			d.kernelHolds(0)
-			take(m, "one\n", true)
+			take(<-memories, "one\n", true)
 			d.leave()
 			c.lose(st)
 			conn.Say("secret\n")
@@ -244,21 +257,24 @@ func TestTLSOfAProcessThatWasKilledIsRecordedAsEnded(t *testing.T) {
 func TestForsakenWithoutASlotItLeavesTheRing(t *testing.T) {
 	d, st := surviving(t, nil)
 	d.handover.LoseState()
+	settings := d.Binding().Settings()
+	settings.Stages = append(settings.Stages, stage(func(s *session.Session) {
+		if len(d.sessions.all()) < 2 {
+			return // it is in the same message of the queue, which so stays there
+		}
+		if err := d.handover.EnlistAll(); err != nil {
+			t.Error(err)
+		}
+		if m := s.Keep.Secure(); m != nil || !s.Survives() {
+			t.Errorf("got %v and survives %v, want nothing kept, and forsaken later", m, s.Survives())
+		}
+		if s.Keep.Forsake(); s.Survives() {
+			t.Error("got a session that survives, want none")
+		}
+	}))
 	d.Open()
-	d.Greeted() // in the same message of the queue, which so stays there
-	servertest.Eventually(t, func() bool { return len(d.sessions.all()) == 1 }, func() { t.Error("want a session") })
+	d.Greeted()
 	c := d.Greeted()
-	servertest.Eventually(t, func() bool { return len(d.sessions.all()) == 2 }, func() { t.Error("want two sessions") })
-	s := d.sessions.all()[1]
-	if err := d.handover.EnlistAll(); err != nil {
-		t.Fatal(err)
-	}
-	if m := s.Keep.Secure(); m != nil || !s.Survives() {
-		t.Errorf("got %v and survives %v, want nothing kept, and forsaken later", m, s.Survives())
-	}
-	if s.Keep.Forsake(); s.Survives() {
-		t.Error("got a session that survives, want none")
-	}
 	_ = c.CloseWrite()
 	c.HearEnd() // although the queue still holds a duplicate
 	d.AwaitClients(1)
@@ -362,18 +378,16 @@ func TestWithoutRoomTLSEndsWithTheProcess(t *testing.T) {
 	if err := d.handover.SetTLSRoom(1); err != nil {
 		t.Fatal(err)
 	}
+	memories := d.secures()
 	d.Open()
-	var memories []tlsconn.Memory
+	kept := 0
 	for range 3 {
 		d.Greeted()
-	}
-	servertest.Eventually(t, func() bool { return len(d.sessions.all()) == 3 }, func() { t.Error("want three sessions") })
-	for _, s := range d.sessions.all() {
-		if m := s.Keep.Secure(); m != nil {
-			memories = append(memories, m)
+		if <-memories != nil {
+			kept++
 		}
 	}
-	if got, lines := len(memories), strings.Count(d.Log.String(), "there is no room for more of them"); got != 1 || lines != 1 {
+	if got, lines := kept, strings.Count(d.Log.String(), "there is no room for more of them"); got != 1 || lines != 1 {
 		t.Errorf("kept: got %d, and %d log lines, want one each", got, lines)
 	}
 }

@@ -40,7 +40,7 @@ func TestStagesRunInOrderBeforeTheService(t *testing.T) {
 		phase   Phase
 		staged  bool
 		ended   Reason // in the previous process
-		fault   error // of the service
+		fault   error  // of the service
 		want    []string
 		records []string
 	}{
