@@ -3,8 +3,10 @@ package certs
 import (
 	"crypto"
 	"crypto/elliptic"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -200,4 +202,34 @@ func TestASetIsOne(t *testing.T) {
 	}
 	close(over)
 	all.Wait()
+}
+
+// TestEveryChangeIsSeen, also one that leaves the size as it was.
+func TestEveryChangeIsSeen(t *testing.T) {
+	for name, change := range map[string]func(f *fixture, path string) error{
+		"replaced": func(f *fixture, path string) error { f.write("key.pem", keyPEM(f.t, f.key)); return nil },
+		"written in place, with its time set back": func(_ *fixture, path string) error {
+			info, err := os.Stat(path)
+			return errors.Join(err, os.WriteFile(path, make([]byte, info.Size()), 0o600), os.Chtimes(path, time.Time{}, info.ModTime()))
+		},
+		"its mode":     func(_ *fixture, path string) error { return os.Chmod(path, 0o640) },
+		"removed":      func(_ *fixture, path string) error { return os.Remove(path) },
+		"made another": func(_ *fixture, path string) error { return errors.Join(os.Remove(path), os.Symlink("cert.pem", path)) },
+	} {
+		f := newFixture(t)
+		s := f.open()
+		if err := os.Chtimes(f.keyFile, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		before := s.states()
+		if !slices.Equal(before, s.states()) {
+			t.Error("got other states of the same files")
+		}
+		if err := change(f, f.keyFile); err != nil {
+			t.Fatal(err)
+		}
+		if slices.Equal(before, s.states()) {
+			t.Errorf("%s: got the same states, want others", name)
+		}
+	}
 }
