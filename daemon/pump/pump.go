@@ -27,7 +27,8 @@ type Options struct {
 	// Over reports whether no more is to be carried to the pair than has arrived. It is asked
 	// when a wait for the client ends early, by conn.Conn's Wake and Expire.
 	Over func() bool
-	// Settled is called when Pump.Settled may have become true; nil: nobody is told.
+	// Settled is called when Pump.Settled may have become true, on a goroutine of the pump,
+	// which may not End meanwhile; nil: nobody is told.
 	Settled func()
 }
 

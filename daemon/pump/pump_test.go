@@ -3,6 +3,7 @@ package pump
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +19,7 @@ type fixture struct {
 	*Pump
 	client, pair *conntest.Conn
 	over         bool
-	settled      int // calls
+	settled      atomic.Int64 // calls
 }
 
 // inMemory runs a test in a bubble of its own. The pump has ended when it returns.
@@ -28,7 +29,7 @@ func inMemory(t *testing.T, writeOnly bool, test func(t *testing.T, f *fixture))
 		f.Pump = start(f.client, f.pair, Options{
 			WriteOnly: writeOnly,
 			Over:      func() bool { return f.over },
-			Settled:   func() { f.settled++ },
+			Settled:   func() { f.settled.Add(1) },
 		})
 		test(t, f)
 		if !f.pair.Closed() {
@@ -64,8 +65,8 @@ func TestBothDirectionsAreCarried(t *testing.T) {
 		f.holds(t, long, false, "answer", false)
 		f.client.SendEnd()
 		f.holds(t, long, true, "answer", false)
-		if !f.Settled() || f.settled != 1 {
-			t.Errorf("got %v, and %d calls, want true, and 1", f.Settled(), f.settled)
+		if !f.Settled() || f.settled.Load() != 1 {
+			t.Errorf("got %v, and %d calls, want true, and 1", f.Settled(), f.settled.Load())
 		}
 		f.pair.Send(", and more")
 		f.pair.SendEnd()
@@ -125,8 +126,8 @@ func TestAClientThatDoesNotReadIsWaitedFor(t *testing.T) {
 		if got := f.client.Received(); got != answer[:5] || f.client.WriteClosed() {
 			t.Errorf("got %q, want %q, and no end", got, answer[:5])
 		}
-		if !f.Settled() || f.settled != 1 {
-			t.Errorf("got %v, and %d calls, want true, and 1", f.Settled(), f.settled)
+		if !f.Settled() || f.settled.Load() != 1 {
+			t.Errorf("got %v, and %d calls, want true, and 1", f.Settled(), f.settled.Load())
 		}
 		f.client.Send("question")
 		f.client.SetRoom(1 << 30)
@@ -192,13 +193,13 @@ func TestAWakeDoesNotEndIt(t *testing.T) {
 				f.over = true
 				end(f)
 				synctest.Wait()
-				if f.Settled() || f.settled > 0 {
+				if f.Settled() || f.settled.Load() > 0 {
 					t.Error("it has ended before all was carried")
 				}
 				f.pair.SetRoom(1 << 20)
 				synctest.Wait()
-				if !f.Settled() || f.settled != 1 {
-					t.Errorf("got %v, and %d calls, want true, and 1", f.Settled(), f.settled)
+				if !f.Settled() || f.settled.Load() != 1 {
+					t.Errorf("got %v, and %d calls, want true, and 1", f.Settled(), f.settled.Load())
 				}
 				f.client.Send("too late")
 				f.holds(t, "before and half", false, "", false)
