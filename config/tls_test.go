@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -153,7 +154,8 @@ func TestTLSValues(t *testing.T) {
 		{"allow_subjects", `["CN=a\u202e"]`, false},
 		{"allow_subjects", document.ArrayTOML([]string{strings.Repeat("é", maxPattern/2)}), true},
 		{"allow_subjects", document.ArrayTOML([]string{strings.Repeat("a", maxPattern+1)}), false},
-		{"allow_subjects", document.ArrayTOML(make([]string, maxPatterns+1)), false},
+		{"allow_subjects", document.ArrayTOML(slices.Repeat([]string{"a"}, maxPatterns)), true},
+		{"allow_subjects", document.ArrayTOML(slices.Repeat([]string{"a"}, maxPatterns+1)), false},
 	} {
 		text := withClients + tc.key + " = " + tc.value
 		if tc.key == "key" || tc.key == "client_auth" {
