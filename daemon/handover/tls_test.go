@@ -18,8 +18,8 @@ import (
 // The kernel that tests run on need not have TLS. Where it matters what it does, clear text stands
 // for what it decrypts, and packaging/ktls/guest tests the same with real kernels.
 
-// withKernelTLS is surviving, with a client whose TLS the kernel does, or so the daemons believe. It
-// has left what keeps it by the time the client is greeted.
+// withKernelTLS is surviving, with a client whose TLS the kernel does, or so the daemons believe.
+// What keeps it is there by the time the client is greeted.
 func withKernelTLS(t *testing.T, change func(*config.Config)) (*daemon, *store, *servertest.Client, chan tlsconn.Memory) {
 	t.Helper()
 	if servertest.Model() == "process" {
