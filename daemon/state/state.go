@@ -9,6 +9,8 @@
 // and of a slot, but does not change the meaning of a field, so each version can use the file of
 // any other. The file names the version that used it last, so that a later version knows which
 // fields are out of date; version 1 does not change that number.
+//
+// TLS is another such file, for connections whose TLS the kernel does.
 package state
 
 import (
