@@ -154,27 +154,41 @@ func TestATLSClientThatIsToFinish(t *testing.T) {
 // TestWhatATLSClientHasSentIsRecorded when the time to finish is over, though it did not fit the
 // pair of sockets.
 func TestWhatATLSClientHasSentIsRecorded(t *testing.T) {
-	const lines = 100
 	secure, f := secured(t, nil)
 	c := secure.Client(f)
 	c.Hear(f.Banner)
 	resume := f.Out.Hang()
+	t.Cleanup(resume)
 	line := strings.Repeat("x", 10_000) + "\n"
-	c.Say(strings.Repeat(line, lines))
-	c.Say("half")
-	servertest.Eventually(t, func() bool { return unsent(t, c) == 0 }, func() {
-		t.Errorf("%d bytes have not arrived", unsent(t, c))
-	})
+	arrived := 0
+	for ; arrived < 200; arrived++ { // until all buffers are full
+		c.Say(line)
+		if !arrives(t, c) {
+			break
+		}
+	}
 	ended := f.Shutdown(servertest.Done())
 	servertest.Eventually(t, func() bool { return f.Server.Finishing() == 1 }, func() {
 		t.Error("the session goes on")
 	})
 	resume()
 	_ = servertest.Result(t, ended) // it did not finish
-	f.AwaitRecords(fmt.Sprintf("close from %s: drain, %d records, %d bytes", c.Addr(), lines+1, lines*len(line)+4))
-	if got := strings.Count(f.Out.String(), ": "+line); got != lines {
-		t.Errorf("recorded %d lines, want %d", got, lines)
+	f.AwaitRecords("close from " + c.Addr() + ": drain, ")
+	if got := strings.Count(f.Out.String(), ": "+line); got < arrived {
+		t.Errorf("recorded %d lines, want the %d that have arrived", got, arrived)
 	}
+}
+
+// arrives reports whether all that a client has sent arrives soon. If it does not, most likely
+// there is no room for it.
+func arrives(t *testing.T, c *servertest.TLSClient) bool {
+	for range 100 {
+		if unsent(t, c) == 0 {
+			return true
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
 }
 
 // unsent returns how many bytes of a client have not arrived.
