@@ -165,7 +165,9 @@ func TestWhoDoesNotFitIsToldApartByTheReason(t *testing.T) {
 		}
 	})
 	t.Run("no certificate where one is required", func(t *testing.T) {
-		f := secured(t, func(_ *config.Config, _ *tlsconn.Options, s *tls.Config) { s.ClientAuth = tls.RequireAndVerifyClientCert })
+		f := secured(t, func(_ *config.Config, _ *tlsconn.Options, s *tls.Config) {
+			s.ClientAuth = tls.RequireAndVerifyClientCert
+		})
 		c := tls.Client(f.Client().TCPConn, &tls.Config{RootCAs: f.authority.Pool(), ServerName: "localhost"})
 		_ = c.Handshake() // TLS 1.3 tells at the first read
 		if _, err := c.Read(make([]byte, 1)); err == nil {

@@ -137,7 +137,7 @@ func (k *kernel) rekey(ours bool) error {
 	if !known {
 		return fmt.Errorf("the client has renewed its keys, which cipher suite %#x cannot here", k.suite)
 	}
-	client, err := s.next(k.client)
+	client, err := s.next(s.inForce(k.fd, tlsRX, k.client))
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (k *kernel) rekey(ours bool) error {
 	if err := sendRecord(k.fd, recordHandshake, []byte{messageKeyUpdate, 0, 0, 1, 0}); err != nil {
 		return fmt.Errorf("renew our keys: %w", err)
 	}
-	server, err := s.next(k.server)
+	server, err := s.next(s.inForce(k.fd, tlsTX, k.server))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package tlsconn
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -121,6 +122,25 @@ func recordsOf(fd uintptr, direction int) (n uint64, ok bool) {
 		return n, true
 	}
 	return 0, true
+}
+
+// inForce returns the secret whose key the kernel has: secret, or the one after it, when a process
+// has died before it could note that.
+func (s *suite) inForce(fd uintptr, direction int, secret []byte) []byte {
+	all := make([]byte, 4+ivSize+s.key+seqSize)
+	if !getInfo(fd, direction, all) {
+		return secret
+	}
+	defer clear(all)
+	key := all[4 : len(all)-seqSize]
+	next, err := s.next(secret)
+	if err != nil {
+		return secret
+	}
+	if info, err := s.cryptoInfo(next); err == nil && bytes.Equal(info[4:len(info)-seqSize], key) {
+		return next
+	}
+	return secret
 }
 
 func getInfo(fd uintptr, direction int, to []byte) bool {

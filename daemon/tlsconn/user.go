@@ -1,6 +1,7 @@
 package tlsconn
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -35,7 +36,7 @@ func (u *user) fill(n int) {
 	for len(u.plain) < min(n, chunkSize) && u.end == nil {
 		if u.chunk == nil {
 			u.chunk = plains.Get().(*[plainSize]byte)
-			u.plain = u.chunk[:0]
+			u.plain = u.chunk[:copy(u.chunk[:], u.plain)]
 		}
 		if cap(u.plain)-len(u.plain) < 16<<10 {
 			u.plain = u.chunk[:copy(u.chunk[:], u.plain)]
@@ -57,6 +58,15 @@ func (u *user) release() {
 	if len(u.plain) == 0 && u.chunk != nil {
 		plains.Put(u.chunk)
 		u.plain, u.chunk = nil, nil
+	}
+}
+
+// settle gives back memory that holds little: the beginning of a message may wait for long.
+func (u *user) settle() {
+	if u.release(); u.chunk != nil && len(u.plain) < plainSize/2 {
+		rest := bytes.Clone(u.plain)
+		plains.Put(u.chunk)
+		u.plain, u.chunk = rest, nil
 	}
 }
 
@@ -94,18 +104,17 @@ func (u *user) take(buf []byte) (int, error) {
 	n, err := u.peek(buf)
 	if n > 0 {
 		u.plain = u.plain[n:]
-		u.release()
+		u.settle()
 	}
 	return n, err
 }
 
 func (u *user) discard(n int) error {
-	u.fill(n)
-	if n > len(u.plain) {
+	if n > len(u.plain) { // it was peeked
 		return unix.ECONNRESET
 	}
 	u.plain = u.plain[n:]
-	u.release()
+	u.settle()
 	return nil
 }
 
@@ -119,17 +128,25 @@ func (u *user) unread() int {
 func (u *user) tryWrite(b []byte) (int, error) {
 	u.writing.Lock()
 	defer u.writing.Unlock()
-	if err := u.wire.flushNow(); err != nil || len(u.wire.out) > 0 {
+	if all, err := u.wire.flushNow(); err != nil || !all {
 		return 0, err
 	}
-	if _, err := u.tls.Write(b); err != nil {
+	if err := u.encrypt(b); err != nil {
 		return 0, err
 	}
-	if len(u.wire.out) > 0 {
+	if all, err := u.wire.flushNow(); err != nil || !all {
 		u.owed = len(b)
-		return 0, nil
+		return 0, err
 	}
 	return len(b), nil
+}
+
+// encrypt encrypts b, and sends what fits.
+func (u *user) encrypt(b []byte) error {
+	u.wire.writer.Store(true)
+	defer u.wire.writer.Store(false)
+	_, err := u.tls.Write(b)
+	return err
 }
 
 func (u *user) write(b []byte) error {
@@ -142,7 +159,7 @@ func (u *user) write(b []byte) error {
 	u.owed = 0
 	for len(b) > 0 {
 		n := min(len(b), chunkSize) // what is encrypted and waits is bounded
-		if _, err := u.tls.Write(b[:n]); err != nil {
+		if err := u.encrypt(b[:n]); err != nil {
 			return err
 		}
 		if err := u.wire.flush(); err != nil {

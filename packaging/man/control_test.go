@@ -32,7 +32,7 @@ func TestEveryFieldOfTheControlSocketIsDescribed(t *testing.T) {
 	for name, value := range map[string]any{
 		"STATUS": api.Status{}, "CONFIG": api.Config{}, "SURVIVE": api.Survive{}, "LISTENER": api.Listener{},
 		"LISTENER TLS": api.ListenerTLS{}, "TLS CLIENTS": api.TLSClients{}, "TLS": api.TLS{}, "SESSION TLS": api.SessionTLS{},
-		"COUNTS":       api.Counts{}, "FILE": api.File{}, "SESSION": api.Session{}, "DETAIL": api.Detail{}, "TCP": api.TCP{},
+		"COUNTS": api.Counts{}, "FILE": api.File{}, "SESSION": api.Session{}, "DETAIL": api.Detail{}, "TCP": api.TCP{},
 		"RECORD": api.Record{}, "DRAINED": api.Drained{}, "RELOADED": api.Reloaded{}, "CHANGE": api.Change{},
 	} {
 		want[name] = jsonNames(reflect.TypeOf(value))

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,7 +99,7 @@ func inGo(t *testing.T, to **tls.Conn, version uint16, suites ...uint16) func(*t
 // read reads until n bytes were taken, or the end, with peeks and discards of random sizes.
 func (p *peer) read(n int) (got []byte, err error) {
 	for len(got) < n {
-		buf := make([]byte, 1+rand.N(60000))
+		buf := make([]byte, 1+rand.N(min(60000, n-len(got))))
 		var seen int
 		p.SetReadDeadline(time.Now().Add(patience))
 		if werr := p.Wait(func() bool {
@@ -281,7 +282,7 @@ func TestAnEndWithoutCloseNotifyIsTold(t *testing.T) {
 // TestAClientMayRenewItsKeys: the kernel does since Linux 6.14; before, the error says so.
 func TestAClientMayRenewItsKeys(t *testing.T) {
 	var in io.WriteCloser
-	var out bytes.Buffer
+	var out heard
 	p := serve(t, tlsconn.Auto, func(_ *tlstest.Authority, c *net.TCPConn) {
 		in = openssl(t, c, &out)
 	})
@@ -295,6 +296,7 @@ func TestAClientMayRenewItsKeys(t *testing.T) {
 		t.Fatalf("got %q and %v; the client: %s", got, err, &out)
 	}
 	say("K\n") // both directions
+	out.await(t, "KEYUPDATE")
 	say("two\n")
 	got, err := p.read(4)
 	switch {
@@ -307,8 +309,38 @@ func TestAClientMayRenewItsKeys(t *testing.T) {
 	}
 }
 
+// heard is what a program has said.
+type heard struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (h *heard) Write(b []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.Write(b)
+}
+
+// String returns all of it.
+func (h *heard) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.String()
+}
+
+// await waits until the program has said something.
+func (h *heard) await(t *testing.T, what string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !strings.Contains(h.String(), what); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the client said %q, want %q", h.String(), what)
+		}
+	}
+}
+
 // openssl has its s_client talk over a connection, and returns what it reads.
-func openssl(t *testing.T, c *net.TCPConn, out *bytes.Buffer) io.WriteCloser {
+func openssl(t *testing.T, c *net.TCPConn, out io.Writer) io.WriteCloser {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
