@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,9 +31,21 @@ type wire struct {
 	interrupt Interrupt
 	failed    error // what a Read or a Write has returned: crypto/tls may make another one of it
 
-	ended bool   // the client has closed: crypto/tls takes that for a close_notify
-	out   []byte // records that the socket had no room for
+	ended bool // the client has closed: crypto/tls takes that for a close_notify
+
+	// What is sent after the handshake. crypto/tls sends by itself too, while it reads: the
+	// answers to a client's KeyUpdates, and alerts.
+	writer  atomic.Bool // the session has something written
+	mu      sync.Mutex
+	out     []byte // records that the socket had no room for
+	sending bool   // flush sends what stands before out
+	answers int    // bytes of out that the session has not had written
 }
+
+// maxAnswers bounds what a client that reads nothing may have wait for it.
+const maxAnswers = 16 << 10
+
+var errAnswers = errors.New("the client asks for new keys again and again, and reads none")
 
 const recordHeadSize = 5
 
@@ -129,26 +143,52 @@ func (w *wire) Write(b []byte) (int, error) {
 		}
 		return len(b), nil
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.writer.Load() && (len(w.out) > 0 || w.sending) {
+		if w.answers += len(b); w.answers > maxAnswers {
+			return 0, errAnswers
+		}
+	}
 	w.out = append(w.out, b...)
-	return len(b), w.flushNow()
+	return len(b), w.flushNowLocked()
 }
 
-// flushNow sends what fits of out.
-func (w *wire) flushNow() error {
+// flushNow sends what fits of out, and reports whether that is all.
+func (w *wire) flushNow() (all bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err = w.flushNowLocked()
+	return len(w.out) == 0, err
+}
+
+func (w *wire) flushNowLocked() error {
+	if w.sending || len(w.out) == 0 {
+		return nil
+	}
 	n, err := w.below.TryWrite(w.out)
 	if w.out = w.out[n:]; len(w.out) == 0 {
-		w.out = nil
+		w.out, w.answers = nil, 0
 	}
 	return err
 }
 
-// flush sends all of out.
-func (w *wire) flush() error {
-	if len(w.out) == 0 {
-		return nil
+// flush sends all of out. Others may add to it meanwhile.
+func (w *wire) flush() (err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sending = true
+	for len(w.out) > 0 && err == nil {
+		b := w.out
+		w.out, w.answers = nil, 0
+		w.mu.Unlock()
+		err = w.below.Write(b)
+		w.mu.Lock()
 	}
-	err := w.below.Write(w.out)
-	w.out = nil // after an error nothing is sent any more
+	w.sending = false
+	if err != nil {
+		w.out = nil // after an error nothing is sent any more
+	}
 	return err
 }
 
