@@ -46,8 +46,13 @@ func (u *user) fill(n int) {
 		if err == error(errLater) {
 			break
 		}
-		if u.end = err; err == io.EOF && u.wire.ended {
+		switch {
+		case err != nil && u.wire.crowded.Load():
+			u.end = errAnswers
+		case err == io.EOF && u.wire.ended:
 			u.end = ErrTruncated
+		default:
+			u.end = err
 		}
 	}
 	u.release()

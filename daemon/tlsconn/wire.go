@@ -37,9 +37,10 @@ type wire struct {
 	// answers to a client's KeyUpdates, and alerts.
 	writer  atomic.Bool // the session has something written
 	mu      sync.Mutex
-	out     []byte // records that the socket had no room for
-	sending bool   // flush sends what stands before out
-	answers int    // bytes of out that the session has not had written
+	out     []byte      // records that the socket had no room for
+	sending bool        // flush sends what stands before out
+	answers int         // bytes of out that the session has not had written
+	crowded atomic.Bool // there were more than maxAnswers: crypto/tls tells of another error
 }
 
 // maxAnswers bounds what a client that reads nothing may have wait for it.
@@ -147,6 +148,7 @@ func (w *wire) Write(b []byte) (int, error) {
 	defer w.mu.Unlock()
 	if !w.writer.Load() && (len(w.out) > 0 || w.sending) {
 		if w.answers += len(b); w.answers > maxAnswers {
+			w.crowded.Store(true)
 			return 0, errAnswers
 		}
 	}
