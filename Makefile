@@ -6,6 +6,8 @@ FUZZ_INPUTS ?= 20000
 PREFIX   ?= /usr/local
 SUITE    ?= bookworm trixie
 KTLS_SUITE ?= $(SUITE)
+# How many packages "make test" tests at the same time: more than there are processors, as many tests wait.
+TEST_PACKAGES ?= $(shell echo $$(($$(nproc) * 3 / 2)))
 export KTLS_BUILD ?= $(CURDIR)/build/ktls
 GO       ?= go
 
@@ -26,7 +28,7 @@ export VERSION
 export SERIES = $(basename $(VERSION))
 export NEXT_SERIES = $(shell echo $(SERIES) | awk -F. '{print $$1 "." $$2 + 1}')
 
-.PHONY: help build run test nats fuzz fuzz-fixed lint vuln docs deb rpm cross e2e-parts e2e e2e-ktls bench bench-go bench-smoke figures install clean
+.PHONY: help build run test nats fuzz fuzz-fixed lint vuln docs deb rpm cross e2e-parts e2e-roots e2e e2e-ktls bench bench-tls bench-go bench-smoke figures install clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -42,7 +44,7 @@ run: build ## serve on 127.0.0.1:12345 and show the records as they come; Ctrl-C
 test: nats ## vet, and all tests under the race detector (as root it installs what they need)
 	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2 /usr/sbin/logrotate:logrotate openssl:openssl promtool:prometheus chromium:chromium
 	$(GO) vet ./...
-	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+	CGO_ENABLED=1 $(GO) test -race -p $(TEST_PACKAGES) -timeout 30m ./...
 
 nats: $(TOOLS)/nats-server $(TOOLS)/nats-server-2.10 ## the NATS servers that tests run: Debian's 2.9 and two newer ones
 	packaging/need /usr/sbin/nats-server:nats-server
@@ -89,15 +91,26 @@ e2e-parts:
 	cp build/tcpmux-forward_$(VERSION)_$(ARCH).deb build/e2e/forward.deb
 	CGO_ENABLED=0 $(GO) build -tags crashtest -ldflags '$(ENTRY)' -o build/e2e/crashing ./cmd/tcpmux
 
-e2e: e2e-parts ## the package on systemds booted in namespaces, of Debian SUITE="bookworm trixie"; as root, installs what it needs; E2E_VISITS=60s for longer load
-	packaging/need mmdebstrap:mmdebstrap ip:iproute2 unshare:util-linux flock:util-linux
-	set -e; made=; for suite in $(SUITE); do RIG_SUITE=$$suite packaging/e2e/boot.sh rootfs & made="$$made $$!"; done; \
-	for one in $$made; do wait $$one; done; \
-	for suite in $(SUITE); do \
-		echo "the package on Debian $$suite"; \
-		rm -rf build/e2e/journal && mkdir build/e2e/journal; \
-		RIG_SUITE=$$suite $(GO) test -tags e2e -count 1 -parallel 6 ./packaging/e2e; \
-	done
+# What the machines of e2e and e2e-ktls are made of. It is kept, and made again when it has to be.
+e2e-roots:
+	packaging/need mmdebstrap:mmdebstrap ip:iproute2 unshare:util-linux flock:util-linux cpio:cpio xz:xz-utils /usr/sbin/depmod:kmod
+	set -e; made=; for suite in $(SUITE); do \
+		RIG_SUITE=$$suite packaging/e2e/boot.sh rootfs & made="$$made $$!"; \
+		KTLS_SUITE=$$suite packaging/ktls/vm.sh kernel & made="$$made $$!"; \
+	done; \
+	for one in $$made; do wait $$one; done
+
+# The suites run at the same time: most of it is waiting.
+e2e: e2e-parts e2e-roots ## the package on systemds booted in namespaces, of Debian SUITE="bookworm trixie"; as root, installs what it needs; E2E_VISITS=60s for longer load
+	mkdir -p build/e2e/journal
+	failed=; runs=; for suite in $(SUITE); do \
+		RIG_SUITE=$$suite $(GO) test -tags e2e -count 1 -parallel 4 ./packaging/e2e >build/e2e/$$suite.log 2>&1 & runs="$$runs $$!:$$suite"; \
+	done; \
+	for run in $$runs; do \
+		wait $${run%%:*} || failed=1; \
+		echo "the package on Debian $${run#*:}"; cat build/e2e/$${run#*:}.log; \
+	done; \
+	[ -z "$$failed" ]
 
 e2e-ktls: build ## what needs kernel TLS, on kernels of Debian in QEMU; as root, installs what it needs; KTLS_SUITE=trixie, KTLS_MODULE=loaded, KTLS_RUN=TestName
 	packaging/need qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap flock:util-linux cpio:cpio xz:xz-utils /usr/sbin/depmod:kmod
@@ -107,13 +120,19 @@ e2e-ktls: build ## what needs kernel TLS, on kernels of Debian in QEMU; as root,
 		KTLS_SUITE=$$suite packaging/ktls/vm.sh image $(KTLS_BUILD)/guest.test build/tcpmux build/tcpmux-forward build/tcpmux-bench & made="$$made $$!"; \
 	done; \
 	for one in $$made; do wait $$one; done
-	KTLS_SUITE="$(KTLS_SUITE)" $(GO) test -tags ktls -count 1 -v -timeout 30m -run '^TestGuests$$' ./packaging/ktls
+	KTLS_SUITE="$(KTLS_SUITE)" $(GO) test -tags ktls -count 1 -v -timeout 60m -run '^TestGuests$$' ./packaging/ktls
 
 bench: build ## contrib/bench/RESULTS.md: tcpmux, the floor and its peers; RUNS=5, ONLY=tcpmux,socat, WHAT="greet lines"
 	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2
 	packaging/need tcpserver:ucspi-tcp socat:socat ncat:ncat /usr/sbin/xinetd:xinetd /usr/sbin/rsyslogd:rsyslog || echo "those are left out" >&2
 	contrib/bench/bench.py --bin build/tcpmux --runs $(or $(RUNS),5) $(if $(ONLY),--only "$(ONLY)") --json build/bench.json \
 		$(if $(ONLY)$(WHAT),,--markdown contrib/bench/RESULTS.md) $(WHAT)
+
+bench-tls: build ## the section TLS of it: tcpmux, crypto/tls alone, stunnel and socat; RUNS=5, WHAT="handshakes idle messages"
+	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 openssl:openssl
+	packaging/need stunnel4:stunnel4 socat:socat || echo "those are left out" >&2
+	contrib/bench/tls.py --bin build/tcpmux --load build/tcpmux-bench --runs $(or $(RUNS),5) \
+		$(if $(WHAT),,--results contrib/bench/RESULTS.md) $(WHAT)
 
 bench-go: ## framing, encoding and sink by themselves, with their allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./daemon/framing ./daemon/record ./daemon/sink ./daemon/worker

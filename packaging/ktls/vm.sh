@@ -3,6 +3,7 @@
 # a module of the kernel, which the machine that tests run on may not have. Use it by "make
 # e2e-ktls".
 #
+#   vm.sh kernel          get the kernel and the tools of the suite, unless they are there
 #   vm.sh image FILE...   make the initramfs, which has the files in /usr/bin. It gets the kernel
 #                         and the tools of the suite (once, about 10 s; that needs root).
 #   vm.sh boot CONSOLE [NAME=VALUE...]
@@ -14,7 +15,7 @@
 # KTLS_KERNEL   where its kernel and tools are; default: in the user's cache. They are got again if
 #               other packages are wanted; remove the directory to have the suite's newest kernel.
 # KTLS_BUILD    where the initramfs is; default: build/ktls of this tree
-# KTLS_SECONDS  how long a machine may live; default: 420
+# KTLS_SECONDS  how long a machine may live; default: 900. Tests have a minute less
 set -eu
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tcpmux-e2e
@@ -25,6 +26,7 @@ include=busybox-static,openssl
 kernel=linux-image-cloud-amd64
 here=$(dirname "$(readlink -f "$0")")
 KTLS_BUILD=${KTLS_BUILD:-$here/../../build/ktls}
+KTLS_SECONDS=${KTLS_SECONDS:-900}
 initrd=$KTLS_BUILD/$KTLS_SUITE.initrd
 
 die() {
@@ -119,12 +121,12 @@ image() {
 boot() {
 	local console=$1
 	shift
-	exec timeout --foreground --kill-after=5 "${KTLS_SECONDS:-420}" \
+	exec timeout --foreground --kill-after=5 "$KTLS_SECONDS" \
 		qemu-system-x86_64 -machine pc -accel tcg,thread=multi -cpu max,la57=off -smp 2 -m 1024 \
 		-no-user-config -nodefaults -display none -no-reboot \
 		-serial "file:$console" -chardev stdio,id=program,signal=off -serial chardev:program \
 		-kernel "$KTLS_KERNEL/vmlinuz" -initrd "$initrd" \
-		-append "console=ttyS0 loglevel=5 no_timer_check nokaslr oops=panic panic=-1 KTLS_SUITE=$KTLS_SUITE KTLS_RELEASE=$(cat "$KTLS_KERNEL/release") $*" \
+		-append "console=ttyS0 loglevel=5 no_timer_check nokaslr oops=panic panic=-1 KTLS_SUITE=$KTLS_SUITE KTLS_SECONDS=$KTLS_SECONDS KTLS_RELEASE=$(cat "$KTLS_KERNEL/release") $*" \
 		</dev/null
 }
 
@@ -135,6 +137,6 @@ boot() {
 verb=$1
 shift
 case $verb in
-image | boot) "$verb" "$@" ;;
+kernel | image | boot) "$verb" "$@" ;;
 *) die "unknown verb \"$verb\"" ;;
 esac
