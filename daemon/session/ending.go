@@ -4,6 +4,7 @@ import (
 	"os"
 
 	"tcpmux/daemon/framing"
+	"tcpmux/daemon/tlsconn"
 )
 
 // takeLast handles a peek that shows the end: of the stream, of what a session may send, or by an
@@ -69,7 +70,7 @@ func (r *Recorder) over() bool {
 // takeRest records what has arrived by now, and no more, when the time to finish is over: with flag
 // what is no whole message. It returns why, unless the sink fails.
 func (r *Recorder) takeRest(why Reason, flag framing.Flag) Reason {
-	for left := r.room(r.s.Conn.Unread()); left > 0 || len(r.moved) > 0; {
+	for left := r.room(r.arrived()); left > 0 || len(r.moved) > 0; {
 		b := r.borrow()
 		n, _ := r.s.Conn.Peek(b.in)
 		n = min(max(n, 0), left)
@@ -84,6 +85,20 @@ func (r *Recorder) takeRest(why Reason, flag framing.Flag) Reason {
 		}
 	}
 	return why
+}
+
+// restSize bounds what is taken at the end of a stream of TLS, as the client may go on sending: more
+// than a receive buffer holds (tcp(7), tcp_rmem).
+const restSize = 8 << 20
+
+// arrived returns how many bytes have arrived by now. Of TLS it may be more, as what is not
+// decrypted yet cannot be counted.
+func (r *Recorder) arrived() int {
+	n := r.s.Conn.Unread()
+	if _, secured := r.s.Conn.(*tlsconn.Conn); secured && n >= tlsconn.MaxUnread {
+		return restSize
+	}
+	return n
 }
 
 // leave leaves the client to the next process. The beginning of a message that is out of the kernel

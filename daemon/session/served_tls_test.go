@@ -12,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tcpmux/config"
+	"tcpmux/daemon/conn"
 	"tcpmux/daemon/server"
 	"tcpmux/daemon/servertest"
 	"tcpmux/daemon/session"
@@ -290,4 +293,44 @@ func TestManyClientsOfTLSLoseNothing(t *testing.T) {
 	if messages != clients*lines {
 		t.Errorf("got %d messages, want %d", messages, clients*lines)
 	}
+}
+
+// TestAllThatHasArrivedInTLSIsRecorded of a client whose time is over, however much of it is still
+// encrypted.
+func TestAllThatHasArrivedInTLSIsRecorded(t *testing.T) {
+	if servertest.Model() == "process" {
+		t.Skip("the process has what has arrived")
+	}
+	const lines, least = 120, 100 // far more than is decrypted at a time
+	f := secured(t, func(c *config.Config, _ *tlsconn.Options, _ *tls.Config) { c.Listeners[0].Banner = config.Text("") })
+	fd := make(chan uintptr, 1)
+	settings := f.Binding().Settings()
+	settings.Stages = append(settings.Stages, bigBuffer(fd))
+	c := f.dial(&tls.Config{})
+	resume := f.Out.Hang()
+	defer resume()
+	say(t, c, "one\n")
+	servertest.Eventually(t, func() bool { return f.Out.Begun() > 0 }, func() { t.Error(f.Out) })
+	say(t, c, strings.Repeat(strings.Repeat("x", 999)+"\n", lines))
+	socket := <-fd
+	servertest.Eventually(t, func() bool { return conn.Unread(socket) > least*1100 }, func() { t.Errorf("%d bytes have arrived", conn.Unread(socket)) })
+	ended := f.Shutdown(servertest.Done())
+	resume()
+	<-ended // it says that the client did not finish
+	all := f.closed(1)
+	if n := len(all) - 3; n < least || all[len(all)-1].Reason != string(session.ByDrain) {
+		t.Errorf("got %d messages and %+v, want at least %d and reason %s", n, all[len(all)-1], least, session.ByDrain)
+	}
+}
+
+// bigBuffer is a stage that has the kernel take much for the session, whose socket it tells.
+type bigBuffer chan<- uintptr
+
+// Run implements session.Stage.
+func (b bigBuffer) Run(s *session.Session) (session.Reason, error) {
+	s.Conn.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20)
+		b <- fd
+	})
+	return "", nil
 }

@@ -132,7 +132,10 @@ func (c *Conn) Discard(n int) error {
 	return c.layer.discard(n)
 }
 
-// Unread implements conn.Conn; it counts at most 64 KiB.
+// MaxUnread is how far Unread counts: when it returns as much, or more, that may not be all.
+const MaxUnread = chunkSize
+
+// Unread implements conn.Conn, up to MaxUnread.
 func (c *Conn) Unread() int {
 	if c.layer == nil {
 		return c.Conn.Unread()
