@@ -362,7 +362,7 @@ def measure(everybody, whats, bench, runs, budget):
     return results
 
 
-def summarize(results):
+def summarize(results, figures=FIGURES):
     """The medians of each figure, and of its ratios to the floor of the same round."""
     summary = {}
     for what, by_name in results.items():
@@ -373,7 +373,7 @@ def summarize(results):
                 continue
             good = [(n, r) for n, r in enumerate(rounds) if 'error' not in r]
             entry = {'runs': len(good), 'error': next((r['error'] for r in rounds if 'error' in r), None)}
-            for figure, _ in FIGURES[what]:
+            for figure, _ in figures[what]:
                 if good:
                     entry[figure] = statistics.median(r[figure] for _, r in good)
                 ratios = [r[figure] / floor[n][figure] for n, r in good if n < len(floor) and floor[n] and floor[n].get(figure)]
@@ -424,9 +424,15 @@ def markdown(where, summary, runs):
              f'- medians of up to {runs} rounds; in each round all servers take turns', '',
              'Compare the ratios. Each is relative to the floor in the same round: a one-thread C server that does the same work and nothing',
              'else. The absolute figures are those of a machine that is shared with others, and change from hour to hour.', '']
+    return '\n'.join(lines) + '\n' + tables(summary, FIGURES, __doc__)
+
+
+def tables(summary, all_figures, doc):
+    """A table for each workload; doc has a line that says what each is."""
+    lines = []
     for what, by_name in summary.items():
-        figures = FIGURES[what]
-        lines += [f'## {what}', '', re.search(rf'^  {what} +(.*)$', __doc__, re.MULTILINE)[1] + '.', '']
+        figures = all_figures[what]
+        lines += [f'## {what}', '', re.search(rf'^  {what} +(.*)$', doc, re.MULTILINE)[1] + '.', '']
         head = ['', *(c for _, unit in figures for c in (unit, 'ratio')), 'runs', 'remarks']
         lines += ['| ' + ' | '.join(head) + ' |', '| --- |' + ' ---: |' * (2 * len(figures) + 1) + ' --- |']
         for name, e in by_name.items():
@@ -436,6 +442,15 @@ def markdown(where, summary, runs):
             lines.append('| ' + ' | '.join([*cells, str(e['runs']), remarks(e)]) + ' |')
         lines.append('')
     return '\n'.join(lines)
+
+
+def section_of_tls(path):
+    """What tls.py has written into a file of results, which stays."""
+    if not os.path.exists(path):
+        return ''
+    with open(path, encoding='utf-8') as f:
+        _, head, text = f.read().partition('\n# TLS\n')
+    return head + text
 
 
 def remarks(entry):
@@ -514,7 +529,7 @@ def main():
     if a.json:
         write(a.json, json.dumps({**where, 'scale': a.scale, 'summary': summary, 'rounds': results}, indent=1) + '\n')
     if a.markdown:
-        write(a.markdown, text)
+        write(a.markdown, text + section_of_tls(a.markdown))
     else:
         print(text)
     if a.smoke:
