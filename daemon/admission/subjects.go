@@ -23,24 +23,40 @@ func matchesAny(patterns []string, text string) bool {
 
 // matches reports whether a pattern stands for the whole text. Each part between two stars is where
 // it is first found: if the rest cannot match behind that, it cannot behind a later one.
+//
+// A star stands for no half of an escaped character (RFC 4514, section 2.4). Else a comma that
+// somebody has in his own name would pass for the one after it.
 func matches(pattern, text string) bool {
 	first, rest, stars := strings.Cut(pattern, "*")
 	if !stars {
 		return pattern == text
 	}
-	text, ok := strings.CutPrefix(text, first)
-	if !ok {
+	if !strings.HasPrefix(text, first) {
 		return false
 	}
+	at := len(first)
 	for {
 		part, more, stars := strings.Cut(rest, "*")
 		if !stars {
-			return strings.HasSuffix(text, rest)
+			last := len(text) - len(rest)
+			return last >= at && text[last:] == rest && (rest == "" || !escaped(text, last))
 		}
-		_, after, found := strings.Cut(text, part)
-		if !found {
-			return false
+		for {
+			i := strings.Index(text[at:], part)
+			if i < 0 {
+				return false
+			}
+			if at += i; part == "" || !escaped(text, at) {
+				break
+			}
+			at++
 		}
-		text, rest = after, more
+		at, rest = at+len(part), more
 	}
+}
+
+// escaped reports whether the byte at i is one that a backslash before it escapes.
+func escaped(text string, i int) bool {
+	before := text[:i]
+	return (len(before)-len(strings.TrimRight(before, `\`)))%2 == 1
 }
