@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -37,6 +38,10 @@ func CheckTLS(cfg config.Config) (faults config.Faults, warnings []string) {
 		if reason := (&tlsSets{kernel: tlsconn.Probe()}).ends(l); reason != "" && kernelOf(l.TLS.Survive) == tlsconn.Require {
 			warnings = append(warnings, listener+`survive is "require", and clients would end with the daemon: `+reason)
 		}
+		if nobodyAllowed(l) {
+			warnings = append(warnings, fmt.Sprintf(`listener %q: every client is refused: limits.rules %q has "allow subject", and with tls.client_auth = "none" no client shows a certificate: want client_auth = "require" and client_ca, or other rules`,
+				l.Name, l.Limits.Rules))
+		}
 		if seen[filesOf(l.TLS)] {
 			continue
 		}
@@ -56,6 +61,20 @@ func CheckTLS(cfg config.Config) (faults config.Faults, warnings []string) {
 	return faults, warnings
 }
 
+// nobodyAllowed reports whether the rules of a listener want a certificate, for which it does not
+// ask. A file of rules that cannot be read is no concern here.
+func nobodyAllowed(l config.Listener) bool {
+	if l.TLS.ClientAuth != "none" || l.Limits.Rules == "" {
+		return false
+	}
+	rules, err := config.LoadRules(l.Limits.Rules)
+	return err == nil && len(rules.AllowSubjects) > 0 && !slices.ContainsFunc(rules.AllowSubjects, matchesNothing)
+}
+
+// matchesNothing reports whether a pattern stands for the empty subject too, which is that of a
+// client without a certificate.
+func matchesNothing(pattern string) bool { return strings.Trim(pattern, "*") == "" }
+
 // unreadable returns a line for each file that root, who asks, can read, and the user of the
 // packaged unit cannot, by their modes.
 func unreadable(t config.TLS) (lines []string) {
@@ -68,8 +87,8 @@ func unreadable(t config.TLS) (lines []string) {
 	}
 	for _, path := range certs.Files(t) {
 		if obstacle := r.obstacle(path); obstacle != "" {
-			lines = append(lines, fmt.Sprintf("file %q cannot be read by user %s, because of the mode of %q: let the group read it (chgrp, chmod 0640) and enter its directories, or use LoadCredential= in the unit",
-				path, packagedUser, obstacle))
+			lines = append(lines, fmt.Sprintf("file %q cannot be read by user %s, because of the mode of %q: let that user read it (chown %s, chmod 0400) and enter its directories, or have systemd read it: LoadCredential=NAME:%s in the unit, and NAME here",
+				path, packagedUser, obstacle, packagedUser, path))
 		}
 	}
 	return lines

@@ -36,6 +36,42 @@ func TestCheckTLS(t *testing.T) {
 	}
 }
 
+// TestRulesThatRefuseEveryClientAreToldOf: those that want a certificate, of a listener that asks
+// for none.
+func TestRulesThatRefuseEveryClientAreToldOf(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", t.TempDir()) // so that nobody else is asked about
+	f := newTLSFixture(t)
+	for _, c := range []struct {
+		rules, auth string
+		want        bool
+	}{
+		{"allow subject CN=scanner-*\n", "none", true},
+		{"allow subject CN=scanner-*\n", "require", false},
+		{"deny subject CN=scanner-*\nallow 192.0.2.0/24\n", "none", false},
+		{"allow subject CN=scanner-*\nallow subject *\n", "none", false},
+		{"no rule\n", "none", false}, // an error of its own, elsewhere
+	} {
+		path := filepath.Join(t.TempDir(), "rules")
+		replace(t, path, c.rules)
+		first, l := f.listener("a"), f.listener("b")
+		l.TLS.ClientAuth, l.TLS.ClientCA, l.Limits.Rules = c.auth, f.certificate, path
+		first.TLS = l.TLS // whose files are the same
+		clear := config.Listener{Name: "clear"}
+		clear.Limits.Rules, clear.TLS.ClientAuth = path, "none"
+		_, warnings := CheckTLS(config.Config{Listeners: []config.Listener{first, l, clear}})
+		var got []string
+		for _, w := range warnings {
+			if strings.Contains(w, "every client is refused") {
+				got = append(got, w)
+			}
+		}
+		want := `listener "b": every client is refused: limits.rules "` + path + `" has "allow subject"`
+		if (len(got) == 1) != c.want || c.want && !strings.HasPrefix(got[0], want) {
+			t.Errorf("%q with client_auth %q: got %q, want a warning: %v", c.rules, c.auth, got, c.want)
+		}
+	}
+}
+
 // TestCredentialsAreNotChecked where systemd does not pass them in.
 func TestCredentialsAreNotChecked(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", "")

@@ -41,7 +41,8 @@ allowed less than you.
 The certificates, keys and revocation lists of TLS listeners are read too. It is
 an error if they cannot be used: a key of another certificate, a weak key, a file
 that is missing or is not PEM. That a certificate expires within 14 days, or has
-expired, is a warning, and so is a file that you may not read.
+expired, is a warning, and so are a file that you may not read, and rules that
+want a certificate (allow subject) where client_auth is "none".
 
 Warnings are about what is allowed but is probably a mistake, such as a record
 file in a directory that does not exist, or a key that has no effect together

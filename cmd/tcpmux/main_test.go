@@ -225,7 +225,12 @@ func TestConnectInAPipeEnds(t *testing.T) {
 		{"server resets", "x", func(conn *net.TCPConn) {
 			_, _ = conn.Read(make([]byte, 1))
 			_ = conn.SetLinger(0)
-		}, nil, 1, "connection reset by peer\n"},
+		}, nil, 1, "connection reset by peer; if the server speaks TLS, --tls does too\n"},
+		{"server greets and resets", "x", func(conn *net.TCPConn) {
+			_, _ = conn.Write([]byte("hello\n"))
+			_, _ = conn.Read(make([]byte, 1))
+			_ = conn.SetLinger(0)
+		}, nil, 1, "connection reset by peer"},
 		{"SIGINT", "", hold, syscall.SIGINT, 130, ""},
 		{"SIGTERM", "x", hold, syscall.SIGTERM, 143, ""},
 	} {

@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,13 +31,13 @@ type Set struct {
 }
 
 // Open loads the files that c names; c.On() is true. Its error reports all faults that were found,
-// a line for each.
+// on one line.
 func Open(c config.TLS) (*Set, error) {
 	s := &Set{of: c}
 	s.watch.seen = s.states()
 	l, err := load(c, time.Now())
 	if err != nil {
-		return nil, err
+		return nil, inOneLine(err)
 	}
 	s.current.Store(l)
 	return s, nil
@@ -47,6 +48,23 @@ func Open(c config.TLS) (*Set, error) {
 func Check(c config.TLS, now time.Time) (faults []error, problems []string) {
 	l, err := load(c, now)
 	return flat(err), l.problemsAt(now)
+}
+
+// lines are errors of several files, which Error writes on one line.
+type lines struct{ error }
+
+// Error returns all of them.
+func (e lines) Error() string { return strings.ReplaceAll(e.error.Error(), "\n", "; ") }
+
+// Unwrap returns what errors.Is looks through.
+func (e lines) Unwrap() error { return e.error }
+
+// inOneLine has the text of err on one line, as the log and the status want it.
+func inOneLine(err error) error {
+	if err == nil {
+		return nil
+	}
+	return lines{err}
 }
 
 // flat returns the errors that were joined to one.
@@ -117,6 +135,7 @@ func (s *Set) noteLocked(err error) (isNew bool) {
 func (s *Set) loadLocked() (*loaded, error) {
 	s.watch.seen = s.states() // first: a change while they are read is seen later
 	next, err := load(s.of, time.Now())
+	err = inOneLine(err)
 	if err == nil {
 		err = s.current.Load().worse(next)
 	}

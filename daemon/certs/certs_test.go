@@ -7,8 +7,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -106,6 +108,26 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestFaultsOfSeveralFilesAreOneLine, as the log and the status want it, and a list for check.
+func TestFaultsOfSeveralFilesAreOneLine(t *testing.T) {
+	f := newFixture(t)
+	s := f.open()
+	for _, path := range []string{f.certFile, f.keyFile} {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, opened := Open(f.config)
+	for name, err := range map[string]error{"opened": opened, "reloaded": s.Reload(), "status": s.Status(time.Now()).Fault} {
+		if err == nil || strings.Contains(err.Error(), "\n") || strings.Count(err.Error(), "cannot be read") != 2 || !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: got %v, want one line with both files", name, err)
+		}
+	}
+	if faults, _ := Check(f.config, time.Now()); len(faults) != 2 {
+		t.Errorf("check: got %v, want two faults", faults)
+	}
+}
+
 // TestProblems: clients are served with such files, and an administrator is told.
 func TestProblems(t *testing.T) {
 	day := 24 * time.Hour
@@ -180,7 +202,7 @@ func TestASignatureThatCanBeForgedIsAProblem(t *testing.T) {
 // TestWhoMayNotReadAFileIsTold, and how to let them.
 func TestWhoMayNotReadAFileIsTold(t *testing.T) {
 	err := new(loaded).unreadable("/etc/key.pem", &os.PathError{Op: "open", Path: "/etc/key.pem", Err: syscall.EACCES})
-	contain(t, err.Error(), `file "/etc/key.pem" cannot be read: permission denied`, "user "+userName(), "group "+groupName(), "LoadCredential=NAME:/etc/key.pem")
+	contain(t, err.Error(), `file "/etc/key.pem" cannot be read: permission denied`, "user "+userName(), "group "+groupName(), "chown "+userName(), "LoadCredential=NAME:/etc/key.pem")
 }
 
 // TestCredentialsOfSystemd are found by their names.

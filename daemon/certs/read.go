@@ -55,7 +55,7 @@ func (l *loaded) unreadable(path string, err error) error {
 	}
 	hint := ""
 	if errors.Is(err, fs.ErrPermission) {
-		hint = fmt.Sprintf(" (user %s, group %s): let the group read it (chgrp, chmod 0640) and enter its directories, or have systemd read it: LoadCredential=NAME:%s in the unit, and NAME here",
+		hint = fmt.Sprintf(" (user %s, group %s): let that user read it (chown %[1]s, chmod 0400) and enter its directories, or have systemd read it: LoadCredential=NAME:%[3]s in the unit, and NAME here",
 			userName(), groupName(), path)
 	}
 	return fmt.Errorf("file %q cannot be read: %w%s", path, err, hint)

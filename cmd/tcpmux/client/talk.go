@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +21,8 @@ type talk struct {
 	out  io.Writer
 	// flush writes what out holds back, at the end of what the server says.
 	flush func() error
+	// silent is true until the server has said something. The hearing goroutine owns it.
+	silent bool
 	// guard is deferred by each goroutine of the talk.
 	guard func()
 
@@ -38,7 +41,7 @@ type talk struct {
 
 func newTalk(conn secure.Conn, in input, out io.Writer) *talk {
 	return &talk{
-		conn: conn, in: in, out: out, flush: func() error { return nil }, guard: func() {},
+		conn: conn, in: in, out: out, flush: func() error { return nil }, silent: true, guard: func() {},
 		busy: make(chan struct{}, 1), buf: make([]byte, 64<<10), sent: make(chan struct{}),
 	}
 }
@@ -76,6 +79,7 @@ func (t *talk) hear(heard chan<- error) {
 	for {
 		n, err := t.conn.Read(buf)
 		if n > 0 {
+			t.silent = false
 			if _, werr := t.out.Write(buf[:n]); werr != nil {
 				heard <- outputError(werr)
 				return
@@ -97,7 +101,19 @@ func (t *talk) heardAll(err error) error {
 	if err == io.EOF {
 		return nil
 	}
-	return t.broken(err)
+	return t.hint(t.broken(err))
+}
+
+// hint adds the next step to the error of a connection, if that may be to speak TLS or to show a
+// certificate.
+func (t *talk) hint(err error) error {
+	switch {
+	case strings.HasSuffix(err.Error(), "tls: certificate required"): // no type of crypto/tls tells
+		return fmt.Errorf("%w (--cert FILE shows one)", err)
+	case t.silent && errors.Is(err, syscall.ECONNRESET) && t.conn == secure.Conn(secure.Below(t.conn)):
+		return fmt.Errorf("%w; if the server speaks TLS, --tls does too", err)
+	}
+	return err
 }
 
 func outputError(err error) error {
