@@ -81,6 +81,7 @@ func (h *Handover) goOnTLS(r *server.Resumed, k *kernelState, slot *state.Slot, 
 	m := memory{left.entry}
 	r.TLS = &tlsconn.Left{Secured: left.known, Memory: m}
 	k.consumed, k.reset = left.entry.Consumed(), false
+	k.greeted = k.greeted || left.entry.Renewed() // the kernel counts anew with each key
 	if n := slot.Tally().Offset - k.consumed; 0 < n && n <= int64(k.unread) {
 		if h.tls.skip(uintptr(r.FD), int(n), m) == nil {
 			k.unread -= int(n)

@@ -140,6 +140,23 @@ func TestAGreetingInTLSIsSentOnce(t *testing.T) {
 	c.Hear("hello\r\n")
 }
 
+// TestAGreetingUnderFormerKeysIsSentOnce: keys that the client has had renewed have sent nothing.
+func TestAGreetingUnderFormerKeysIsSentOnce(t *testing.T) {
+	d, st, c, memories := withKernelTLS(t, nil)
+	c.Hear("hello\r\n")
+	d.AwaitRecords(`"kind":"open"`)
+	d.leave()
+	(<-memories).Rekey(make([]byte, 48), make([]byte, 48))
+	st.kernel = func(h *handover.Handover) { h.SetKernelTLS(tlsconn.Encrypting, false) }
+	next := st.next(withTLS)
+	c.Say("one\n")
+	next.AwaitRecords(`"data":"one"`)
+	_ = c.CloseWrite()
+	if heard := c.HearEnd(); strings.Contains(heard, "hello") {
+		t.Errorf("heard %q, want no second banner", heard)
+	}
+}
+
 // TestAProxysClientInTLSGoesOn: the header is none of the stream, and the next daemon knows whom it
 // has named.
 func TestAProxysClientInTLSGoesOn(t *testing.T) {

@@ -209,6 +209,9 @@ func (e *TLSEntry) Rekey(client, server []byte) {
 	*now = tlsSecrets{}
 }
 
+// Renewed reports whether Rekey was called.
+func (e *TLSEntry) Renewed() bool { return e != nil && e.at.generation.Load() > 0 }
+
 // Free erases the entry and frees it. It must not be used afterwards.
 func (e *TLSEntry) Free() {
 	if e == nil {
