@@ -53,7 +53,7 @@ func boot(t *testing.T, suite, module string) {
 	}
 	out := &output{began: time.Now()}
 	var complaints bytes.Buffer
-	cmd := exec.Command("./vm.sh", "boot", path+".console", "KTLS_MODULE="+module, "KTLS_RUN="+run)
+	cmd := exec.Command("./vm.sh", "boot", path+".console", "KTLS_MODULE="+module, "KTLS_RUN="+run, "KTLS_SEED="+os.Getenv("KTLS_SEED"))
 	cmd.Env = append(os.Environ(), "KTLS_SUITE="+suite)
 	cmd.Stdout, cmd.Stderr = out, &complaints
 	ended := cmd.Run()
@@ -67,7 +67,7 @@ func boot(t *testing.T, suite, module string) {
 	outcome, err := ParseOutcome(out.text.String(), string(console))
 	err = errors.Join(err, ended)
 	if exit := new(exec.ExitError); errors.As(ended, &exit) && exit.ExitCode() == 124 {
-		err = errors.New("the machine has not ended in time (KTLS_SECONDS, default: 420)")
+		err = errors.New("the machine has not ended in time (KTLS_SECONDS, default: 900)")
 	}
 	if err != nil {
 		t.Fatalf("%v\n%s-- the kernel:\n%s\n-- the tests:\n%s\n-- all is in %s", err, &complaints, tail(string(console), 20),
