@@ -26,6 +26,7 @@ type kernel struct {
 	seen    int
 	last    byte
 	landing [1]byte // where the last byte that is taken lands, without memory
+	renewed int     // KeyUpdates that the peek under way has come upon
 
 	writing sync.Mutex // a record with an old key must not follow a KeyUpdate
 }
@@ -44,6 +45,7 @@ func newKernel(below conn.Conn, m Memory, s Secured) *kernel {
 }
 
 func (k *kernel) peek(buf []byte) (int, error) {
+	k.renewed = 0
 	for {
 		n, kind, err := receive(k.fd, buf, nil, unix.MSG_PEEK)
 		switch {
@@ -131,8 +133,17 @@ func parseKeyUpdate(body []byte) (request bool, err error) {
 	return body[4] == 1, nil
 }
 
+// maxRenewed is how many KeyUpdates may follow each other at once, as crypto/tls has it. They cost us
+// more than the client, and while one is there the session sees nothing else.
+const maxRenewed = 16
+
+var errRenewed = errors.New("the client renews its keys again and again, and says nothing")
+
 // rekey gives the kernel the client's next key and, if the client asks for that, ours.
 func (k *kernel) rekey(ours bool) error {
+	if k.renewed++; k.renewed > maxRenewed {
+		return errRenewed
+	}
 	s, known := suites[k.suite]
 	if !known {
 		return fmt.Errorf("the client has renewed its keys, which cipher suite %#x cannot here", k.suite)
