@@ -217,10 +217,24 @@ func watch(t *testing.T, r *rig, query string) (*json.Decoder, io.Closer) {
 
 func TestTail(t *testing.T) {
 	d := &fakeDaemon{records: make(chan api.Record)}
+	// A request has hardly any time, and a tail has all. On a busy machine a request may take
+	// longer, and is made again.
 	r := serve(t, d, as(1000), func(l *limits) { l.body, l.write = time.Millisecond, time.Millisecond })
-	dec, _ := watch(t, r, "?session=a-1&source=10.0.0.1")
-	if want := (api.Filter{ID: "a-1", Source: "10.0.0.1"}); d.filters[0] != want {
-		t.Errorf("filter: got %+v, want %+v", d.filters[0], want)
+	var dec *json.Decoder
+	eventually(t, "a tail", func() bool {
+		resp, err := r.client(false).Get("http://x/v1/tail?session=a-1&source=10.0.0.1")
+		if err != nil {
+			return false
+		}
+		t.Cleanup(func() { _ = resp.Body.Close() })
+		dec = json.NewDecoder(resp.Body)
+		return resp.StatusCode == 200
+	})
+	eventually(t, "the end of those that failed", func() bool { return d.subscriptions() == 1 })
+	for _, f := range d.filters {
+		if want := (api.Filter{ID: "a-1", Source: "10.0.0.1"}); f != want {
+			t.Errorf("filter: got %+v, want %+v", f, want)
+		}
 	}
 	for _, want := range []string{"one", "two"} {
 		d.records <- api.Record{Kind: "message", Data: []byte(want)}
