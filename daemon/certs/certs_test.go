@@ -153,7 +153,7 @@ func TestProblems(t *testing.T) {
 		}, []string{"alone", "fullchain.pem"}},
 		"a stranger in the chain": {func(f *fixture) { f.write("cert.pem", certPEM(f.cert, f.clients.cert)) },
 			[]string{`"CN=clients" that has not issued the one before it, "CN=server"`}},
-		"everybody reads the key": {func(f *fixture) { os.Chmod(f.keyFile, 0o644) }, []string{`key.pem" has a key and can be read by everybody: chmod 0640`}},
+		"everybody reads the key": {func(f *fixture) { os.Chmod(f.keyFile, 0o644) }, []string{`key.pem" has a key and can be read by everybody: chown ` + userName() + `, chmod 0400`}},
 		"no authority":            {func(f *fixture) { f.mutual("require"); f.write("clients.pem", certPEM(f.client)) }, []string{"of no authority (CA:FALSE)"}},
 		"an old list": {func(f *fixture) {
 			f.mutual("require")

@@ -148,7 +148,7 @@ func (l *loaded) loadKey() (crypto.Signer, error) {
 		return nil, errors.New(l.file(l.paths.key, "%s", fault))
 	}
 	if info, err := os.Stat(l.paths.key); err == nil && info.Mode()&0o004 != 0 {
-		l.problems = append(l.problems, l.file(l.paths.key, "has a key and can be read by everybody: chmod 0640"))
+		l.problems = append(l.problems, l.file(l.paths.key, "has a key and can be read by everybody: chown %s, chmod 0400", userName()))
 	}
 	return key, nil
 }
