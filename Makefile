@@ -42,7 +42,7 @@ run: build ## serve on 127.0.0.1:12345 and show the records as they come; Ctrl-C
 	@packaging/run build/tcpmux
 
 test: nats ## vet, and all tests under the race detector (as root it installs what they need)
-	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2 /usr/sbin/logrotate:logrotate openssl:openssl promtool:prometheus chromium:chromium \
+	packaging/need gcc:gcc /usr/include/stdlib.h:libc6-dev python3:python3 ip:iproute2 /usr/sbin/logrotate:logrotate promtool:prometheus chromium:chromium \
 		openssl:openssl curl:curl gnutls-cli:gnutls-bin socat:socat haproxy:haproxy
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race -p $(TEST_PACKAGES) -timeout 30m ./...
