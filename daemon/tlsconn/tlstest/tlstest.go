@@ -147,3 +147,24 @@ func Pair(t testing.TB) (client *net.TCPConn, server int) {
 	}
 	return dialed.(*net.TCPConn), server
 }
+
+// Revoke writes a revocation list of certificates to a file.
+func (a *Authority) Revoke(path string, revoked ...tls.Certificate) {
+	a.t.Helper()
+	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour)}
+	for _, c := range revoked {
+		parsed, err := x509.ParseCertificate(c.Certificate[0])
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries,
+			x509.RevocationListEntry{SerialNumber: parsed.SerialNumber, RevocationTime: time.Now()})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+}
