@@ -33,6 +33,7 @@ var plains = sync.Pool{New: func() any { return new([plainSize]byte) }}
 
 // fill decrypts until there are n bytes, or nothing more.
 func (u *user) fill(n int) {
+	u.wire.fresh()
 	for len(u.plain) < min(n, chunkSize) && u.end == nil {
 		if u.chunk == nil {
 			u.chunk = plains.Get().(*[plainSize]byte)
@@ -85,10 +86,11 @@ func (u *user) peek(buf []byte) (int, error) {
 
 // endOf returns what a peek does where nothing is left.
 func endOf(end error) (int, error) {
+	if end == nil {
+		return -1, unix.EAGAIN // no allocation
+	}
 	var op *net.OpError
 	switch {
-	case end == nil:
-		return -1, unix.EAGAIN
 	case errors.Is(end, io.ErrUnexpectedEOF):
 		return -1, ErrTruncated
 	case errors.Is(end, io.EOF):

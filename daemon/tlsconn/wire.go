@@ -31,7 +31,8 @@ type wire struct {
 	interrupt Interrupt
 	failed    error // what a Read or a Write has returned: crypto/tls may make another one of it
 
-	ended bool // the client has closed: crypto/tls takes that for a close_notify
+	ended   bool // the client has closed: crypto/tls takes that for a close_notify
+	drained bool // the last Read has left nothing: until fresh, the next one does not ask the socket
 
 	// What is sent after the handshake. crypto/tls sends by itself too, while it reads: the
 	// answers to a client's KeyUpdates, and alerts.
@@ -96,6 +97,9 @@ func (w *wire) passed(b []byte) {
 
 // readNow reads what there is; io.EOF is not an error of the socket's.
 func (w *wire) readNow(b []byte) (int, error) {
+	if w.drained {
+		return 0, errLater
+	}
 	n, err := w.below.Take(b)
 	switch {
 	case err == unix.EAGAIN:
@@ -107,8 +111,13 @@ func (w *wire) readNow(b []byte) (int, error) {
 		w.ended = true
 		return 0, io.EOF
 	}
+	w.drained = n < len(b) && !w.exact
 	return n, nil
 }
+
+// fresh has the next Read ask the socket in any case. It is called at the beginning of each look at
+// the connection: what arrives after that wakes a wait.
+func (w *wire) fresh() { w.drained = false }
 
 // readWaiting waits for something to read.
 func (w *wire) readWaiting(b []byte) (n int, err error) {
@@ -152,8 +161,13 @@ func (w *wire) Write(b []byte) (int, error) {
 			return 0, errAnswers
 		}
 	}
-	w.out = append(w.out, b...)
-	return len(b), w.flushNowLocked()
+	if w.sending || len(w.out) > 0 {
+		w.out = append(w.out, b...)
+		return len(b), w.flushNowLocked()
+	}
+	n, err := w.below.TryWrite(b)
+	w.out = append(w.out, b[n:]...) // mostly nothing: no allocation
+	return len(b), err
 }
 
 // flushNow sends what fits of out, and reports whether that is all.
