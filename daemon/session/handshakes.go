@@ -25,15 +25,15 @@ type handshaking struct {
 // errCrowded is that a handshake was given up for others.
 var errCrowded = errors.New("too many handshakes are under way: the oldest is given up")
 
-// minHandshakes is how many may be under way however few clients are served.
+// minHandshakes is how many may be under way where three quarters of the places are no fewer.
 const minHandshakes = 64
 
-// Resize changes the bound to that of a server with this many clients: a quarter of them. So most
-// places are left for clients that are done.
+// Resize changes the bound to that of a server with this many clients: a quarter of them, or
+// minHandshakes. So places are left for clients that are done.
 func (h *Handshakes) Resize(clients int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.limit = max(clients/4, minHandshakes)
+	h.limit = max(clients/4, min(minHandshakes, clients*3/4), 1)
 }
 
 // enter notes that a session's handshake begins. leave is called when it has ended.

@@ -41,7 +41,7 @@ func secured(t *testing.T, change func(*config.Config, *tlsconn.Options, *tls.Co
 			change(c, options, spoken)
 		}
 	}, func(o *server.Options) { o.TLS = func(config.Listener) *tlsconn.Options { return options } })
-	f.Server.Env().Handshakes.Resize(0)
+	f.Server.Env().Handshakes.Resize(256)
 	return &secure{f.Open(), a}
 }
 
@@ -209,7 +209,7 @@ func TestWhoDoesNotFitIsToldApartByTheReason(t *testing.T) {
 // TestHalfHandshakesStarveNobody: the oldest is given up for one that is new.
 func TestHalfHandshakesStarveNobody(t *testing.T) {
 	f := secured(t, nil)
-	const budget = 64 // the least that there is
+	const budget = 64 // of 256 clients
 	var half []*servertest.Client
 	for range 2 * budget {
 		c := f.Client()
