@@ -105,7 +105,7 @@ e2e-roots:
 e2e: e2e-parts e2e-roots ## the package on systemds booted in namespaces, of Debian SUITE="bookworm trixie"; as root, installs what it needs; E2E_VISITS=60s for longer load
 	mkdir -p build/e2e/journal
 	failed=; runs=; for suite in $(SUITE); do \
-		RIG_SUITE=$$suite $(GO) test -tags e2e -count 1 -parallel 4 ./packaging/e2e >build/e2e/$$suite.log 2>&1 & runs="$$runs $$!:$$suite"; \
+		RIG_SUITE=$$suite $(GO) test -tags e2e -count 1 -timeout 30m -parallel 4 ./packaging/e2e >build/e2e/$$suite.log 2>&1 & runs="$$runs $$!:$$suite"; \
 	done; \
 	for run in $$runs; do \
 		wait $${run%%:*} || failed=1; \
