@@ -88,7 +88,7 @@ type killing struct {
 	listening     atomic.Bool
 	devices       []*device
 	acked, owed   counter       // acknowledgements that came, and lines that are still to be sent
-	shook, closed chan struct{} // a visitor's handshake is done, as it sees it; it has sent close_notify
+	shook, closed chan struct{} // a visitor has made its handshake; has sent close_notify
 
 	mu     sync.Mutex
 	visits []visit
