@@ -255,7 +255,7 @@ func TestNamesOfClientsAreEscapedEverywhere(t *testing.T) {
 
 // TestHalfHandshakesDoNotKeepOthersOut: thousands of them, and a client that speaks TLS gets in.
 func TestHalfHandshakesDoNotKeepOthersOut(t *testing.T) {
-	d := secured(t, secureSettings{top: "max_clients = 5000\nclients_per_source = 0"})
+	d := secured(t, secureSettings{top: "limits.clients_per_source = 5000"})
 	const half = 2000
 	var clients sync.WaitGroup
 	for i := range 20 {
