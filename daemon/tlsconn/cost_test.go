@@ -66,7 +66,7 @@ func TestAMessageInUserSpaceCostsLittle(t *testing.T) {
 				t.Errorf("%d messages: got %d calls of Take that looked for them, want one each", looks, found)
 			}
 			const most = 3 // one in each tls.Conn.Read: of the record, behind it, and where it is looked for again
-			if allocs > most {
+			if allocs > most && !underRace {
 				t.Errorf("a message: got %v allocations, want at most %d", allocs, most)
 			}
 			t.Logf("%v allocations", allocs)
