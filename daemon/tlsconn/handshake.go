@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tcpmux/daemon/record"
 )
 
@@ -81,6 +83,9 @@ func (h *handshake) offer() error {
 	}
 	h.kernel = os.ErrClosed
 	h.conn.Control(func(fd uintptr) { h.kernel = prepare(fd) })
+	if errors.Is(h.kernel, unix.ENOTCONN) {
+		return nil // the client has closed, as health checks do: the handshake finds out
+	}
 	if h.kernel != nil && h.opt.Kernel == Require {
 		return fmt.Errorf("%w: %w", ErrKernel, h.kernel)
 	}

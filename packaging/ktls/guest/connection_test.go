@@ -369,3 +369,27 @@ func openssl(t *testing.T, c *net.TCPConn, out io.Writer) io.WriteCloser {
 	})
 	return in
 }
+
+// TestWhoClosesAtOnceIsNoFailure, as a health check does, where the kernel is required.
+func TestWhoClosesAtOnceIsNoFailure(t *testing.T) {
+	if err := tlsconn.Probe(); err != nil {
+		t.Skip(err)
+	}
+	raw, fd := tlstest.Pair(t)
+	below, err := conn.NewPoll(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := tlsconn.New(below)
+	defer c.Close()
+	_ = raw.Close()
+	if err := below.Wait(func() bool { _, ended := below.Readable(); return ended }); err != nil {
+		t.Fatal(err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{tlstest.NewAuthority(t).Server()}}
+	options := tlsconn.Options{Config: func() *tls.Config { return config }, Kernel: tlsconn.Require, Timeout: patience}
+	never := func(bool) (time.Time, error) { return time.Time{}, nil }
+	if _, err := c.Handshake(&options, never, func() tlsconn.Memory { return nil }); err != io.EOF {
+		t.Errorf("got %v, want %v", err, io.EOF)
+	}
+}
