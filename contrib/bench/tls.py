@@ -152,7 +152,7 @@ class Bench(bench.Bench):
             return {'rate': d['rate'], 'cpu_us': s.stop() / max(d['done'], 1) * 1e6, 'bad': d['bad']}
 
     def idle(self, peer):
-        n = self.scaled(200 if peer.fork else 2000)
+        n = self.scaled(300 if peer.fork else 5000)
         with Stack(peer, self.work) as s:
             before = s.memory()
             with subprocess.Popen(self.arguments(s, peer, '--workload', 'idle', '--clients', n, '--duration', '60s', '--timeout', '60s'),
