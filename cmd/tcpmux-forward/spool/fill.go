@@ -161,8 +161,8 @@ func (s *Spool) begin(f *os.File, c *syncing) {
 func (s *Spool) cursor() delivery.Cursor {
 	c := make(delivery.Cursor, 0, len(s.lanes)+len(s.carried))
 	for _, l := range s.lanes {
-		if l.pos.Mark != "" {
-			c = append(c, l.pos)
+		if p := l.stands(); p.Mark != "" {
+			c = append(c, p)
 		}
 	}
 	return append(c, s.carried[:min(len(s.carried), max(0, delivery.MaxPositions-len(c)))]...)

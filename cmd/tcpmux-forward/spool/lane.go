@@ -19,7 +19,11 @@ type lane struct {
 
 	// pos is up to where records were handed out. Without a mark none was.
 	pos delivery.Position
-	src *source // the open file of pos; nil: none
+	// before is where the lane stood before it went on to the file of pos. As long as nothing
+	// of that was handed out, a power failure may take it back with its name and its mark. nil:
+	// the lane was sent to pos.
+	before *delivery.Position
+	src    *source // the open file of pos; nil: none
 	// skipped reports that src is to be what follows the file of pos, which is not there.
 	skipped bool
 	// seen are the files that were at or before src, or that of pos, when it was listed.
@@ -104,10 +108,18 @@ func (l *lane) close() error {
 	return f.close()
 }
 
+// stands returns where the delivery stands, in a file that is on disk.
+func (l *lane) stands() delivery.Position {
+	if l.before != nil && l.pos.Offset == 0 {
+		return *l.before
+	}
+	return l.pos
+}
+
 // position sets where the lane stands, in a file that is not open yet.
 func (l *lane) position(p delivery.Position) {
 	_ = l.close() // nothing was written
-	l.pos, l.skipped, l.seen, l.behind, l.still = p, false, nil, nil, still{}
+	l.pos, l.before, l.skipped, l.seen, l.behind, l.still = p, nil, false, nil, nil, still{}
 	l.misses, l.next, l.wait, l.err = 0, time.Time{}, 0, nil
 }
 
@@ -193,6 +205,12 @@ func (s *Spool) enter(l *lane, ls listing, e entry, offset int64) (bool, error) 
 		_ = l.close() // nothing was written
 	}
 	l.src, l.tried = src, -1
+	if e.mark != l.pos.Mark {
+		was := l.stands()
+		if l.before = &was; l.skipped { // nobody would find that one
+			l.before = nil
+		}
+	}
 	l.pos = delivery.Position{Key: l.key, Mark: e.mark, Offset: offset}
 	l.skipped, l.misses, l.still = false, 0, still{}
 	s.note(l, ls)
