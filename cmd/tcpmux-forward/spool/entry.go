@@ -25,8 +25,11 @@ type entry struct {
 	// name is for good.
 	rotated bool
 	at      time.Time // of that rotation
-	packed  bool      // compressed with gzip
-	mtime   time.Time
+	// number is that of a program which counts the files that it has rotated, such as
+	// logrotate: the newest has the smallest. 0: it has none.
+	number int
+	packed bool // compressed with gzip
+	mtime  time.Time
 	// settled reports that another change would have another mtime.
 	settled bool
 	stored  int64 // bytes on disk
@@ -38,10 +41,13 @@ type entry struct {
 	err        error           // why nothing more is known
 }
 
-// compare orders files by when they were begun. A copy was written later than that, and the clock
-// of a file system is coarse, so the times of their records count; of others, when they were
-// written.
+// compare orders files by when they were begun. Numbers tell that, also if the clock was set
+// meanwhile. A copy was written later than that, and the clock of a file system is coarse, so the
+// times of their records count; of others, when they were written.
 func (e entry) compare(f entry) int {
+	if e.number > 0 && f.number > 0 {
+		return cmp.Compare(f.number, e.number)
+	}
 	if e.first.IsZero() || f.first.IsZero() {
 		return e.mtime.Compare(f.mtime)
 	}
