@@ -51,6 +51,8 @@ type State struct {
 type Moment struct {
 	At        time.Time `json:"at"`
 	Delivered Cursor    `json:"delivered"`
+	// Saved is when the state was saved, by the same clock as At. That may have been set since.
+	Saved time.Time `json:"saved,omitzero"`
 }
 
 // Stream tells a stream from others.
