@@ -103,7 +103,7 @@ func TestChainIsCut(t *testing.T) {
 			cursor := lastOf(t, c).Cursor
 			for i := range 5 {
 				b := batchOf(i*100, 100, cursor, fileA, fileB)
-				if _, err := c.link(context.Background(), b.Records, guard{header: headerSequence, value: fmt.Sprint(c.known.streamLast)}, nil); err != nil {
+				if _, _, err := c.link(context.Background(), b.Records, guard{header: headerSequence, value: fmt.Sprint(c.known.streamLast)}, nil); err != nil {
 					t.Fatal(err)
 				}
 				last := lastOf(t, c)

@@ -115,7 +115,7 @@ func TestStreamIsFull(t *testing.T) {
 		wantKind(t, err, Outage, "the stream is full", "max_bytes")
 		stored := fileA.at(lastOf(t, c).Cursor)
 		wantOnce(t, s, stored, fileA)
-		if want := m.want == Chained; (stored > 0) != want {
+		if want := !m.batches; (stored > 0) != want {
 			t.Errorf("got %d records of a batch that is too large, want a prefix: %v", stored, want)
 		}
 	})
