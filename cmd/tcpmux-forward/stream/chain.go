@@ -219,9 +219,11 @@ const answerEvery = 250
 func (c *Conn) makeLink(records []spool.Record, i int, g guard) {
 	p, m, r := &c.pub, &c.pub.message, &records[i]
 	m.begin(c, r)
-	m.set(headerID, p.id(p.count))
+	before := p.sent
+	p.sent = p.id(p.count)
+	m.set(headerID, p.sent)
 	if i > 0 {
-		m.set(headerLastID, p.id(p.count-1))
+		m.set(headerLastID, before)
 	} else {
 		m.set(headerStream, c.opt.Forward.Stream)
 		m.set(g.header, g.value)

@@ -27,13 +27,14 @@ type publisher struct {
 	name    string // of this connection, which no other one has
 	count   uint64 // of messages, which are so numbered
 	ready   bool   // Last was called, and nothing has failed since
+	sent    string // the id of the last message of a chain that was sent
 	after   string // the id of the last message that was published; "" if there is none
 	burst   int    // how many messages are sent at once where others publish, too
 	quiet   int    // how many batches nobody else has published between; a chain counts as quietFor
 }
 
 func (p *publisher) open(c *Conn) error {
-	p.name = rand.Text()
+	p.name = rand.Text()[:16]
 	p.burst, p.quiet = maxBatch, quietFor
 	p.message.open()
 	return p.acks.open(c.nc)
@@ -57,7 +58,9 @@ func (p *publisher) disturbed() { p.quiet = 0 }
 // batches reports whether records are published in atomic batches. A server stores a chain about
 // twice as fast, but only as long as nobody else publishes to the stream: a batch is staged in
 // files of its own, which are synced.
-func (c *Conn) batches() bool { return c.info.Mode == Atomic && (c.pub.quiet < quietFor || c.opt.shared) }
+func (c *Conn) batches() bool {
+	return c.info.Mode == Atomic && (c.pub.quiet < quietFor || c.opt.shared)
+}
 
 // Publish stores the records of b behind the last message of this machine, and returns the sequence
 // of the last of them. After an error nothing is known: Last tells what is stored.
@@ -158,8 +161,8 @@ func (c *Conn) sure() int {
 	return int(limit - limit/8)
 }
 
-// piece returns how many of the records are a batch, which has so many at most. One that may be too large is a batch of its
-// own, so that it holds back none that are before it.
+// piece returns how many of the records are a batch, which has so many at most. One that may be too
+// large is a batch of its own, so that it holds back none that are before it.
 func piece(records []spool.Record, most, sure int) int {
 	size := 0
 	for i := range records {
