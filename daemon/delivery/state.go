@@ -40,6 +40,8 @@ type State struct {
 	// Skip reports that Delivered is where to go on, whatever the stream says: an administrator
 	// has let go of what is before.
 	Skip bool `json:"skip,omitempty"`
+	// Forgotten are the record files of which that holds also where Delivered has no position.
+	Forgotten []Key `json:"forgotten,omitempty"`
 	// Accept reports that a stream that Stream does not describe may be delivered to: an
 	// administrator has said so.
 	Accept bool `json:"accept,omitempty"`

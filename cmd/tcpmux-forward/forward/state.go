@@ -129,13 +129,18 @@ func (j *journal) forget(paths []string, ends delivery.Cursor) {
 	j.state.Delivered = over(all, ends)
 	j.state.Kept = slices.Clone(j.state.Delivered)
 	j.past = []moment{{time.Now(), j.state.Kept}}
+	for _, path := range paths {
+		if key := delivery.KeyOf(path); !slices.Contains(j.state.Forgotten, key) {
+			j.state.Forgotten = append(j.state.Forgotten, key)
+		}
+	}
 	j.state.Skip, j.dirty = true, true
 }
 
 // acknowledged notes that a stream has everything before c, up to a message of its own.
 func (j *journal) acknowledged(s delivery.Stream, sequence uint64, c delivery.Cursor) {
 	j.state.Stream, j.state.Sequence = s, sequence
-	j.state.Skip, j.state.Accept = false, false
+	j.state.Skip, j.state.Accept, j.state.Forgotten = false, false, nil
 	j.moved(c)
 }
 
