@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
-	"encoding/binary"
 	"errors"
 	"io"
 	"io/fs"
@@ -160,16 +159,6 @@ func beginning(f *os.File) (packed bool, head []byte, err error) {
 func whole(z *gzip.Reader) bool {
 	_, err := z.Read(make([]byte, 1))
 	return err == io.EOF
-}
-
-// unpackedSize returns how long a compressed file is uncompressed, which its last bytes say (RFC
-// 1952, section 2.3.1), modulo 4 GiB.
-func unpackedSize(f *os.File, stored int64) int64 {
-	var b [4]byte
-	if _, err := f.ReadAt(b[:], max(0, stored-4)); err != nil {
-		return 0
-	}
-	return int64(binary.LittleEndian.Uint32(b[:]))
 }
 
 // lineEnd returns where the last whole line of a file with the given size ends.
