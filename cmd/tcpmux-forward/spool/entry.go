@@ -112,6 +112,9 @@ func describe(name string, f *os.File, info fs.FileInfo) entry {
 	e := entry{name: name, id: identify(info), mtime: info.ModTime(), stored: info.Size(), size: info.Size()}
 	var head []byte
 	if e.packed, head, e.err = beginning(f); e.err != nil {
+		if e.packed {
+			e.err = damage(e.err)
+		}
 		e.err = &fs.PathError{Op: "read", Path: name, Err: e.err}
 		return e
 	}

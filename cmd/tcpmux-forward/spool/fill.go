@@ -73,7 +73,9 @@ func (s *Spool) look(l *lane, b *Batch, most limits) (full bool, err error) {
 	now := s.now()
 	switch {
 	case err != nil && l.src != nil && l.src.z != nil && l.src.z.damaged:
+		e := l.src.entry
 		_ = l.close() // it begins again from the start of the file
+		l.damaged = &e
 		l.fail(now, err)
 		l.next = now.Add(waitPacked)
 	case err == errSkipping:
