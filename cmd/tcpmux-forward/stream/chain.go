@@ -15,6 +15,11 @@ import (
 // A chain is messages of which the server stores each only directly behind the one before it, by
 // its id. So what is stored is a prefix, without waiting for each acknowledgement.
 //
+// Where a stream has replicas, each message is a chain of its own, and waits for the one before it.
+// Each replica checks ids itself, by the last one that it knows. One that was restarted, or has got
+// messages from another, knows none: it would refuse what the others store, and lead one day. What
+// follows here is checked by the leader alone.
+//
 // The first message of a chain has a guard that says what it must be behind:
 //   - the last message of the stream, as it was when Last was called; or
 //   - the message before it, of the same connection; or
@@ -34,14 +39,14 @@ type guard struct {
 // chain publishes records one behind the other, as far as that goes: where others publish to the
 // same stream and it has atomic batches, those are cheaper. It returns how many were stored.
 func (c *Conn) chain(ctx context.Context, records []spool.Record, end delivery.Cursor) (stored int, err error) {
-	g := guard{header: headerSequence, value: strconv.FormatUint(c.known.streamLast, 10)}
-	if c.pub.after != "" {
-		g = guard{header: headerLastID, value: c.pub.after}
-	}
+	g := c.behindOwn()
 	for stored < len(records) {
 		left := records[stored:]
 		if g.behind != nil {
 			left = left[:min(c.pub.burst, sameFile(left))]
+		}
+		if c.config.Replicas > 1 {
+			left = left[:1]
 		}
 		var last delivery.Cursor
 		if len(left) == len(records)-stored {
@@ -54,7 +59,7 @@ func (c *Conn) chain(ctx context.Context, records []spool.Record, end delivery.C
 		stored += n
 		switch {
 		case refusal == nil:
-			g = guard{header: headerLastID, value: c.pub.after}
+			g = c.behindOwn()
 			continue
 		case !isStale(refusal), n == 0 && g.behind != nil: // the latter: somebody else has published this record
 			return 0, refusal
@@ -68,6 +73,15 @@ func (c *Conn) chain(ctx context.Context, records []spool.Record, end delivery.C
 	}
 	c.settle(end)
 	return stored, nil
+}
+
+// behindOwn returns the guard for what follows the last message that was published, or that Last has
+// found.
+func (c *Conn) behindOwn() guard {
+	if c.pub.after == "" {
+		return guard{header: headerSequence, value: strconv.FormatUint(c.known.streamLast, 10)}
+	}
+	return guard{header: headerLastID, value: c.pub.after}
 }
 
 func isStale(err error) bool {
@@ -143,8 +157,10 @@ func (c *Conn) link(ctx context.Context, records []spool.Record, g guard, last d
 		p.burst = min(maxBatch, max(16, 2*e.least))
 	}
 	c.advance(records[:e.least])
-	c.known.sequence = e.last
-	p.after = p.id(number + uint64(e.least) - 1)
+	c.known.sequence, c.known.streamLast = e.last, e.last
+	if c.config.Replicas <= 1 {
+		p.after = p.id(number + uint64(e.least) - 1)
+	}
 	return e.least, e.refusal, nil
 }
 

@@ -45,7 +45,7 @@ func (c *Conn) create(ctx context.Context, missing *missingError) (info jetstrea
 		return info, refused("stream %q does not exist: create it (nats stream add %s --subjects '%s' --retention limits "+
 			"--storage file --discard new), or set create = true under [forward]", f.Stream, f.Stream, everybody(*f))
 	}
-	window := 2 * time.Second // no id is used twice
+	window := 100 * time.Millisecond // the least: no id is used twice, and each costs memory
 	if f.MaxAge > 0 {
 		window = min(window, f.MaxAge)
 	}
@@ -122,7 +122,10 @@ func (c *Conn) doubts(s *jetstream.StreamConfig) (all []string) {
 		all = append(all, fmt.Sprintf("stream %q acknowledges before it has written (persist_mode): "+
 			"records may be lost when its server is killed", name))
 	}
-	if !s.AllowAtomicPublish && knowsAtomic(c.info.ServerVersion) {
+	if !s.AllowAtomicPublish && s.Replicas > 1 {
+		all = append(all, fmt.Sprintf("stream %q has replicas and no atomic batches: each record waits for the one before it, which is slow; "+
+			"servers 2.12 and later have batches (\"nats stream edit %s --allow-batch\")", name, name))
+	} else if !s.AllowAtomicPublish && knowsAtomic(c.info.ServerVersion) {
 		all = append(all, fmt.Sprintf("stream %q has no atomic batches: \"nats stream edit %s --allow-batch\" makes delivery cheaper "+
 			"where machines share the stream", name, name))
 	}

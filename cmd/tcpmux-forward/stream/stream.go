@@ -28,8 +28,8 @@ type Options struct {
 const (
 	// Chained: each message is stored only behind the one before it.
 	Chained = "chained"
-	// Atomic: so it is as long as nobody else publishes to the stream. Else batches are stored
-	// whole or not at all.
+	// Atomic: so it is as long as the stream has no replicas and nobody else publishes to it.
+	// Else batches are stored whole or not at all.
 	Atomic = "atomic"
 )
 
