@@ -20,6 +20,9 @@ import (
 // messages from another, knows none: it would refuse what the others store, and lead one day. What
 // follows here is checked by the leader alone.
 //
+// So it is with servers that keep the id of a message that they refuse because the account is full,
+// and then store what fits behind it. A stream with a limit of its own reserves it in the account.
+//
 // The first message of a chain has a guard that says what it must be behind:
 //   - the last message of the stream, as it was when Last was called; or
 //   - the message before it, of the same connection; or
@@ -45,7 +48,7 @@ func (c *Conn) chain(ctx context.Context, records []spool.Record, end delivery.C
 		if g.behind != nil {
 			left = left[:min(c.pub.burst, sameFile(left))]
 		}
-		if c.config.Replicas > 1 {
+		if c.config.Replicas > 1 || c.keepsRefused() {
 			left = left[:1]
 		}
 		var last delivery.Cursor
@@ -82,6 +85,13 @@ func (c *Conn) behindOwn() guard {
 		return guard{header: headerSequence, value: strconv.FormatUint(c.known.streamLast, 10)}
 	}
 	return guard{header: headerLastID, value: c.pub.after}
+}
+
+// keepsRefused reports whether the server may store a message behind one that it has refused, because
+// it keeps the id of that. Those from 2.10 on do so, and 2.15 does not.
+func (c *Conn) keepsRefused() bool {
+	v := c.info.ServerVersion
+	return c.config.MaxBytes <= 0 && isAtLeast(v, 2, 10) && !isAtLeast(v, 2, 15)
 }
 
 func isStale(err error) bool {

@@ -66,12 +66,15 @@ func (c *Conn) create(ctx context.Context, missing *missingError) (info jetstrea
 }
 
 // knowsAtomic reports whether a server of a version has atomic batches.
-func knowsAtomic(version string) bool {
-	major, rest, _ := strings.Cut(version, ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	a, errMajor := strconv.Atoi(major)
-	b, errMinor := strconv.Atoi(minor)
-	return errMajor == nil && errMinor == nil && (a > 2 || a == 2 && b >= 12)
+func knowsAtomic(version string) bool { return isAtLeast(version, 2, 12) }
+
+// isAtLeast reports whether a version of a server is one or later.
+func isAtLeast(version string, major, minor int) bool {
+	first, rest, _ := strings.Cut(version, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	a, errMajor := strconv.Atoi(first)
+	b, errMinor := strconv.Atoi(second)
+	return errMajor == nil && errMinor == nil && (a > major || a == major && b >= minor)
 }
 
 // suits returns why a stream cannot hold each record once, and know where the delivery stands.
@@ -121,6 +124,10 @@ func (c *Conn) doubts(s *jetstream.StreamConfig) (all []string) {
 	if s.PersistMode != jetstream.DefaultPersistMode {
 		all = append(all, fmt.Sprintf("stream %q acknowledges before it has written (persist_mode): "+
 			"records may be lost when its server is killed", name))
+	}
+	if c.keepsRefused() {
+		all = append(all, fmt.Sprintf("stream %q has no max_bytes: a server %s loses records when the account is full, so each record waits "+
+			"for the one before it, which is slow: \"nats stream edit %s --max-bytes SIZE\"", name, c.info.ServerVersion, name))
 	}
 	if !s.AllowAtomicPublish && s.Replicas > 1 {
 		all = append(all, fmt.Sprintf("stream %q has replicas and no atomic batches: each record waits for the one before it, which is slow; "+
