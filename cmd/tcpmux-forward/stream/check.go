@@ -26,6 +26,7 @@ func (c *Conn) check(ctx context.Context) error {
 		return err
 	}
 	c.config = info.Config
+	c.clustered = info.Cluster != nil && info.Cluster.Name != ""
 	c.stream = delivery.Stream{Name: c.opt.Forward.Stream, Created: info.Created}
 	if err := c.suits(&info.Config); err != nil {
 		return err

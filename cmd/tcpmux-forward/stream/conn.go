@@ -23,9 +23,10 @@ type Conn struct {
 	prefix string // of the subjects of JetStream's API
 	stream delivery.Stream
 	config jetstream.StreamConfig
-	nc     *nats.Conn
-	raw    *dialer
-	info   Info
+	clustered bool // the servers of the stream are a cluster
+	nc        *nats.Conn
+	raw       *dialer
+	info      Info
 
 	// life ends when the connection does.
 	life context.Context

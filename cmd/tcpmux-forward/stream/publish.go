@@ -57,9 +57,10 @@ func (p *publisher) disturbed() { p.quiet = 0 }
 
 // batches reports whether records are published in atomic batches. A server stores a chain about
 // twice as fast, but only as long as nobody else publishes to the stream: without replicas, a batch
-// is staged in files of its own, which are synced. With replicas it is staged in memory.
+// is staged in files of its own, which are synced. With replicas it is staged in memory. In a cluster
+// a stream can get replicas at any time, and nobody tells.
 func (c *Conn) batches() bool {
-	return c.info.Mode == Atomic && (c.config.Replicas > 1 || c.pub.quiet < quietFor || c.opt.shared)
+	return c.info.Mode == Atomic && (c.config.Replicas > 1 || c.clustered || c.pub.quiet < quietFor || c.opt.shared)
 }
 
 // Publish stores the records of b behind the last message of this machine, and returns the sequence

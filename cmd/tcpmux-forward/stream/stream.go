@@ -28,7 +28,7 @@ type Options struct {
 const (
 	// Chained: each message is stored only behind the one before it.
 	Chained = "chained"
-	// Atomic: so it is as long as the stream has no replicas and nobody else publishes to it.
+	// Atomic: so it is as long as the server is alone and nobody else publishes to the stream.
 	// Else batches are stored whole or not at all.
 	Atomic = "atomic"
 )
