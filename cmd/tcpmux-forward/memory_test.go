@@ -20,7 +20,7 @@ import (
 )
 
 // leastLag is how much is to be delivered.
-const leastLag = 200 << 20
+const leastLag = 128 << 20
 
 // TestMemoryIsBoundedWhateverTheLag delivers several files, plain and compressed, of several
 // listeners, with many short records and long ones among them: as long as a server takes by
