@@ -155,3 +155,18 @@ func TestMerge(t *testing.T) {
 		})
 	}
 }
+
+// TestLastKnowsHowTheStreamIs when somebody has made it anew while the connection lasted.
+func TestLastKnowsHowTheStreamIs(t *testing.T) {
+	s := natstest.Start(t, natstest.Newest, natstest.Options{})
+	c := connected(t, options(s))
+	lastOf(t, c)
+	if err := c.request(context.Background(), "STREAM.DELETE.S", struct{}{}, &struct{}{}); err != nil {
+		t.Fatal(err)
+	}
+	addStream(t, s, nats.StreamConfig{MaxMsgSize: 12345})
+	lastOf(t, c)
+	if got := c.config.MaxMsgSize; got != 12345 {
+		t.Errorf("got a limit of %d for messages, want 12345", got)
+	}
+}
