@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"tcpmux/cmd/tcpmux-forward/natstest"
@@ -19,6 +20,9 @@ func TestTheAccountIsFull(t *testing.T) {
 		opt := options(s)
 		opt.Forward.MaxBytes = 0
 		c := connected(t, opt)
+		if got := strings.Join(c.Info().Warnings, "\n"); strings.Contains(got, "--max-bytes") != (m.version == "2.10") {
+			t.Errorf("got warnings %q, want how to be fast on a server 2.10", got)
+		}
 		lastOf(t, c)
 		b := batchOf(0, 500, nil, fileA)
 		b.Records[300].Line = make([]byte, 390_000)
