@@ -30,6 +30,7 @@ type service struct {
 	load     func() (config.Config, error)
 	log      *logging.Log
 	forward  *forward.Forwarder
+	status   func() api.Status // of forward; it looks at files, which can take any time
 	observe  *observe.Server
 	told     string // the last status that the service manager has
 	untold   bool   // the service manager could not be told
@@ -63,6 +64,7 @@ func follow(cmd *cobra.Command, path string, stderr io.Writer) error {
 	if s.forward, err = forward.New(forward.Options{Config: cfg, Log: s.log.Logger, Version: cli.Version()}); err != nil {
 		return err
 	}
+	s.status = s.forward.Status
 	s.observe = observe.Start(s.forward, s.log.Logger, observe.SocketPath(cfg.Forward.State), cfg.Forward.Address)
 	go func() { s.finished <- s.forward.Run(ctx) }()
 	s.notify("READY=1")
@@ -71,10 +73,12 @@ func follow(cmd *cobra.Command, path string, stderr io.Writer) error {
 	return errors.Join(err, s.forward.Close())
 }
 
-// attend obeys signals until the delivery ends, and returns its error.
+// attend obeys signals until the delivery ends, and returns its error. A file system that hangs
+// does not keep it from that.
 func (s *service) attend(ctx context.Context) error {
 	tick := time.NewTicker(statusEvery)
 	defer tick.Stop()
+	due, found := tick.C, make(chan api.Status, 1)
 	done := ctx.Done()
 	for {
 		select {
@@ -82,8 +86,12 @@ func (s *service) attend(ctx context.Context) error {
 			s.notify("RELOADING=1", systemd.MonotonicUsec())
 			s.reload()
 			s.notify("READY=1")
-		case <-tick.C:
-			if line := statusLine(s.forward.Status()); line != s.told {
+		case <-due:
+			due = nil // one at a time
+			go func() { found <- s.status() }()
+		case status := <-found:
+			due = tick.C
+			if line := statusLine(status); line != s.told {
 				s.told = line
 				s.notify("STATUS=" + line)
 			}

@@ -13,11 +13,13 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tcpmux/cmd/internal/clitest"
 	"tcpmux/cmd/tcpmux-forward/api"
 	"tcpmux/cmd/tcpmux-forward/observe"
+	"tcpmux/config"
 	"tcpmux/internal/await"
 )
 
@@ -158,6 +160,9 @@ func TestService(t *testing.T) {
 	log.has(t, "forward.stream")
 	log.has(t, "forward.max_in_flight")
 	reload("", "it names no servers under [forward]")
+	if status, _, stderr := clitest.Outcome(t, program(t, "status", "--config", path)); status != 78 || !strings.Contains(stderr, "names no servers") {
+		t.Errorf("status without servers: got status %d and %q, want 78, with which systemctl reload fails", status, stderr)
+	}
 	reload(servers+fmt.Sprintf("address = [%q]", address), `msg="configuration reloaded"`)
 	resp, err := http.Get("http://" + address + "/readyz")
 	if err != nil {
@@ -178,6 +183,43 @@ func TestService(t *testing.T) {
 	if status != 1 || !strings.Contains(stdout, "not running") || !strings.Contains(stderr, "start it with systemctl start tcpmux-forward") {
 		t.Errorf("status after the end: got %d, %q and %q", status, stdout, stderr)
 	}
+}
+
+// TestAHungFileSystemDelaysNoReload: what the service manager is told needs the files, and signals
+// do not.
+func TestAHungFileSystemDelaysNoReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		hung, asked := make(chan struct{}), 0
+		s := &service{
+			load:     func() (config.Config, error) { return config.Config{}, errors.New("a reload has come") },
+			status:   func() api.Status { asked++; <-hung; return api.Status{} },
+			reloads:  make(chan os.Signal, 1),
+			finished: make(chan error, 1),
+		}
+		var err error
+		if s.log, err = openLog("info", &log); err != nil {
+			t.Fatal(err)
+		}
+		over := make(chan error)
+		go func() { over <- s.attend(t.Context()) }()
+		time.Sleep(3 * statusEvery)
+		s.reloads <- syscall.SIGHUP
+		synctest.Wait()
+		if !strings.Contains(log.String(), "a reload has come") || asked != 1 {
+			t.Errorf("got log %q, and the status was asked for %d times, want the reload, and one", log.String(), asked)
+		}
+		close(hung)
+		time.Sleep(2 * statusEvery)
+		synctest.Wait()
+		if asked < 2 {
+			t.Error("got no other look at the status, want one when the file system goes on")
+		}
+		s.finished <- nil
+		if err := <-over; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestOnceCanBeInterrupted while it waits for a server: it says what is left.

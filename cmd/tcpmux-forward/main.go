@@ -13,13 +13,21 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"tcpmux/cmd/internal/cli"
 	"tcpmux/config"
 )
 
+// mostMemory is from where on the runtime collects garbage at once. What long records leave is
+// much.
+const mostMemory = 48 << 20
+
 func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(mostMemory)
+	}
 	// A reader of the log that goes away is an error of the write, and not the end of a
 	// delivery.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)

@@ -15,7 +15,13 @@ import (
 // built is the program under test.
 var built string
 
-func TestMain(m *testing.M) { os.Exit(buildAndTest(m)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == watched {
+		fmt.Fprintln(os.Stderr, becomeWatched(os.Args[2:]))
+		os.Exit(1)
+	}
+	os.Exit(buildAndTest(m))
+}
 
 func buildAndTest(m *testing.M) int {
 	_ = os.Unsetenv("RUNTIME_DIRECTORY") // it fails for no name

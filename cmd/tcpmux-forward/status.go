@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,8 @@ prints one object, with "state" connecting, delivering, idle or blocked.
 
 Exit status: 0 when it is running and nothing is wrong; 1 when it is not running
 or something is wrong, such as an outage or a record file that cannot be read;
-64 usage, 78 for an error in the configuration.`,
+64 usage, 78 for an error in the configuration, also if it is running and the
+configuration names no servers any more.`,
 		Example: `  tcpmux-forward status
   tcpmux-forward status --json | jq .lag.seconds`,
 		Args:                  cli.AtMost(0),
@@ -92,6 +94,8 @@ func showStatus(ctx context.Context, cfg config.Config, sockets []string, asJSON
 		return fmt.Errorf("%w, and no servers are named under [forward]", asked)
 	case asked != nil:
 		return fmt.Errorf("%w: start it with systemctl start tcpmux-forward", asked)
+	case !cfg.Forward.On(): // ExecReload= of the unit relies on it
+		return fmt.Errorf("it goes on as it was configured before, but %s: %w", cmp.Or(cfg.Path, "no configuration is there"), errNoServers)
 	}
 	if all := problems(&s); len(all) > 0 {
 		return fmt.Errorf("%s: %s", text.ASCII(s.State), text.Prose(all[0]))

@@ -40,6 +40,8 @@ type State struct {
 	// Skip reports that Delivered is where to go on, whatever the stream says: an administrator
 	// has let go of what is before.
 	Skip bool `json:"skip,omitempty"`
+	// Forgotten are the record files of which that holds also where Delivered has no position.
+	Forgotten []Key `json:"forgotten,omitempty"`
 	// Accept reports that a stream that Stream does not describe may be delivered to: an
 	// administrator has said so.
 	Accept bool `json:"accept,omitempty"`
@@ -51,6 +53,8 @@ type State struct {
 type Moment struct {
 	At        time.Time `json:"at"`
 	Delivered Cursor    `json:"delivered"`
+	// Saved is when the state was saved, by the same clock as At. That may have been set since.
+	Saved time.Time `json:"saved,omitzero"`
 }
 
 // Stream tells a stream from others.

@@ -246,6 +246,11 @@ func TestForwardOperation(t *testing.T) {
 		t.Errorf("reload with an error: got success %q, want a failure", out)
 	}
 	r.edit(toml, "\nrate = -1", "\nrate = 100000")
+	r.edit(toml, "\nservers = ", "\n#servers = ")
+	if out, err := r.try("systemctl", "reload", forwarder); err == nil {
+		t.Errorf("reload without servers: got success %q, want a failure", out)
+	}
+	r.edit(toml, "\n#servers = ", "\nservers = ")
 	r.run("systemctl", "reload", forwarder)
 	r.await("the reload", func() bool {
 		return strings.Contains(r.run("journalctl", "-q", "-u", forwarder, "-o", "cat"), "configuration reloaded")

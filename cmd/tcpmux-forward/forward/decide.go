@@ -81,12 +81,9 @@ func tornError(last stream.Last) error {
 }
 
 // forgotten returns where to go on when a state says so: of the cursor of the stream, only
-// positions in files that the state does not know count.
+// positions in files that were not let go of count.
 func forgotten(s delivery.State, c delivery.Cursor) delivery.Cursor {
-	foreign := slices.DeleteFunc(slices.Clone(c), func(p delivery.Position) bool {
-		_, known := s.Paths[p.Key]
-		return known
-	})
+	foreign := slices.DeleteFunc(slices.Clone(c), func(p delivery.Position) bool { return slices.Contains(s.Forgotten, p.Key) })
 	return over(foreign, s.Delivered)
 }
 

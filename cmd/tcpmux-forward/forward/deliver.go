@@ -23,8 +23,8 @@ const (
 	// and leastBytes is how much otherwise. A longer record is a batch of its own.
 	batchBytes = 4 << 20
 	leastBytes = 64 << 10
-	// batchRecords is how many records are published at once. The server stores a batch in up to
-	// four pieces, each within timeout, and the watchdog waits for longer than that.
+	// batchRecords is how many records are published at once. The server stores each thousand of
+	// them within timeout, and the watchdog waits for longer than that.
 	batchRecords = 4000
 	// lookEvery is how long is waited for a record before it is said that there is none.
 	lookEvery = time.Second
@@ -217,11 +217,10 @@ func (f *Forwarder) deliver(ctx context.Context, conn connection, tries *pause) 
 
 // mostAtOnce returns how many records a batch has at most.
 func (f *Forwarder) mostAtOnce() int {
-	most := min(f.cfg.Forward.MaxInFlight, batchRecords)
 	if rate := f.cfg.Forward.Rate; rate > 0 {
-		return min(most, max(1, rate/10))
+		return min(batchRecords, max(1, rate/10))
 	}
-	return most
+	return batchRecords
 }
 
 // settle publishes what was read. It reports whether that was the last.

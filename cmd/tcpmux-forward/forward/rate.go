@@ -12,7 +12,7 @@ const rateSeconds = 11 // ten that are over, and the current one
 
 func (r *rate) add(now time.Time, n int) {
 	s := now.Unix()
-	i := s % rateSeconds
+	i := (s%rateSeconds + rateSeconds) % rateSeconds // s is negative before 1970
 	if r.seconds[i] != s {
 		r.seconds[i], r.counts[i] = s, 0
 	}

@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -134,6 +135,44 @@ func TestForgetLetsGo(t *testing.T) {
 	s.delivered(t, s.writer.lines[0][300:])
 	if let, err = Forget(s.cfg); err != nil || sum(let) != 0 {
 		t.Errorf("got %+v, %v, want nothing to let go of", let, err)
+	}
+}
+
+// TestForgetLetsGoOfNoOtherFile: one that is configured again before the first record is delivered
+// goes on where the stream says, although the state was lost.
+func TestForgetLetsGoOfNoOtherFile(t *testing.T) {
+	s := newSite(t)
+	s.write(t, 10)
+	own := s.cfg.Listeners[0]
+	own.Name, own.File = "own", filepath.Join(t.TempDir(), "own.log")
+	both := s.cfg
+	both.Listeners = append(slices.Clone(s.cfg.Listeners), own)
+	w := newWriter(t, own.File)
+	for range 10 {
+		w.write(t)
+	}
+	alone := s.cfg
+	s.cfg = both
+	if _, err := s.once(t); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(delivery.Path(alone.Forward.State)); err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, 10)
+	if _, err := Forget(alone); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		w.write(t)
+	}
+	s.write(t, 5)
+	if _, err := s.once(t); err != nil {
+		t.Fatal(err)
+	}
+	s.delivered(t, append(s.writer.lines[0][:10:10], s.writer.lines[0][20:]...))
+	if got := s.stream.lines(delivery.KeyOf(own.File)); !slices.Equal(got, w.lines[0]) {
+		t.Errorf("got %d records of the other file in the stream, want its %d once", len(got), len(w.lines[0]))
 	}
 }
 

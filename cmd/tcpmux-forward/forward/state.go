@@ -61,13 +61,20 @@ func openJournal(cfg config.Config) (*journal, error) {
 	now := time.Now()
 	j.past = []moment{{now, j.state.Kept}}
 	if next := j.state.Next; !next.At.IsZero() {
-		at := next.At
-		if at.After(now) { // the clock was set back
-			at = now
-		}
-		j.past = append(j.past, moment{at, next.Delivered})
+		j.past = append(j.past, moment{now.Add(-j.ageOf(next, now)), next.Delivered})
+		j.dirty = true // its age
 	}
 	return j, nil
+}
+
+// ageOf returns how old a moment is. Of the time since the state was saved, nobody knows whether it
+// has passed or the clock was set, so it counts for half of what is kept, and for a day, at most.
+func (j *journal) ageOf(m delivery.Moment, now time.Time) time.Duration {
+	age, since := m.Saved.Sub(m.At), now.Sub(m.Saved)
+	if m.Saved.IsZero() {
+		age, since = 0, now.Sub(m.At)
+	}
+	return max(0, age) + min(max(0, since), j.keep/2, 24*time.Hour)
 }
 
 // lockState locks the state directory until the file is closed.
@@ -122,13 +129,18 @@ func (j *journal) forget(paths []string, ends delivery.Cursor) {
 	j.state.Delivered = over(all, ends)
 	j.state.Kept = slices.Clone(j.state.Delivered)
 	j.past = []moment{{time.Now(), j.state.Kept}}
+	for _, path := range paths {
+		if key := delivery.KeyOf(path); !slices.Contains(j.state.Forgotten, key) {
+			j.state.Forgotten = append(j.state.Forgotten, key)
+		}
+	}
 	j.state.Skip, j.dirty = true, true
 }
 
 // acknowledged notes that a stream has everything before c, up to a message of its own.
 func (j *journal) acknowledged(s delivery.Stream, sequence uint64, c delivery.Cursor) {
 	j.state.Stream, j.state.Sequence = s, sequence
-	j.state.Skip, j.state.Accept = false, false
+	j.state.Skip, j.state.Accept, j.state.Forgotten = false, false, nil
 	j.moved(c)
 }
 
@@ -184,7 +196,8 @@ func (j *journal) save(now time.Time) error {
 	}
 	j.state.Next = delivery.Moment{}
 	if len(j.past) > 1 {
-		j.state.Next = delivery.Moment{At: j.past[1].at.Round(0).UTC(), Delivered: j.past[1].cursor}
+		wall := now.Round(0).UTC()
+		j.state.Next = delivery.Moment{At: wall.Add(-now.Sub(j.past[1].at)), Delivered: j.past[1].cursor, Saved: wall}
 	}
 	if err := delivery.Save(j.dir, j.state); err != nil {
 		j.saved = now // not at every turn again

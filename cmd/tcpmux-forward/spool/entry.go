@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
-	"encoding/binary"
 	"errors"
 	"io"
 	"io/fs"
@@ -25,8 +24,11 @@ type entry struct {
 	// name is for good.
 	rotated bool
 	at      time.Time // of that rotation
-	packed  bool      // compressed with gzip
-	mtime   time.Time
+	// number is that of a program which counts the files that it has rotated, such as
+	// logrotate: the newest has the smallest. 0: it has none.
+	number int
+	packed bool // compressed with gzip
+	mtime  time.Time
 	// settled reports that another change would have another mtime.
 	settled bool
 	stored  int64 // bytes on disk
@@ -38,10 +40,13 @@ type entry struct {
 	err        error           // why nothing more is known
 }
 
-// compare orders files by when they were begun. A copy was written later than that, and the clock
-// of a file system is coarse, so the times of their records count; of others, when they were
-// written.
+// compare orders files by when they were begun. Numbers tell that, also if the clock was set
+// meanwhile. A copy was written later than that, and the clock of a file system is coarse, so the
+// times of their records count; of others, when they were written.
 func (e entry) compare(f entry) int {
+	if e.number > 0 && f.number > 0 {
+		return cmp.Compare(f.number, e.number)
+	}
 	if e.first.IsZero() || f.first.IsZero() {
 		return e.mtime.Compare(f.mtime)
 	}
@@ -107,6 +112,9 @@ func describe(name string, f *os.File, info fs.FileInfo) entry {
 	e := entry{name: name, id: identify(info), mtime: info.ModTime(), stored: info.Size(), size: info.Size()}
 	var head []byte
 	if e.packed, head, e.err = beginning(f); e.err != nil {
+		if e.packed {
+			e.err = damage(e.err)
+		}
 		e.err = &fs.PathError{Op: "read", Path: name, Err: e.err}
 		return e
 	}
@@ -154,16 +162,6 @@ func beginning(f *os.File) (packed bool, head []byte, err error) {
 func whole(z *gzip.Reader) bool {
 	_, err := z.Read(make([]byte, 1))
 	return err == io.EOF
-}
-
-// unpackedSize returns how long a compressed file is uncompressed, which its last bytes say (RFC
-// 1952, section 2.3.1), modulo 4 GiB.
-func unpackedSize(f *os.File, stored int64) int64 {
-	var b [4]byte
-	if _, err := f.ReadAt(b[:], max(0, stored-4)); err != nil {
-		return 0
-	}
-	return int64(binary.LittleEndian.Uint32(b[:]))
 }
 
 // lineEnd returns where the last whole line of a file with the given size ends.

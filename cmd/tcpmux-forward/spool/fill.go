@@ -73,7 +73,9 @@ func (s *Spool) look(l *lane, b *Batch, most limits) (full bool, err error) {
 	now := s.now()
 	switch {
 	case err != nil && l.src != nil && l.src.z != nil && l.src.z.damaged:
+		e := l.src.entry
 		_ = l.close() // it begins again from the start of the file
+		l.damaged = &e
 		l.fail(now, err)
 		l.next = now.Add(waitPacked)
 	case err == errSkipping:
@@ -161,8 +163,8 @@ func (s *Spool) begin(f *os.File, c *syncing) {
 func (s *Spool) cursor() delivery.Cursor {
 	c := make(delivery.Cursor, 0, len(s.lanes)+len(s.carried))
 	for _, l := range s.lanes {
-		if l.pos.Mark != "" {
-			c = append(c, l.pos)
+		if p := l.stands(); p.Mark != "" {
+			c = append(c, p)
 		}
 	}
 	return append(c, s.carried[:min(len(s.carried), max(0, delivery.MaxPositions-len(c)))]...)

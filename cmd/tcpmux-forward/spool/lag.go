@@ -178,6 +178,9 @@ func (s *Spool) Ends() (delivery.Cursor, error) {
 				break
 			}
 			if e.mark != "" {
+				if e.packed {
+					e.ends = ends(e)
+				}
 				c = append(c, delivery.Position{Key: l.key, Mark: e.mark, Offset: e.ends})
 				break
 			}

@@ -19,7 +19,11 @@ type lane struct {
 
 	// pos is up to where records were handed out. Without a mark none was.
 	pos delivery.Position
-	src *source // the open file of pos; nil: none
+	// before is where the lane stood before it went on to the file of pos. As long as nothing
+	// of that was handed out, a power failure may take it back with its name and its mark. nil:
+	// the lane was sent to pos.
+	before *delivery.Position
+	src    *source // the open file of pos; nil: none
 	// skipped reports that src is to be what follows the file of pos, which is not there.
 	skipped bool
 	// seen are the files that were at or before src, or that of pos, when it was listed.
@@ -27,6 +31,8 @@ type lane struct {
 	// behind are the files that were listed behind src. Nobody but the daemon's retention may
 	// remove one before it is read.
 	behind []entry
+	// damaged is the compressed file of pos if reading it has failed.
+	damaged *entry
 	// gone is the file before src if skipped.
 	gone entry
 	// still is the file that had the path when nothing was found behind src.
@@ -104,11 +110,19 @@ func (l *lane) close() error {
 	return f.close()
 }
 
+// stands returns where the delivery stands, in a file that is on disk.
+func (l *lane) stands() delivery.Position {
+	if l.before != nil && l.pos.Offset == 0 {
+		return *l.before
+	}
+	return l.pos
+}
+
 // position sets where the lane stands, in a file that is not open yet.
 func (l *lane) position(p delivery.Position) {
 	_ = l.close() // nothing was written
-	l.pos, l.skipped, l.seen, l.behind, l.still = p, false, nil, nil, still{}
-	l.misses, l.next, l.wait, l.err = 0, time.Time{}, 0, nil
+	l.pos, l.before, l.skipped, l.seen, l.behind, l.still = p, nil, false, nil, nil, still{}
+	l.misses, l.next, l.wait, l.err, l.damaged = 0, time.Time{}, 0, nil, nil
 }
 
 // list returns the files of a lane.
@@ -156,9 +170,15 @@ func (s *Spool) open(l *lane, now time.Time) (bool, error) {
 }
 
 // missing notes that the file of the lane's position was not found. It may be in between two names.
+// If it is damaged, a person has moved it away so that the delivery goes on behind it.
 func (s *Spool) missing(l *lane, now time.Time) error {
 	if l.misses++; l.misses < seekTries {
 		l.next = now.Add(waitLeast)
+		return nil
+	}
+	if l.damaged != nil {
+		s.fault(l, l.damaged.name, l.pos.Offset, "it is damaged here and was moved away: what follows in it is not delivered")
+		l.gone, l.skipped, l.damaged = *l.damaged, true, nil
 		return nil
 	}
 	return &GoneError{Path: l.path, Position: l.pos}
@@ -193,8 +213,14 @@ func (s *Spool) enter(l *lane, ls listing, e entry, offset int64) (bool, error) 
 		_ = l.close() // nothing was written
 	}
 	l.src, l.tried = src, -1
+	if e.mark != l.pos.Mark {
+		was := l.stands()
+		if l.before = &was; l.skipped { // nobody would find that one
+			l.before = nil
+		}
+	}
 	l.pos = delivery.Position{Key: l.key, Mark: e.mark, Offset: offset}
-	l.skipped, l.misses, l.still = false, 0, still{}
+	l.skipped, l.misses, l.still, l.damaged = false, 0, still{}, nil
 	s.note(l, ls)
 	next, err := first(l.behind)
 	src.finished = l.fixed != nil || now.packed || err == nil && next.mark != ""

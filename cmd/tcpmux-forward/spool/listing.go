@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"tcpmux/daemon/recordfile"
@@ -147,11 +148,24 @@ func (c *catalog) foreign(path string, d *directory) (files []entry) {
 		case strings.HasSuffix(name, ".gz") && slices.Contains(d.others, strings.TrimSuffix(name, ".gz")):
 			// It is being compressed, or a crash has left both.
 		default:
-			files = append(files, c.entry(full))
+			e := c.entry(full)
+			e.number = numberIn(rest)
+			files = append(files, e)
 		}
 	}
 	slices.SortStableFunc(files, entry.compare)
 	return files
+}
+
+// numberIn returns one more than the number in what follows the name of a record file, such as
+// ".1.gz"; 0 if there is none. More digits than three are a date.
+func numberIn(rest string) int {
+	digits, ok := strings.CutPrefix(strings.TrimSuffix(rest, ".gz"), ".")
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if !ok || err != nil || len(digits) > 3 {
+		return 0
+	}
+	return int(n) + 1
 }
 
 func isLetterOrDigit(c byte) bool {

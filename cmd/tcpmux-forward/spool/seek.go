@@ -97,6 +97,6 @@ func (l *lane) seek(p delivery.Position) {
 		l.position(p)
 		return
 	}
-	l.pos, l.tried, l.skipped = p, -1, false
+	l.pos, l.before, l.tried, l.skipped = p, nil, -1, false
 	l.next, l.wait, l.err = time.Time{}, 0, nil
 }

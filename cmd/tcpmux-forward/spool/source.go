@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"compress/flate"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -166,7 +167,7 @@ func (f *source) read(p []byte, offset int64) (int, error) {
 		n, err := f.z.read(p, offset)
 		if err != nil && err != io.EOF && err != errSkipping {
 			f.z.damaged = true
-			err = fmt.Errorf("read record file %q, uncompressed at offset %d: %w", f.name, offset, err)
+			err = fmt.Errorf("read record file %q, uncompressed at offset %d: %w", f.name, offset, damage(err))
 		}
 		return n, err
 	}
@@ -188,6 +189,15 @@ func (f *source) hold(tail []byte) {
 	if f.z != nil {
 		f.z.held = append(append([]byte(nil), tail...), f.z.held...)
 	}
+}
+
+// damage adds the next step to an error of reading a compressed file, if its content is wrong.
+func damage(err error) error {
+	_, corrupt := errors.AsType[flate.CorruptInputError](err)
+	if corrupt || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) {
+		return fmt.Errorf("%w: it is damaged and holds up what is behind it: restore it, or move it away while tcpmux-forward runs", err)
+	}
+	return err
 }
 
 func (f *source) close() error { return f.file.Close() }

@@ -55,9 +55,6 @@ func (b *Batch) room(start int, most limits) int {
 	part := b.arena[start:]
 	size := min(2*cap(b.arena), int(min(most.bytes, maxLine)))
 	size = max(size, leastArena, 2*len(part)) + chunk
-	if len(part) > 8<<20 {
-		size = maxLine + 2*chunk // once, instead of twice as much each time
-	}
 	b.arena = append(make([]byte, 0, size), part...)
 	return 0
 }

@@ -33,7 +33,10 @@ func (s *Spool) successor(l *lane) (e entry, ls listing, err error) {
 		files = ls.unseen(l.seen, l.src.entry)
 	}
 	e, err = first(files)
-	if err == nil && e.mark == "" {
+	switch {
+	case err != nil:
+		s.note(l, ls) // if that file is moved away, it is told
+	case e.mark == "":
 		l.still = now
 	}
 	return e, ls, err
@@ -55,7 +58,7 @@ func (s *Spool) advance(l *lane) (bool, error) {
 	}
 	if i := find(behind, e.mark); i > 0 {
 		for _, lost := range behind[:i] {
-			if lost.mark != "" {
+			if lost.mark != "" || lost.err != nil {
 				s.fault(l, lost.name, 0, "it was removed before it was delivered")
 			}
 		}

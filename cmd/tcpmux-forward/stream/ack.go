@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,22 +13,24 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// acks collects the answers to messages that wait for theirs at the same time. One subscription
-// gets all of them.
+// acks collects the answers to messages that ask for one. One subscription gets all of them. Who
+// asks for answers is one goroutine.
 type acks struct {
-	inbox string // answers come to it and the number of the message
+	inbox string    // answers come to it and the number of the question
+	until time.Time // when all must have come
 
 	mu    sync.Mutex
-	first uint64 // the number of the first message that is waited for
-	got   []ack
-	count int // of got that have come
-	want  int // when count is that much, wake is filled
-	bad   int // the index of the first that has failed; len(got) or more is none
+	first uint64 // the number of the first question
+	got   []ack  // the answers, one for each question
+	come  int    // how many of them have come, without a gap
+	bad   bool   // one of them is an error
+	want  int    // when that many messages are answered, wake is filled
 	wake  chan struct{}
 }
 
 // ack is the answer to a message.
 type ack struct {
+	index    int // of the message among those that are published together
 	come     bool
 	sequence uint64
 	err      error
@@ -44,16 +47,39 @@ func (a *acks) open(nc *nats.Conn) error {
 	return sub.SetPendingLimits(-1, -1) // as many as are in flight
 }
 
-// expect forgets all answers, and prepares for n messages, of which the first has a number.
-func (a *acks) expect(first uint64, n int) {
+// begin forgets all questions. The answers to those that follow must come within a time.
+func (a *acks) begin(limit time.Duration) {
+	a.until = time.Now().Add(limit)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.first, a.count, a.bad, a.want = first, 0, n, n+1
-	if cap(a.got) < n {
-		a.got = make([]ack, n)
+	a.first += uint64(len(a.got))
+	a.got, a.come, a.bad, a.want = a.got[:0], 0, false, math.MaxInt
+}
+
+// ask returns where to send the answer to the message with an index, which is behind all that were
+// asked for.
+func (a *acks) ask(index int) (reply string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	number := a.first + uint64(len(a.got))
+	a.got = append(a.got, ack{index: index})
+	return a.inbox + strconv.FormatUint(number, 10)
+}
+
+// asked returns how many messages are answered when all answers have come.
+func (a *acks) asked() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.upToLocked(len(a.got))
+}
+
+// upToLocked returns how many messages are answered by the first n answers: one answers for those
+// before it, too.
+func (a *acks) upToLocked(n int) int {
+	if n == 0 {
+		return 0
 	}
-	a.got = a.got[:n]
-	clear(a.got)
+	return a.got[n-1].index + 1
 }
 
 // take takes an answer.
@@ -66,18 +92,19 @@ func (a *acks) take(m *nats.Msg) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if number < a.first || number-a.first >= uint64(len(a.got)) {
-		return // of a message that is not waited for any more
+		return // to a question that was forgotten
 	}
 	i := int(number - a.first)
 	if a.got[i].come {
 		return
 	}
+	answer.index = a.got[i].index
 	a.got[i] = answer
-	a.count++
-	if answer.err != nil {
-		a.bad = min(a.bad, i)
+	a.bad = a.bad || answer.err != nil
+	for a.come < len(a.got) && a.got[a.come].come {
+		a.come++
 	}
-	if a.count >= a.want {
+	if a.upToLocked(a.come) >= a.want {
 		select {
 		case a.wake <- struct{}{}:
 		default:
@@ -107,19 +134,19 @@ func parseAck(m *nats.Msg) ack {
 	return ack{come: true, sequence: answer.Sequence, err: err}
 }
 
-// wait waits until n answers have come. It reports whether all of them are good.
+// wait waits until n messages are answered. It reports whether no answer so far is an error.
 func (a *acks) wait(ctx context.Context, c *Conn, n int) (good bool, err error) {
 	var timer *time.Timer
 	for {
 		a.mu.Lock()
-		count, bad := a.count, a.bad < len(a.got)
+		count, bad := a.upToLocked(a.come), a.bad
 		a.want = n
 		a.mu.Unlock()
 		if count >= n {
 			return !bad, nil
 		}
 		if timer == nil {
-			timer = time.NewTimer(c.opt.Timeout)
+			timer = time.NewTimer(min(c.opt.Timeout, time.Until(a.until)))
 			defer timer.Stop()
 		}
 		select {
@@ -134,19 +161,29 @@ func (a *acks) wait(ctx context.Context, c *Conn, n int) (good bool, err error) 
 	}
 }
 
-// stored returns how many messages at the beginning were stored, of n whose answers have come, the
-// sequences of the first and the last of them, and the error of the next one.
-func (a *acks) stored(n int) (count int, first, last uint64, err error) {
+// extent is what answers say of the messages that were published together.
+type extent struct {
+	// least is how many at the beginning are stored for sure, and most is how many may be.
+	least, most int
+	// first and last are the sequences of the first one and of the last of least.
+	first, last uint64
+	// refusal is why the one behind most is not stored; nil if there is none.
+	refusal error
+}
+
+// extent returns what the answers say, when all have come.
+func (a *acks) extent() (e extent) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for count < n && a.got[count].err == nil {
-		count++
+	for i, g := range a.got {
+		if g.err != nil {
+			e.most, e.refusal = g.index, g.err
+			return e
+		}
+		if i == 0 {
+			e.first = g.sequence
+		}
+		e.least, e.most, e.last = g.index+1, g.index+1, g.sequence
 	}
-	if count < n {
-		err = a.got[count].err
-	}
-	if count > 0 {
-		first, last = a.got[0].sequence, a.got[count-1].sequence
-	}
-	return count, first, last, err
+	return e
 }

@@ -33,7 +33,7 @@ func TestOtherFileComesBetween(t *testing.T) {
 		}
 		lastOf(t, other)
 		publish(t, other, batchOf(0, 30, nil, fileB))
-		_, err = one.link(context.Background(), a.Records, g, a.Cursor)
+		_, _, err = one.link(context.Background(), a.Records, g, a.Cursor)
 		wantKind(t, err, Stale)
 		last := lastOf(t, one)
 		if a, b := fileA.at(last.Cursor), fileB.at(last.Cursor); a != 20 || b != 30 {

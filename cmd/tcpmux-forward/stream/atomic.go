@@ -14,9 +14,8 @@ import (
 func (c *Conn) commit(ctx context.Context, records []spool.Record, end delivery.Cursor) error {
 	p, m := &c.pub, &c.pub.message
 	p.count++
-	number := strconv.FormatUint(p.count, 10)
-	id := p.name + number
-	p.acks.expect(p.count, 1)
+	id := p.name + strconv.FormatUint(p.count, 10)
+	p.acks.begin(c.opt.Timeout)
 	for i := range records {
 		r := &records[i]
 		m.begin(c, r)
@@ -30,22 +29,23 @@ func (c *Conn) commit(ctx context.Context, records []spool.Record, end delivery.
 		if i+1 == len(records) {
 			m.set(headerCommit, "1")
 			m.setCursor(c.standingAt(records, end), r.End.Key)
-			m.msg.Reply = p.acks.inbox + number
+			m.msg.Reply = p.acks.ask(i)
 		}
 		if err := c.send(r); err != nil {
 			return err
 		}
 	}
-	if _, err := p.acks.wait(ctx, c, 1); err != nil {
+	if _, err := p.acks.wait(ctx, c, len(records)); err != nil {
 		return err
 	}
-	_, _, last, err := p.acks.stored(1)
-	if err != nil {
-		return err
+	e := p.acks.extent()
+	if e.refusal != nil {
+		return e.refusal
 	}
 	c.advance(records)
 	c.settle(end)
-	c.known.sequence = last
+	p.committed(e.last == c.known.streamLast+uint64(len(records)))
+	c.known.sequence, c.known.streamLast = e.last, e.last
 	return nil
 }
 

@@ -26,6 +26,7 @@ func (c *Conn) check(ctx context.Context) error {
 		return err
 	}
 	c.config = info.Config
+	c.clustered = info.Cluster != nil && info.Cluster.Name != ""
 	c.stream = delivery.Stream{Name: c.opt.Forward.Stream, Created: info.Created}
 	if err := c.suits(&info.Config); err != nil {
 		return err
@@ -45,7 +46,7 @@ func (c *Conn) create(ctx context.Context, missing *missingError) (info jetstrea
 		return info, refused("stream %q does not exist: create it (nats stream add %s --subjects '%s' --retention limits "+
 			"--storage file --discard new), or set create = true under [forward]", f.Stream, f.Stream, everybody(*f))
 	}
-	window := 2 * time.Second // no id is used twice
+	window := 100 * time.Millisecond // the least: no id is used twice, and each costs memory
 	if f.MaxAge > 0 {
 		window = min(window, f.MaxAge)
 	}
@@ -66,12 +67,15 @@ func (c *Conn) create(ctx context.Context, missing *missingError) (info jetstrea
 }
 
 // knowsAtomic reports whether a server of a version has atomic batches.
-func knowsAtomic(version string) bool {
-	major, rest, _ := strings.Cut(version, ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	a, errMajor := strconv.Atoi(major)
-	b, errMinor := strconv.Atoi(minor)
-	return errMajor == nil && errMinor == nil && (a > 2 || a == 2 && b >= 12)
+func knowsAtomic(version string) bool { return isAtLeast(version, 2, 12) }
+
+// isAtLeast reports whether a version of a server is one or later.
+func isAtLeast(version string, major, minor int) bool {
+	first, rest, _ := strings.Cut(version, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	a, errMajor := strconv.Atoi(first)
+	b, errMinor := strconv.Atoi(second)
+	return errMajor == nil && errMinor == nil && (a > major || a == major && b >= minor)
 }
 
 // suits returns why a stream cannot hold each record once, and know where the delivery stands.
@@ -122,7 +126,14 @@ func (c *Conn) doubts(s *jetstream.StreamConfig) (all []string) {
 		all = append(all, fmt.Sprintf("stream %q acknowledges before it has written (persist_mode): "+
 			"records may be lost when its server is killed", name))
 	}
-	if !s.AllowAtomicPublish && knowsAtomic(c.info.ServerVersion) {
+	if c.keepsRefused() {
+		all = append(all, fmt.Sprintf("stream %q has no max_bytes: a server %s loses records when the account is full, so each record waits "+
+			"for the one before it, which is slow: \"nats stream edit %s --max-bytes SIZE\"", name, c.info.ServerVersion, name))
+	}
+	if !s.AllowAtomicPublish && s.Replicas > 1 {
+		all = append(all, fmt.Sprintf("stream %q has replicas and no atomic batches: each record waits for the one before it, which is slow; "+
+			"servers 2.12 and later have batches (\"nats stream edit %s --allow-batch\")", name, name))
+	} else if !s.AllowAtomicPublish && knowsAtomic(c.info.ServerVersion) {
 		all = append(all, fmt.Sprintf("stream %q has no atomic batches: \"nats stream edit %s --allow-batch\" makes delivery cheaper "+
 			"where machines share the stream", name, name))
 	}

@@ -18,14 +18,15 @@ import (
 // Conn is a connection to a server. It is for one goroutine; Closed, Info and Close may be called
 // at any time. When the context of a call ends, the connection may be closed.
 type Conn struct {
-	opt    Options
-	filter string
-	prefix string // of the subjects of JetStream's API
-	stream delivery.Stream
-	config jetstream.StreamConfig
-	nc     *nats.Conn
-	raw    *dialer
-	info   Info
+	opt       Options
+	filter    string
+	prefix    string // of the subjects of JetStream's API
+	stream    delivery.Stream
+	config    jetstream.StreamConfig
+	clustered bool // the servers of the stream are a cluster
+	nc        *nats.Conn
+	raw       *dialer
+	info      Info
 
 	// life ends when the connection does.
 	life context.Context

@@ -19,9 +19,9 @@ func TestTwoAtOnce(t *testing.T) {
 	each(t, natstest.Options{}, func(t *testing.T, m mode, s *natstest.Server) {
 		connected(t, options(s)) // makes the stream
 		var both sync.WaitGroup
-		for _, files := range [][]file{{fileA, fileB}, {fileB, fileA}} {
+		for i, files := range [][]file{{fileA, fileB}, {fileB, fileA}} {
 			both.Go(func() {
-				if _, err := deliver(context.Background(), options(s), n, 70, files...); err != nil {
+				if _, err := deliver(context.Background(), options(s), n, []int{70, 700}[i], files...); err != nil {
 					t.Error(err)
 				}
 			})
@@ -84,7 +84,7 @@ func TestServerIsKilled(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		go func() {
-			_, err := deliver(ctx, options(s), n, 100, fileA, fileB)
+			_, err := deliver(ctx, options(s), n, 700, fileA, fileB)
 			done <- err
 		}()
 		for range kills {

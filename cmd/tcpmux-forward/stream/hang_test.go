@@ -105,7 +105,7 @@ func TestLateMessages(t *testing.T) {
 		for i := range 6 {
 			c := connected(t, options(s))
 			last := lastOf(t, c)
-			b := nextBatch(last.Cursor, n, 500, []file{fileA, fileB})
+			b := nextBatch(last.Cursor, n, 1500, []file{fileA, fileB})
 			ctx, cancel := context.WithCancel(context.Background())
 			over := make(chan struct{})
 			go func() {

@@ -50,7 +50,7 @@ func (c *Conn) Last(ctx context.Context) (Last, error) {
 		}
 		last.Found, last.Sequence = true, m.Sequence
 	}
-	c.stream = last.Stream
+	c.stream, c.config = last.Stream, info.Config // it may have been made anew, with other limits and replicas
 	c.known = known{cursor: append(delivery.Cursor(nil), last.Cursor...), sequence: own, streamLast: last.StreamLast}
 	c.pub.forget()
 	return last, nil

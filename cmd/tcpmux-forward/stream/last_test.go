@@ -103,7 +103,7 @@ func TestChainIsCut(t *testing.T) {
 			cursor := lastOf(t, c).Cursor
 			for i := range 5 {
 				b := batchOf(i*100, 100, cursor, fileA, fileB)
-				if _, err := c.link(context.Background(), b.Records, guard{header: headerSequence, value: fmt.Sprint(c.known.streamLast)}, nil); err != nil {
+				if _, _, err := c.link(context.Background(), b.Records, guard{header: headerSequence, value: fmt.Sprint(c.known.streamLast)}, nil); err != nil {
 					t.Fatal(err)
 				}
 				last := lastOf(t, c)
@@ -153,5 +153,20 @@ func TestMerge(t *testing.T) {
 				t.Errorf("got %v, %v, want %v, %v", got, ok, c.want, c.ok)
 			}
 		})
+	}
+}
+
+// TestLastKnowsHowTheStreamIs when somebody has made it anew while the connection lasted.
+func TestLastKnowsHowTheStreamIs(t *testing.T) {
+	s := natstest.Start(t, natstest.Newest, natstest.Options{})
+	c := connected(t, options(s))
+	lastOf(t, c)
+	if err := c.request(context.Background(), "STREAM.DELETE.S", struct{}{}, &struct{}{}); err != nil {
+		t.Fatal(err)
+	}
+	addStream(t, s, nats.StreamConfig{MaxMsgSize: 12345})
+	lastOf(t, c)
+	if got := c.config.MaxMsgSize; got != 12345 {
+		t.Errorf("got a limit of %d for messages, want 12345", got)
 	}
 }

@@ -99,13 +99,15 @@ func TestDoubts(t *testing.T) {
 func TestStreamIsFull(t *testing.T) {
 	each(t, natstest.Options{}, func(t *testing.T, m mode, s *natstest.Server) {
 		opt := options(s)
-		opt.Forward.MaxBytes = 100_000
+		// A server 2.9 removes the first message if one fits only without what is stored
+		// with it. Here none does.
+		opt.Forward.MaxBytes = 100_200
 		if m.plain {
 			js, err := s.Connect().JetStream()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := js.UpdateStream(&nats.StreamConfig{Name: "S", Subjects: []string{"tcpmux.*.*.*"}, MaxBytes: 100_000, Discard: nats.DiscardNew}); err != nil {
+			if _, err := js.UpdateStream(&nats.StreamConfig{Name: "S", Subjects: []string{"tcpmux.*.*.*"}, MaxBytes: 100_200, Discard: nats.DiscardNew}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -115,7 +117,7 @@ func TestStreamIsFull(t *testing.T) {
 		wantKind(t, err, Outage, "the stream is full", "max_bytes")
 		stored := fileA.at(lastOf(t, c).Cursor)
 		wantOnce(t, s, stored, fileA)
-		if want := m.want == Chained; (stored > 0) != want {
+		if want := !m.batches; (stored > 0) != want {
 			t.Errorf("got %d records of a batch that is too large, want a prefix: %v", stored, want)
 		}
 	})

@@ -20,14 +20,17 @@ type Options struct {
 	Former string
 	// Timeout is how long a server may take to answer.
 	Timeout time.Duration
+
+	shared bool // the stream is always taken as one that others publish to; for tests
 }
 
 // The values of Info.Mode.
 const (
-	// Atomic: batches are stored whole or not at all.
-	Atomic = "atomic"
 	// Chained: each message is stored only behind the one before it.
 	Chained = "chained"
+	// Atomic: so it is as long as the server is alone and nobody else publishes to the stream.
+	// Else batches are stored whole or not at all.
+	Atomic = "atomic"
 )
 
 // Info is what is known about a connection.

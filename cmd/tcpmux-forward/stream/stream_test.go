@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +24,8 @@ const patience = 30 * time.Second
 
 // options are those that tests change from.
 func options(s *natstest.Server) Options {
-	return Options{Host: "box", Timeout: patience, Forward: config.Forward{
+	_, batches := batching.Load(s.URL)
+	return Options{Host: "box", Timeout: patience, shared: batches, Forward: config.Forward{
 		Servers: []string{s.URL}, Subject: "tcpmux.{host}.{listener}.{kind}", Stream: "S", Create: true, MaxBytes: 1 << 30,
 		Replicas: 1, MaxInFlight: 1000,
 	}}
@@ -56,13 +58,30 @@ type mode struct {
 	// plain is set for a stream without atomic batches on a server that knows them.
 	plain bool
 	want  string
+	// batches is set where atomic batches are published from the beginning, as if others
+	// published to the stream.
+	batches bool
 }
 
-func (m mode) String() string { return m.version + "/" + m.want }
+func (m mode) String() string {
+	if m.batches {
+		return m.version + "/batches"
+	}
+	return m.version + "/" + m.want
+}
+
+// batching has the URLs of servers for which mode.batches is set.
+var batching sync.Map
 
 // modes are all kinds.
 func modes() []mode {
-	return []mode{{"2.9", false, Chained}, {"2.10", false, Chained}, {natstest.Newest, true, Chained}, {natstest.Newest, false, Atomic}}
+	return []mode{
+		{version: "2.9", want: Chained},
+		{version: "2.10", want: Chained},
+		{version: natstest.Newest, want: Chained, plain: true},
+		{version: natstest.Newest, want: Atomic},
+		{version: natstest.Newest, want: Atomic, batches: true},
+	}
 }
 
 // each runs f with each kind of server.
@@ -79,6 +98,9 @@ func each(t *testing.T, opt natstest.Options, f func(t *testing.T, m mode, s *na
 func serve(t testing.TB, m mode, opt natstest.Options) *natstest.Server {
 	t.Helper()
 	s := natstest.Start(t, m.version, opt)
+	if m.batches {
+		batching.Store(s.URL, true)
+	}
 	if m.plain {
 		addStream(t, s, nats.StreamConfig{Discard: nats.DiscardNew})
 	}

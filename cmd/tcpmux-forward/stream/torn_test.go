@@ -13,7 +13,7 @@ import (
 // TestTheEndOfABatchIsRemoved: somebody removes the one message of a batch that says where the
 // delivery stands. Last says so, and what is known otherwise can be gone on behind.
 func TestTheEndOfABatchIsRemoved(t *testing.T) {
-	s := natstest.Start(t, natstest.Newest, natstest.Options{})
+	s := serve(t, mode{version: natstest.Newest, want: Atomic, batches: true}, natstest.Options{})
 	c := connected(t, options(s))
 	lastOf(t, c)
 	first := batchOf(0, 10, nil, fileA)
