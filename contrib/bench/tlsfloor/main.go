@@ -17,12 +17,12 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: tlsfloor PORT FILE CERTIFICATE KEY")
 		os.Exit(64)
 	}
-	if err := serve(os.Args[1], os.Args[2], os.Args[3], os.Args[4]); err != nil {
-		fmt.Fprintln(os.Stderr, "tlsfloor:", err)
-		os.Exit(1)
-	}
+	err := serve(os.Args[1], os.Args[2], os.Args[3], os.Args[4])
+	fmt.Fprintln(os.Stderr, "tlsfloor:", err)
+	os.Exit(1)
 }
 
+// serve serves until something fails.
 func serve(port, name, certificate, key string) error {
 	pair, err := tls.LoadX509KeyPair(certificate, key)
 	if err != nil {
