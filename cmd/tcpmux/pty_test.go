@@ -117,7 +117,7 @@ func TestTerminalEnds(t *testing.T) {
 		{"reset", func(_ *clitest.Terminal, server *net.TCPConn) {
 			_ = server.SetLinger(0)
 			_ = server.Close()
-		}, "connection reset by peer\r\n", 1},
+		}, "connection reset by peer; if the server speaks TLS, --tls does too\r\n", 1},
 		{"an unfinished rune", func(_ *clitest.Terminal, server *net.TCPConn) {
 			_, _ = server.Write([]byte("end\xe4\xbd"))
 			_ = server.Close()

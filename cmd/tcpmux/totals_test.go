@@ -114,11 +114,12 @@ model = "process"
 		}
 		conns = conns[lost:]
 		// The places are free, and so the closes written, some time after the clients see
-		// the end.
+		// the end; and acknowledgements are counted once they are sent.
 		var text string
 		await.Until(t, func() bool {
 			text = scraped(t, control)
-			return total(text, "tcpmux_clients", "") == clients-lost && total(text, "tcpmux_closed_total", `"eof"`) == lost
+			return total(text, "tcpmux_clients", "") == clients-lost && total(text, "tcpmux_closed_total", `"eof"`) == lost &&
+				total(text, "tcpmux_acks_total", "") == total(text, "tcpmux_records_total", "")
 		}, func() { t.Errorf("round %d: got %s, want %d clients", round, text, clients-lost) })
 		checkFormat(t, text)
 		now := verifiedIn(t, path)
