@@ -48,17 +48,15 @@ func TestNoTLSIsTakenForClearText(t *testing.T) {
 			left.sound = bit(5)
 		}
 		k := kernelState{greeted: bit(6), consumed: int64(i >> 6 & 1)}
-		if k.tls = tlsconn.State(i >> 7 & 3); k.tls > tlsconn.Partial {
-			k.tls = tlsconn.Clear
-		}
+		k.tls = tlsconn.State(i >> 7 & 3)
 		got := fateOf(settings, slot, &k, &left)
 		seen[got]++
-		signs := slot.TLS() || left.entry != nil || k.tls != tlsconn.Clear
+		signs := slot.TLS() || left.entry != nil || k.tls == tlsconn.Encrypting || k.tls == tlsconn.Partial
 		name := fmt.Sprintf("TLS expected %v, slot %v, marked %v, opened %v, entry %v, sound %v, touched %v, kernel %v",
 			bit(0), bit(1), slot.TLS(), !slot.Opened().IsZero(), left.entry != nil, left.sound, bit(6), k.tls)
 		want := vanishes
 		switch {
-		case !bit(0) && !signs:
+		case !bit(0) && !signs && k.tls == tlsconn.Clear:
 			want = goesOn
 		case left.sound && k.tls == tlsconn.Encrypting:
 			want = goesOnTLS

@@ -60,8 +60,8 @@ const (
 
 // fateOf returns what becomes of a connection with settings.
 func fateOf(settings *server.Settings, slot *state.Slot, k *kernelState, left *tlsLeft) fate {
-	expected := settings.TLS != nil || settings.Listener.TLS.On()
-	touched := left.marked || left.entry != nil || k.tls != tlsconn.Clear
+	expected := settings.TLS != nil || settings.Listener.TLS.On() || k.tls == tlsconn.Prepared
+	touched := left.marked || left.entry != nil || k.tls == tlsconn.Encrypting || k.tls == tlsconn.Partial
 	switch {
 	case !expected && !touched:
 		return goesOn

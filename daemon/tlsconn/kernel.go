@@ -267,6 +267,21 @@ func (k *kernel) closeNotify() {
 	k.below.Control(func(fd uintptr) { _ = sendRecord(fd, recordAlert, []byte{alertWarning, alertCloseNotify}) })
 }
 
+// maxDropped bounds what drop takes, in chunks: a client that goes on sending is broken off.
+const maxDropped = 128
+
+func (k *kernel) drop() {
+	chunk := chunks.Get().(*[chunkSize]byte)
+	defer chunks.Put(chunk)
+	k.below.Control(func(fd uintptr) {
+		for range maxDropped {
+			if n, _, err := receive(fd, chunk[:], nil, 0); err != nil || n <= 0 {
+				return
+			}
+		}
+	})
+}
+
 // Waiting returns how many bytes of the stream have arrived at the socket fd, which the kernel
 // decrypts, and were not taken; it counts at most 64 KiB.
 func Waiting(fd uintptr) int {

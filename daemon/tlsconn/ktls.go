@@ -82,9 +82,10 @@ type State uint8
 
 // States of a socket.
 const (
-	Clear      State = iota // it has no keys
+	Clear      State = iota // it has never heard of TLS
 	Encrypting              // it has the keys of both directions
 	Partial                 // it has one key: a process died in between
+	Prepared                // it is for TLS, and has no keys
 )
 
 // StateOf asks the kernel about the socket fd, and whether anything was sent with its keys.
@@ -96,6 +97,9 @@ func StateOf(fd uintptr) (s State, sent bool) {
 		return Encrypting, out > 0
 	case hasOut || hasIn:
 		return Partial, out > 0
+	}
+	if name, err := unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_ULP); err == nil && name == "tls" {
+		return Prepared, false
 	}
 	return Clear, false
 }

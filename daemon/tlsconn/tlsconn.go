@@ -81,6 +81,9 @@ type layer interface {
 	// closeNotify sends close_notify, if that can be done at once. It may be called from any
 	// goroutine.
 	closeNotify()
+	// drop removes what has arrived, as far as the connection below cannot do that. It may be
+	// called from any goroutine.
+	drop()
 }
 
 // New returns a connection that is yet to make its handshake.
@@ -176,6 +179,9 @@ func (c *Conn) CloseWrite() {
 // HangUp implements conn.Conn.
 func (c *Conn) HangUp() {
 	c.CloseNotify()
+	if c.secured.Load() {
+		c.layer.drop()
+	}
 	c.Conn.HangUp()
 }
 

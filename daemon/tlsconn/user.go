@@ -177,6 +177,9 @@ func (u *user) write(b []byte) error {
 	return nil
 }
 
+// drop does nothing: the connection below has the records.
+func (u *user) drop() {}
+
 func (u *user) closeNotify() {
 	// One who writes waits for the client, and the alert would have to wait behind.
 	if u.writing.TryLock() {

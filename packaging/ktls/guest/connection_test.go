@@ -263,6 +263,27 @@ func TestAHalfMessageHidesNoEnd(t *testing.T) {
 	}
 }
 
+// TestAHangUpTakesNoWordBack: what the client has not read yet is not lost because we have not read
+// what it has sent.
+func TestAHangUpTakesNoWordBack(t *testing.T) {
+	var client *tls.Conn
+	p := serve(t, tlsconn.Auto, inGo(t, &client, tls.VersionTLS13))
+	if _, err := client.Write(bytes.Repeat([]byte("x"), 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := p.read(1); err != nil || string(got) != "x" {
+		t.Fatalf("got %q and %v", got, err)
+	}
+	if n, err := p.TryWrite([]byte("bye\n")); n != 4 || err != nil {
+		t.Fatalf("got %d and %v", n, err)
+	}
+	p.HangUp()
+	p.Close()
+	if got, err := io.ReadAll(client); err != nil || string(got) != "bye\n" {
+		t.Errorf("the client got %q and %v, want bye and the end", got, err)
+	}
+}
+
 // TestAnEndWithoutCloseNotifyIsTold: what was sent last may be missing.
 func TestAnEndWithoutCloseNotifyIsTold(t *testing.T) {
 	var client *tls.Conn
