@@ -212,7 +212,7 @@ func TestProgramsOfTLSClientsLeaveNothingBehind(t *testing.T) {
 	eachRecord(t, func(t *testing.T, change func(*config.Config)) {
 		const clients = 50
 		secure := servertest.NewTLS(t)
-		f := servertest.New(t, and(running("/bin/cat"), change, func(c *config.Config) { c.Limits.Clients = clients }), secure.Option).Open()
+		f := servertest.New(t, and(running("/bin/cat"), change, func(c *config.Config) { c.Limits.Clients = 4 * clients }), secure.Option).Open()
 		f.LeavesNothing(clients, func() *servertest.Client {
 			c := secure.Client(f)
 			c.Say("hello\n")

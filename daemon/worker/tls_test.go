@@ -241,7 +241,7 @@ func TestProcessesOfTLSClientsLeaveNothingBehind(t *testing.T) {
 	secure := servertest.NewTLS(t)
 	f := servertest.New(t, func(c *config.Config) {
 		byProcess(c)
-		c.Limits.Clients = clients
+		c.Limits.Clients = 2 * clients
 	}, secure.Option).Open()
 	f.LeavesNothing(clients, func() *servertest.Client {
 		c := secure.Client(f)
