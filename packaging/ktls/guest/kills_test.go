@@ -36,6 +36,9 @@ const (
 // closed, no line is lost and none is recorded twice.
 func TestKillsCloseNoClientOfTLS(t *testing.T) {
 	Needs(t, Loaded)
+	if !strings.Contains(os.Getenv("KTLS_RUN"), "Kills") {
+		t.Skip("it takes five minutes: KTLS_MODULE=loaded KTLS_RUN=TestKills make e2e-ktls")
+	}
 	k := newKilling(t)
 	k.start()()
 	until(t, "the daemon knows that there is a store", func() bool { return k.count(&k.removed) > 0 })
