@@ -168,7 +168,7 @@ func TestACertificateOfTheFutureWaits(t *testing.T) {
 	})
 }
 
-// TestASetIsOne: whoever takes a configuration while sets are swapped has a certificate with its
+// TestASetIsOne: a configuration that is taken while sets are swapped has a certificate with its
 // key.
 func TestASetIsOne(t *testing.T) {
 	f := newFixture(t)

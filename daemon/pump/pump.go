@@ -91,8 +91,8 @@ func (p *Pump) carryIn() {
 	}
 }
 
-// carryOut carries what is sent to the client. An error of the pair is an end: whoever had its
-// other end has closed it before all that the client has sent was read.
+// carryOut carries what is sent to the client. An error of the pair is an end: its other
+// end was closed before all that the client has sent was read.
 func (p *Pump) carryOut() {
 	defer close(p.ended)
 	why := p.out.run(p.ending.Load)

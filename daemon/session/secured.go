@@ -16,7 +16,7 @@ type Secured struct {
 
 // SetTLS notes what a client's handshake has found out: records, Summary and the log have it from
 // now on. What the client says without end is shortened. The session's goroutine calls it before
-// Open, or whoever goes on with the session of the previous process before Run.
+// Open; for a session of the previous process, the server calls it before Run.
 func (s *Session) SetTLS(info tlsconn.Info) {
 	info.TLS = info.TLS.Bounded()
 	s.mu.Lock()

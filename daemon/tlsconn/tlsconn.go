@@ -3,7 +3,7 @@
 // can (kTLS, Documentation/networking/tls.rst of Linux): the connection is a socket like any other,
 // and outlives the process. Else crypto/tls goes on, and the connection ends with the process.
 //
-// Nothing that has arrived is taken before the session says so, whoever decrypts it. A stream that
+// Nothing that has arrived is taken before the session says so, in the kernel or not. A stream that
 // ends without the client's close_notify ends with ErrTruncated.
 package tlsconn
 

@@ -62,7 +62,7 @@ type peer struct {
 	info      tlsconn.Info
 }
 
-// serve makes the handshake as the server with whoever client is of the pair.
+// serve makes the handshake as the server with the client of a new pair, which client starts.
 func serve(t *testing.T, kernel tlsconn.Kernel, client func(a *tlstest.Authority, c *net.TCPConn)) *peer {
 	t.Helper()
 	raw, fd := tlstest.Pair(t)
