@@ -24,7 +24,13 @@ type delimited struct {
 func (d *delimited) Next(b []byte) Message {
 	window := b[:min(len(b), d.max+2)] // the longest message and its end
 	seen := min(d.seen, len(window))   // the caller may give fewer bytes than before
-	if i := d.index(window[seen:]); i >= 0 {
+	i := -1
+	if d.nul {
+		i = d.indexWithNUL(window[seen:])
+	} else {
+		i = bytes.IndexByte(window[seen:], d.end) // here, as it is a call less
+	}
+	if i >= 0 {
 		i += seen
 		if n := d.trim(b, i); n <= d.max {
 			d.seen = 0
@@ -67,11 +73,8 @@ func (d *delimited) last() Flag {
 	return Whole
 }
 
-// index returns the index of the first end byte in b, or -1.
-func (d *delimited) index(b []byte) int {
-	if !d.nul {
-		return bytes.IndexByte(b, d.end)
-	}
+// indexWithNUL returns the index of the first end byte or NUL byte in b, or -1.
+func (d *delimited) indexWithNUL(b []byte) int {
 	for from := 0; from < len(b); from += stride {
 		window := b[from:min(len(b), from+stride)]
 		i := bytes.IndexByte(window, d.end)

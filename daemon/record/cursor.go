@@ -121,12 +121,10 @@ func (c *cursor) number() (n int64) {
 func (c *cursor) printable(end byte) []byte {
 	rest := c.line[c.at:]
 	rest = rest[:min(len(rest), maxName+1)]
-	for _, stop := range [...]byte{end, '"', '\\'} {
-		if i := bytes.IndexByte(rest, stop); i >= 0 {
-			rest = rest[:i]
-		}
+	n := plain(rest, true)
+	if i := bytes.IndexByte(rest[:n], end); i >= 0 {
+		n = i
 	}
-	n := printable(rest)
 	switch {
 	case n > maxName:
 		c.fail("a shorter name")

@@ -1,10 +1,9 @@
 package record
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/binary"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -46,8 +45,7 @@ type Encoder struct {
 	format Format
 	src    *Source
 	stamp  stamp
-	head   []byte // everything before the kind (JSON) or the data (text)
-	device []byte // of JSON messages: who the client's certificate says it is
+	head   []byte // what all messages of src begin with; empty before the first one
 	value  []byte // of the name that is encoded
 }
 
@@ -59,29 +57,23 @@ func NewEncoder(f Format) *Encoder { return &Encoder{format: f} }
 func (e *Encoder) Begin(src *Source, now time.Time) {
 	e.src = src
 	e.stamp.set(now)
-	if e.format == JSON {
-		e.head = append(append(append(e.head[:0], `{"time":"`...), e.stamp.text[:]...), `","kind":"`...)
-		if e.device = e.device[:0]; src.TLS != nil {
-			e.device = e.member(e.device, "subject", src.TLS.Subject)
-		}
-		return
-	}
-	e.head = append(append(e.head[:0], e.stamp.text[:]...), " from "...)
-	e.head = append(e.head, src.Remote...)
+	e.head = e.head[:0]
 }
 
 // Message appends the record of a message. A text record has no framing, and so there is none for
 // bytes that are Between: only JSON records allow to recover the exact bytes of the stream.
 func (e *Encoder) Message(dst []byte, m *Message) []byte {
+	if len(e.head) == 0 {
+		e.setHead()
+	}
 	if e.format == JSON {
-		dst = append(e.who(dst, "message"), e.device...)
-		dst = strconv.AppendInt(append(dst, `,"offset":`...), m.Offset, 10)
+		dst = strconv.AppendInt(append(dst, e.head...), m.Offset, 10)
 		if m.HeadLen > 0 {
-			dst = appendBytes(dst, "head", m.Head())
+			dst = appendBytes(dst, `,"head":"`, m.Head())
 		}
-		dst = appendBytes(dst, "data", m.Data())
+		dst = appendBytes(dst, `,"data":"`, m.Data())
 		if m.EndLen > 0 {
-			dst = appendBytes(dst, "end", m.End())
+			dst = appendBytes(dst, `,"end":"`, m.End())
 		}
 		if m.Flag != "" {
 			dst = append(append(append(dst, `,"flag":"`...), m.Flag...), '"')
@@ -98,6 +90,19 @@ func (e *Encoder) Message(dst []byte, m *Message) []byte {
 	return append(appendEscaped(append(dst, ": "...), m.Data()), '\n')
 }
 
+// setHead sets the head: of JSON everything before the offset, of text what is before the flag.
+func (e *Encoder) setHead() {
+	if e.format == Text {
+		e.head = append(append(append(e.head, e.stamp.text[:]...), " from "...), e.src.Remote...)
+		return
+	}
+	e.head = e.who(e.head, "message")
+	if e.src.TLS != nil { // who the client's certificate says it is
+		e.head = e.member(e.head, `,"subject":"`, e.src.TLS.Subject)
+	}
+	e.head = append(e.head, `,"offset":`...)
+}
+
 // Open appends the record of a client that has connected.
 func (e *Encoder) Open(dst []byte) []byte {
 	if e.format == JSON {
@@ -106,6 +111,9 @@ func (e *Encoder) Open(dst []byte) []byte {
 	dst = append(append(append(dst, e.stamp.text[:]...), " open from "...), e.src.Remote...)
 	if e.src.Proxy != "" {
 		dst = append(append(dst, " via "...), e.src.Proxy...)
+	}
+	if e.src.Mux != "" {
+		dst = append(append(dst, " via mux "...), e.src.Mux...)
 	}
 	return append(e.tls(dst), '\n')
 }
@@ -125,13 +133,17 @@ func (e *Encoder) Close(dst []byte, reason string, records, bytes int64) []byte 
 	return append(e.tls(dst), '\n')
 }
 
-// who appends the beginning of an object, up to the addresses of the source.
+// who appends the beginning of an object, up to the way that the client has come.
 func (e *Encoder) who(dst []byte, kind string) []byte {
-	dst = append(append(append(dst, e.head...), kind...), `","listener":"`...)
+	dst = append(append(dst, `{"time":"`...), e.stamp.text[:]...)
+	dst = append(append(append(dst, `","kind":"`...), kind...), `","listener":"`...)
 	dst = append(append(append(dst, e.src.Listener...), `","session":"`...), e.src.Session...)
 	dst = append(append(append(dst, `","remote":"`...), e.src.Remote...), '"')
 	if e.src.Proxy != "" {
 		dst = append(append(append(dst, `,"proxy":"`...), e.src.Proxy...), '"')
+	}
+	if e.src.Mux != "" {
+		dst = append(append(append(dst, `,"mux":"`...), e.src.Mux...), '"')
 	}
 	return dst
 }
@@ -181,72 +193,84 @@ const hex = "0123456789abcdef"
 // and the other unsafe characters become `\uNNNN`. The form is reversible.
 func appendEscaped(dst, data []byte) []byte {
 	for {
-		n := printable(data)
-		dst = appendDoubled(dst, data[:n])
-		if data = data[n:]; len(data) == 0 {
+		n := plain(data, false)
+		dst = append(dst, data[:n]...)
+		if n == len(data) {
 			return dst
 		}
-		r, size := utf8.DecodeRune(data)
-		switch {
-		case r == utf8.RuneError && size == 1, r < utf8.RuneSelf:
-			dst = append(dst, '\\', 'x', hex[data[0]>>4], hex[data[0]&15])
-		case unsafeRune(r):
-			dst = appendU(dst, r)
+		data = data[n:]
+		switch c := data[0]; {
+		case c == '\\':
+			dst, n = append(dst, `\\`...), 1
+		case c < utf8.RuneSelf:
+			dst, n = appendX(dst, c), 1
 		default:
-			dst = append(dst, data[:size]...)
+			dst, n = appendRunes(dst, data)
 		}
-		data = data[size:]
+		data = data[n:]
 	}
 }
 
-// appendBytes appends the member for data, which is called name if data is UTF-8, and otherwise
-// name_base64. It also escapes characters that JSON allows but that could control a terminal.
-func appendBytes(dst []byte, name string, data []byte) []byte {
-	n := printable(data)
-	dst = append(append(dst, `,"`...), name...)
-	if n < len(data) && !utf8.Valid(data[n:]) {
-		dst = append(dst, `_base64":"`...)
-		return append(base64.StdEncoding.AppendEncode(dst, data), '"')
-	}
-	dst = append(dst, `":"`...)
-	for {
-		dst = appendQuoted(dst, data[:n])
-		if data = data[n:]; len(data) == 0 {
+// appendBytes appends the member for data. before is what goes before a value that is UTF-8, from
+// the comma to the quote; other data is in base64, under that name with _base64 behind it. It also
+// escapes characters that JSON allows but that could control a terminal.
+func appendBytes(dst []byte, before string, data []byte) []byte {
+	from := len(dst)
+	dst = append(dst, before...)
+	valid := false // the rest is UTF-8; ASCII is
+	for rest := data; ; {
+		n := plain(rest, true)
+		dst = append(dst, rest[:n]...)
+		if n == len(rest) {
 			return append(dst, '"')
 		}
-		r, size := utf8.DecodeRune(data)
-		if unsafeRune(r) {
-			dst = appendU(dst, r)
+		rest = rest[n:]
+		switch c := rest[0]; {
+		case c == '"' || c == '\\':
+			dst, n = append(dst, '\\', c), 1
+		case c < utf8.RuneSelf:
+			dst, n = appendU(dst, rune(c)), 1
+		case !valid && !utf8.Valid(rest):
+			return appendBase64(dst[:from], before, data)
+		default:
+			valid = true
+			dst, n = appendRunes(dst, rest)
+		}
+		rest = rest[n:]
+	}
+}
+
+// appendBase64 is appendBytes for what is not UTF-8.
+func appendBase64(dst []byte, before string, data []byte) []byte {
+	dst = append(append(dst, strings.TrimSuffix(before, `":"`)...), `_base64":"`...)
+	return append(base64.StdEncoding.AppendEncode(dst, data), '"')
+}
+
+// appendRunes appends the characters at the head of data that are not ASCII, and returns how many
+// bytes they are.
+func appendRunes(dst, data []byte) ([]byte, int) {
+	from, n := 0, 0 // those between are safe
+	for n < len(data) && data[n] >= utf8.RuneSelf {
+		r, size := utf8.DecodeRune(data[n:])
+		bad := r == utf8.RuneError && size == 1
+		if !bad && !unsafeRune(r) {
+			n += size
+			continue
+		}
+		if dst = append(dst, data[from:n]...); bad {
+			dst = appendX(dst, data[n])
 		} else {
-			dst = append(dst, data[:size]...)
+			dst = appendU(dst, r)
 		}
-		data = data[size:]
-		n = printable(data)
+		n += size
+		from = n
 	}
+	return append(dst, data[from:n]...), n
 }
 
-// appendDoubled appends printable ASCII and doubles its backslashes.
-func appendDoubled(dst, data []byte) []byte {
-	for {
-		i := bytes.IndexByte(data, '\\')
-		if i < 0 {
-			return append(dst, data...)
-		}
-		dst = append(append(dst, data[:i]...), `\\`...)
-		data = data[i+1:]
-	}
-}
-
-// appendQuoted is appendDoubled that also puts a backslash before quotes.
-func appendQuoted(dst, data []byte) []byte {
-	for {
-		i := bytes.IndexByte(data, '"')
-		if i < 0 {
-			return appendDoubled(dst, data)
-		}
-		dst = append(appendDoubled(dst, data[:i]), `\"`...)
-		data = data[i+1:]
-	}
+// appendX appends c as `\xNN`.
+func appendX(dst []byte, c byte) []byte {
+	return append(dst, '\\', 'x', hex[c>>4], hex[c&15])
 }
 
 // appendU appends r, which is in the basic plane, as `\uNNNN`.
@@ -266,35 +290,4 @@ func unsafeRune(r rune) bool {
 	}
 	return r == 0x61c || r == 0x200e || r == 0x200f ||
 		r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
-}
-
-// printable returns how many bytes at the head of data are printable ASCII. It checks many bytes at
-// a time, because most data is printable.
-func printable(data []byte) int {
-	left := data
-	for ; len(left) >= 32; left = left[32:] {
-		w := (*[32]byte)(left)
-		if unprintable(w[0:8])|unprintable(w[8:16])|unprintable(w[16:24])|unprintable(w[24:32]) != 0 {
-			break
-		}
-	}
-	for ; len(left) >= 8; left = left[8:] {
-		if unprintable(left) != 0 {
-			break
-		}
-	}
-	n := len(data) - len(left)
-	for n < len(data) && data[n] >= 0x20 && data[n] < 0x7f {
-		n++
-	}
-	return n
-}
-
-// unprintable is not 0 if one of the first eight bytes of b is not printable ASCII. The high bit of
-// a byte is set if the byte is 0x80 or more, below 0x20, or 0x7f. Carries and borrows may set the
-// bit of the bytes above such a byte, but never in a word without one.
-func unprintable(b []byte) uint64 {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	w := binary.LittleEndian.Uint64(b)
-	return (w | (w - ones*0x20) | (w + ones)) & high
 }

@@ -44,6 +44,9 @@ func (p *HeadParser) Parse(line []byte) (h Head, err error) {
 	if in.has(`,"proxy":"`) {
 		in.name()
 	}
+	if in.has(`,"mux":"`) {
+		in.name()
+	}
 	switch string(kind) {
 	case "open":
 		h.Kind = KindOpen
@@ -90,8 +93,9 @@ func (c *cursor) name() []byte {
 		return nil
 	}
 	rest := c.line[c.at:]
-	n := bytes.IndexByte(rest[:min(len(rest), maxName+1)], '"')
-	if n < 0 || printable(rest[:n]) < n || bytes.IndexByte(rest[:n], '\\') >= 0 {
+	rest = rest[:min(len(rest), maxName+1)]
+	n := plain(rest, true)
+	if n == len(rest) || rest[n] != '"' {
 		c.fail("a name")
 		return nil
 	}

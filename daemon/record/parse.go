@@ -58,7 +58,7 @@ func NewParser(f Format) *Parser { return &Parser{format: f, again: NewEncoder(f
 func (p *Parser) Parse(line []byte) (*Record, error) {
 	p.in = cursor{line: line}
 	p.rec.Message = Message{Raw: p.rec.Raw[:0]}
-	p.rec.Proxy, p.rec.TLS, p.rec.Reason, p.rec.Records, p.rec.Bytes = "", nil, "", 0, 0
+	p.rec.Proxy, p.rec.Mux, p.rec.TLS, p.rec.Reason, p.rec.Records, p.rec.Bytes = "", "", nil, "", 0, 0
 	if p.format == JSON {
 		p.object()
 	} else {
@@ -87,8 +87,12 @@ func (p *Parser) object() {
 	in.want(`","remote":"`)
 	intern(&r.Remote, in.printable('"'))
 	in.want(`"`)
-	p.proxy(`,"proxy":"`, '"')
+	p.optional(&r.Proxy, `,"proxy":"`, '"')
 	if r.Proxy != "" {
+		in.want(`"`)
+	}
+	p.optional(&r.Mux, `,"mux":"`, '"')
+	if r.Mux != "" {
 		in.want(`"`)
 	}
 	switch string(kind) {
@@ -111,11 +115,20 @@ func (p *Parser) object() {
 	in.want(`}`)
 }
 
-// proxy parses the address of a proxy up to end, if the line continues with before.
-func (p *Parser) proxy(before string, end byte) {
+// optional parses a name or an address up to end, if the line continues with before.
+func (p *Parser) optional(to *string, before string, end byte) {
 	if p.in.has(before) {
-		intern(&p.rec.Proxy, p.in.printable(end))
+		intern(to, p.in.printable(end))
 	}
+}
+
+// way parses how a client of a text record has come.
+func (p *Parser) way() {
+	const mux = " via mux "
+	if !bytes.HasPrefix(p.in.line[p.in.at:], []byte(mux)) {
+		p.optional(&p.rec.Proxy, " via ", ' ')
+	}
+	p.optional(&p.rec.Mux, mux, ' ')
 }
 
 // message parses the members that only a message has.
@@ -147,7 +160,7 @@ func (p *Parser) text() {
 	case in.has(" open from "):
 		r.Kind = KindOpen
 		intern(&r.Remote, in.printable(' '))
-		p.proxy(" via ", ' ')
+		p.way()
 		r.TLS = p.tls.text(in)
 	case in.has(" close from "):
 		r.Kind = KindClose

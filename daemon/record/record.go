@@ -38,6 +38,9 @@ type Source struct {
 	// Proxy is the address of the proxy that named the client, host:port; "" if there was no
 	// proxy.
 	Proxy string
+	// Mux is the name of the listener at which the client has named Listener (RFC 1078); "" if
+	// there was none. It is as Listener is.
+	Mux string
 	// TLS is what is known of the client's TLS; nil if it speaks clear text.
 	TLS *TLS
 }

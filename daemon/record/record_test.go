@@ -113,35 +113,8 @@ func TestWhichCharactersAreEscaped(t *testing.T) {
 		if got := string(appendEscaped(nil, []byte(raw))); (got != raw) != want {
 			t.Errorf("%U in text: got %q, want it escaped: %v", r, got, want)
 		}
-		if got := string(appendBytes(nil, "data", []byte(raw))); (got != `,"data":"`+raw+`"`) != want {
+		if got := string(appendBytes(nil, `,"data":"`, []byte(raw))); (got != `,"data":"`+raw+`"`) != want {
 			t.Errorf("%U in json: got %q, want it escaped: %v", r, got, want)
-		}
-	}
-}
-
-// TestPrintableEndsAtTheFirstByteThatIsNot printable, for every such byte at every place among the
-// lowest and the highest printable bytes.
-func TestPrintableEndsAtTheFirstByteThatIsNot(t *testing.T) {
-	edges := []byte{0, 1, 0x1f, ' ', '!', '"', '\\', '~', 0x7f, 0x80, 0x81, 0x9f, 0xa0, 0xfe, 0xff}
-	for _, fill := range []byte{' ', '~'} {
-		for size := range 100 {
-			data := bytes.Repeat([]byte{fill}, size)
-			if got := printable(data); got != size {
-				t.Errorf("%d times %q: got %d", size, fill, got)
-			}
-			for at := range data {
-				for _, b := range edges {
-					data[at] = b
-					want := size
-					if b < ' ' || b > '~' {
-						want = at
-					}
-					if got := printable(data); got != want {
-						t.Fatalf("%q: got %d, want %d", data, got, want)
-					}
-				}
-				data[at] = fill
-			}
 		}
 	}
 }
@@ -263,12 +236,14 @@ func TestEncodingAllocatesNothing(t *testing.T) {
 
 func BenchmarkEncode(b *testing.B) {
 	plain := bytes.Repeat([]byte("0123456789abcdef"), 16)
+	object := bytes.Repeat([]byte(`{"t":1,"v":"ok"}`), 16)
+	runes := []byte(strings.Repeat("wörld 你好 ", 16))
 	hostile := bytes.Repeat([]byte("\x00\x1b[2J\\ \xff\u2028ü"), 16)
 	for _, c := range []struct {
 		name   string
 		format Format
 		data   []byte
-	}{{"text", Text, plain}, {"json", JSON, plain}, {"text, escaped", Text, hostile}, {"json, base64", JSON, hostile}} {
+	}{{"text", Text, plain}, {"json", JSON, plain}, {"json in json", JSON, object}, {"text, UTF-8", Text, runes}, {"json, UTF-8", JSON, runes}, {"text, escaped", Text, hostile}, {"json, base64", JSON, hostile}} {
 		b.Run(c.name, func(b *testing.B) {
 			e, buf, m := NewEncoder(c.format), make([]byte, 0, 4096), message("", string(c.data), "\n", "")
 			b.SetBytes(int64(len(c.data)))
@@ -281,28 +256,39 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// TestAProxyIsInTheRecord: in text only in the record of the opening, in JSON in all records.
-func TestAProxyIsInTheRecord(t *testing.T) {
-	src := &Source{Listener: "tcpmux", Session: "8f3a-2c", Remote: "[2001:db8::1]:40312", Proxy: "10.0.0.1:5"}
-	for _, c := range []struct {
-		format Format
-		proxy  [3]string // of open, message, close
-		open   string
-	}{
-		{Text, [3]string{src.Proxy, "", ""}, "1970-01-01T00:00:01.000000Z open from [2001:db8::1]:40312 via 10.0.0.1:5\n"},
-		{JSON, [3]string{src.Proxy, src.Proxy, src.Proxy},
-			`{"time":"1970-01-01T00:00:01.000000Z","kind":"open","listener":"tcpmux","session":"8f3a-2c","remote":"[2001:db8::1]:40312","proxy":"10.0.0.1:5"}` + "\n"},
+// TestTheWayIsInTheRecord: in text only in the record of the opening, in JSON in all records.
+func TestTheWayIsInTheRecord(t *testing.T) {
+	const remote = "[2001:db8::1]:40312"
+	for _, c := range []struct{ proxy, mux, text, json string }{
+		{"10.0.0.1:5", "", " via 10.0.0.1:5", `,"proxy":"10.0.0.1:5"`},
+		{"", "front", " via mux front", `,"mux":"front"`},
+		{"10.0.0.1:5", "mux", " via 10.0.0.1:5 via mux mux", `,"proxy":"10.0.0.1:5","mux":"mux"`},
 	} {
-		e, p := NewEncoder(c.format), NewParser(c.format)
-		e.Begin(src, time.Unix(1, 0))
-		lines := []string{string(e.Open(nil)), string(e.Message(nil, message("", "x via y", "", ""))), string(e.Close(nil, "eof", 1, 8))}
-		if lines[0] != c.open {
-			t.Errorf("got %q, want %q", lines[0], c.open)
-		}
-		for i, line := range lines {
-			r, err := p.Parse([]byte(strings.TrimSuffix(line, "\n")))
-			if err != nil || r.Proxy != c.proxy[i] || r.Remote != src.Remote {
-				t.Errorf("%q: got %+v and %v, want %q via %q", line, r, err, src.Remote, c.proxy[i])
+		src := &Source{Listener: "tcpmux", Session: "8f3a-2c", Remote: remote, Proxy: c.proxy, Mux: c.mux}
+		for _, format := range []Format{Text, JSON} {
+			e, p, heads := NewEncoder(format), NewParser(format), HeadParser{}
+			e.Begin(src, time.Unix(1, 0))
+			lines := []string{string(e.Open(nil)), string(e.Message(nil, message("", "x via mux y", "", ""))), string(e.Close(nil, "eof", 1, 8))}
+			want := "1970-01-01T00:00:01.000000Z open from " + remote + c.text + "\n"
+			if format == JSON {
+				want = `{"time":"1970-01-01T00:00:01.000000Z","kind":"open","listener":"tcpmux","session":"8f3a-2c","remote":"` + remote + `"` + c.json + "}\n"
+			}
+			if lines[0] != want {
+				t.Errorf("got %q, want %q", lines[0], want)
+			}
+			for i, line := range lines {
+				line = strings.TrimSuffix(line, "\n")
+				r, err := p.Parse([]byte(line))
+				proxy, mux := c.proxy, c.mux
+				if format == Text && i > 0 {
+					proxy, mux = "", ""
+				}
+				if err != nil || r.Proxy != proxy || r.Mux != mux || r.Remote != remote {
+					t.Errorf("%q: got %+v and %v, want %q via %q and %q", line, r, err, remote, proxy, mux)
+				}
+				if _, err := heads.Parse([]byte(line)); format == JSON && err != nil {
+					t.Errorf("%q: its head: %v", line, err)
+				}
 			}
 		}
 	}

@@ -50,17 +50,17 @@ func (e *Encoder) tls(dst []byte) []byte {
 	if t.Cipher != "" {
 		dst = append(append(append(dst, `,"cipher":"`...), t.Cipher...), '"')
 	}
-	dst = e.member(dst, "sni", t.ServerName)
-	return append(e.member(dst, "subject", t.Subject), '}')
+	dst = e.member(dst, `,"sni":"`, t.ServerName)
+	return append(e.member(dst, `,"subject":"`, t.Subject), '}')
 }
 
-// member appends the JSON member of that name, unless its value is empty.
-func (e *Encoder) member(dst []byte, name, value string) []byte {
+// member appends a JSON member as appendBytes does, unless its value is empty.
+func (e *Encoder) member(dst []byte, before, value string) []byte {
 	if value == "" {
 		return dst
 	}
 	e.value = append(e.value[:0], value...)
-	return appendBytes(dst, name, e.value)
+	return appendBytes(dst, before, e.value)
 }
 
 // textTLS appends t as the end of a text record.
