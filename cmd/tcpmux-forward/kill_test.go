@@ -19,14 +19,26 @@ import (
 	"tcpmux/internal/await"
 )
 
-// eachKills is how often a trial kills the forwarder, and how often the server.
-const eachKills = 100
+// eachKills returns how often a trial kills the forwarder, and how often the server: the value of
+// KILLS, or enough for each commit.
+func eachKills(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("KILLS")
+	if text == "" {
+		return 15
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("KILLS=%q: want a number from 1 on", text)
+	}
+	return n
+}
 
 // TestKillsLoseAndDoubleNothing kills the forwarder and the server with SIGKILL again and again, at
 // random moments, while records are written to files that rotate and are compressed and removed.
 // Each record must be in the stream once, in the order of its file, byte for byte. The forwarder
-// has no more permissions than contrib/forward/README.md gives it. KILL_SEED=N repeats a trial, as
-// far as chance is the test's own.
+// has no more permissions than contrib/forward/README.md gives it. KILLS=100 makes the trial
+// longer; KILL_SEED=N repeats it, as far as chance is the test's own.
 func TestKillsLoseAndDoubleNothing(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("KILL_SEED"); text != "" {
@@ -127,8 +139,9 @@ func (k *killTrial) kill() {
 // kills kills either side, in random order, at random moments: soon after the last kill, or when
 // records have come through since.
 func (k *killTrial) kills() {
-	sides := make([]bool, 2*eachKills)
-	for i := range eachKills {
+	each := eachKills(k.t)
+	sides := make([]bool, 2*each)
+	for i := range each {
 		sides[i] = true
 	}
 	k.rnd.Shuffle(len(sides), func(i, j int) { sides[i], sides[j] = sides[j], sides[i] })

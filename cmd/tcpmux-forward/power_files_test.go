@@ -19,6 +19,7 @@ import (
 // perhaps with zero bytes behind it; and of the state any version that ever was on disk, or none.
 func (p *powerTrial) loseRecords() {
 	p.t.Helper()
+	p.disk.await()
 	for _, name := range listeners {
 		path := filepath.Join(p.dir, name+".log")
 		backups, err := recordfile.Backups(path)

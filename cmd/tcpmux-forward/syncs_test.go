@@ -78,6 +78,8 @@ type disk struct {
 	rnd     *rand.Rand
 	durable map[file]int64 // up to where each file was synced
 	states  [][]byte       // the state files that were there after a sync of their directory
+
+	serving sync.WaitGroup // for programs that have not ended
 }
 
 func newDisk(t *testing.T, state string, rnd *rand.Rand) *disk {
@@ -108,7 +110,7 @@ func (d *disk) starts(stderr io.Writer, args ...string) *exec.Cmd {
 	if err != nil {
 		d.t.Fatalf("watch syncs: %v", err)
 	}
-	go d.serve(listener)
+	d.serving.Go(func() { d.serve(listener) })
 	return cmd
 }
 
@@ -189,17 +191,22 @@ func (d *disk) sync(thread uint32, fd int) {
 	var state []byte
 	isDir := mode&unix.S_IFMT == unix.S_IFDIR
 	if isDir {
-		// There is one when its directory is synced.
-		state, _ = os.ReadFile(delivery.Path(d.state))
+		state, err = os.ReadFile(delivery.Path(d.state))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if isDir {
-		d.states = append(d.states, state)
+		if err == nil { // a directory that was just made has none
+			d.states = append(d.states, state)
+		}
 		return
 	}
 	d.durable[f] = max(d.durable[f], size)
 }
+
+// await waits until no program is left. A sync that one began before it was killed may still be
+// under way, and must not see what becomes of the files.
+func (d *disk) await() { d.serving.Wait() }
 
 // synced returns up to where a file was synced.
 func (d *disk) synced(f file) int64 {

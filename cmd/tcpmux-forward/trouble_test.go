@@ -110,7 +110,7 @@ func TestAClusterLosesItsLeader(t *testing.T) {
 			x := newTrouble(t, "replicas = 3\n", urls...)
 			nc := servers[0].Connect(nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
 			seen := x.more(nc, 0)
-			for range 5 {
+			for range 3 {
 				leader := natstest.Leader(t, servers, "TCPMUX")
 				leader.Kill()
 				if leader != servers[0] { // else nobody can be asked

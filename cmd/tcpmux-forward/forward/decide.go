@@ -23,6 +23,7 @@ type start struct {
 // blockedError is what an administrator has to decide.
 type blockedError struct{ text string }
 
+// Error says what there is to decide.
 func (e *blockedError) Error() string { return e.text }
 
 // decide returns where to go on. The state is what this machine knows, and last is what the stream

@@ -23,7 +23,7 @@ import (
 // TestOnceEndsWhereNothingIsRecorded as well.
 func TestOnceEndsWhereNothingIsRecorded(t *testing.T) {
 	s := newSite(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	f := newForwarder(t, s.cfg, s.stream, true)
 	defer f.Close()

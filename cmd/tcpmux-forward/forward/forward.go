@@ -200,6 +200,7 @@ func (f *Forwarder) wait(ctx context.Context, d time.Duration) error {
 // reloadError ends a session because there is another configuration.
 type reloadError struct{ cfg config.Config }
 
+// Error is never shown: a new session begins.
 func (*reloadError) Error() string { return "another configuration" }
 
 // Reload goes on with another configuration, which has forwarding on, as soon as what is under way

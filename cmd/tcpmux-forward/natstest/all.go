@@ -16,7 +16,7 @@ type Message struct {
 }
 
 // patience is how long a server may take that has nothing to wait for.
-const patience = 30 * time.Second
+const patience = 5 * time.Minute
 
 // All returns all messages of a stream, in its order.
 func All(t testing.TB, nc *nats.Conn, stream string) (all []Message) {

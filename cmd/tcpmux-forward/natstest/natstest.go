@@ -2,6 +2,7 @@
 package natstest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ type Options struct {
 	// Config is appended to the configuration file: authorization, tls, max_payload …
 	Config string
 	// JetStream is what the block of that name has besides the store directory, such as
-	// "max_file: 10M".
+	// "max_file: 10M". "": much room, whatever the disk has.
 	JetStream string
 
 	name, cluster string // of a server of a cluster
@@ -100,7 +101,7 @@ func (s *Server) start() {
 		port = "-1"
 	}
 	config := fmt.Sprintf("listen: \"127.0.0.1:%s\"\nserver_name: %q\njetstream {\n\tstore_dir: %q\n%s\n}\n%s\n%s\n",
-		port, s.opt.name, filepath.Join(s.Dir, "store"), s.opt.JetStream, s.opt.cluster, s.opt.Config)
+		port, s.opt.name, filepath.Join(s.Dir, "store"), cmp.Or(s.opt.JetStream, "max_file: 1T"), s.opt.cluster, s.opt.Config)
 	if s.opt.name == "" {
 		config = strings.Replace(config, "server_name: \"\"\n", "", 1)
 	}

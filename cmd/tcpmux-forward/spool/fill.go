@@ -88,7 +88,7 @@ func (s *Spool) look(l *lane, b *Batch, most limits) (full bool, err error) {
 		if l.pos != pos {
 			l.wait = 0
 		}
-		l.err = nil
+		l.err = l.src.unsynced()
 		l.idle(now)
 	}
 	s.report.set(l, b.Records[before:])
@@ -123,7 +123,7 @@ func (s *Spool) untilNext() time.Duration {
 		}
 		wait = min(wait, l.next.Sub(now))
 		if l.src != nil && l.src.sync != nil && l.src.sync.over() {
-			wait = min(wait, l.src.sync.at.Add(settle).Sub(now))
+			wait = min(wait, l.src.sync.ready().Sub(now))
 		}
 	}
 	return max(wait, 0)

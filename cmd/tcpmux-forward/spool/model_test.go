@@ -32,10 +32,17 @@ func timed(s *Spool) *Spool {
 	var waited time.Duration
 	var last delivery.Cursor
 	s.pause = func(ctx context.Context, d time.Duration) error {
+		syncs := false // that Fill has not seen the end of
 		for _, l := range s.lanes {
-			if l.src != nil && l.src.sync != nil && !l.src.sync.over() {
+			if l.src == nil || l.src.sync == nil {
+				continue
+			}
+			if syncs = true; !l.src.sync.over() {
 				<-s.wake
 				return nil
+			}
+			if l.isDue(now) {
+				return nil // the sync has ended since Fill has looked
 			}
 		}
 		if c := s.cursor(); fmt.Sprint(c) != fmt.Sprint(last) {
@@ -43,7 +50,7 @@ func timed(s *Spool) *Spool {
 		}
 		d = max(d, time.Millisecond)
 		now, waited = now.Add(d), waited+d
-		if waited > 5*time.Second {
+		if waited > 5*time.Second && !syncs {
 			waited = 0
 			return errQuiet
 		}

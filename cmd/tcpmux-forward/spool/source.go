@@ -38,6 +38,8 @@ type source struct {
 	// sync is under way, or waits to be confirmed; nil: none.
 	sync     *syncing
 	nextSync time.Time
+	// syncErr is what the last sync has returned.
+	syncErr error
 }
 
 // syncing is a call of fdatasync(2).
@@ -56,6 +58,14 @@ func (c *syncing) over() bool {
 	default:
 		return false
 	}
+}
+
+// ready returns when the result counts, once the sync is over.
+func (c *syncing) ready() time.Time {
+	if c.finished || c.err != nil {
+		return c.at
+	}
+	return c.at.Add(settle)
 }
 
 // datasync writes the content of a file to disk.
@@ -119,26 +129,35 @@ func (f *source) confirm(now time.Time) error {
 	switch {
 	case !f.confirmable(now):
 	case c.err != nil:
-		f.sync, f.nextSync = nil, now.Add(syncRetry)
+		f.sync, f.syncErr, f.nextSync = nil, c.err, now.Add(syncRetry)
 		return c.err
 	case f.stored < c.size:
-		f.sync = nil
+		f.sync, f.syncErr = nil, nil
 	default:
-		f.sync, f.durable = nil, max(f.durable, c.size)
+		f.sync, f.syncErr, f.durable = nil, nil, max(f.durable, c.size)
 	}
 	return nil
 }
 
 // confirmable reports whether confirm can take the result of a sync.
 func (f *source) confirmable(now time.Time) bool {
-	return f.sync != nil && f.sync.over() && (f.sync.finished || f.sync.err != nil || now.Sub(f.sync.at) >= settle)
+	return f.sync != nil && f.sync.over() && !now.Before(f.sync.ready())
+}
+
+// unsynced returns why the file is not durable, if the last sync has failed. The next one may take
+// long, and until it ends nothing is better.
+func (f *source) unsynced() error {
+	if f == nil || f.stored <= f.durable {
+		return nil
+	}
+	return f.syncErr
 }
 
 // due returns when refresh can have something new; the zero time if only the writer knows.
 func (f *source) due() time.Time {
 	switch {
 	case f.sync != nil && f.sync.over():
-		return f.sync.at.Add(settle)
+		return f.sync.ready()
 	case f.sync == nil && f.stored > f.durable:
 		return f.nextSync
 	}

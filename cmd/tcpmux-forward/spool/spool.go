@@ -43,6 +43,7 @@ type GoneError struct {
 	Position delivery.Position
 }
 
+// Error names the record file, and how far it is delivered.
 func (e *GoneError) Error() string {
 	return fmt.Sprintf("record file %q: the file with mark %s, which is delivered up to offset %d, "+
 		"is not there", e.Path, e.Position.Mark, e.Position.Offset)
@@ -55,6 +56,7 @@ type ShrunkError struct {
 	Offset, Size int64
 }
 
+// Error names the record file, its size, and how far it was read.
 func (e *ShrunkError) Error() string {
 	return fmt.Sprintf("record file %q: it has %d bytes, but was read up to offset %d: "+
 		"somebody has cut it", e.Path, e.Size, e.Offset)

@@ -72,6 +72,24 @@ func TestOnlyDurableRecords(t *testing.T) {
 	r.datasync = func(*os.File) error { syncs++; return fail }
 	r.wants("")
 	r.wantsError("disk error")
+	// It is told of while the next sync is under way, too.
+	hold := make(chan struct{})
+	held := r.datasync
+	r.datasync = func(f *os.File) error { <-hold; return held(f) }
+	for {
+		if _, err := r.look(r.lanes[0], &r.b, limits{records: 10, bytes: 1 << 20}); err != nil {
+			t.Fatal(err)
+		}
+		if r.lanes[0].src.sync != nil {
+			break
+		}
+		if err := r.pause(t.Context(), syncRetry); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.wantsError("disk error")
+	close(hold)
+	r.wants("")
 	fail = nil
 	r.datasync = func(f *os.File) error {
 		if syncs++; f != nil && syncs%2 == 0 {

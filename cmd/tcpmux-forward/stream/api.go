@@ -67,6 +67,7 @@ func (c *Conn) ask(ctx context.Context, what string, m *nats.Msg) (*nats.Msg, er
 // missingError reports that a stream or a message does not exist.
 type missingError struct{ err *jetstream.APIError }
 
+// Error returns the text of the server, quoted and bounded.
 func (e *missingError) Error() string { return hostile{e.err}.Error() }
 
 func isMissing(e *jetstream.APIError) bool {

@@ -34,8 +34,10 @@ type Error struct {
 	Key delivery.Key
 }
 
+// Error returns the text of the cause.
 func (e *Error) Error() string { return e.Err.Error() }
 
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 func outage(format string, args ...any) error {
@@ -53,8 +55,10 @@ func refused(format string, args ...any) error {
 // hostile is an error whose text a server or another peer has made: it is quoted and bounded.
 type hostile struct{ err error }
 
+// Error returns the text, quoted and bounded.
 func (h hostile) Error() string { return fmt.Sprintf("%.300q", h.err.Error()) }
 
+// Unwrap returns the error itself, whose text is not safe to show.
 func (h hostile) Unwrap() error { return h.err }
 
 // dialError returns what an attempt to connect has failed with.
@@ -83,8 +87,10 @@ type named struct {
 	err  error
 }
 
+// Error returns what was done, and the text of the cause.
 func (n *named) Error() string { return n.what + ": " + n.err.Error() }
 
+// Unwrap returns the cause.
 func (n *named) Unwrap() error { return n.err }
 
 func isCertificate(err error) bool {

@@ -109,6 +109,7 @@ type entry struct {
 // entryOf returns what the header of a message says.
 func (c *Conn) entryOf(h nats.Header, subject string, sequence uint64) (e entry, err error) {
 	e.sequence = sequence
+	// Of an identifier without a colon, which is no publisher's of ours, all is its name.
 	e.by, _, _ = strings.Cut(h.Get(nats.MsgIdHdr), ":")
 	if e.cursor, e.partial, err = delivery.ParseCursor(h.Get(headerCursor)); err == nil && len(e.cursor) == 0 {
 		err = errors.New("it has no position")

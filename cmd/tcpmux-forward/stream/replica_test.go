@@ -18,11 +18,11 @@ func TestNoChainsOfIDsWithReplicas(t *testing.T) {
 			opt := options(servers[0])
 			opt.Forward.Replicas = 3
 			var c *Conn
-			await.Until(t, func() (ok bool) { // not all servers may know each other yet
-				var err error
+			var err error
+			await.Until(t, func() bool { // not all servers may know each other yet
 				c, err = Connect(context.Background(), opt)
 				return err == nil
-			}, func() { t.Error("the stream cannot be made") })
+			}, func() { t.Errorf("the stream cannot be made: %v", err) })
 			defer c.Close()
 			lastOf(t, c)
 			first := batchOf(0, 5, nil, fileA)

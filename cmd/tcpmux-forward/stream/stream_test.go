@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long a server may take in tests that do not wait for a timeout.
-const patience = 30 * time.Second
+const patience = 5 * time.Minute
 
 // options are those that tests change from.
 func options(s *natstest.Server) Options {
