@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,10 +29,11 @@ type request struct {
 func command(stdin, stdout, stderr *os.File) *cobra.Command {
 	r := request{CompareOptions: bench.CompareOptions{Options: bench.Options{Greeting: true}}}
 	cmd := &cobra.Command{
-		Use:   "tcpmux-bench [HOST:PORT | HOST PORT]",
+		Use:   "tcpmux-bench [HOST:PORT | HOST PORT | unix:/PATH]",
 		Short: "Put many clients on a TCP server at once and measure it",
-		Long: `tcpmux-bench runs many clients against a TCP server that greets them, by default the one at ` + cli.DefaultAddress + `. It prints how
-many clients were served, how fast, and which errors occurred. With --greeting=false the server need not greet.
+		Long: `tcpmux-bench runs many clients against a TCP server that greets them, by default the one at ` + cli.DefaultAddress + `, or against
+the one at a unix socket. It prints how many clients were served, how fast, and which errors occurred. With --greeting=false the
+server need not greet.
 
 The --workload says what the clients do. A run ends after --count or --duration, whichever comes first.
 
@@ -200,7 +200,7 @@ func (r *request) run(ctx context.Context, stderr *os.File) (measured, error) {
 		defer p.Bar(stderr, columns, cli.Colour())()
 	}
 	if !r.compare {
-		host, _, _ := net.SplitHostPort(r.Address) // cli.Address has made it
+		host := cli.Host(r.Address)
 		var err error
 		if r.TLS, err = r.secured.Config(host); err != nil {
 			return nil, err

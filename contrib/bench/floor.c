@@ -1,8 +1,9 @@
 /*
- * floor PORT FILE: the least that greeting and recording can cost. One thread, epoll(7), loopback only. It greets each
- * client, cuts what the client sends into lines, and appends "from ADDRESS: LINE" to FILE with one write(2) for each
- * wake-up. Nearly all of its cost is that of the kernel, so figures of real servers are given as ratios to it. It serves
- * until it is killed.
+ * floor PORT FILE [ACK]: the least that greeting and recording can cost. One thread, epoll(7),
+ * loopback only. It greets each client, cuts what the client sends into lines, and appends
+ * "from ADDRESS: LINE" to FILE with one write(2) for each wake-up. With ACK it then writes FILE to
+ * disk (fdatasync), and sends ACK for each line. Nearly all of its cost is that of the kernel, so
+ * figures of real servers are given as ratios to it. It serves until it is killed.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -35,11 +36,15 @@ struct client {
 	char prefix[32];          /* "from ADDRESS: " */
 	int partial_length;
 	char partial[LONGEST_LINE]; /* a line without its end */
+	int owed;                   /* acknowledgements */
 };
 
 static char out[OUT_SIZE];
 static size_t out_length;
 static int out_fd;
+static const char *ack; /* NULL: none */
+static struct client *heard[EVENTS]; /* in this wake-up, and still there */
+static int heard_count;
 
 static void die(const char *what)
 {
@@ -71,6 +76,19 @@ static void record(const struct client *c, const char *line, size_t n)
 	append(c->prefix, c->prefix_length);
 	append(line, n);
 	append("\n", 1);
+}
+
+/* Acknowledges what was written. */
+static void acknowledge(void)
+{
+	if (fdatasync(out_fd))
+		die("fdatasync");
+	for (int i = 0; i < heard_count; i++)
+		for (; heard[i]->owed; heard[i]->owed--)
+			if (write(heard[i]->fd, ack, strlen(ack)) < 0) {
+				/* It has gone, or reads none of them. */
+			}
+	heard_count = 0;
 }
 
 /* Accepts and greets waiting clients, at most ACCEPTS. */
@@ -120,7 +138,10 @@ static void hear(struct client *c)
 	while ((newline = memchr(line, '\n', end - line))) {
 		record(c, line, newline - line);
 		line = newline + 1;
+		c->owed++;
 	}
+	if (ack)
+		heard[heard_count++] = c;
 	for (; end - line > LONGEST_LINE; line += LONGEST_LINE)
 		record(c, line, LONGEST_LINE);
 	c->partial_length = end - line;
@@ -140,10 +161,11 @@ static int listen_on(int port)
 
 int main(int argc, char **argv)
 {
-	if (argc != 3) {
-		fprintf(stderr, "usage: floor PORT FILE\n");
+	if (argc != 3 && argc != 4) {
+		fprintf(stderr, "usage: floor PORT FILE [ACK]\n");
 		return 64;
 	}
+	ack = argv[3];
 	signal(SIGPIPE, SIG_IGN);
 	struct rlimit files;
 	getrlimit(RLIMIT_NOFILE, &files);
@@ -166,5 +188,7 @@ int main(int argc, char **argv)
 		}
 		if (out_length)
 			flush_records();
+		if (heard_count)
+			acknowledge();
 	}
 }

@@ -2,122 +2,39 @@
  * load: clients for a server on 127.0.0.1 that greets or records. It costs as little as possible, so that the server is
  * measured: one thread and epoll(7). It is for figures that are compared with those of floor; people use tcpmux-bench.
  *
- *   load greet   PORT TOTAL AT_ONCE                          connect, read the greeting, close
+ *   load greet   PORT TOTAL AT_ONCE [LINE]                   connect, send LINE, read the greeting, close
  *   load hold    PORT CLIENTS SECONDS                        open all, read each greeting, hold, close
  *   load record  PORT CLIENTS LINES SIZE PER_WRITE GREETED   each sends LINES lines of SIZE bytes, PER_WRITE a write
  *   load trickle PORT CLIENTS ROUNDS SIZE GREETED            each sends one line a round, round after round
  *
- * GREETED is 1 if clients wait for a greeting. All clients connect before the measured time begins, and it ends when the
- * server has closed every connection. One line of KEY=VALUE pairs is printed. Exit status 1: nothing happened for too
- * long, and the line may be missing.
+ * PORT may be PORT/LISTENERS: clients then take turns at as many addresses in a row, from 127.0.0.1.
+ * GREETED is 1 if clients wait for a greeting. All clients connect before the measured time begins,
+ * and it ends when the server has closed every connection. One line of KEY=VALUE pairs is printed.
+ * Exit status 1: nothing happened for too long, and the line may be missing.
  */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
-
-enum {
-	EVENTS = 1024,
-	PATIENCE = 20000,   /* milliseconds without anything happening */
-	WAVE = 500,         /* connect at once when a crowd gathers */
-	PER_SOURCE = 20000, /* connections of one source address, so that ephemeral ports never run out */
-	SOURCES = 200,
-	MAX_FILES = 1 << 20,
-};
-
-static int epoll;
-static struct sockaddr_in server;
-static struct epoll_event events[EVENTS];
-static char scratch[1 << 16];
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static void stuck(const char *where, long at)
-{
-	fprintf(stderr, "stuck %s at %ld\n", where, at);
-	exit(1);
-}
-
-static void *allocate(size_t n, size_t size)
-{
-	void *p = calloc(n ? n : 1, size);
-	if (!p)
-		die("calloc");
-	return p;
-}
-
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-/* Begins a connection. connect(2) chooses the port: it knows the destination, and so finds more free ports. */
-static int dial(void)
-{
-	static long dialed;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-	if (fd < 0)
-		die("socket");
-	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	struct sockaddr_in source = {.sin_family = AF_INET};
-	source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + dialed++ / PER_SOURCE % SOURCES);
-	if (bind(fd, (struct sockaddr *)&source, sizeof source))
-		die("bind");
-	if (connect(fd, (struct sockaddr *)&server, sizeof server) && errno != EINPROGRESS)
-		die("connect");
-	return fd;
-}
-
-static void watch(int operation, int fd, uint32_t what, uint64_t tag)
-{
-	struct epoll_event event = {.events = what, .data.u64 = tag};
-	if (epoll_ctl(epoll, operation, fd, &event))
-		die("epoll_ctl");
-}
-
-/* Waits for the next events; returns 0 if nothing happened for too long. */
-static int next_events(void)
-{
-	int n = epoll_wait(epoll, events, EVENTS, PATIENCE);
-	return n < 0 && errno == EINTR ? next_events() : n > 0 ? n : 0;
-}
+#include "clients.h"
 
 static double *born; /* by descriptor */
 
-static void visit(void)
+static void visit(const char *line)
 {
 	int fd = dial();
 	if (fd >= MAX_FILES)
 		die("too many descriptors");
 	born[fd] = now();
+	if (*line && dprintf(fd, "%s\r\n", line) < 0)
+		die("a line is not sent");
 	watch(EPOLL_CTL_ADD, fd, EPOLLIN, fd);
 }
 
-static void greet(long total, long at_once)
+static void greet(long total, long at_once, const char *line)
 {
 	long started = 0, done = 0, bad = 0;
 	double worst = 0, start = now();
 
 	born = allocate(MAX_FILES, sizeof *born);
 	for (; started < at_once && started < total; started++)
-		visit();
+		visit(line);
 	while (done < total) {
 		int n = next_events();
 		if (!n)
@@ -135,47 +52,13 @@ static void greet(long total, long at_once)
 			close(fd);
 			done++;
 			if (started < total) {
-				visit();
+				visit(line);
 				started++;
 			}
 		}
 	}
 	double took = now() - start;
 	printf("greet total=%ld bad=%ld secs=%.3f rate=%.0f worst_ms=%.1f\n", done, bad, took, done / took, worst * 1e3);
-}
-
-struct client {
-	int fd;
-	enum { CONNECTING, CONNECTED, SENDING, SHUT, GONE } state;
-	long left;   /* bytes to send */
-	size_t next; /* where in the block the next byte is */
-};
-
-/* Connects all clients, a wave at a time, and reads their greetings. Counts those that were not greeted. */
-static struct client *gather(long count, int greeted, long *bad)
-{
-	struct client *clients = allocate(count, sizeof *clients);
-	for (long begun = 0, up = 0; up < count;) {
-		for (; begun < count && begun - up < WAVE; begun++) {
-			clients[begun].fd = dial();
-			watch(EPOLL_CTL_ADD, clients[begun].fd, greeted ? EPOLLIN : EPOLLOUT, begun);
-		}
-		int n = next_events();
-		if (!n)
-			stuck("connecting", up);
-		for (int i = 0; i < n; i++) {
-			struct client *c = &clients[events[i].data.u64];
-			ssize_t got = greeted ? read(c->fd, scratch, sizeof scratch) : 1;
-			if (got < 0 && errno == EAGAIN)
-				continue;
-			if (got <= 0)
-				++*bad;
-			watch(EPOLL_CTL_DEL, c->fd, 0, 0);
-			c->state = got > 0 ? CONNECTED : GONE;
-			up++;
-		}
-	}
-	return clients;
 }
 
 static void hold(long count, long seconds)
@@ -306,16 +189,10 @@ int main(int argc, char **argv)
 	long a[8] = {0};
 	for (int i = 2; i < argc && i < 10; i++)
 		a[i - 2] = atol(argv[i]);
-	struct rlimit files;
-	getrlimit(RLIMIT_NOFILE, &files);
-	files.rlim_cur = files.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &files);
-	server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(a[0])};
-	server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	epoll = epoll_create1(0);
+	begin(argc > 2 ? argv[2] : "0");
 
-	if (argc == 5 && !strcmp(argv[1], "greet"))
-		greet(a[1], a[2]);
+	if ((argc == 5 || argc == 6) && !strcmp(argv[1], "greet"))
+		greet(a[1], a[2], argc == 6 ? argv[5] : "");
 	else if (argc == 5 && !strcmp(argv[1], "hold"))
 		hold(a[1], a[2]);
 	else if (argc == 8 && !strcmp(argv[1], "record"))

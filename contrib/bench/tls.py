@@ -13,15 +13,14 @@ import argparse
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 
 import bench
-from bench import Failed, Peer, Server, write
+import report
+import servers
+from servers import Failed, Peer, Server, workplace, write
 
 WHAT = ('handshakes', 'idle', 'messages')
 FIGURES = {
@@ -29,7 +28,6 @@ FIGURES = {
     'idle': (('kib', 'KiB a client'),),
     'messages': (('rate', 'messages/s'), ('cpu_ns', 'ns CPU a message')),
 }
-SECTION = '# TLS\n'
 
 
 class Stack(Server):
@@ -112,7 +110,7 @@ def peers(binary, work):
             'socat', '-u', f'OPENSSL-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,backlog=4096,cert={pair[0]},key={pair[1]},verify=0',
             f'OPEN:{out},creat,append'], package='socat', needs='socat', greets=False, fork=True, slow=True),
     ]
-    return [p for p in everybody if not p.needs or bench.shutil.which(p.needs)]
+    return [p for p in everybody if not p.needs or servers.shutil.which(p.needs)]
 
 
 def certificate(work):
@@ -190,8 +188,8 @@ class Bench(bench.Bench):
 def used(group):
     """The CPU that the processes of a group have used, in ticks."""
     total = 0
-    for path in bench.glob.glob('/proc/[0-9]*/stat'):
-        with bench.contextlib.suppress(OSError):
+    for path in servers.glob.glob('/proc/[0-9]*/stat'):
+        with servers.contextlib.suppress(OSError):
             with open(path, encoding='utf-8', errors='replace') as f:
                 text = f.read()
             fields = text[text.rindex(')') + 2:].split()
@@ -207,26 +205,19 @@ def connected(port):
 
 
 def markdown(where, summary, runs, scale):
-    lines = [SECTION, f'Written by `make bench-tls` on {where["date"]}; see tls.py for what is measured and how.', '',
+    lines = ['# TLS', '', f'Written by `make bench-tls` on {where["date"]}; see tls.py for what is measured and how.', '',
              f'- kernel {where["kernel"]}, {"with" if os.path.exists("/sys/module/tls") else "without"} TLS of its own, {where["cpu"]}, '
              f'load before and during the run {where["load"]}',
              '- ' + ', '.join(f'{k} {v}' for k, v in where['versions'].items() if v),
              f'- medians of up to {runs} rounds with `--scale {scale:g}`; in each round all servers take turns', '',
              'Compare the ratios, which are relative to a server of 60 lines with crypto/tls in the same round. The load shares the processors',
              'and makes its half of each handshake, so the rate is no more than a bound from below: the CPU is the server\'s alone.', '']
-    return '\n'.join(lines) + '\n' + bench.tables(summary, FIGURES, __doc__)
-
-
-def place(path, text):
-    """Replaces the section in a file, which is the last one."""
-    with open(path, encoding='utf-8') as f:
-        before = f.read().partition('\n' + SECTION)[0].rstrip('\n')
-    write(path, f'{before}\n\n{text}')
+    return '\n'.join(lines) + '\n' + report.tables(summary, FIGURES, __doc__)
 
 
 def build(work):
-    bench.build(work)
-    subprocess.check_call(['go', 'build', '-o', f'{work}/tlsfloor', './contrib/bench/tlsfloor'], cwd=f'{bench.HERE}/../..')
+    servers.build(work)
+    subprocess.check_call(['go', 'build', '-o', f'{work}/tlsfloor', './contrib/bench/tlsfloor'], cwd=f'{servers.HERE}/../..')
 
 
 def main():
@@ -242,27 +233,18 @@ def main():
     a = p.parse_args()
     if unknown := set(a.what) - set(WHAT):
         p.error(f'no such measurement: {", ".join(sorted(unknown))}')
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    os.environ['PATH'] += ':/usr/local/sbin:/usr/sbin:/sbin'
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
-    with tempfile.TemporaryDirectory(prefix='tcpmux-bench') as work:
-        os.chmod(work, 0o755)
+    with workplace() as work:
         build(work)
         everybody = peers(os.path.abspath(a.bin), work)
         if a.only:
             wanted = {'floor', *(n.strip() for n in a.only.split(';'))}
             everybody = [x for x in everybody if x.name in wanted]
-        where = bench.circumstances(everybody, a.bin)
-        try:
-            results = bench.measure(everybody, a.what or WHAT, Bench(work, a.scale, os.path.abspath(a.load)), a.runs, a.budget)
-        finally:  # a signal may have come at any moment
-            for server in list(Server.running):
-                server.kill()
+        where = report.circumstances(everybody, a.bin)
+        results = bench.measure(everybody, a.what or WHAT, Bench(work, a.scale, os.path.abspath(a.load)), a.runs, a.budget)
         where['load'] += ' / %.1f %.1f %.1f' % os.getloadavg()
-    text = markdown(where, bench.summarize(results, FIGURES), a.runs, a.scale)
+    text = markdown(where, report.summarize(results, FIGURES), a.runs, a.scale)
     if a.results:
-        place(a.results, text)
+        report.place(a.results, 'TLS', text)
     else:
         print(text)
 

@@ -288,7 +288,7 @@ func TestOnlyThisMachine(t *testing.T) {
 }
 
 func TestThisMachine(t *testing.T) {
-	for address, want := range map[string]string{"127.0.0.1:9": "127.0.0.1:9", "127.3.2.1:9": "127.3.2.1:9", "[::1]:9": "[::1]:9", "[::ffff:127.0.0.1]:9": "127.0.0.1:9", "127.0.0.1:echo": "127.0.0.1:7"} {
+	for address, want := range map[string]string{"127.0.0.1:9": "127.0.0.1:9", "127.3.2.1:9": "127.3.2.1:9", "[::1]:9": "[::1]:9", "[::ffff:127.0.0.1]:9": "127.0.0.1:9", "127.0.0.1:echo": "127.0.0.1:7", "unix:/run/x": "unix:/run/x"} {
 		if got, err := target(t.Context(), Options{Address: address}); err != nil || got != want {
 			t.Errorf("%s: got %q (%v), want %q", address, got, err, want)
 		}
@@ -306,7 +306,7 @@ func TestSourceAddressesAreSpread(t *testing.T) {
 		want   string
 	}{{0, "127.0.0.2"}, {perSource - 1, "127.0.0.2"}, {perSource, "127.0.0.3"}, {perSource*sourcesLast + 5, "127.0.0.201"}, {perSource * (sourcesLast + 1), "127.0.0.2"}} {
 		dialer.dialed.Store(c.dialed)
-		conn, err := dialer.dial(t.Context(), time.Now().Add(10*time.Second))
+		conn, err := dialer.dial(t.Context(), time.Now().Add(time.Minute))
 		if err != nil {
 			t.Fatal(err)
 		}

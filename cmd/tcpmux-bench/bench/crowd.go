@@ -129,7 +129,7 @@ func idle(ctx context.Context, r *run) string {
 }
 
 // alive returns an error if the server has closed the connection. It does not wait.
-func alive(conn *net.TCPConn) error {
+func alive(conn secure.Socket) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err

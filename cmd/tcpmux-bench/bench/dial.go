@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpmux/cmd/internal/cli"
 	"tcpmux/cmd/internal/secure"
 )
 
@@ -46,13 +47,14 @@ func (d *dialer) dial(ctx context.Context, deadline time.Time) (net.Conn, error)
 		nd.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+n))}
 		nd.Control = portAtConnect
 	}
-	below, err := nd.DialContext(ctx, "tcp", d.address)
+	network, where := cli.Network(d.address)
+	below, err := nd.DialContext(ctx, network, where)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	return secure.Connect(ctx, below.(*net.TCPConn), d.tls)
+	return secure.Connect(ctx, below.(secure.Socket), d.tls)
 }
 
 // portAtConnect lets connect(2) choose the source port. Unlike bind(2) it knows the destination,
@@ -69,8 +71,11 @@ func portAtConnect(_, _ string, raw syscall.RawConn) error {
 var ErrRemote = errors.New("bench puts a load on this machine only; --allow-remote puts it on another, whose owner should know")
 
 // target returns the address to measure. It looks the host up once, and returns ErrRemote unless
-// all of its addresses are on this machine.
+// all of its addresses are on this machine, as a unix socket is.
 func target(ctx context.Context, o Options) (string, error) {
+	if network, _ := cli.Network(o.Address); network == "unix" {
+		return o.Address, nil
+	}
 	host, port, err := net.SplitHostPort(o.Address)
 	if err != nil {
 		return "", err
