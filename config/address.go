@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 
 	"tcpmux/config/document"
@@ -11,21 +12,28 @@ import (
 )
 
 // addresses takes one address or an array of at least one. With a meaning for [] it takes that too.
-func addresses(none string) kind[[]string] {
-	allowed := "an address host:port, or an array of them"
+func addresses(none string) kind[[]string] { return addressesOf("an address host:port", none, false) }
+
+// listenerAddresses is addresses, and takes unix sockets too.
+func listenerAddresses(none string) kind[[]string] {
+	return addressesOf(`an address host:port or "unix:" and a path`, none, true)
+}
+
+func addressesOf(one, none string, sockets bool) kind[[]string] {
+	allowed := one + ", or an array of them"
 	if none != "" {
-		allowed = "an address host:port, an array of them, or [] " + none
+		allowed = one + ", an array of them, or [] " + none
 	}
 	read := func(v any, at place) (list []string, ok bool) {
 		items, ok := v.([]any)
 		if !ok {
-			return at.reader.bind(at.Place, v), true
+			return at.reader.bind(at.Place, v, sockets), true
 		}
 		if len(items) == 0 && none == "" {
 			return nil, at.Want(v, notation.AddressForm)
 		}
 		for i, item := range items {
-			list = append(list, at.reader.bind(at.Item(i), item)...)
+			list = append(list, at.reader.bind(at.Item(i), item, sockets)...)
 		}
 		return list, true
 	}
@@ -44,13 +52,26 @@ type bound struct {
 	at   document.Place
 	text string // as it is written in the file
 	addr netip.AddrPort
+	path string // of a unix socket, which has no addr
 }
 
 // bind notes the address v for the search for conflicts, and returns it in Go's spelling: several
-// where it stands for several.
-func (r *reader) bind(at document.Place, v any) []string {
+// where it stands for several. sockets reports whether it may be a unix socket.
+func (r *reader) bind(at document.Place, v any, sockets bool) []string {
 	s, _ := v.(string)
+	if path, found := strings.CutPrefix(s, UnixScheme); found && sockets {
+		if !validSocketPath(path) {
+			at.Want(v, unixForm)
+			return nil
+		}
+		path = filepath.Clean(path)
+		r.bound = append(r.bound, bound{at: at, text: s, path: path})
+		return []string{UnixScheme + path}
+	}
 	addrs, want := notation.ParseAddress(s)
+	if want != "" && sockets && strings.HasPrefix(s, "/") {
+		want = `"unix:" before the path of a unix socket, such as "unix:/run/app.sock"`
+	}
 	if want != "" {
 		at.Want(v, want)
 		return nil
@@ -58,7 +79,7 @@ func (r *reader) bind(at document.Place, v any) []string {
 	list := make([]string, len(addrs))
 	for i, a := range addrs {
 		list[i] = a.String()
-		r.bound = append(r.bound, bound{at, s, a})
+		r.bound = append(r.bound, bound{at: at, text: s, addr: a})
 	}
 	return list
 }
@@ -68,7 +89,13 @@ func (r *reader) bind(at document.Place, v any) []string {
 func (r *reader) checkAddresses() {
 	// By address; the first of each family and port is also there by its wildcard.
 	owners := map[netip.AddrPort]bound{}
+	paths := map[string]bound{}
 	for _, b := range r.bound {
+		if other, taken := paths[b.path]; taken {
+			b.conflict(other)
+		} else if b.path != "" {
+			paths[b.path] = b
+		}
 		if b.addr.Port() == 0 {
 			continue
 		}
@@ -92,7 +119,7 @@ func (r *reader) checkAddresses() {
 // conflict reports that b cannot be bound because of another address.
 func (b bound) conflict(other bound) {
 	what, where := "want one that is free", fmt.Sprintf(" (%s)", other.at.Seen(b.at))
-	if b.addr == other.addr {
+	if b.addr == other.addr && b.path == other.path {
 		what = "which is listed twice"
 	}
 	if other.at.Line() == 0 { // a default stands on no line

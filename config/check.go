@@ -11,12 +11,15 @@ import (
 // order.
 func (r *reader) check(c *Config, top table, tables []table) {
 	r.checkAddresses()
+	r.checkSockets(c)
 	if len(tables) == 0 && !r.partial && !top.At("listener").Failed() {
 		top.At("address").Want([]any{}, "at least one address here, or a [[listener]]")
 	}
 	r.checkFiles(c, tables)
 	r.checkSizes(c, tables)
-	checkExec(c, tables)
+	checkServices(c, tables)
+	r.checkMuxes(c, tables)
+	checkProxyLoops(c, tables)
 	r.checkTLS(c, tables)
 	r.warnOfDisabled(c)
 	r.warnOfStdout(c)

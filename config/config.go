@@ -59,11 +59,24 @@ type Listener struct {
 	// Source is the file that the listener stands in: Path or one of DropIns of the Config. It
 	// is "" for the built-in default. WriteTOML does not write it.
 	Source string
-	// Address is at least one IP address with a port, in the notation of netip.AddrPort, for
-	// one socket each. Load turns ":1" into "0.0.0.0:1" and "[::]:1", and localhost into
-	// 127.0.0.1. The addresses of all listeners can be bound together if IPv6 sockets have
-	// IPV6_V6ONLY (ipv6(7)). With port 0 the kernel picks a port.
+	// Address is at least one IP address with a port, in the notation of netip.AddrPort, or
+	// UnixScheme and the path of a unix socket, for one socket each. Load turns ":1" into
+	// "0.0.0.0:1" and "[::]:1", and localhost into 127.0.0.1. The addresses of all listeners
+	// can be bound together if IPv6 sockets have IPV6_V6ONLY (ipv6(7)). With port 0 the kernel
+	// picks a port. It is empty for a listener that clients reach through those of MuxedBy
+	// alone.
 	Address []string
+	// Mode is the permission bits of unix sockets, and Group the group that has them; "" is
+	// that of the process that makes the socket.
+	Mode  uint32
+	Group string
+	// Mux are the names of the listeners of which a client names the one that is to serve it
+	// (RFC 1078). No two differ in case alone, and none has a Mux. Empty is for a listener that
+	// serves its clients itself.
+	Mux []string
+	// MuxedBy are the names of the listeners whose Mux has this one, in their order. It follows
+	// from the others, and WriteTOML does not write it.
+	MuxedBy []string
 	// Backlog is that of listen(2): connections that wait in the kernel. The kernel caps it at
 	// net.core.somaxconn.
 	Backlog int
@@ -107,7 +120,12 @@ type Listener struct {
 	Ack Bytes
 	// AckTimeout is how long a client may accept no acknowledgement; 0 means no timeout.
 	AckTimeout time.Duration
-	// Record reports whether what clients send is recorded. It is true without Exec.
+	// Service is what clients are served with: one of ServiceRecord and the constants next to
+	// it. It goes with the other keys: with Exec it is ServiceExec.
+	Service string
+	// Proxy is what clients are connected with, with ServiceProxy.
+	Proxy Proxy
+	// Record reports whether what clients send is recorded. It is true with ServiceRecord.
 	Record bool
 	// File is the path of the listener's own record file, relative as Record.File; "" means
 	// that of Record. No two files of a configuration are the same. The main listener has none.
@@ -202,7 +220,7 @@ type Status struct {
 
 // Default returns the configuration of an empty file.
 func Default() Config {
-	c := Config{Listeners: []Listener{{Name: MainListener, Record: true}}}
+	c := Config{Listeners: []Listener{{Name: MainListener, Service: ServiceRecord, Record: true}}}
 	main := &c.Listeners[0]
 	for _, k := range keys() {
 		if k.Top {

@@ -3,8 +3,6 @@ package config
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
-	"unicode"
 
 	"tcpmux/config/document"
 )
@@ -24,11 +22,13 @@ func socketPath() kind[string] {
 	allowed := fmt.Sprintf(`the absolute path of a socket, of at most %d bytes, or "" for that of systemd alone`, maxSocketPath)
 	read := func(v any, at place) (string, bool) {
 		s, ok := v.(string)
-		if !ok || s != "" && !filepath.IsAbs(s) || len(s) > maxSocketPath || isDirectory(s) ||
-			strings.ContainsFunc(s, unicode.IsControl) {
+		if s == "" && ok {
+			return "", true
+		}
+		if !ok || !validSocketPath(s) {
 			return "", at.Want(v, allowed+`, such as "/run/tcpmux/control"`)
 		}
-		return s, true
+		return filepath.Clean(s), true
 	}
 	return kind[string]{allowed, read, document.QuoteTOML}
 }

@@ -36,9 +36,11 @@ func TestDiff(t *testing.T) {
 			c.Listeners = append(c.Listeners, l)
 		}, []string{`listener "more": name:  -> "more"`}},
 		{"no main listener", func(c *Config) { c.Listeners = c.Listeners[1:] }, []string{
-			`address: "127.0.0.1:12345" -> []`, `backlog: 4096 -> `, `banner: "Welcome connect!\r\n" -> `, `model: "goroutine" -> `, `clients_per_process: 100 -> `,
+			`address: "127.0.0.1:12345" -> []`, `mode: "0660" -> `, `group: "" -> `, `backlog: 4096 -> `, `banner: "Welcome connect!\r\n" -> `, `model: "goroutine" -> `, `clients_per_process: 100 -> `,
 			`framing: "line" -> `, `delimiter: "" -> `, `start: "" -> `, `message_size: 0 -> `, `silence: "50ms" -> `, `length_size: 4 -> `, `length_order: "big" -> `, `length_offset: 0 -> `, `length_adjust: 0 -> `, `max_message: "64KiB" -> `, `idle_timeout: "0s" -> `, `lost_timeout: "2m" -> `, `proxy_protocol: [] -> `, `ack: "" -> `, `ack_timeout: "30s" -> `,
 			`exec: [] -> `, `exec_user: "" -> `, `exec_timeout: "0s" -> `, `exec_memory: "0B" -> `,
+			`proxy: [] -> `, `proxy_header: "" -> `, `connect_timeout: "10s" -> `, `proxy_tls: false -> `, `proxy_ca: "" -> `,
+			`proxy_server_name: "" -> `, `proxy_certificate: "" -> `, `proxy_key: "" -> `,
 			`tls.certificate: "" -> `, `tls.key: "" -> `, `tls.client_ca: "" -> `, `tls.client_auth: "none" -> `, `tls.crl: "" -> `, `tls.allow_subjects: [] -> `, `tls.deny_subjects: [] -> `, `tls.min_version: "1.3" -> `, `tls.handshake_timeout: "10s" -> `, `tls.survive: "auto" -> `,
 		}},
 	} {

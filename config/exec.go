@@ -64,7 +64,7 @@ func executable(path string, at place) bool {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return reject("does not exist", "a program that does; under systemd, the service has no /home, no /root and its own /tmp")
+		return reject("does not exist", "a program that exists; under systemd, the service has no /home, no /root and its own /tmp")
 	case err != nil:
 		return reject(fmt.Sprintf("cannot be accessed (%v)", cause(err)), "a path whose directories everyone may enter")
 	case !info.Mode().IsRegular():
@@ -94,33 +94,4 @@ func userName() kind[string] {
 		return s, true
 	}
 	return kind[string]{allowed, read, document.QuoteTOML}
-}
-
-// applyExec sets the defaults that depend on exec: a program greets its clients itself, and what
-// they send is not recorded. At the top level, record is a table.
-func (t table) applyExec(l *Listener) {
-	_, banner := t.Values["banner"]
-	if _, exec := t.Values["exec"]; exec && len(l.Exec) > 0 && !banner {
-		l.Banner = Bytes{}
-	}
-	if _, set := t.Values["record"].(bool); !set {
-		l.Record = len(l.Exec) == 0
-	}
-}
-
-// checkExec reports keys that contradict exec, and warns of keys without effect.
-func checkExec(c *Config, tables []table) {
-	for i, l := range c.Listeners {
-		t := tables[i]
-		if len(l.Exec) == 0 {
-			if !l.Record && !t.At("exec").Failed() {
-				t.At("record").Want(false, "true, or exec: without a program, clients must be recorded")
-			}
-			continue
-		}
-		if at := t.Setting("model"); l.Model != "goroutine" && !at.Failed() {
-			at.Fault(`is %s, and exec%s runs a program for each client: want "goroutine", or exec = []`, fault.Quote(l.Model), t.Origin("exec"))
-		}
-		t.warnOfIgnored(l)
-	}
 }

@@ -50,13 +50,17 @@ func rows() []Key {
 func listenerRows() []Key {
 	return []Key{
 		own("name", func(l *Listener) *string { return &l.Name }, listenerName(), "", Restart).required(),
-		own("address", func(l *Listener) *[]string { return &l.Address }, addresses("for none"), []string{"127.0.0.1:12345"}, Restart).onTop(),
-		own("address", func(l *Listener) *[]string { return &l.Address }, addresses(""), nil, Restart).required(),
-		own("record", func(l *Listener) *bool { return &l.Record }, boolean(), true, NewClients).otherwise("false with exec"),
+		own("address", func(l *Listener) *[]string { return &l.Address }, listenerAddresses("for none"), []string{"127.0.0.1:12345"}, Restart).onTop(),
+		own("address", func(l *Listener) *[]string { return &l.Address }, listenerAddresses("for a listener that muxes have, and nobody else reaches"), nil, Restart),
+		shared("mode", func(l *Listener) *uint32 { return &l.Mode }, socketMode(), 0o660, Restart),
+		shared("group", func(l *Listener) *string { return &l.Group }, groupName(), "", Restart),
+		own("mux", func(l *Listener) *[]string { return &l.Mux }, muxNames(), nil, NewClients).alsoOnTop(),
+		own("service", func(l *Listener) *string { return &l.Service }, service(), ServiceRecord, NewClients).otherwise(`"exec" with exec, "proxy" with proxy`),
+		own("record", func(l *Listener) *bool { return &l.Record }, boolean(), true, NewClients).otherwise("false with another service"),
 		own("file", func(l *Listener) *string { return &l.File }, ownFile(), "", NewClients),
 
 		shared("backlog", func(l *Listener) *int { return &l.Backlog }, number(1, maxCount), 4096, Now),
-		shared("banner", func(l *Listener) *Bytes { return &l.Banner }, bytesOf(maxBanner, placeholders...), Text("Welcome connect!\r\n"), NewClients).otherwise(`"" with exec`),
+		shared("banner", func(l *Listener) *Bytes { return &l.Banner }, bytesOf(maxBanner, placeholders...), Text("Welcome connect!\r\n"), NewClients).otherwise(`"" with exec, proxy and built-in services`),
 		shared("model", func(l *Listener) *string { return &l.Model }, word("goroutine", "thread", "process"), "goroutine", NewClients),
 		shared("clients_per_process", func(l *Listener) *int { return &l.ClientsPerProcess }, number(1, maxCount), 100, NewClients),
 		shared("framing", func(l *Listener) *string { return &l.Framing }, word("line", "nul", "chunk", "octet-counted", lengthPrefixed, delimited, fixed, silence), "line", NewClients),
@@ -78,6 +82,14 @@ func listenerRows() []Key {
 		shared("exec_user", func(l *Listener) *string { return &l.ExecUser }, userName(), "", NewClients),
 		shared("exec_timeout", func(l *Listener) *time.Duration { return &l.ExecTimeout }, duration("for no timeout"), 0, NewClients),
 		shared("exec_memory", func(l *Listener) *int64 { return &l.ExecMemory }, size(minMemory, maxBytes, "for no limit"), 0, NewClients),
+		proxy("proxy", func(p *Proxy) *[]string { return &p.To }, upstreams(), nil),
+		proxy("proxy_header", func(p *Proxy) *string { return &p.Header }, wordOr("for none", "v1", "v2"), ""),
+		proxy("connect_timeout", func(p *Proxy) *time.Duration { return &p.ConnectTimeout }, durationUpTo(maxConnect), 10*time.Second),
+		proxy("proxy_tls", func(p *Proxy) *bool { return &p.TLS }, boolean(), false),
+		proxy("proxy_ca", func(p *Proxy) *string { return &p.CA }, tlsFile("for those of the system"), ""),
+		proxy("proxy_server_name", func(p *Proxy) *string { return &p.ServerName }, serverName(), ""),
+		proxy("proxy_certificate", func(p *Proxy) *string { return &p.Certificate }, tlsFile("for none"), ""),
+		proxy("proxy_key", func(p *Proxy) *string { return &p.Key }, tlsFile("for none"), ""),
 	}
 }
 
@@ -191,6 +203,11 @@ func shared[T any](name string, of func(*Listener) *T, k kind[T], initial T, e E
 	return row
 }
 
+// proxy makes the row of a key that says how clients are connected with an upstream.
+func proxy[T any](name string, of func(*Proxy) *T, k kind[T], initial T) Key {
+	return shared(name, func(l *Listener) *T { return of(&l.Proxy) }, k, initial, NewClients)
+}
+
 // record makes the row of a key of [record].
 func record[T any](name string, of func(*Record) *T, k kind[T], initial T, e Effect) Key {
 	return top(name, func(c *Config) *T { return of(&c.Record) }, k, initial, e).in("record")
@@ -234,6 +251,7 @@ func policy[T any](name string, of func(*Policy) *T, k kind[T], initial T, e Eff
 }
 
 func (k Key) onTop() Key                { k.Top, k.Listener = true, false; return k }
+func (k Key) alsoOnTop() Key            { k.Top = true; return k }
 func (k Key) in(table string) Key       { k.Table = table; return k }
 func (k Key) required() Key             { k.Required = true; return k }
 func (k Key) otherwise(text string) Key { k.or = ", or " + text; return k }

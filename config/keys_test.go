@@ -80,11 +80,16 @@ func TestInheritedKeys(t *testing.T) {
 		switch {
 		case s.Inherited && s.Value != top[s.Path()]:
 			t.Errorf("%s: got %s, want that of the top, %s", s.Path(), s.Value, top[s.Path()])
-		// No other model runs programs, and a listener has one framing.
-		case s.Inherited && s.Value == s.Default() && !slices.Contains([]string{"model", "delimiter", "start", "message_size", "silence"}, s.Name):
+		// No other model runs programs, and a listener has one framing and one service.
+		case s.Inherited && s.Value == s.Default() && !slices.Contains([]string{"model", "delimiter", "start", "message_size", "silence"}, s.Name) && !ofProxy(s.Name):
 			t.Errorf("%s: got the default in the whole file, want another value", s.Path())
-		case !s.Inherited && !s.Required && s.Name != "record" && s.Value != s.Default():
+		case !s.Inherited && !s.Required && s.Name != "address" && s.Name != "service" && s.Name != "record" && s.Value != s.Default():
 			t.Errorf("%s: got %s, want the default %s", s.Path(), s.Value, s.Default())
 		}
 	}
+}
+
+// ofProxy reports whether a key says how clients are connected with an upstream.
+func ofProxy(name string) bool {
+	return name == "proxy" || name == "connect_timeout" || strings.HasPrefix(name, "proxy_") && name != "proxy_protocol"
 }

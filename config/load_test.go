@@ -50,9 +50,9 @@ func TestLoadGood(t *testing.T) {
 	}
 	got.Fingerprint = "" // the status of the daemon has the test
 	main := Listener{
-		Name: MainListener, Source: "testdata/good.toml", Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Backlog: 128,
+		Name: MainListener, Source: "testdata/good.toml", Address: []string{"0.0.0.0:12345", "[::]:12345", "127.0.0.1:7"}, Mode: 0o600, Group: "daemon", Backlog: 128,
 		Banner: Text("hello {client}\r\n"), Model: "goroutine", ClientsPerProcess: 7, Framing: "length-prefixed", LengthSize: 2, LengthOrder: "little", LengthOffset: 4, LengthAdjust: -6, Silence: 50 * time.Millisecond,
-		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, LostTimeout: 30 * time.Second, ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Ack: Text("{offset}\n"), AckTimeout: time.Minute, Record: true,
+		MaxMessage: 4 << 10, IdleTimeout: 90 * time.Minute, LostTimeout: 30 * time.Second, ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Ack: Text("{offset}\n"), AckTimeout: time.Minute, Service: ServiceRecord, Record: true,
 		TLS: TLS{Certificate: "/etc/tcpmux/server.pem", Key: "credential:server.key", ClientCA: "plant-ca.pem", ClientAuth: "require", CRL: "/etc/tcpmux/revoked.crl", MinVersion: "1.2",
 			HandshakeTimeout: 1500 * time.Millisecond, Survive: "off", AllowSubjects: []string{"CN=scanner-*,O=Plant α", "*,OU=a b"}, DenySubjects: []string{"CN=scanner-7,*"}},
 	}
@@ -66,22 +66,38 @@ func TestLoadGood(t *testing.T) {
 		},
 	}
 	main.Limits.Policy = limits.Policy
+	main.Proxy = Default().Listeners[0].Proxy
 	telnet, scan, program := main, main, main
 	telnet.ProxyProtocol = nil
 	telnet.Limits = ListenerLimits{Clients: 2, PerSource: PerSource{1, Rate{Count: 2, Per: time.Hour}}, Policy: limits.Policy}
 	telnet.Limits.Allow, telnet.Limits.Refusal, telnet.Limits.AccessTimes = nil, Bytes{}, nil
 	telnet.Limits.MaxSession, telnet.Limits.MaxSessionBytes, telnet.Limits.MessageTimeout = 0, 0, time.Millisecond
-	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346"}
+	telnet.Name, telnet.Address = "telnet", []string{"127.0.0.1:12346", "unix:/run/tcpmux/telnet.sock"}
 	telnet.Backlog, telnet.Banner, telnet.MaxMessage, telnet.IdleTimeout, telnet.LostTimeout = 1, Bytes{}, 1000, 0, 2*time.Hour
 	telnet.Framing, telnet.LengthSize, telnet.LengthOrder, telnet.LengthOffset, telnet.LengthAdjust = "line", 4, "big", 0, 0
 	scan.Name, scan.Address, scan.Model, scan.File = "scan-2.b_", []string{"[fe80::1%eth0]:0", "127.0.0.1:0"}, "process", "scan.log"
 	program.Name, program.Address, program.Banner, program.IdleTimeout = "program", []string{"127.0.0.1:12347"}, Bytes{}, 0
 	program.Exec, program.ExecUser = []string{"/bin/sh", "-c", "echo 'hello\t'"}, "nobody"
 	program.Ack, program.ExecTimeout, program.ExecMemory, program.Record = Bytes{}, 90*time.Second, 64<<20, false
-	program.Limits.MaxSessionBytes, program.Limits.MessageTimeout = 0, 0
+	program.Service, program.Limits.MaxSessionBytes, program.Limits.MessageTimeout = ServiceExec, 0, 0
 	scanner := main
 	scanner.LengthSize, scanner.LengthOrder, scanner.LengthOffset, scanner.LengthAdjust = 4, "big", 0, 0
-	fixed, silence := scanner, scanner
+	fixed, silence, echo := scanner, scanner, scanner
+	echo.Name, echo.Address, echo.Framing, echo.Service = "echo", []string{"127.0.0.1:12351"}, "chunk", ServiceEcho
+	echo.Banner, echo.Ack = Bytes{}, Bytes{}
+	proxy := main
+	proxy.Name, proxy.Address, proxy.Service, proxy.Record = "proxy", []string{"127.0.0.1:12352"}, ServiceProxy, false
+	proxy.Banner, proxy.Ack, proxy.Limits.MessageTimeout = Bytes{}, Bytes{}, 0
+	proxy.Proxy = Proxy{
+		To:     []string{"db-1.example:5432", "[2001:db8::1]:5432", "unix:/run/postgresql/.s.PGSQL.5432"},
+		Header: "v2", ConnectTimeout: 2500 * time.Millisecond, TLS: true, CA: "/etc/ssl/plant.pem", ServerName: "db.example",
+		Certificate: "client.pem", Key: "credential:client.key",
+	}
+	front, inside := main, main
+	front.Name, front.Address, front.Service, front.Record = "front", []string{"127.0.0.1:12353"}, ServiceMux, false
+	front.Mux = []string{"inside", "telnet", "scan-2.b_"}
+	inside.Name, inside.Address = "inside", nil
+	inside.MuxedBy, telnet.MuxedBy, scan.MuxedBy = []string{"front"}, []string{"front"}, []string{"front"}
 	scanner.Name, scanner.Address, scanner.Framing = "scanner", []string{"127.0.0.1:12350"}, "delimited"
 	scanner.Delimiter, scanner.Start = []Bytes{Text("\r\n"), {Raw: "\x00\xff", Hex: true}}, Text("(")
 	fixed.Name, fixed.Address, fixed.Framing, fixed.MessageSize = "fixed", []string{"127.0.0.1:12348"}, "fixed", 32
@@ -91,7 +107,7 @@ func TestLoadGood(t *testing.T) {
 	silence.TLS.AllowSubjects, silence.TLS.DenySubjects = nil, nil
 	want := Config{
 		Path:         "testdata/good.toml",
-		Listeners:    []Listener{main, telnet, scan, program, scanner, fixed, silence},
+		Listeners:    []Listener{main, telnet, scan, program, echo, proxy, front, inside, scanner, fixed, silence},
 		DrainTimeout: 1500 * time.Millisecond,
 		Survive:      true,
 		SurviveAfter: 250 * time.Millisecond,

@@ -17,13 +17,13 @@ func (r *reader) config() Config {
 	main.Source = top.File()
 	to := topTarget(&c, main)
 	if top.Values["address"] == nil {
-		r.bind(top.At("address"), main.Address[0])
+		r.bind(top.At("address"), main.Address[0], false)
 	}
 	top.read(to)
 	for _, name := range topTables {
 		top.readTable(name, to)
 	}
-	top.applyExec(main)
+	top.applyService(main)
 	top.checkPolicy(c.Limits.Policy)
 	main.Limits.Policy = c.Limits.Policy
 
@@ -100,7 +100,7 @@ func (t table) listener(c *Config) Listener {
 	for _, name := range ownTables {
 		t.readTable(name, to)
 	}
-	t.applyExec(&l)
+	t.applyService(&l)
 	t.checkPolicy(l.Limits.Policy)
 	return l
 }

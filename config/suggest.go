@@ -59,6 +59,9 @@ func elsewhere(name string, of section) []string {
 			hints = append(hints, strconv.Quote(name)+" "+where)
 		}
 	}
+	if !of.listener && find(section{}, name) == nil && find(section{listener: true}, name) != nil {
+		hints = append(hints, strconv.Quote(name)+" in a [[listener]]")
+	}
 	return hints
 }
 

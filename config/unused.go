@@ -3,6 +3,7 @@ package config
 import (
 	"slices"
 
+	"tcpmux/config/fault"
 	"tcpmux/config/notation"
 )
 
@@ -18,12 +19,20 @@ type dependence struct {
 var dependent = []dependence{
 	{[]string{"exec_user", "exec_timeout", "exec_memory"}, []string{"exec"},
 		func(l Listener) bool { return len(l.Exec) > 0 }, "without exec: want exec"},
+	{[]string{"proxy_header", "connect_timeout", "proxy_tls"}, []string{"proxy", "service"},
+		func(l Listener) bool { return l.Proxies() }, "without proxy: want proxy"},
+	{[]string{"proxy_ca", "proxy_server_name", "proxy_certificate", "proxy_key"}, []string{"proxy", "service", "proxy_tls"},
+		func(l Listener) bool { return l.Proxies() && l.Proxy.TLS }, "without proxy_tls = true: want that"},
+	{[]string{"banner", "model", "framing", "max_message", "idle_timeout", "ack"}, []string{"mux"},
+		func(l Listener) bool { return !l.Muxes() }, "with mux: want them in the listeners that it names"},
+	{[]string{"mode", "group"}, []string{"address"},
+		func(l Listener) bool { return l.Unix() }, "without a unix socket: want an address \"unix:/run/…\""},
 	{[]string{"clients_per_process"}, []string{"model"},
 		func(l Listener) bool { return l.Model == "process" }, `without model = "process": want that`},
-	{[]string{"ack_timeout"}, []string{"ack"},
-		func(l Listener) bool { return !l.Ack.Empty() }, "without ack: want ack"},
-	{[]string{"framing", "max_message"}, []string{"exec", "record"},
-		func(l Listener) bool { return l.Record }, "with exec unless the [[listener]] has record = true: want that"},
+	{[]string{"ack_timeout"}, []string{"ack", "service", "record"},
+		func(l Listener) bool { return !l.Ack.Empty() || l.Service == ServiceEcho && l.Record }, "without ack: want ack"},
+	{[]string{"framing", "max_message"}, []string{"service", "exec", "record"},
+		func(l Listener) bool { return l.hears() }, "unless the [[listener]] records what clients send: want record = true, or another service"},
 }
 
 // warnOfUnused warns of keys that have another value than their default, and no effect. Those at
@@ -136,5 +145,26 @@ func (t table) warnOfIgnored(l Listener) {
 	}
 	if l.Limits.MessageTimeout > 0 {
 		t.Setting("limits", "message_timeout").Warn("is %q and %sexec_timeout limits a program", notation.FormatDuration(l.Limits.MessageTimeout), unlessRecorded)
+	}
+}
+
+// warnOfUnproxied is warnOfIgnored for clients that are connected with an upstream.
+func (t table) warnOfUnproxied(l Listener) {
+	if !l.Ack.Empty() {
+		t.Setting("ack").Warn("is %s and has no effect with proxy: only the upstream answers", l.Ack.shown())
+	}
+	if l.Limits.MessageTimeout > 0 && !l.Record {
+		t.Setting("limits", "message_timeout").Warn("is %q and has no effect with proxy unless record = true: idle_timeout and max_session limit a client", notation.FormatDuration(l.Limits.MessageTimeout))
+	}
+}
+
+// warnOfUnheard is warnOfIgnored for the clients of a built-in service.
+func (t table) warnOfUnheard(l Listener) {
+	recorded := l.hears() && l.Service == ServiceDiscard
+	if !l.Ack.Empty() && !recorded {
+		t.Setting("ack").Warn("is %s and has no effect with service = %s: want service = \"discard\" and record = true, or ack = \"\"", l.Ack.shown(), fault.Quote(l.Service))
+	}
+	if l.Limits.MessageTimeout > 0 && !l.hears() {
+		t.Setting("limits", "message_timeout").Warn("is %q and has no effect with service = %s unless that records messages: max_session limits a client", notation.FormatDuration(l.Limits.MessageTimeout), fault.Quote(l.Service))
 	}
 }

@@ -48,8 +48,8 @@ func TestUnusedKeys(t *testing.T) {
 		}},
 		{"an acknowledgement", "ack = \"ok\"\nack_timeout = \"0s\"", nil},
 		{"framing of what a program reads", ends + "exec = [\"/bin/cat\"]\nframing = \"nul\"\nmax_message = \"1KiB\"", []string{
-			`t.toml:6: listener "a": framing is "nul" and has no effect with exec unless the [[listener]] has record = true: want that, or no framing`,
-			`t.toml:7: listener "a": max_message is "1KiB" and has no effect with exec unless the [[listener]] has record = true: want that, or no max_message`,
+			`t.toml:6: listener "a": framing is "nul" and has no effect unless the [[listener]] records what clients send: want record = true, or another service, or no framing`,
+			`t.toml:7: listener "a": max_message is "1KiB" and has no effect unless the [[listener]] records what clients send: want record = true, or another service, or no max_message`,
 		}},
 		{"framing of what is recorded first", ends + "exec = [\"/bin/cat\"]\nrecord = true\nframing = \"nul\"", nil},
 		{"nobody survives", "survive = false\nsurvive_after = \"2s\"", []string{

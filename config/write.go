@@ -127,13 +127,26 @@ func Diff(old, new Config) (changes []Change) {
 		was, both := before[s.Title()]
 		delete(before, s.Title())
 		if both && was.Value != s.Value || !both && (s.Name == "name" || known(old, s.Listener)) {
-			changes = append(changes, Change{s, was.Value, s.Value})
+			changes = append(changes, Change{new.unlessMuxed(s), was.Value, s.Value})
 		}
 	}
 	for _, s := range old.Settings() {
 		if _, only := before[s.Title()]; only && (s.Name == "name" || known(new, s.Listener)) {
-			changes = append(changes, Change{s, s.Value, ""})
+			changes = append(changes, Change{old.unlessMuxed(s), s.Value, ""})
 		}
 	}
 	return changes
+}
+
+// unlessMuxed returns a setting, which is the name of a listener or another one. Where c has the
+// listener without an address, to add or remove it takes no restart.
+func (c Config) unlessMuxed(s Setting) Setting {
+	muxed := func(l Listener) bool { return l.Name == s.Listener && len(l.Address) == 0 }
+	if s.Name != "name" || !slices.ContainsFunc(c.Listeners, muxed) {
+		return s
+	}
+	k := *s.Key
+	k.Effect = NewClients
+	s.Key = &k
+	return s
 }
