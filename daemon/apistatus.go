@@ -70,12 +70,13 @@ func (d *daemon) apiListeners() []api.Listener {
 	byName := d.srv.Counts()
 	for _, c := range d.cfg.Listeners {
 		l := api.Listener{
-			Name: c.Name, Addresses: []string{}, From: cmp.Or(c.Source, d.cfg.Path), Model: c.Model, Framing: c.Framing, Service: "record",
+			Name: c.Name, Addresses: []string{}, From: cmp.Or(c.Source, d.cfg.Path), Model: c.Model, Framing: c.Framing, Service: c.Service,
 			Limit: c.Limits.Clients, Draining: d.srv.DrainingListener(c.Name), Counts: countsOf(byName[c.Name]),
+			Mux: append([]string{}, c.Mux...), MuxedBy: append([]string{}, c.MuxedBy...), Upstreams: []string{},
 			Rates: d.rates.of(c.Name),
 		}
-		if len(c.Exec) > 0 {
-			l.Service = "exec"
+		if c.Proxies() {
+			l.Upstreams = append(l.Upstreams, c.Proxy.To...)
 		}
 		if c.Record {
 			l.File = d.records.of(c).Path()
@@ -97,7 +98,9 @@ func (ps *ports) of(name string) (addresses []string, fault string) {
 		if p.Listener.Name != name {
 			continue
 		}
-		addresses = append(addresses, p.Listener.Addr.String())
+		if !p.Listener.IsMuxed() {
+			addresses = append(addresses, p.Listener.Addr.String())
+		}
 		if p.unserved != nil && fault == "" {
 			fault = p.unserved.err.Error()
 		}

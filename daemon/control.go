@@ -17,6 +17,7 @@ import (
 	"tcpmux/daemon/control"
 	"tcpmux/daemon/listen"
 	"tcpmux/daemon/systemd"
+	"tcpmux/daemon/unixsocket"
 )
 
 // The control socket and the status page are for those who look after the daemon, not for clients:
@@ -45,11 +46,11 @@ type controls struct {
 
 // controlSocket is one of them, open or not.
 type controlSocket struct {
-	path     string           // of a control socket
-	status   *listen.Listener // nil: it is a control socket
-	file     *os.File         // nil: it is not open
-	made     *control.Socket  // nil: the daemon has not made it
-	unserved *unserved        // nil: it is served
+	path     string             // of a control socket
+	status   *listen.Listener   // nil: it is a control socket
+	file     *os.File           // nil: it is not open
+	made     *unixsocket.Socket // nil: the daemon has not made it
+	unserved *unserved          // nil: it is served
 }
 
 // splitControl returns the sockets that were passed in for the control socket and the status page,
@@ -97,13 +98,13 @@ func openControls(cfg config.Config, ctl, status []systemd.Socket, log *slog.Log
 // passedControl returns a control socket that was passed in. made is the path of one that the
 // program before this one has made.
 func passedControl(s systemd.Socket, made string) *controlSocket {
-	c := &controlSocket{path: control.PathOf(s.File)}
+	c := &controlSocket{path: unixsocket.PathOf(s.File)}
 	var err error
 	if c.file, err = duplicate(s.File); err != nil {
 		return c // it is opened as one of its path, which says why it cannot be
 	}
 	if s.Ours {
-		c.made, _ = control.Adopt(c.file, made)
+		c.made, _ = unixsocket.Adopt(c.file, made)
 	}
 	return c
 }
@@ -237,7 +238,9 @@ func (cs *controls) problems() (list []string) {
 	return list
 }
 
-// leave returns the sockets for the next program, with which they live on.
+// leave returns the sockets for the next program, with which they live on; but none whose file has
+// gone, or is another's: nobody comes there any more, and the next program would take the file for
+// its own.
 func (cs *controls) leave() (all []systemd.Socket) {
 	if cs == nil {
 		return nil
@@ -248,7 +251,7 @@ func (cs *controls) leave() (all []systemd.Socket) {
 		if c.status != nil {
 			name = config.StatusSocket
 		}
-		if c.file != nil {
+		if gone := c.made != nil && !c.made.InPlace(); c.file != nil && !gone {
 			all = append(all, systemd.Socket{Name: name, File: c.file})
 		}
 	}

@@ -254,6 +254,20 @@ func TestAControlSocketLivesOnInTheNextProgram(t *testing.T) {
 	}
 }
 
+// TestTheNextProgramGetsNoControlSocketWhoseFileHasGone: it would remove what is there instead.
+func TestTheNextProgramGetsNoControlSocketWhoseFileHasGone(t *testing.T) {
+	cfg := config.Config{Control: filepath.Join(t.TempDir(), "control")}
+	cs := openControls(cfg, nil, nil, slog.New(slog.DiscardHandler))
+	cs.start(nil)
+	defer cs.close()
+	if err := os.Remove(cfg.Control); err != nil {
+		t.Fatal(err)
+	}
+	if got := cs.leave(); len(got) != 0 {
+		t.Errorf("got %v, want no socket", got)
+	}
+}
+
 // TestASocketOfAnotherKindIsNotServed: over TCP the control socket would let everybody read.
 func TestASocketOfAnotherKindIsNotServed(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

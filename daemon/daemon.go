@@ -19,6 +19,7 @@ import (
 	"tcpmux/config"
 	"tcpmux/daemon/handover"
 	"tcpmux/daemon/logging"
+	"tcpmux/daemon/processors"
 	"tcpmux/daemon/server"
 	"tcpmux/daemon/systemd"
 )
@@ -189,6 +190,7 @@ func (d *daemon) open(cfg config.Config, in inheritance, stderr io.Writer) (err 
 		return err
 	}
 	allowThreads(cfg)
+	useProcessors(cfg)
 	d.tls = newTLSSets(d.log.Logger)
 	d.srv = server.New(server.Options{
 		SinkOf:  d.records.sessionSink,
@@ -209,9 +211,18 @@ func (d *daemon) open(cfg config.Config, in inheritance, stderr io.Writer) (err 
 // runtime ends the process.
 func allowThreads(cfg config.Config) { debug.SetMaxThreads(cfg.Limits.Clients + 10_000) }
 
+// useProcessors has the process use all, where each record waits for the disk: what blocks a thread
+// takes a processor along until Go notices.
+func useProcessors(cfg config.Config) {
+	if cfg.Record.Sync == config.SyncAlways {
+		processors.UseAll()
+	}
+}
+
 // adopt goes on with the clients of the previous process, and makes those of this one outlive it if
 // something keeps them. Failures cost only this, and are logged.
 func (d *daemon) adopt(stored []systemd.Socket) {
+	defer systemd.Feed()() // many clients take a while
 	d.handover = handover.Open(handover.Options{
 		Stored:     stored,
 		Settings:   d.settings,
@@ -223,6 +234,7 @@ func (d *daemon) adopt(stored []systemd.Socket) {
 		Log:        d.log.Logger,
 	})
 	d.ports.setOrigins(d.handover.PutSettings(d.cfg))
+	d.ports.reach()
 	d.handover.Adopt(d.ports.bindings())
 }
 
@@ -259,7 +271,7 @@ func (d *daemon) run(ctx context.Context, requests Requests) (t *handover.Takeov
 		return t, nil
 	}
 	d.manager.notify("STOPPING=1")
-	d.end(errors.Is(context.Cause(ctx), ErrRestart) && d.handover.Survives())
+	d.end(errors.Is(context.Cause(ctx), ErrRestart) && d.handover.AwaitSurvival())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return nil, cause
 	}

@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,15 +62,9 @@ func openPorts(cfg []config.Listener, sockets []systemd.Socket, srv *server.Serv
 	ipv6 := config.HasIPv6()
 	lns, unmatched := listen.Open(cfg, sockets, ipv6)
 	ps.unmatched = unmatched
-	for _, ln := range lns {
+	for _, ln := range append(lns, muxedOf(cfg, lns)...) {
 		i := slices.IndexFunc(cfg, func(c config.Listener) bool { return c.Name == ln.Name })
-		p := &port{Binding: srv.Bind(ln, cfg[i])}
-		ps.all = append(ps.all, p)
-		if err := ps.prepare(p); err != nil {
-			p.unserved = &unserved{err: err, pause: minRetry, next: time.Now().Add(minRetry)}
-			continue
-		}
-		ps.logListening(p)
+		ps.add(ln, cfg[i])
 	}
 	for _, c := range cfg {
 		listen.WarnDisagreement(c, lns, log)
@@ -80,20 +72,29 @@ func openPorts(cfg []config.Listener, sockets []systemd.Socket, srv *server.Serv
 			log.Info("all addresses are those of IPv4: there is no IPv6", "listener", c.Name)
 		}
 	}
+	listen.WarnUnknownUsers(cfg, log)
 	ps.useRules()
 	return ps
 }
 
-// prepare makes a port ready to be served: a socket that listens, the rules that its listener
-// names, a program that can be started, its certificates, and its own record file.
-func (ps *ports) prepare(p *port) error {
-	ln, c := p.Listener, p.Settings().Listener
-	if ln.File == nil {
-		if err := ln.Bind(); err != nil {
-			return err
-		}
+// add adds a port, and finds out whether it can be served.
+func (ps *ports) add(ln *listen.Listener, c config.Listener) *port {
+	p := &port{Binding: ps.srv.Bind(ln, c)}
+	ps.all = append(ps.all, p)
+	if err := ps.prepare(p); err != nil {
+		p.unserved = &unserved{err: err, pause: minRetry, next: time.Now().Add(minRetry)}
+		return p
 	}
-	if err := cmp.Or(ln.Prepare(c.LostTimeout), ln.Listen(c.Backlog)); err != nil {
+	ps.logListening(p)
+	return p
+}
+
+// prepare makes a port ready to be served: a socket that listens, unless it is reached through
+// muxes alone, the rules that its listener names, a program that can be started, its certificates,
+// and its own record file.
+func (ps *ports) prepare(p *port) error {
+	c := p.Settings().Listener
+	if err := p.listen(c); err != nil {
 		return err
 	}
 	if err := ps.records.ready(c); err != nil {
@@ -106,6 +107,20 @@ func (ps *ports) prepare(p *port) error {
 		return listen.Misfit{Err: err}
 	}
 	return nil
+}
+
+// listen has the port's socket listen, if it is to have one.
+func (p *port) listen(c config.Listener) error {
+	ln := p.Listener
+	if ln.IsMuxed() {
+		return nil
+	}
+	if ln.File == nil {
+		if err := ln.Bind(); err != nil {
+			return err
+		}
+	}
+	return cmp.Or(ln.Prepare(c.LostTimeout), ln.Defer(c.Muxes()), ln.Listen(c.Backlog))
 }
 
 // start logs which ports are not served, and lets clients in at the others. fail is called with the
@@ -128,36 +143,17 @@ func (ps *ports) start(fail context.CancelCauseFunc) {
 	}
 }
 
-// serve starts the accept loop of a port.
+// serve starts the accept loop of a port, or has muxes find one that has none.
 func (ps *ports) serve(p *port) {
+	if p.Listener.IsMuxed() {
+		ps.srv.Reach(p.Binding)
+		return
+	}
 	ps.accepting.Go(func() {
 		if err := ps.srv.Serve(p.Binding); !errors.Is(err, server.ErrServerClosed) {
 			ps.fail(err)
 		}
 	})
-}
-
-// Under systemd it is not for the daemon to open a port. If a socket is missing, it creates a file,
-// which starts tcpmux-ports.service. That reports in another file why the port cannot be opened.
-const missingFile = "missing" // below $RUNTIME_DIRECTORY
-
-// requestMissing has tcpmux-ports.service started if a listener has no socket. The file of the
-// process before may be there still (RuntimeDirectoryPreserve=).
-func (ps *ports) requestMissing() {
-	dir := os.Getenv("RUNTIME_DIRECTORY")
-	if dir == "" {
-		return
-	}
-	path := filepath.Join(dir, missingFile)
-	if !slices.ContainsFunc(ps.all, func(p *port) bool { return p.Listener.File == nil }) {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			ps.log.Warn("file that asks for missing ports cannot be removed", "err", err)
-		}
-		return
-	}
-	if err := os.WriteFile(path, nil, 0o644); err != nil {
-		ps.log.Warn("ports that are missing are not opened by themselves", "err", err)
-	}
 }
 
 // retry tries the ports that are due for another attempt.
@@ -195,8 +191,18 @@ func (ps *ports) retrySoon() {
 }
 
 // configure gives the ports of each listener its new settings. Listeners that were added, removed
-// or moved need a restart and change nothing here. Each origin identifies settings.
+// or moved need a restart and change nothing here, but those that are reached through muxes alone
+// come and go. Each origin identifies settings.
 func (ps *ports) configure(cfg []config.Listener, origins map[string]uint32) {
+	ps.removeMuxed(cfg)
+	for _, ln := range muxedOf(cfg, ps.listeners()) {
+		i := slices.IndexFunc(cfg, func(c config.Listener) bool { return c.Name == ln.Name })
+		if p := ps.add(ln, cfg[i]); p.unserved == nil {
+			ps.serve(p)
+		} else {
+			ps.logUnserved(p)
+		}
+	}
 	for _, c := range cfg {
 		for _, p := range ps.all {
 			ln := p.Listener
@@ -207,7 +213,7 @@ func (ps *ports) configure(cfg []config.Listener, origins map[string]uint32) {
 			if ln.File == nil {
 				continue
 			}
-			if err := cmp.Or(ln.Prepare(c.LostTimeout), ln.Listen(c.Backlog)); err != nil {
+			if err := cmp.Or(ln.Prepare(c.LostTimeout), ln.Defer(c.Muxes()), ln.Listen(c.Backlog)); err != nil {
 				ps.log.Warn("backlog or lost_timeout cannot be changed", "listener", ln.Name, "err", err)
 			}
 		}
@@ -225,7 +231,7 @@ func (ps *ports) setOrigins(origins map[string]uint32) {
 // that somebody else holds too.
 func (ps *ports) leaveBacklogs() {
 	for _, p := range ps.all {
-		p.Listener.Inherited = true
+		p.Listener.Inherited = !p.Listener.IsMuxed()
 	}
 }
 
@@ -233,39 +239,6 @@ func (ps *ports) leaveBacklogs() {
 func (ps *ports) inherited() bool {
 	return slices.ContainsFunc(ps.all, func(p *port) bool { return p.Listener.Inherited })
 }
-
-// replaceRules puts other files of rules in force.
-func (ps *ports) replaceRules(files rulesFiles) {
-	var inUse []config.Policy
-	for _, p := range ps.all {
-		inUse = append(inUse, p.policy())
-	}
-	files.keep(ps.rules, inUse)
-	ps.rules = files
-	ps.useRules()
-}
-
-func (ps *ports) useRules() {
-	ps.tls.setRules(ps.rules)
-	for _, p := range ps.all {
-		p.SetRules(ps.rules.of(p.policy()))
-	}
-}
-
-// refreshRules puts in force what has changed in the files of rules.
-func (ps *ports) refreshRules() {
-	changed := ps.rules.refresh(ps.log)
-	if len(changed) > 0 {
-		ps.tls.setRules(ps.rules)
-	}
-	for _, p := range ps.all {
-		if slices.Contains(changed, p.policy().Rules) {
-			p.SetRules(ps.rules.of(p.policy()))
-		}
-	}
-}
-
-func (p *port) policy() config.Policy { return p.Settings().Limits.Policy }
 
 // configs returns the configuration of each port's listener.
 func (ps *ports) configs() (all []config.Listener) {
@@ -283,11 +256,14 @@ func (ps *ports) bindings() (all []*server.Binding) {
 	return all
 }
 
-// faults returns why ports are not served; nil if one is.
+// faults returns why ports are not served; nil if one is, which clients reach without a mux.
 func (ps *ports) faults() error {
 	var errs []error
 	for _, p := range ps.all {
 		if p.unserved == nil {
+			if p.Listener.IsMuxed() {
+				continue
+			}
 			return nil
 		}
 		errs = append(errs, fmt.Errorf("%v: %w", p.Listener, p.unserved.err))
@@ -334,6 +310,10 @@ func (ps *ports) logUnserved(p *port) {
 
 func (ps *ports) logListening(p *port) {
 	ln := p.Listener
+	if ln.IsMuxed() {
+		ps.log.Info("reached through a mux", "listener", ln.Name, "muxes", strings.Join(p.Settings().MuxedBy, " "))
+		return
+	}
 	ps.log.Info("listening", "listener", ln.Name, "address", ln.Addr.String(),
 		"backlog", p.Settings().Backlog, "inherited", ln.Inherited)
 }

@@ -17,6 +17,7 @@ import (
 	"tcpmux/daemon/listen"
 	"tcpmux/daemon/server"
 	"tcpmux/daemon/servertest"
+	"tcpmux/daemon/sockaddr"
 	"tcpmux/daemon/systemd"
 )
 
@@ -145,7 +146,7 @@ func TestWhoeverCanServeNobodyEnds(t *testing.T) {
 func TestTheStatusLineHasWhatIsNotServed(t *testing.T) {
 	ps := &ports{}
 	for i := range 3 {
-		ln := &listen.Listener{Name: fmt.Sprint("no", i), Addr: netip.MustParseAddrPort(fmt.Sprint("127.0.0.1:", i+1))}
+		ln := &listen.Listener{Name: fmt.Sprint("no", i), Addr: sockaddr.ParseLocal(fmt.Sprint("127.0.0.1:", i+1))}
 		ps.all = append(ps.all, &port{
 			Binding:  &server.Binding{Listener: ln},
 			unserved: &unserved{err: errors.New("it is busy")},

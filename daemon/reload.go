@@ -72,8 +72,9 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	d.changes, d.loaded = changes, time.Now()
 	d.cfg = inForce(d.cfg, cfg)
 	allowThreads(cfg)
+	useProcessors(cfg)
 	useCertificates()
-	d.ports.configure(cfg.Listeners, d.handover.PutSettings(d.cfg))
+	d.ports.configure(d.cfg.Listeners, d.handover.PutSettings(d.cfg))
 	d.ports.replaceRules(rules)
 	d.tls.keep(cfg.Listeners, d.ports.configs())
 	d.srv.SetLimits(cfg, d.ports.bindings())
@@ -117,18 +118,29 @@ func restartBy(path string, inherited bool) string {
 
 // inForce returns next as far as a reload puts it in force: until a restart, listeners are those of
 // old, at their addresses, and so are the control socket and the status page. So the next reload
-// reports again what needs a restart.
+// reports again what needs a restart. Listeners without an address, which muxes have, come and go.
 func inForce(old, next config.Config) config.Config {
 	wanted := next.Listeners
-	next.Listeners, next.Survive = slices.Clone(old.Listeners), old.Survive
+	next.Listeners, next.Survive = nil, old.Survive
 	next.Control, next.Status = old.Control, old.Status
-	for i, ln := range next.Listeners {
-		for _, w := range wanted {
-			if w.Name == ln.Name {
-				next.Listeners[i], next.Listeners[i].Address = w, ln.Address
-			}
+	for _, ln := range old.Listeners {
+		i := slices.IndexFunc(wanted, func(w config.Listener) bool { return w.Name == ln.Name })
+		switch {
+		case i >= 0:
+			w := wanted[i]
+			w.Address, w.Mode, w.Group = ln.Address, ln.Mode, ln.Group
+			next.Listeners = append(next.Listeners, w)
+		case len(ln.Address) > 0:
+			next.Listeners = append(next.Listeners, ln)
 		}
 	}
+	for _, w := range wanted {
+		there := func(ln config.Listener) bool { return w.Name == ln.Name }
+		if len(w.Address) == 0 && !slices.ContainsFunc(old.Listeners, there) {
+			next.Listeners = append(next.Listeners, w)
+		}
+	}
+	next.SettleMuxes()
 	return next
 }
 

@@ -32,7 +32,7 @@ func TestReloadChangesWhatItCan(t *testing.T) {
 	})
 	// The old client is idle by the new timeout, and with it the only place is free for a new
 	// one.
-	old.SetReadDeadline(time.Now().Add(10 * time.Second))
+	old.SetReadDeadline(time.Now().Add(servertest.Patience))
 	if _, err := old.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the old client: got %v, want it closed as idle", err)
 	}

@@ -129,3 +129,36 @@ func (files rulesFiles) refresh(log *slog.Logger) (changed []string) {
 	}
 	return changed
 }
+
+// replaceRules puts other files of rules in force.
+func (ps *ports) replaceRules(files rulesFiles) {
+	var inUse []config.Policy
+	for _, p := range ps.all {
+		inUse = append(inUse, p.policy())
+	}
+	files.keep(ps.rules, inUse)
+	ps.rules = files
+	ps.useRules()
+}
+
+func (ps *ports) useRules() {
+	ps.tls.setRules(ps.rules)
+	for _, p := range ps.all {
+		p.SetRules(ps.rules.of(p.policy()))
+	}
+}
+
+// refreshRules puts in force what has changed in the files of rules.
+func (ps *ports) refreshRules() {
+	changed := ps.rules.refresh(ps.log)
+	if len(changed) > 0 {
+		ps.tls.setRules(ps.rules)
+	}
+	for _, p := range ps.all {
+		if slices.Contains(changed, p.policy().Rules) {
+			p.SetRules(ps.rules.of(p.policy()))
+		}
+	}
+}
+
+func (p *port) policy() config.Policy { return p.Settings().Limits.Policy }

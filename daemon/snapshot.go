@@ -33,6 +33,7 @@ func (d *daemon) snapshot() *metrics.Snapshot {
 		s.BatchRecords[name] = histogram(n.Batch.Snapshot(), numbers, 1)
 	}
 	d.addTLS(s)
+	d.addUpstreams(s)
 	for _, f := range d.records.all() {
 		state, c := f.sink.State(), &f.counts
 		s.Files = append(s.Files, metrics.File{
@@ -55,6 +56,20 @@ func (d *daemon) addTLS(s *metrics.Snapshot) {
 	}
 	for _, c := range d.srv.TLSClients() {
 		s.TLSClients = append(s.TLSClients, metrics.TLSClients(c))
+	}
+}
+
+// addUpstreams adds what is known of the listeners that are proxies, or were.
+func (d *daemon) addUpstreams(s *metrics.Snapshot) {
+	s.Upstreams = map[string]metrics.Upstream{}
+	for name, n := range d.srv.Counts() {
+		proxies := slices.ContainsFunc(d.cfg.Listeners, func(c config.Listener) bool { return c.Name == name && c.Proxies() })
+		if by := n.Upstream.Connects.Snapshot(); proxies || len(by) > 0 {
+			s.Upstreams[name] = metrics.Upstream{
+				Sent: n.Upstream.Sent.Load(), Answered: n.Upstream.Answered.Load(), Connects: n.ConnectResults(),
+				ConnectTime: histogram(n.Upstream.Connect.Snapshot(), times, nanosecond),
+			}
+		}
 	}
 }
 

@@ -180,6 +180,8 @@ func (t *tlsSets) ends(l config.Listener) string {
 		return "programs serve them (exec)"
 	case l.Model == "process":
 		return `processes serve them (model = "process")`
+	case l.Unix():
+		return "the kernel has TLS for TCP alone, and not for its unix socket"
 	case t.kernel != nil:
 		return t.kernel.Error()
 	}

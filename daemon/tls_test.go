@@ -243,6 +243,10 @@ func TestWhyTLSClientsEnd(t *testing.T) {
 			t.Errorf("%+v: got %q, want %q", c, got, c.want)
 		}
 	}
+	l := config.Listener{Model: "goroutine", Address: []string{"unix:/run/x.sock"}, TLS: config.TLS{Survive: "auto"}}
+	if got := sets.ends(l); !strings.Contains(got, "unix socket") {
+		t.Errorf("unix socket: got %q, want that the kernel has no TLS for it", got)
+	}
 	for survive, want := range map[string]tlsconn.Kernel{"auto": tlsconn.Auto, "require": tlsconn.Require, "off": tlsconn.Never} {
 		if got := kernelOf(survive); got != want {
 			t.Errorf("%s: got %v, want %v", survive, got, want)

@@ -58,6 +58,29 @@ func CheckTLS(cfg config.Config) (faults config.Faults, warnings []string) {
 			warnings = append(warnings, listener+p)
 		}
 	}
+	more, told := checkUpstreams(cfg)
+	return append(faults, more...), append(warnings, told...)
+}
+
+// checkUpstreams is CheckTLS for what proxies show to upstreams, and check them with.
+func checkUpstreams(cfg config.Config) (faults config.Faults, warnings []string) {
+	for _, l := range cfg.Listeners {
+		if !l.Proxies() || !l.Proxy.TLS {
+			continue
+		}
+		listener := fmt.Sprintf("listener %q: proxy: ", l.Name)
+		wrong, problems := certs.CheckForClient(l.Proxy, time.Now())
+		for _, err := range wrong {
+			if errors.Is(err, fs.ErrPermission) || errors.Is(err, certs.ErrNoCredential) {
+				warnings = append(warnings, listener+"not checked: "+err.Error())
+				continue
+			}
+			faults = append(faults, config.Fault{File: cmp.Or(l.Source, cfg.Path), Text: listener + err.Error()})
+		}
+		for _, p := range problems {
+			warnings = append(warnings, listener+p)
+		}
+	}
 	return faults, warnings
 }
 

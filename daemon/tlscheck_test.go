@@ -132,3 +132,24 @@ func (f fakeInfo) Mode() fs.FileMode  { return f.mode }
 func (f fakeInfo) ModTime() time.Time { return time.Time{} }
 func (f fakeInfo) IsDir() bool        { return false }
 func (f fakeInfo) Sys() any           { return f.st }
+
+// TestCheckTLSOfProxies: what is shown to upstreams, and what they are checked with.
+func TestCheckTLSOfProxies(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", t.TempDir()) // so that nobody else is asked about
+	f := newTLSFixture(t)
+	l := config.Listener{Name: "db", Service: config.ServiceProxy}
+	l.Proxy = config.Proxy{To: []string{"db.example:5432"}, TLS: true, CA: f.certificate, Certificate: f.certificate, Key: f.key}
+	cfg := config.Config{Path: "/etc/tcpmux.toml", Listeners: []config.Listener{l}}
+	if faults, warnings := CheckTLS(cfg); len(faults)+len(warnings) > 0 {
+		t.Fatalf("got %v and %q, want nothing", faults, warnings)
+	}
+	f.renew(false)
+	faults, _ := CheckTLS(cfg)
+	if len(faults) != 1 || !strings.HasPrefix(faults.Error(), `/etc/tcpmux.toml: listener "db": proxy: file "`+f.key+`" has not the key`) {
+		t.Errorf("got %v, want one fault of the key", faults)
+	}
+	cfg.Listeners[0].Proxy.TLS = false
+	if faults, warnings := CheckTLS(cfg); len(faults)+len(warnings) > 0 {
+		t.Errorf("in clear text: got %v and %q, want nothing", faults, warnings)
+	}
+}

@@ -15,6 +15,10 @@ import (
 // logs why; then nothing has changed. The service manager takes it for a reload: it would end a
 // service that says STOPPING=1.
 func (d *daemon) prepareTakeover(p handover.Program) *handover.Takeover {
+	if handover.OnTrial() { // a signal to all processes of the name: it is for the daemon alone
+		d.log.Warn("not upgraded", "err", "this process is not the daemon: it is a trial of an upgrade that is under way")
+		return nil
+	}
 	d.log.Info("upgrading")
 	d.manager.notify("RELOADING=1", systemd.MonotonicUsec())
 	t, err := d.handover.Takeover(p, d.cfg, d.ports.bindings())

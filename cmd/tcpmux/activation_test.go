@@ -128,8 +128,8 @@ func TestExitStatusOfTheDaemon(t *testing.T) {
 		stderr []string
 	}{
 		{"a socket that matches nothing", activated(t, settings(t, dir, "127.0.0.1:1", "", ""), "x:y", first, second), 78, []string{`socket "x"`, `socket "y"`, `listener "tcpmux"`}},
-		{"a socket of another kind", activated(t, good, "datagrams", datagrams), 78, []string{`socket "datagrams"`, "want a TCP listener"}},
-		{"a file for a socket", activated(t, good, "null", devNull(t)), 78, []string{`socket "null"`, "want a TCP listener"}},
+		{"a socket of another kind", activated(t, good, "datagrams", datagrams), 78, []string{`socket "datagrams"`, "want a listener of TCP"}},
+		{"a file for a socket", activated(t, good, "null", devNull(t)), 78, []string{`socket "null"`, "want a listener of TCP"}},
 		{"a bad configuration", tcpmux(t, "run", "--config", write(t, "bad.toml", "backlog = 0\n")), 78, []string{":1: backlog is 0"}},
 		{"an address in use", tcpmux(t, "run", "--config", settings(t, dir, at, "", "")), 1, []string{`listener "tcpmux" (` + at + `)`, "address already in use"}},
 		{"no place for records", tcpmux(t, "run", "--config", settings(t, "/proc/nosuch", "127.0.0.1:0", "", "")), 1, []string{`"/proc/nosuch/records.log"`}},

@@ -23,12 +23,8 @@ type catFlags struct {
 	remote, since, until string
 }
 
-func catCommand(stdin, stdout, stderr *os.File) *cobra.Command {
-	var f catFlags
-	cmd := &cobra.Command{
-		Use:   "cat FILE...",
-		Short: "Print the bytes that clients sent",
-		Long: fmt.Sprintf(`cat reads record files, compressed ones too, and writes what clients sent to
+// catHelp is the help of cat, and its manual page, with how many faults of a file are reported.
+const catHelp = `cat reads record files, compressed ones too, and writes what clients sent to
 standard output: that of one client (--remote or --session), of one listener
 (--listener), of a period of time (--since, --until), or everything, in the order
 in which it was recorded.
@@ -52,7 +48,14 @@ If nothing is selected, nothing is written, and the exit status is 0 all the
 same; standard error says so if it is a terminal.
 
 Exit status: 0 when done, 1 when a line was skipped, bytes are missing, or a file
-cannot be read, 64 for a usage error, 130 after Ctrl-C.`, records.MostFaults),
+cannot be read, 64 for a usage error, 130 after Ctrl-C.`
+
+func catCommand(stdin, stdout, stderr *os.File) *cobra.Command {
+	var f catFlags
+	cmd := &cobra.Command{
+		Use:   "cat FILE...",
+		Short: "Print the bytes that clients sent",
+		Long:  fmt.Sprintf(catHelp, records.MostFaults),
 		Example: `  tcpmux cat --remote 192.0.2.7:40312 records.log > stream
   tcpmux cat --backups --listener scanners /var/log/tcpmux/records.log | wc -l
   tcpmux cat --remote 192.0.2.7 --since 1h records.log    # its connections in the last hour
@@ -71,7 +74,7 @@ cannot be read, 64 for a usage error, 130 after Ctrl-C.`, records.MostFaults),
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.remote, "remote", "", "print only the client at `ADDRESS:PORT`, or all clients at ADDRESS")
+	flags.StringVar(&f.remote, "remote", "", "print only the client at `ADDRESS:PORT`, or all clients at ADDRESS, or of a user at unix sockets, uid=N")
 	flags.StringVar(&f.Session, "session", "", "print only the session `NAME` (JSON records)")
 	flags.StringVar(&f.Listener, "listener", "", "print only the clients of the listener `NAME` (JSON records)")
 	flags.StringVar(&f.since, "since", "", "print only what was recorded at `TIME` or later: RFC 3339 as in records, in UTC without an offset, a date, or how long ago (90m)")

@@ -15,13 +15,8 @@ import (
 	"tcpmux/daemon"
 )
 
-func checkCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
-	var path string
-	var quiet, asJSON bool
-	cmd := &cobra.Command{
-		Use:   "check [--config FILE | FILE | -]",
-		Short: "Report every error in a configuration at once",
-		Long: `check reads a configuration as the daemon would.
+// checkHelp is the help of check, and its manual page.
+const checkHelp = `check reads a configuration as the daemon would.
 
 It reports every error on standard error, one per line, with the file, line, key
 and value, and what is allowed; the exit status is then 78. It lists at most 100
@@ -53,7 +48,15 @@ under systemd that is /var/log/tcpmux.
 With --json, check prints one object: file, drop_ins (the drop-ins that were
 read), listeners (each with name, file and address), errors (each with file, line
 and text; line 0 is the file as a whole) and warnings. With errors there are no
-listeners.`,
+listeners.`
+
+func checkCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
+	var path string
+	var quiet, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check [--config FILE | FILE | -]",
+		Short: "Report every error in a configuration at once",
+		Long:  checkHelp,
 		Example: `  tcpmux check                              # /etc/tcpmux.toml
   tcpmux check new.toml && sudo install -m 0644 new.toml /etc/tcpmux.toml
   tcpmux check new.toml > effective.toml    # with every default filled in

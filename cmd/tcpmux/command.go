@@ -15,7 +15,9 @@ func command(stdin, stdout, stderr *os.File) *cobra.Command {
 		Use:   "tcpmux [--version]",
 		Short: "The TCP front desk of a machine",
 		Long: `tcpmux greets every TCP client, serves each one separately and writes down who
-sent what.
+sent what. It can also run a program for each client, connect clients with
+another server, or offer several services on one port (TCPMUX). The manual page
+tcpmux.toml(5) describes the configuration.
 
 Exit status: 0 when done, 1 when it ran and failed, 64 for a usage error, 78 for
 an error in the configuration.`,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"syscall"
 	"time"
@@ -16,13 +15,9 @@ import (
 	"tcpmux/cmd/tcpmux/client"
 )
 
-func connectCommand(stdin, stdout *os.File) *cobra.Command {
-	o := client.Options{Stdin: stdin, Stdout: stdout}
-	var secured secure.Flags
-	cmd := &cobra.Command{
-		Use:   "connect [HOST:PORT | HOST PORT]",
-		Short: "Talk to a server, by hand or in a pipe",
-		Long: `connect talks to a TCP server, by default the one at ` + cli.DefaultAddress + `.
+// connectHelp is the help of connect, and its manual page.
+const connectHelp = `connect talks to a TCP server, by default the one at ` + cli.DefaultAddress + `,
+or to the one at a unix socket.
 
 At a terminal it shows what the server says as it arrives, in a form that cannot
 harm the terminal: control characters and bytes that are not UTF-8 are written
@@ -38,12 +33,26 @@ says is escaped as above, wherever the input comes from.
 
 With --tls it speaks TLS. The end of the input is then told in TLS (close_notify).
 
-Exit status: 0 when the connection ended normally, 1 when it could not connect or
-the connection broke, 130 after Ctrl-C.`,
+With --service it asks a server that speaks TCPMUX (RFC 1078) for one of its
+services, and goes on once the server agrees. If the server refuses, its reason is
+the error. --service HELP lists the services. With --tls, the name is sent in TLS.
+
+Exit status: 0 when the connection ended normally, 1 when it could not connect, the
+service was refused or the connection broke, 130 after Ctrl-C.`
+
+func connectCommand(stdin, stdout *os.File) *cobra.Command {
+	o := client.Options{Stdin: stdin, Stdout: stdout}
+	var secured secure.Flags
+	cmd := &cobra.Command{
+		Use:   "connect [HOST:PORT | HOST PORT | unix:/PATH]",
+		Short: "Talk to a server, by hand or in a pipe",
+		Long:  connectHelp,
 		Example: `  tcpmux connect                            # this machine's daemon
   tcpmux connect device.example.org:7000
   tcpmux connect ::1 12345
   echo "temperature 21.5" | tcpmux connect
+  tcpmux connect unix:/run/tcpmux/scanners.sock
+  tcpmux connect --service scanners device.example.org:1
   tcpmux connect --tls --ca ca.pem --cert device.pem device.example.org:7000`,
 		Args: func(cmd *cobra.Command, args []string) (err error) {
 			if err := cli.AtMost(2)(cmd, args); err != nil {
@@ -55,11 +64,15 @@ the connection broke, 130 after Ctrl-C.`,
 			if o.Address, err = cli.Address(args); err != nil {
 				return err
 			}
+			if cmd.Flags().Changed("service") {
+				if err := client.CheckService(o.Service); err != nil {
+					return fmt.Errorf("--service %w", err)
+				}
+			}
 			return secured.Check()
 		},
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			host, _, _ := net.SplitHostPort(o.Address) // cli.Address has made it
-			if o.TLS, err = secured.Config(host); err != nil {
+			if o.TLS, err = secured.Config(cli.Host(o.Address)); err != nil {
 				return err
 			}
 			return connect(cmd.Context(), o)
@@ -68,6 +81,7 @@ the connection broke, 130 after Ctrl-C.`,
 	}
 	o.Timeout = 10 * time.Second
 	cmd.Flags().Var((*timeout)(&o.Timeout), "timeout", "how long connecting may take; 0s: until the kernel gives up")
+	cmd.Flags().StringVar(&o.Service, "service", "", "ask for the `NAME` of a service (TCPMUX); HELP lists them")
 	secured.Define(cmd.Flags())
 	return cmd
 }

@@ -32,7 +32,39 @@ func fileWarnings(cfg config.Config) (warnings []string) {
 			}
 		}
 	}
+	warnings = append(warnings, socketWarnings(cfg.Listeners)...)
 	return append(warnings, stateWarnings(cfg.Forward)...)
+}
+
+// socketWarnings returns a line for each obstacle to the unix sockets of listeners.
+func socketWarnings(listeners []config.Listener) (warnings []string) {
+	for _, l := range listeners {
+		for _, address := range l.Address {
+			if obstacle := socketObstacle(config.UnixPath(address)); obstacle != "" {
+				warnings = append(warnings, fmt.Sprintf("listener %q: address is %q: %s", l.Name, address, obstacle))
+			}
+		}
+	}
+	return warnings
+}
+
+// socketObstacle returns why no socket could be made at a path; "" if no reason is known, or there
+// is no path.
+func socketObstacle(path string) string {
+	if path == "" {
+		return ""
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return "there is something else of that name, which systemd would replace; without systemd the listener is not served"
+	}
+	dir := filepath.Dir(path)
+	switch info, err := os.Stat(dir); {
+	case os.IsNotExist(err):
+		return fmt.Sprintf("there is no directory %q: systemd makes it; without systemd the listener is not served", dir)
+	case err == nil && !info.IsDir():
+		return fmt.Sprintf("%q is no directory", dir)
+	}
+	return ""
 }
 
 // stateWarnings returns a line if nothing is delivered, as far as is known: tcpmux-forward or its

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -45,6 +46,33 @@ func TestFileWarnings(t *testing.T) {
 			cfg := config.Default()
 			cfg.Record.File, cfg.Log.File = c.record, c.log
 			got := fileWarnings(cfg)
+			if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestUnixSocketsThatCannotBeMade(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/file", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("unix", dir+"/socket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for _, c := range []struct{ name, address, want string }{
+		{"no unix socket", "127.0.0.1:1", ""},
+		{"a new one", "unix:" + dir + "/new", ""},
+		{"one that is there", "unix:" + dir + "/socket", ""},
+		{"a file", "unix:" + dir + "/file", "there is something else of that name"},
+		{"no directory", "unix:" + dir + "/no/x", `there is no directory "` + dir + `/no"`},
+		{"below a file", "unix:" + dir + "/file/x", `"` + dir + `/file" is no directory`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := socketWarnings([]config.Listener{{Name: "a", Address: []string{c.address}}})
 			if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}

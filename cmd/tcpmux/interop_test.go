@@ -22,6 +22,9 @@ type dialogue struct {
 	in   io.WriteCloser
 	said chan string // chunks; closed at the end
 	seen string
+	// unstored reports that the service manager stores no descriptors, which the program tells of
+	// when it has found out.
+	unstored bool
 }
 
 // converse starts cmd with its input open. pipe makes the output that is listened to.
@@ -63,8 +66,14 @@ func (d *dialogue) read(out io.Reader) {
 // hear waits until the program has said text.
 func (d *dialogue) hear(text string) {
 	d.t.Helper()
+	d.hearFrom(0, text)
+}
+
+// hearFrom is hear for what the program says behind so many bytes.
+func (d *dialogue) hearFrom(from int, text string) {
+	d.t.Helper()
 	late := time.After(patience)
-	for !strings.Contains(d.seen, text) {
+	for !strings.Contains(d.seen[from:], text) {
 		select {
 		case p, ok := <-d.said:
 			if !ok {
@@ -77,6 +86,14 @@ func (d *dialogue) hear(text string) {
 	}
 }
 
+// ask says something, and waits for an answer that the program has not said before.
+func (d *dialogue) ask(text, answer string) {
+	d.t.Helper()
+	from := len(d.seen)
+	d.say(text)
+	d.hearFrom(from, answer)
+}
+
 func (d *dialogue) say(text string) {
 	d.t.Helper()
 	if _, err := io.WriteString(d.in, text); err != nil {
@@ -86,6 +103,16 @@ func (d *dialogue) say(text string) {
 
 // ends waits for the program's end, which its output's comes before.
 func (d *dialogue) ends() (status int) {
+	d.t.Helper()
+	// The runtime prints what each goroutine waits for.
+	late := time.AfterFunc(patience, func() { _ = d.cmd.Process.Signal(syscall.SIGQUIT) })
+	killed := time.AfterFunc(patience+patience/4, func() { _ = d.cmd.Process.Kill() })
+	defer func() {
+		killed.Stop()
+		if !late.Stop() {
+			d.t.Errorf("%s: has not ended in %v, after:\n%s", d.cmd.Args[0], patience, d.seen)
+		}
+	}()
 	for p := range d.said {
 		d.seen += p
 	}

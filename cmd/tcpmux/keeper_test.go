@@ -119,16 +119,23 @@ func (k *keeper) keep(name string, files []*os.File) {
 // start starts the next daemon, and returns when it is ready.
 func (k *keeper) start(config string) *dialogue {
 	k.t.Helper()
+	d := k.begin(config)
+	d.hear("msg=ready ")
+	return d
+}
+
+// begin starts a daemon with what is kept, of which nothing goes meanwhile: the one before may have
+// said something before it was killed.
+func (k *keeper) begin(config string) *dialogue {
+	k.t.Helper()
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	var names []string
 	var files []*os.File
 	for _, s := range slices.Concat(k.sockets, k.stored) {
 		names, files = append(names, s.name), append(files, s.file)
 	}
-	k.mu.Unlock()
 	cmd := activated(k.t, config, strings.Join(names, ":"), files...)
 	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+k.name)
-	d := converse(k.t, cmd, cmd.StderrPipe)
-	d.hear("msg=ready ")
-	return d
+	return converse(k.t, cmd, cmd.StderrPipe)
 }

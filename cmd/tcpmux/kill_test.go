@@ -19,13 +19,26 @@ import (
 	"tcpmux/internal/await"
 )
 
-// TestSIGKILLCostsNothingThatWasAcknowledged kills the daemon at any moment under load, again and
-// again on one record file.
-func TestSIGKILLCostsNothingThatWasAcknowledged(t *testing.T) {
-	kills := 100
-	if testing.Short() {
-		kills = 10
+// eachKills returns how often a trial kills the daemon: the value of KILLS, or what is enough for
+// each commit.
+func eachKills(t *testing.T, enough int) int {
+	t.Helper()
+	text := os.Getenv("KILLS")
+	if text == "" {
+		return enough
 	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("KILLS=%q: want a number from 1 on", text)
+	}
+	return n
+}
+
+// TestSIGKILLCostsNothingThatWasAcknowledged kills the daemon at any moment under load, again and
+// again on one record file. KILLS=1000 makes the trial longer.
+func TestSIGKILLCostsNothingThatWasAcknowledged(t *testing.T) {
+	t.Parallel()
+	kills := eachKills(t, 30)
 	dir := t.TempDir()
 	config := settings(t, dir, "127.0.0.1:0", `ack = "{offset}\n"`, `sync = "always"`)
 	file := filepath.Join(dir, "records.log")
@@ -117,6 +130,7 @@ func TestSIGKILLLosesNothingOfLongMessages(t *testing.T) {
 	const clients, kills = 8, 8
 	for _, model := range []string{"goroutine", "thread", "process"} {
 		t.Run(model, func(t *testing.T) {
+			t.Parallel()
 			dir, k := t.TempDir(), newKeeper(t)
 			config := settings(t, dir, k.address, "banner = \"\"\nmax_message = \"8MiB\"\nmodel = \""+model+"\"", `format = "json"`)
 			d := k.start(config)

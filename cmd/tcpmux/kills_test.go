@@ -37,6 +37,7 @@ func TestKillsLoseAndDoubleNothing(t *testing.T) {
 				format = "text"
 			}
 			t.Run(strings.Join([]string{model, framing, format}, " "), func(t *testing.T) {
+				t.Parallel()
 				k := killing{model: model, framing: framing, format: format, rnd: rand.New(rand.NewPCG(uint64(i), uint64(j)))}
 				k.run(t)
 			})
@@ -78,7 +79,7 @@ func (k *killing) run(t *testing.T) {
 	files := map[string]string{} // in which each is recorded
 	for i := range killClients {
 		conn, sent := dial(t, addresses[i%2]), &bytes.Buffer{}
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Minute)) // it takes deadlines
+		_ = conn.SetDeadline(time.Now().Add(patience)) // it takes deadlines
 		streams[conn.LocalAddr().String()] = sent
 		files[conn.LocalAddr().String()] = names[i%2]
 		rnd := rand.New(rand.NewPCG(k.rnd.Uint64(), 0))
@@ -175,10 +176,13 @@ func (k *killing) talk(t *testing.T, conn *net.TCPConn, rnd *rand.Rand, sent *by
 				return
 			}
 			m = m[len(piece):]
+			// The pace of a client: some pieces come one by one, and 4 MB a second are enough,
+			// as all of it is read again.
+			pause := time.Duration(len(piece)) * 250 * time.Nanosecond
 			if rnd.IntN(4) == 0 {
-				// The pace of a client, whose pieces come one by one.
-				time.Sleep(time.Duration(rnd.IntN(5)) * time.Millisecond)
+				pause += time.Duration(rnd.IntN(5)) * time.Millisecond
 			}
+			time.Sleep(pause)
 		}
 	}
 }

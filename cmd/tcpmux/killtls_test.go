@@ -18,6 +18,7 @@ import (
 // finish, and after a crash the next daemon records that it has ended, and nothing that it sends.
 // One in clear text goes on, and so would a handshake that has not begun.
 func TestTLSOfTheDaemonEndsWithIt(t *testing.T) {
+	t.Parallel()
 	authority := tlstest.NewAuthority(t)
 	certificate, key, _ := authority.Write(authority.Server())
 	dir, m := t.TempDir(), newKeeper(t)

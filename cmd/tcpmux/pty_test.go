@@ -30,7 +30,7 @@ func peer(t *testing.T) (address string, connected chan *net.TCPConn) {
 	return address, connected
 }
 
-func say(t *testing.T, conn *net.TCPConn, text string) {
+func say(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func say(t *testing.T, conn *net.TCPConn, text string) {
 }
 
 // hear reads what the peer must have sent.
-func hear(t *testing.T, conn *net.TCPConn, want string) {
+func hear(t *testing.T, conn net.Conn, want string) {
 	t.Helper()
 	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	got := make([]byte, len(want))

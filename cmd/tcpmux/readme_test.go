@@ -149,12 +149,16 @@ func TestReadmeNamesFilesThatExist(t *testing.T) {
 
 // TestEveryReasonIsDocumented in tcpmux.toml(5), the only place that lists them.
 func TestEveryReasonIsDocumented(t *testing.T) {
-	source, err := os.ReadFile("../../daemon/session/reason.go")
-	if err != nil {
-		t.Fatal(err)
+	var source []byte
+	for _, name := range []string{"reason.go", "upstream.go"} {
+		text, err := os.ReadFile("../../daemon/session/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, text...)
 	}
-	reasons := regexp.MustCompile(`(?m)^\tBy\w+ +Reason = "(\w+)"`).FindAllStringSubmatch(string(source), -1)
-	if len(reasons) < 15 {
+	reasons := regexp.MustCompile(`(?m)^\tBy\w+ +Reason = "([\w-]+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(reasons) < 24 {
 		t.Fatalf("got %d reasons, want all", len(reasons))
 	}
 	page, err := os.ReadFile("../../packaging/man/tcpmux.toml.5")
@@ -165,7 +169,7 @@ func TestEveryReasonIsDocumented(t *testing.T) {
 		if r[1] == "leave" { // the session has not ended, so this is never recorded
 			continue
 		}
-		if !strings.Contains(string(page), "\n.I "+r[1]+"\n") {
+		if !strings.Contains(string(page), "\n.I "+strings.ReplaceAll(r[1], "-", `\-`)+"\n") {
 			t.Errorf("tcpmux.toml(5): got no %s among the reasons, want it", r[1])
 		}
 	}

@@ -13,16 +13,13 @@ import (
 	"tcpmux/config"
 	"tcpmux/daemon"
 	"tcpmux/daemon/handover"
+	"tcpmux/daemon/processors"
 	"tcpmux/daemon/signals"
 	"tcpmux/daemon/systemd"
 )
 
-func runCommand(stderr io.Writer) *cobra.Command {
-	var path string
-	cmd := &cobra.Command{
-		Use:   "run [--config FILE]",
-		Short: "Serve: greet clients and write down what they send",
-		Long: `run is the daemon. It stays in the foreground, takes its sockets from systemd or
+// runHelp is the help of run, and its manual page.
+const runHelp = `run is the daemon. It stays in the foreground, takes its sockets from systemd or
 opens its own, and logs to standard error. Its configuration is /etc/tcpmux.toml
 with the drop-ins /etc/tcpmux.d/*.toml, or FILE with FILE.d/*.toml.
 
@@ -50,8 +47,9 @@ clients (survive). First, that program has to accept the configuration ("tcpmux
 check", within 10 seconds). Then it is tried: as a separate process, it serves
 all clients for a second and leaves them again, as at any restart. A program
 that does not accept the configuration, ends, or is not ready within 10 seconds
-does not take over: the old one goes on with all clients, and its log says why
-("not upgraded"). Fix the problem and send SIGUSR2 again.
+(and one more for each 1,000 clients and listeners) does not take over: the old
+one goes on with all clients, and its log says why ("not upgraded"). Fix the
+problem and send SIGUSR2 again.
 
 A listener that cannot be served keeps no other from being served: its address
 is in use, systemd passed in no socket for it, or its program or rules do not
@@ -63,10 +61,20 @@ with. While there are any, an error in the configuration does not keep the
 daemon from serving: it uses the configuration that was last in force, and shows
 the error.
 
+The daemon uses one processor as long as that is enough. GOMAXPROCS in its
+environment limits how many it uses at most.
+
 Exit status: 0 when drained, 1 when it could not serve, 78 when the
 configuration has an error, which "tcpmux check" explains. While clients of the
 previous process wait, the status is 1 instead of 78, because systemd does not
-start a unit again after 78.`,
+start a unit again after 78.`
+
+func runCommand(stderr io.Writer) *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "run [--config FILE]",
+		Short: "Serve: greet clients and write down what they send",
+		Long:  runHelp,
 		Example: `  tcpmux run                              # as in /etc/tcpmux.toml
   tcpmux run --config ./tcpmux.toml       # records go where [record] file says
   systemctl start tcpmux.socket           # what the package does instead`,
@@ -105,6 +113,7 @@ func serve(ctx context.Context, path string, asked bool, stderr io.Writer) error
 	defer end()
 	requests.Load, requests.Version = reload, cli.Version()
 	signals.Deliver()
+	go processors.Adapt(ctx)
 	return daemon.Run(ctx, func() (config.Config, error) { return loadToStart(path, asked, stderr) }, requests, stderr)
 }
 

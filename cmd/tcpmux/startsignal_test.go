@@ -117,10 +117,14 @@ func obeysFrom(t *testing.T, s syscall.Signal, from, step int) {
 // TestNoSignalEndsTheStart: from its entry point on, wherever in the start a signal comes.
 func TestNoSignalEndsTheStart(t *testing.T) {
 	const entryPoint = 2 * 7 // its system calls
+	step := 23
+	if testing.Short() {
+		step *= 5
+	}
 	for _, s := range ownSignals {
 		t.Run(unix.SignalName(s), func(t *testing.T) {
 			t.Parallel()
-			obeysFrom(t, s, entryPoint, 23)
+			obeysFrom(t, s, entryPoint, step)
 		})
 	}
 }
@@ -130,6 +134,7 @@ func TestNoSignalEndsTheStart(t *testing.T) {
 func TestNoSignalEndsTheNextProgram(t *testing.T) {
 	const inside = "TCPMUX_TEST_INSIDE"
 	if os.Getenv(inside) == "" {
+		t.Parallel()
 		// A Go program cannot take signal.Ignore back, and what later tests start would
 		// inherit it: a process of its own does it.
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNoSignalEndsTheNextProgram$")
@@ -142,6 +147,7 @@ func TestNoSignalEndsTheNextProgram(t *testing.T) {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	for _, s := range ownSignals {
 		t.Run(unix.SignalName(s), func(t *testing.T) {
+			t.Parallel()
 			runtime.LockOSThread() // a mask is a thread's
 			defer runtime.UnlockOSThread()
 			var held, before unix.Sigset_t

@@ -286,9 +286,11 @@ func TestAClientThatStopsReadingIsWaitedFor(t *testing.T) {
 			sent <- err
 		}()
 		d.serves(d.client())
+		var want bytes.Buffer
 		for i := range lines {
-			hearTLS(t, client, fmt.Sprintf("%d\n", 2*i))
+			fmt.Fprintln(&want, 2*i)
 		}
+		hearTLS(t, client, want.String())
 		if err := errors.Join(<-sent, client.Close()); err != nil {
 			t.Error(err)
 		}

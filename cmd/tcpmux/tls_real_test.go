@@ -22,6 +22,7 @@ func each(t *testing.T, c secureSettings, run func(t *testing.T, d *secureDaemon
 	t.Helper()
 	for _, model := range models {
 		t.Run(model, func(t *testing.T) {
+			t.Parallel()
 			c := c
 			c.top = fmt.Sprintf("model = %q\n%s", model, c.top)
 			run(t, secured(t, c))
@@ -33,8 +34,7 @@ func each(t *testing.T, c secureSettings, run func(t *testing.T, d *secureDaemon
 func (d *dialogue) talks() {
 	d.t.Helper()
 	d.hear("hello\n")
-	d.say("line\n")
-	d.hear("0\n")
+	d.ask("line\n", "0\n") // openssl has said times and numbers before
 }
 
 // sClient starts openssl s_client.
@@ -71,8 +71,7 @@ func TestOpenSSLShowsACertificate(t *testing.T) {
 			client.say(command)
 			client.complains(strings.Repeat("KEYUPDATE\n", i+1))
 		}
-		client.say("more\n")
-		client.hear("5\n")
+		client.ask("more\n", "5\n")
 		client.say("Q\n")
 		client.ends()
 		all := d.ended(1)

@@ -70,6 +70,7 @@ func verifiedIn(t *testing.T, path string) (v verified) {
 // at the last kill is what this process has counted. Before each kill every client waits until all
 // that it sent is acknowledged, which is when it is on disk.
 func TestTotalsAreWhatVerifyCounts(t *testing.T) {
+	t.Parallel()
 	const clients, lost, kills, messages = 6, 2, 5, 500
 	dir, m := t.TempDir(), newKeeper(t)
 	path, control := filepath.Join(dir, "records.log"), filepath.Join(dir, "control")

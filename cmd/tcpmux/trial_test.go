@@ -40,7 +40,7 @@ func withClients(t *testing.T, clients int, top string, env ...string) *busyDaem
 	k.d, k.address = started(t, cmd)
 	for i := range clients {
 		conn := greeted(t, k.address)
-		_ = conn.SetDeadline(time.Now().Add(10 * patience)) // a trial may take long
+		_ = conn.SetDeadline(time.Now().Add(patience))
 		k.talking.Go(func() { k.talk(conn, i) })
 	}
 	return k
@@ -210,7 +210,7 @@ func TestAProgramThatDiesInItsTrialLosesNobody(t *testing.T) {
 			t.Parallel()
 			k := withClients(t, 20, `model = "`+model+`"`)
 			k.candidate(`NOTIFY_SOCKET=/nowhere exec "$REAL" "$@"`)
-			for range 5 {
+			for range 3 {
 				k.upgrade("inherited=true")
 				k.d.hear("msg=ready ")
 				pid := k.trial()
@@ -228,6 +228,29 @@ func TestAProgramThatDiesInItsTrialLosesNobody(t *testing.T) {
 			k.closes()
 		})
 	}
+}
+
+// TestATrialIsNotUpgraded: a signal to all processes of the name is for the daemon alone. The trial
+// would have the clients, and nobody to leave them to.
+func TestATrialIsNotUpgraded(t *testing.T) {
+	k := withClients(t, 5, "")
+	k.candidate(`NOTIFY_SOCKET=/nowhere exec "$REAL" "$@"`)
+	k.upgrade("inherited=true")
+	k.d.hear("msg=ready ")
+	pid := k.trial()
+	k.d.seen = ""
+	if err := syscall.Kill(pid, syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	k.d.hear("it is a trial")
+	recorded(t, k.dir, fmt.Sprintf("client 0 line %d\"", k.said[0].Load()+1))
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	k.d.hear("it ended before it was ready: signal 9")
+	k.serves()
+	k.upgradesWell()
+	k.closes()
 }
 
 // TestADaemonThatCannotGoOnTriesAgain: what keeps it from its records passes.
@@ -296,6 +319,7 @@ func TestAnUpgradeInTheBackground(t *testing.T) {
 func TestAServiceManagerTakesAnUpgradeForAReload(t *testing.T) {
 	m := newManager(t)
 	k := withClients(t, 1, "", m.env()...)
+	k.d.unstored = true
 	k.candidate("exec sleep 1000")
 	k.upgrade("left clients to the next process")
 	m.hears("RELOADING=1", 1)

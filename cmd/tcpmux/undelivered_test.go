@@ -18,6 +18,7 @@ import (
 // rather than that a file goes which is not delivered. The log names the next step. Once more is
 // delivered, all goes on without a reload, and nothing is missing.
 func TestUndeliveredFilesHoldUpClients(t *testing.T) {
+	t.Parallel()
 	dir, state := t.TempDir(), t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1M"); err != nil {
 		lacks(t, "mount: "+err.Error(), "run as root")

@@ -1,8 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 
+	"tcpmux/cmd/tcpmux/generator"
 	"tcpmux/config"
 )
 
@@ -16,5 +22,26 @@ func unitWarnings(cfg config.Config) (warnings []string) {
 		warnings = append(warnings, fmt.Sprintf("limits.clients is %d: for that many clients to outlive a restart (survive), the unit needs LimitNOFILE=%d; the packaged one has %d",
 			cfg.Limits.Clients, need, packagedFiles))
 	}
-	return warnings
+	return append(warnings, networkWarnings(cfg, generatedUnits)...)
+}
+
+// generatedUnits is where systemd has generators write.
+const generatedUnits = "/run/systemd/generator"
+
+// networkWarnings returns a line if listeners are proxies, and systemd has the service in another
+// network than their upstreams need. The generator gives it that, and its units are in a directory:
+// only of the file that the generator reads, and only where there is a systemd, can that be said.
+func networkWarnings(cfg config.Config, units string) []string {
+	network := generator.Network(cfg)
+	if cfg.Path != config.DefaultPath || network == "" {
+		return nil
+	}
+	if _, err := os.Stat(units); err != nil {
+		return nil
+	}
+	text, err := os.ReadFile(filepath.Join(units, generator.NetworkDropIn))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) || strings.Contains(string(text), network) {
+		return nil
+	}
+	return []string{"proxy leads to addresses for which the service has no network yet: systemctl daemon-reload, and then systemctl restart tcpmux, give it the one that it needs"}
 }

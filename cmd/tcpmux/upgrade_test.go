@@ -46,16 +46,22 @@ func replace(t *testing.T, path string, program []byte) {
 // upgradesWell has the program that is installed show that it serves, and then take over.
 func (d *dialogue) upgradesWell() {
 	d.t.Helper()
-	const trial, place, ready = "inherited=true", "inherited=false", "msg=ready "
+	const begin, trial, place, ready = "msg=upgrading", "inherited=true", "inherited=false", "msg=ready "
 	d.seen = ""
 	if err := d.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
 		d.t.Fatal(err)
 	}
+	// What it has said before the signal may not have been read yet.
+	d.hear(begin)
+	_, d.seen, _ = strings.Cut(d.seen, begin)
 	for _, text := range []string{trial, place, ready} {
 		d.hear(text)
 		before, after, _ := strings.Cut(d.seen, text)
 		if strings.Contains(before, "not upgraded") {
 			d.t.Errorf("got %q, want an upgrade", before)
+		}
+		if strings.Contains(before, "not served") || strings.Contains(before, "do not outlive the daemon") && !d.unstored {
+			d.t.Errorf("got %q, want each socket where it belongs", before)
 		}
 		d.seen = after
 	}

@@ -39,7 +39,8 @@ messages that were recorded again with the same content; a session that goes on
 after its close, because the daemon was killed while it wrote that; a session
 without a close, which is still open or was open when the daemon was killed; and
 a session that began in an earlier file which is not given. These are counted,
-and listed with --verbose.
+and listed with --verbose. A proxy that does not record what clients send has an
+opening and a close for each, whose bytes are nowhere else: that is no fault.
 
 Only the named files are read, and with --backups also the files that they were
 rotated to. Rotated files are read in the order of the times in their names,

@@ -153,6 +153,7 @@ func TestWhatClientsSentIsGivenBack(t *testing.T) {
 	const clients, size = 12, 60 << 10
 	for _, model := range []string{"goroutine", "thread", "process"} {
 		t.Run(model, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			path := filepath.Join(dir, "records.log")
 			d, address := daemonOf(t, settings(t, dir, "127.0.0.1:0", "model = \""+model+"\"\nmax_message = \"500B\"", "format = \"json\"\nmax_size = \"128KiB\"\nmax_backups = 0"))

@@ -29,14 +29,17 @@ const (
 	Unproxied
 	// Draining means that the listener serves no new clients for now. A Gate never returns it.
 	Draining
+	// Full means that the listener has as many clients as it may have, and no backlog: a mux
+	// has the client. A Gate never returns it.
+	Full
 	// Verdicts is the number of verdicts.
 	Verdicts = iota
 )
 
 // String returns the word for logs: "admitted", "denied", "hours", "source", "rate", "descriptors",
-// "proxy" or "draining".
+// "proxy", "draining" or "clients".
 func (v Verdict) String() string {
-	return [...]string{"admitted", "denied", "hours", "source", "rate", "descriptors", "proxy", "draining"}[v]
+	return [...]string{"admitted", "denied", "hours", "source", "rate", "descriptors", "proxy", "draining", "clients"}[v]
 }
 
 // Gate is a set of conditions. A client is admitted if it meets all of them. The zero value admits
@@ -53,33 +56,77 @@ type Gate struct {
 
 // Enter decides about a client from addr that connects now. An admitted client counts until its
 // pass is released.
-func (g Gate) Enter(addr netip.Addr, now time.Time) (p Pass, v Verdict) {
+func (g *Gate) Enter(addr netip.Addr, now time.Time) (p Pass, v Verdict) {
 	addr = addr.Unmap()
-	if !g.Rules.Admit(addr) {
-		return p, Denied
+	if v = g.open(addr, now); v != Admitted {
+		return p, v
 	}
-	if !g.Hours.Open(now) {
-		return p, Untimely
-	}
+	var taken places
 	for i, s := range g.Sources {
-		if p[i], v = s.enter(addr, now); v != Admitted {
-			p.Release()
+		if taken[i], v = s.enter(addr, now); v != Admitted {
+			taken.release()
 			return Pass{}, v
 		}
 	}
-	return p, Admitted
+	return passOf(taken), Admitted
+}
+
+// open reports whether the gate is open for an address now: the verdict is Admitted if it is.
+func (g *Gate) open(addr netip.Addr, now time.Time) Verdict {
+	switch {
+	case g.Rules != nil && !g.Rules.Admit(addr):
+		return Denied
+	case len(g.Hours) > 0 && !g.Hours.Open(now):
+		return Untimely
+	}
+	return Admitted
+}
+
+// Transfer decides about a client from addr that goes over from another gate, which has the second
+// Sources in common with this one and has given it p. An admitted client has another pass in p from
+// then on; else it keeps that.
+func (g *Gate) Transfer(p *Pass, addr netip.Addr, now time.Time) Verdict {
+	addr = addr.Unmap()
+	if v := g.open(addr, now); v != Admitted {
+		return v
+	}
+	var taken places
+	if p.places != nil {
+		taken = *p.places
+	}
+	// In the second it counts already, and has come once.
+	if taken[0].in == nil && g.Sources[0].unlimited() {
+		return Admitted
+	}
+	v := g.Sources[0].replace(&taken[0], addr, now)
+	*p = passOf(taken)
+	return v
 }
 
 // Return counts a client from addr that another gate has admitted before, whatever the limits are.
-func (g Gate) Return(addr netip.Addr) (p Pass) {
+func (g *Gate) Return(addr netip.Addr) Pass {
+	var taken places
 	for i, s := range g.Sources {
-		p[i] = s.count(addr.Unmap())
+		taken[i] = s.count(addr.Unmap())
 	}
-	return p
+	return passOf(taken)
 }
 
 // Pass is what an admitted client takes. The zero value takes nothing.
-type Pass [2]place
+type Pass struct {
+	places *places // nil: none, which is most often so
+}
+
+// places are a client's with each of a Gate's Sources.
+type places [2]place
+
+func passOf(taken places) Pass {
+	if taken == (places{}) {
+		return Pass{}
+	}
+	kept := taken // only this is on the heap
+	return Pass{&kept}
+}
 
 // place is one client of a source.
 type place struct {
@@ -89,9 +136,19 @@ type place struct {
 
 // Release ends the client's count. Call it once.
 func (p Pass) Release() {
-	for _, at := range p {
-		if at.in != nil {
-			at.in.leave(at.key)
-		}
+	if p.places != nil {
+		p.places.release()
+	}
+}
+
+func (p *places) release() {
+	for i := range p {
+		p[i].leave()
+	}
+}
+
+func (at *place) leave() {
+	if at.in != nil {
+		at.in.leave(at.key)
 	}
 }

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -48,7 +49,7 @@ func TestTheLongestPrefixDecides(t *testing.T) {
 }
 
 func TestNoAddressIsNobody(t *testing.T) {
-	if _, got := (Gate{Rules: NewRules(prefixes("0.0.0.0/0", "::/0"), nil)}).Enter(netip.Addr{}, time.Now()); got != Denied {
+	if _, got := (&Gate{Rules: NewRules(prefixes("0.0.0.0/0", "::/0"), nil)}).Enter(netip.Addr{}, time.Now()); got != Denied {
 		t.Errorf("got %v, want %v", got, Denied)
 	}
 }
@@ -81,6 +82,7 @@ func TestClientsOfASourceAreCounted(t *testing.T) {
 		{"an IPv4 address", 32, 64, "192.0.2.1", []string{"192.0.2.1", "::ffff:192.0.2.1"}, []string{"192.0.2.2", "::c000:201"}},
 		{"an IPv4 network", 24, 64, "192.0.2.1", []string{"192.0.2.255"}, []string{"192.0.3.1"}},
 		{"an IPv6 network", 32, 64, "2001:db8::1", []string{"2001:db8::ffff:0:1"}, []string{"2001:db8:0:1::1"}},
+		{"a user of this machine", 32, 1, "100::3e8", []string{"100::3e8"}, []string{"100::3e9", "100:0:0:1::3e8"}},
 		{"an IPv6 address", 32, 128, "2001:db8::1", []string{"2001:db8::1"}, []string{"2001:db8::2"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -241,4 +243,17 @@ func BenchmarkEnter(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkEnterAtOnce is BenchmarkEnter by as many accept loops as -cpu says, whose clients are of
+// different sources.
+func BenchmarkEnterAtOnce(b *testing.B) {
+	full := Limits{Clients: 10, Rate: Rate{100, time.Second}, IPv4: 32, IPv6: 64}
+	g, now := gate(full, full), time.Now()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := rand.Uint64(); pb.Next(); i++ {
+			p, _ := g.Enter(random(i), now)
+			p.Release()
+		}
+	})
 }

@@ -22,7 +22,7 @@ func TestHours(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			for want, texts := range map[Verdict][]string{Admitted: c.in, Untimely: c.out} {
 				for _, text := range texts {
-					if _, got := (Gate{Hours: c.hours}).Enter(netip.IPv4Unspecified(), weekday(t, text)); got != want {
+					if _, got := (&Gate{Hours: c.hours}).Enter(netip.IPv4Unspecified(), weekday(t, text)); got != want {
 						t.Errorf("%s: got %v, want %v", text, got, want)
 					}
 				}

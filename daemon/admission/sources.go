@@ -13,6 +13,7 @@ type Limits struct {
 	// Rate is how fast new clients may come.
 	Rate Rate
 	// IPv4 and IPv6 are how many bits of an address identify its source: 1 to 32 and 1 to 128.
+	// Of addresses in 100::/64, which stand for users of this machine, all do.
 	IPv4, IPv6 int
 }
 
@@ -73,6 +74,27 @@ func (s *Sources) enter(addr netip.Addr, now time.Time) (at place, v Verdict) {
 	return place{s, key}, Admitted
 }
 
+// replace is enter for a client that has a place with others, which it gives back if it is admitted.
+func (s *Sources) replace(at *place, addr netip.Addr, now time.Time) Verdict {
+	next, v := s.enter(addr, now)
+	if v == Admitted {
+		at.leave()
+		*at = next
+	}
+	return v
+}
+
+// unlimited reports whether enter admits everybody, with a zero place.
+func (s *Sources) unlimited() bool {
+	if s == nil {
+		return true
+	}
+	s.mu.Lock()
+	l := s.limits
+	s.mu.Unlock()
+	return l.Clients == 0 && l.Rate.Count == 0
+}
+
 // count takes a place for a client from addr, whatever the limits are.
 func (s *Sources) count(addr netip.Addr) (at place) {
 	if s == nil {
@@ -96,12 +118,19 @@ func (s *Sources) leave(key source) {
 	}
 }
 
+// users are addresses that stand for the users of this machine, who connect to unix sockets. No
+// host has one of them (RFC 6666).
+var users = netip.MustParsePrefix("100::/64")
+
 // sourceOf returns the source of a client. The zone of a link-local address is ignored: the bits
-// identify it well enough.
+// identify it well enough. Each user is a source of its own.
 func (s *Sources) sourceOf(addr netip.Addr) (key source) {
 	bits := s.limits.IPv6
-	if addr.Is4() {
+	switch {
+	case addr.Is4():
 		bits = s.limits.IPv4
+	case users.Contains(addr):
+		bits = addr.BitLen()
 	}
 	prefix, err := addr.Prefix(bits)
 	if err != nil { // addr is the zero value: all such clients are one source

@@ -36,14 +36,16 @@ func (l *loaded) problem(path, format string, args ...any) {
 	l.problems = append(l.problems, l.file(path, format, args...))
 }
 
-// checkLeaf returns why a server cannot show the first certificate.
+// checkLeaf returns why nobody can show the first certificate.
 func (l *loaded) checkLeaf() error {
 	leaf, path := l.chain[0], l.paths.certificate
 	weak := weakness(leaf.PublicKey)
 	switch {
 	case weak != "":
 		return errors.New(l.file(path, "has a certificate %s with a key that is not safe: %s: make another key and have it signed", subject(leaf), weak))
-	case !serves(leaf):
+	case l.asClient && !fits(leaf, x509.ExtKeyUsageClientAuth):
+		return errors.New(l.file(path, "has a certificate %s that is not for clients (extendedKeyUsage): want clientAuth, or none", subject(leaf)))
+	case !l.asClient && !fits(leaf, x509.ExtKeyUsageServerAuth):
 		return errors.New(l.file(path, "has a certificate %s that is not for servers (extendedKeyUsage): want serverAuth, or none", subject(leaf)))
 	}
 	if leaf.IsCA {
@@ -87,10 +89,10 @@ func weakness(key crypto.PublicKey) string {
 	return ""
 }
 
-// serves reports whether a certificate may be a server's.
-func serves(c *x509.Certificate) bool {
+// fits reports whether a certificate may be used for something.
+func fits(c *x509.Certificate, use x509.ExtKeyUsage) bool {
 	return len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 ||
-		slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
+		slices.Contains(c.ExtKeyUsage, use) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
 }
 
 // checkChain notes what clients may not like about the server's chain.
@@ -135,7 +137,7 @@ func (l *loaded) checkAuthorities() {
 		if weak := weakness(c.PublicKey); weak != "" {
 			l.problem(path, "has an authority %s with a key that is not safe: %s", subject(c), weak)
 		}
-		if !c.IsCA {
+		if !c.IsCA && !l.asClient { // else it is the server's own
 			l.problem(path, "has a certificate %s of no authority (CA:FALSE): it stands for no client but itself", subject(c))
 		}
 	}

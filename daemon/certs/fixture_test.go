@@ -49,6 +49,7 @@ func newAuthority(t testing.TB, name string, by *authority) *authority {
 	t.Helper()
 	a := &authority{t: t, key: newKey(t, elliptic.P256()), next: 1}
 	c := template(name)
+	c.NotAfter = c.NotAfter.Add(time.Hour) // those that it signs expire first, whenever that is
 	c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign
 	if by == nil {
 		c.SerialNumber = big.NewInt(1)

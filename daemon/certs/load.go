@@ -18,6 +18,7 @@ type loaded struct {
 	cas      []*x509.Certificate
 	lists    []*list
 	problems []string // those that do not depend on the time
+	asClient bool     // the daemon shows the certificate as a client
 }
 
 // paths are where the files of a set are; "" is for none.

@@ -5,8 +5,9 @@
 package conn
 
 import (
-	"net/netip"
 	"time"
+
+	"tcpmux/daemon/sockaddr"
 )
 
 // Conn is one connection. The session's goroutine uses it; Wake, Expire, CloseWrite, HangUp,
@@ -59,7 +60,7 @@ type Conn interface {
 	// SetNoDelay has small writes sent at once (tcp(7), TCP_NODELAY).
 	SetNoDelay()
 	// LocalAddr returns our end's address; the zero value after Close.
-	LocalAddr() netip.AddrPort
+	LocalAddr() sockaddr.Local
 	// Control calls f with the descriptor, unless it is closed.
 	Control(f func(fd uintptr))
 	// Close closes the descriptor. It may be called again.

@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long a test waits for what must come. Only a failing test waits that long.
-const patience = 30 * time.Second
+const patience = 5 * time.Minute
 
 // pair is a connection, and what a test needs of its other end.
 type pair struct {

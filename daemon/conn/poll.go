@@ -2,11 +2,12 @@ package conn
 
 import (
 	"errors"
-	"net/netip"
 	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"tcpmux/daemon/sockaddr"
 )
 
 // longAgo is a deadline that has passed.
@@ -21,11 +22,11 @@ const (
 // Poll is a connection whose goroutine sleeps in Go's poller.
 type Poll struct {
 	socket
+	interrupted atomic.Uint32
 	file        *os.File
 	raw         syscall.RawConn
 	try         func() bool
 	onReady     func(fd uintptr) bool // calls try
-	interrupted atomic.Uint32
 }
 
 // NewPoll returns a Conn for a non-blocking descriptor, which is closed on an error.
@@ -97,7 +98,7 @@ func (p *Poll) CloseWrite() { p.Control(closeWrite) }
 func (p *Poll) HangUp() { p.Control(HangUp) }
 
 // LocalAddr implements Conn.
-func (p *Poll) LocalAddr() netip.AddrPort { return localAddr(p) }
+func (p *Poll) LocalAddr() sockaddr.Local { return localAddr(p) }
 
 // Control implements Conn.
 func (p *Poll) Control(f func(fd uintptr)) { _ = p.raw.Control(f) } // it fails only when closed

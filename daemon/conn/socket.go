@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"net/netip"
 	"os"
 	"syscall"
 	"unsafe"
@@ -13,7 +12,7 @@ import (
 
 // socket is what Poll and Thread have in common: the calls that never wait. The session's goroutine
 // makes them; it alone closes the descriptor.
-type socket uintptr
+type socket int32
 
 // Readable implements Conn.
 func (s socket) Readable() (some, ended bool) {
@@ -48,11 +47,15 @@ func (s socket) SetLowWater(n int) {
 
 // TryWrite implements Conn.
 func (s socket) TryWrite(b []byte) (int, error) {
-	n, err := unix.Write(int(s), b)
-	if err == unix.EAGAIN || err == unix.EINTR {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case unix.EAGAIN, unix.EINTR:
 		return 0, nil
 	}
-	return max(n, 0), os.NewSyscallError("write", err)
+	return 0, os.NewSyscallError("send", errno)
 }
 
 // SetNoDelay implements Conn.
@@ -61,9 +64,9 @@ func (s socket) SetNoDelay() {
 	_ = unix.SetsockoptInt(int(s), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 }
 
-// The calls below are made directly: those of x/sys/unix also ask for an address, which a
-// connection has only one of. MSG_DONTWAIT is for descriptors that block because a program that has
-// them too wants that.
+// Calls that are made directly do not tell Go's scheduler, which would be as dear as some of them:
+// they never wait. MSG_DONTWAIT is for descriptors that block because a program that has them too
+// wants that.
 
 // Discard removes n bytes that have arrived from the socket fd, without copying them (tcp(7),
 // MSG_TRUNC).
@@ -95,7 +98,7 @@ func discardCopied(fd uintptr, n int) (int, error) {
 
 func receive(fd uintptr, buf unsafe.Pointer, n, flags int) (int, error) {
 	for {
-		got, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(buf), uintptr(n),
+		got, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(buf), uintptr(n),
 			uintptr(flags|unix.MSG_DONTWAIT), 0, 0)
 		switch errno {
 		case 0:
@@ -143,10 +146,10 @@ func closeWrite(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }
 // controller has Control.
 type controller interface{ Control(f func(fd uintptr)) }
 
-func localAddr(c controller) (addr netip.AddrPort) {
+func localAddr(c controller) (addr sockaddr.Local) {
 	c.Control(func(fd uintptr) {
 		if sa, err := syscall.Getsockname(int(fd)); err == nil {
-			addr = sockaddr.From(sa)
+			addr = sockaddr.LocalOf(sa)
 		}
 	})
 	return addr

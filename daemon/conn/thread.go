@@ -2,7 +2,6 @@ package conn
 
 import (
 	"cmp"
-	"net/netip"
 	"os"
 	"runtime"
 	"sync"
@@ -10,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/sockaddr"
 )
 
 // Thread is a connection that blocks its thread in poll(2) while it waits. Go's poller does not
@@ -107,7 +108,7 @@ func (t *Thread) CloseWrite() { t.Control(closeWrite) }
 func (t *Thread) HangUp() { t.Control(HangUp) }
 
 // LocalAddr implements Conn.
-func (t *Thread) LocalAddr() netip.AddrPort { return localAddr(t) }
+func (t *Thread) LocalAddr() sockaddr.Local { return localAddr(t) }
 
 // Control implements Conn.
 func (t *Thread) Control(f func(fd uintptr)) {

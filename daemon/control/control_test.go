@@ -128,6 +128,9 @@ func TestFilters(t *testing.T) {
 	if got := d.filters[0]; got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
+	if resp, text := r.ask(t, "GET", "/v1/sessions?source=uid=01000", false); resp.StatusCode != 200 || d.filters[1].Source != "uid=1000" {
+		t.Errorf("got %d %q and %+v, want the user's number", resp.StatusCode, text, d.filters)
+	}
 	for query, want := range map[string]string{
 		"idel=5":                "want idle, limit, listener, min_bytes, sort, source",
 		"idle=-1":               "want a number of seconds",
@@ -137,8 +140,10 @@ func TestFilters(t *testing.T) {
 		"sort=age":              "want opened, heard, bytes, records, remote",
 		"limit=-1":              "want a whole number",
 		"source=10.0.0.1/8":     `want \"10.0.0.0/8\"`,
-		"source=fe80::1%25eth0": "want an IP address or a prefix",
-		"source=example.org":    "want an IP address or a prefix",
+		"source=fe80::1%25eth0": "want an IP address, a prefix",
+		"source=example.org":    "want an IP address, a prefix",
+		"source=uid=x":          "want uid= and a number",
+		"source=uid=-1":         "want uid= and a number",
 		"listener=a%20b":        "visible characters",
 		"a=%zz":                 "malformed",
 		"a;b":                   "malformed",

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"tcpmux/daemon/control/api"
+	"tcpmux/daemon/sockaddr"
 )
 
 const (
@@ -91,11 +92,19 @@ func setSession(f *api.Filter, value string) error {
 }
 
 func setSource(f *api.Filter, value string) error {
+	if sockaddr.IsUser(value) {
+		uid, err := sockaddr.ParseUser(value)
+		if err != nil {
+			return bad("source: %v", err)
+		}
+		f.Source = sockaddr.FormatUser(uid)
+		return nil
+	}
 	p, err := netip.ParsePrefix(value)
 	if err != nil {
 		a, aerr := netip.ParseAddr(value)
 		if aerr != nil || a.Zone() != "" {
-			return bad(`source is %.200q, want an IP address or a prefix such as "192.0.2.0/24"`, value)
+			return bad(`source is %.200q, want an IP address, a prefix such as "192.0.2.0/24", or uid=N for the clients of unix sockets that are of a user`, value)
 		}
 		f.Source = a.Unmap().String()
 		return nil

@@ -1,6 +1,6 @@
-// Package counts counts what the clients of a listener do, for status and metrics: plain values that
-// sessions add to and a metrics page reads. Everything in it is safe for concurrent use, waits for
-// nobody for long, and allocates nothing per message. The zero values are ready to use.
+// Package counts counts what the clients of a listener do, for status and metrics: plain values
+// that sessions add to and a metrics page reads. Everything in it is safe for concurrent use, waits
+// for nobody for long, and allocates nothing per message. The zero values are ready to use.
 package counts
 
 import (
@@ -35,6 +35,8 @@ type Listener struct {
 
 	Handshakes Words     // TLS handshakes that have ended, by how: "done" or why they failed
 	Handshake  Histogram // how long those took that were done, in nanoseconds
+
+	Upstream Upstream // of a proxy
 }
 
 // Recorded counts a batch of messages that is written: how many they are, how many bytes of the

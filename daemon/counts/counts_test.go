@@ -122,3 +122,17 @@ func BenchmarkRecorded(b *testing.B) {
 		l.Recorded(1, 40, 30000)
 	}
 }
+
+// BenchmarkRecordedAtOnce is what a batch costs where sessions of one listener count on as many
+// cores as -cpu says.
+func BenchmarkRecordedAtOnce(b *testing.B) {
+	var l Listener
+	b.RunParallel(func(pb *testing.PB) {
+		var s Sizes
+		for pb.Next() {
+			s.Observe(40)
+			l.Measured(&s)
+			l.Recorded(1, 40, 30000)
+		}
+	})
+}

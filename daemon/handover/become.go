@@ -16,6 +16,13 @@ import (
 // process that is started under it calls BecomeTrial and nothing else.
 const TrialName = "tcpmux: trial"
 
+// trialVariable is set in the environment of a program that is tried.
+const trialVariable = "TCPMUX_TRIAL"
+
+// OnTrial reports whether this process is a trial: it ends soon, and leaves its clients to the
+// daemon that has started it.
+func OnTrial() bool { return os.Getenv(trialVariable) != "" }
+
 // Exit statuses of such a process when it cannot become the program.
 const (
 	exitFailed = 1
@@ -38,7 +45,7 @@ func BecomeTrial(args []string) int {
 	// A shell has its background jobs ignore it, and it is how the trial is told to leave.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT)
 	if err == nil {
-		err = os.NewSyscallError("execve", unix.Exec(program, argv, systemd.Claim()))
+		err = os.NewSyscallError("execve", unix.Exec(program, argv, append(systemd.Claim(), trialVariable+"=1")))
 	}
 	fmt.Fprintf(os.Stderr, "try %q: %v\n", program, err)
 	return exitFailed

@@ -62,3 +62,10 @@ func (h *Handover) SetTLSRoom(n int) (err error) {
 
 // LoseState has h keep only what the kernel knows of connections to come.
 func (h *Handover) LoseState() { h.state = nil }
+
+// SetUnixRoom has h have room for so many clients of unix sockets.
+func (h *Handover) SetUnixRoom(n int) (err error) {
+	f, err := state.NewUnix(n)
+	h.unix.file.Store(f)
+	return err
+}

@@ -6,9 +6,9 @@
 //
 // Three things are kept for the next process, by the service manager's descriptor store or by the
 // program that is replaced: the connections in a ring (package ring), what the kernel does not know
-// of them in files in memory (package state), one of them for TLS, and the records that are taken
-// and not written yet in journals (package sink). The settings that sessions began with are a
-// fourth (SettingsStore).
+// of them in files in memory (package state), one of them for TLS, one for unix sockets and one for
+// proxies, and the records that are taken and not written yet in journals (package sink). The
+// settings that sessions began with are a fourth (SettingsStore).
 package handover
 
 import (
@@ -43,9 +43,13 @@ type Handover struct {
 	journals map[string]kept // by listener, "" for [record]; empty: there is no state
 	stored   bool            // the service manager holds them too; false: they are for an upgrade
 	verified atomic.Bool     // the service manager does store what it is given
+	probed   chan struct{}   // closed when that is known; nil: it is not asked
 	tls      tlsStore
+	unix     unixStore
+	pairs    pairStore
 	kernel   func(fd int) (kernelState, error)
 	origins  map[uint32]*origin
+	named    map[string][]*server.Binding // by their listeners, once adopt has them
 	adopted  Adopted
 	closed   chan struct{}
 }
@@ -80,6 +84,7 @@ type Options struct {
 // server's settings are known, and Adopt goes on with the clients.
 func Open(opt Options) *Handover {
 	h := newHandover(opt)
+	_, _ = opt.Settings.know(opt.Config) // of an error PutSettings tells
 	kept, err := h.open()
 	if err != nil {
 		h.opt.Log.Warn("clients do not outlive the daemon", "err", err)
@@ -126,6 +131,12 @@ func (h *Handover) open() (kept bool, err error) {
 	if err := h.openTLS(); err != nil {
 		h.opt.Log.Warn("clients that speak TLS do not outlive the daemon", "err", err)
 	}
+	if err := h.openUnix(); err != nil {
+		h.opt.Log.Warn("clients of unix sockets do not outlive the daemon", "err", err)
+	}
+	if err := h.openPairs(); err != nil {
+		h.opt.Log.Warn("clients of proxies do not outlive the daemon", "err", err)
+	}
 	return true, nil
 }
 
@@ -137,6 +148,7 @@ func (h *Handover) Adopt(bindings []*server.Binding) {
 		return
 	}
 	began, before := time.Now(), h.opt.Server.Clients()
+	defer collectLess()()
 	if err := h.adopt(bindings); err != nil {
 		h.opt.Log.Error("clients of the process before are lost", "err", err)
 	}
@@ -144,6 +156,8 @@ func (h *Handover) Adopt(bindings []*server.Binding) {
 		h.state.Forget()
 	}
 	h.tls.file.Load().Forget()
+	h.unix.file.Load().Forget()
+	h.pairs.file.Load().Forget()
 	h.adopted = Adopted{h.opt.Server.Clients() - before, time.Since(began)}
 	if n := h.adopted.Clients; n > 0 {
 		h.opt.Log.Info("goes on with the clients of the process before", "clients", n, "duration", h.adopted.Took.Round(time.Millisecond))
@@ -152,6 +166,7 @@ func (h *Handover) Adopt(bindings []*server.Binding) {
 		go h.maintain(h.opt.Config.SurviveAfter)
 	}
 	if h.opt.Config.Survive && h.stored && !h.verified.Load() {
+		h.probed = make(chan struct{})
 		go h.verifyStore()
 	}
 }
@@ -172,6 +187,7 @@ func (h *Handover) Adopted() Adopted {
 
 // verifyStore finds out whether the service manager stores what it is given.
 func (h *Handover) verifyStore() {
+	defer close(h.probed)
 	if err := systemd.StoreWorks(storeTimeout); err != nil {
 		h.opt.Log.Warn("clients do not outlive the daemon", "err", err)
 		return
@@ -190,6 +206,8 @@ func (h *Handover) PutSettings(cfg config.Config) map[string]uint32 {
 		h.opt.Log.Warn("after a crash messages may be recorded twice", "err", err)
 	}
 	h.makeTLS(cfg)
+	h.makeUnix(cfg)
+	h.makePairs(cfg)
 	used := h.state.Origins()
 	maps.Copy(used, h.filesInUse(cfg))
 	numbers, err := h.opt.Settings.put(cfg, used)
@@ -201,6 +219,15 @@ func (h *Handover) PutSettings(cfg config.Config) map[string]uint32 {
 
 // Survives reports whether clients outlive the process, whatever ends it.
 func (h *Handover) Survives() bool { return h != nil && h.opt.Config.Survive && h.verified.Load() }
+
+// AwaitSurvival is Survives, once that is known: a service manager may take a second or two to show
+// that it stores what it is given. It is called by the goroutine that has called Adopt.
+func (h *Handover) AwaitSurvival() bool {
+	if h != nil && h.probed != nil {
+		<-h.probed
+	}
+	return h.Survives()
+}
 
 // Status returns what the service manager's status line has to say about clients that are not
 // kept, behind a semicolon; "" when all are.
@@ -228,9 +255,14 @@ func (h *Handover) ReportCapacity(wanted int) {
 	if h == nil || !h.opt.Config.Survive || !h.stored {
 		return
 	}
-	if n, bound := h.ring.Capacity(); n < h.opt.Server.Capacity() {
+	n, bound := h.ring.Capacity()
+	needed := config.SurvivalFiles(wanted)
+	if hasProxies(h.opt.Config) { // an upstream takes as much as a client
+		n, needed = n/2, config.SurvivalFiles(2*wanted)
+	}
+	if n < h.opt.Server.Capacity() {
 		h.opt.Log.Warn("not as many clients can outlive the daemon as there may be", "clients", wanted, "outlive", n,
-			"bound", bound, "descriptors", descriptorLimit(), "needed", fmt.Sprintf("LimitNOFILE=%d", config.SurvivalFiles(wanted)))
+			"bound", bound, "descriptors", descriptorLimit(), "needed", fmt.Sprintf("LimitNOFILE=%d", needed))
 	}
 }
 
@@ -255,7 +287,7 @@ func (h *Handover) Close() (err error) {
 	if h.state != nil {
 		err = h.state.Close()
 	}
-	err = errors.Join(err, h.tls.file.Load().Close())
+	err = errors.Join(err, h.tls.file.Load().Close(), h.unix.file.Load().Close(), h.pairs.file.Load().Close())
 	for _, k := range h.journals {
 		if k.journal != nil {
 			k.sink.Release()

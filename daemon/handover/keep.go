@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tcpmux/daemon/conn"
 	"tcpmux/daemon/ring"
 	"tcpmux/daemon/session"
 	"tcpmux/daemon/state"
@@ -14,7 +15,10 @@ import (
 type connection struct {
 	handover *Handover
 	slot     *state.Slot
-	tls      *state.TLSEntry // nil: none
+	tls      *state.TLSEntry       // nil: none
+	unix     *state.UnixEntry      // nil: none
+	pair     *state.PairEntry      // nil: none
+	joint    atomic.Pointer[joint] // with an upstream; nil: none
 	entry    ring.Entry
 	forsaken atomic.Bool // it ends with this process
 	shared   bool        // and left the ring, which may still hold it
@@ -22,13 +26,17 @@ type connection struct {
 
 // Survives reports whether the next process could go on with the connection.
 func (c *connection) Survives() bool {
-	return !c.forsaken.Load() && c.handover.ring.Enlisted(&c.entry)
+	return !c.forsaken.Load() && c.handover.ring.Enlisted(&c.entry) && c.joint.Load().enlisted()
 }
 
 // Retire takes the connection out of the ring. It reports whether the ring may hold a duplicate
 // for a while, so that the peer would not learn of a close.
 func (c *connection) Retire() (shared bool) {
 	c.freeTLS()
+	c.unix.Free()
+	c.unix = nil
+	c.pair.Free()
+	c.pair = nil
 	return c.handover.ring.Retire(&c.entry) || c.shared
 }
 
@@ -45,13 +53,25 @@ func (c *connection) Secure() tlsconn.Memory {
 	return memory{c.tls}
 }
 
+// Track implements session.Keep.
+func (c *connection) Track() conn.Memory {
+	if c.unix == nil && c.slot != nil && !c.forsaken.Load() {
+		c.unix = c.handover.takeUnix(c.slot.Cookie())
+	}
+	if c.unix == nil {
+		c.Forsake() // where its stream is would not be known
+		return nil
+	}
+	return c.unix
+}
+
 // Forsake implements session.Keep. The connection stays in the ring, where the next process finds
 // it after a crash, and records its end; without a slot that would not know.
 func (c *connection) Forsake() {
 	c.forsaken.Store(true)
 	c.freeTLS()
 	if c.slot == nil {
-		c.shared = c.handover.ring.Retire(&c.entry)
+		c.shared = c.handover.ring.Retire(&c.entry) || c.shared
 		return
 	}
 	c.slot.SetTLS()
@@ -81,6 +101,7 @@ func (h *Handover) EnlistAll() error {
 	if h == nil {
 		return nil
 	}
+	h.pairs.leaving.Store(true)
 	return h.ring.EnlistAll()
 }
 
@@ -89,6 +110,7 @@ func (h *Handover) Seal() error {
 	if h == nil {
 		return nil
 	}
+	h.pairs.leaving.Store(true)
 	return h.ring.Seal()
 }
 

@@ -12,19 +12,26 @@ import (
 
 	"tcpmux/daemon/conn"
 	"tcpmux/daemon/sockaddr"
+	"tcpmux/daemon/state"
 	"tcpmux/daemon/tlsconn"
 )
 
 // kernelState is what the kernel knows of a connection.
 type kernelState struct {
-	local, remote netip.AddrPort
-	consumed      int64     // bytes of the stream that were taken from the socket
-	greeted       bool      // something was sent
-	heard         time.Time // when something last arrived
-	unread        int       // bytes that had arrived by then and were not taken from the socket
-	over          bool      // both directions have ended, and nothing is left to read
-	reset         bool      // it was broken off
-	tls           tlsconn.State
+	local    sockaddr.Local
+	remote   sockaddr.Peer
+	consumed int64     // bytes of the stream that were taken from the socket
+	greeted  bool      // something was sent
+	heard    time.Time // when something last arrived
+	unread   int       // bytes that had arrived by then and were not taken from the socket
+	over     bool      // both directions have ended, and nothing is left to read
+	reset    bool      // it was broken off
+	tls      tlsconn.State
+	// Of a unix socket the kernel tells neither consumed nor whether something was sent that
+	// the client has read: that is for the entry to tell.
+	unix  bool
+	ahead int              // SO_PEEK_OFF (socket(7))
+	entry *state.UnixEntry // nil: there is none
 }
 
 // skip takes from the socket what it still holds of the stream before an offset: the process
@@ -34,7 +41,7 @@ func (k *kernelState) skip(fd int, offset int64) {
 	if n <= 0 || n > int64(k.unread) { // the latter only where the state is damaged
 		return
 	}
-	if conn.Discard(uintptr(fd), int(n)) == nil {
+	if k.discard(fd, int(n)) == nil {
 		k.consumed, k.unread = offset, k.unread-int(n)
 	}
 }
@@ -49,43 +56,59 @@ const (
 	tcpClosing     = 11
 )
 
+// discard takes n bytes from the socket.
+func (k *kernelState) discard(fd, n int) error {
+	if k.unix {
+		return conn.DiscardTracked(uintptr(fd), n, k.entry)
+	}
+	return conn.Discard(uintptr(fd), n)
+}
+
 // readKernelState asks the kernel about a connection (tcp(7), TCP_INFO), and has the socket
-// readable by its first byte again.
+// readable by its first byte again. All clients wait for each question that it asks of each of
+// them, so it asks none that an answer before has made needless.
 func readKernelState(fd int) (k kernelState, err error) {
-	if err = k.readTCPInfo(fd); err != nil {
-		return k, err
-	}
-	unsent, _ := unix.IoctlGetInt(fd, unix.SIOCOUTQ) // 0 on an error
-	k.greeted = k.greeted || unsent > 0
-	k.readTLS(fd)
-	if k.remote, err = peerName(fd); err != nil {
-		return k, err
-	}
 	name, err := syscall.Getsockname(fd)
 	if err != nil {
 		return k, os.NewSyscallError("getsockname", err)
 	}
-	k.local = sockaddr.From(name)
+	k.local = sockaddr.LocalOf(name)
+	if _, k.unix = name.(*syscall.SockaddrUnix); k.unix {
+		return k, k.readUnix(fd)
+	}
+	if err = k.readTCPInfo(fd); err != nil {
+		return k, err
+	}
+	if !k.greeted {
+		unsent, _ := unix.IoctlGetInt(fd, unix.SIOCOUTQ) // 0 on an error
+		k.greeted = unsent > 0
+	}
+	k.readTLS(fd)
+	addr, err := peerName(fd)
+	if err != nil {
+		return k, err
+	}
+	k.remote = sockaddr.TCP(addr)
 	// A session waits for as many bytes as the previous process did.
 	return k, os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1))
 }
 
 // readTCPInfo reads how far the stream has come. Bytes may arrive meanwhile: it asks until none
-// have.
+// have. Where none wait, none had before: nobody takes any.
 func (k *kernelState) readTCPInfo(fd int) error {
-	var info, again *unix.TCPInfo
-	var err error
-	for {
-		if info, err = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil {
-			return os.NewSyscallError("getsockopt", err)
-		}
-		k.unread = conn.Unread(uintptr(fd))
-		if again, err = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil {
-			return os.NewSyscallError("getsockopt", err)
-		}
-		if info.Bytes_received == again.Bytes_received && info.State == again.State {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	for err == nil {
+		if k.unread = conn.Unread(uintptr(fd)); k.unread == 0 {
 			break
 		}
+		before := info
+		info, err = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err == nil && info.Bytes_received == before.Bytes_received && info.State == before.State {
+			break
+		}
+	}
+	if err != nil {
+		return os.NewSyscallError("getsockopt", err)
 	}
 	k.consumed = int64(info.Bytes_received) - int64(k.unread)
 	switch info.State {

@@ -1,10 +1,9 @@
 package handover
 
 import (
-	"net/netip"
-
 	"tcpmux/config"
 	"tcpmux/daemon/server"
+	"tcpmux/daemon/sockaddr"
 	"tcpmux/daemon/state"
 )
 
@@ -17,19 +16,13 @@ type origin struct {
 
 // originOf returns the binding of a connection and the settings that it goes on with: those that
 // it began with. Where these are not known, they are what the listener at its address has now.
-func (h *Handover) originOf(slot *state.Slot, bindings []*server.Binding, local netip.AddrPort) origin {
+func (h *Handover) originOf(slot *state.Slot, bindings []*server.Binding, local sockaddr.Local) origin {
 	o := h.beganWith(slot.Origin())
 	if o == nil {
 		b := bindingAt(bindings, local)
 		return origin{b, h.unknown(slot, b.Settings()), h.opt.Config.Record.Events}
 	}
-	var named []*server.Binding
-	for _, b := range bindings {
-		if b.Listener.Name == o.settings.Name {
-			named = append(named, b)
-		}
-	}
-	if len(named) > 0 {
+	if named := h.named[o.settings.Name]; len(named) > 0 {
 		b := bindingAt(named, local)
 		if now := b.Settings(); now.Origin == slot.Origin() {
 			return origin{b, now, h.opt.Config.Record.Events}
@@ -40,6 +33,15 @@ func (h *Handover) originOf(slot *state.Slot, bindings []*server.Binding, local 
 		o.binding = h.opt.Server.Retired(o.settings, local)
 	}
 	return *o
+}
+
+// byName returns the bindings of each listener, for which each client asks.
+func byName(bindings []*server.Binding) map[string][]*server.Binding {
+	named := make(map[string][]*server.Binding)
+	for _, b := range bindings {
+		named[b.Listener.Name] = append(named[b.Listener.Name], b)
+	}
+	return named
 }
 
 // unknown returns the settings of a connection of unknown origin: those that the listener has now.
@@ -69,7 +71,7 @@ func (h *Handover) beganWith(number uint32) *origin {
 
 // bindingAt returns the binding that a connection came through: the one at its address, else one
 // at its port, else, as its own is no longer there, the first.
-func bindingAt(bindings []*server.Binding, local netip.AddrPort) *server.Binding {
+func bindingAt(bindings []*server.Binding, local sockaddr.Local) *server.Binding {
 	best, score := bindings[0], 0
 	for _, b := range bindings {
 		if now := closeness(b.Listener.Addr, local); now > score {
@@ -80,12 +82,12 @@ func bindingAt(bindings []*server.Binding, local netip.AddrPort) *server.Binding
 }
 
 // closeness tells how well a listener's address fits that of a connection; 0: not at all.
-func closeness(listener, local netip.AddrPort) int {
+func closeness(listener, local sockaddr.Local) int {
 	switch {
-	case listener.Port() != local.Port():
-		return 0
-	case listener.Addr() == local.Addr():
+	case listener == local:
 		return 3
+	case listener.Unix() || local.Unix() || listener.Port() != local.Port():
+		return 0
 	case listener.Addr().IsUnspecified() && listener.Addr().Is4() == local.Addr().Is4():
 		return 2
 	}

@@ -2,11 +2,14 @@ package handover
 
 import (
 	"os"
+	"reflect"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"tcpmux/config"
+	"tcpmux/daemon/state"
 	"tcpmux/daemon/systemd"
 )
 
@@ -62,6 +65,71 @@ func TestSettingsAreKeptWhileASessionHasThem(t *testing.T) {
 	}
 	if again := put("line", map[uint32]bool{line: true}); again != line {
 		t.Errorf("the same configuration again: got %d, want %d", again, line)
+	}
+}
+
+// TestAKnownTextIsNotParsed, and stands for the same listeners as one that is: a start with many
+// listeners would take seconds, in which all clients wait.
+func TestAKnownTextIsNotParsed(t *testing.T) {
+	cfg, err := config.Load("../../config/testdata/good.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Listeners[len(cfg.Listeners)-1].Source = "drop-in.toml"
+	first := openSettings(t, nil)
+	numbers, err := first.put(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, knowing := openSettings(t, first.stored(t)), openSettings(t, first.stored(t))
+	if _, err := knowing.know(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := knowing.listeners(), parsed.listeners(); !reflect.DeepEqual(got, want) || len(want.begun) != len(numbers) {
+		t.Errorf("got  %+v\nwant %+v, the listeners of %v", got, want, numbers)
+	}
+	if once := parsed.listeners(); parsed.listeners() != once {
+		t.Error("the texts are read again for each listener, want them read once")
+	}
+	knowing.known.cfg.Listeners[0].Framing = "known"
+	knowing.read = nil
+	if l, _, _ := knowing.began(numbers[cfg.Listeners[0].Name]); l.Framing != "known" {
+		t.Errorf("got framing %q of a text that is known, want that of its configuration", l.Framing)
+	}
+}
+
+// TestNoNumberStandsForTwo: a client would go on with the settings of another listener. A number
+// that a connection still has is nobody else's, and a configuration that comes back has its own.
+func TestNoNumberStandsForTwo(t *testing.T) {
+	const main = config.MainListener
+	cfg := config.Default()
+	natural, err := openSettings(t, nil).put(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openSettings(t, nil)
+	s.saved.Texts = []state.Text{{Path: "old", Text: "old", Origins: map[string]uint32{"other": natural[main], "another": natural[main] + 1}}}
+	used := map[uint32]bool{natural[main]: true}
+	put := func(cfg config.Config) uint32 {
+		t.Helper()
+		numbers, err := s.put(cfg, used)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return numbers[main]
+	}
+	first := put(cfg)
+	if first == natural[main] || first == natural[main]+1 {
+		t.Fatalf("got %d, which is taken", first)
+	}
+	used[first] = true
+	later := cfg
+	later.Listeners = slices.Clone(cfg.Listeners)
+	later.Listeners[0].Framing = "nul"
+	put(later)
+	s.saved.Texts = s.saved.Texts[1:] // nobody has the oldest any more
+	if again := put(cfg); again != first {
+		t.Errorf("the same configuration again: got %d, want %d", again, first)
 	}
 }
 

@@ -28,6 +28,7 @@ type Program struct {
 type Takeover struct {
 	program Program
 	files   []systemd.Socket
+	clients int           // that wait for the program
 	next    config.Config // that the program will have
 }
 
@@ -48,7 +49,9 @@ func (h *Handover) Takeover(p Program, current config.Config, bindings []*server
 		return nil, errors.New("the configuration has other addresses, which takes a restart")
 	}
 	h.makeTLS(next) // what a trial makes itself is gone with it
-	t := &Takeover{program: p, next: next}
+	h.makeUnix(next)
+	h.makePairs(next)
+	t := &Takeover{program: p, next: next, clients: h.opt.Server.Clients()}
 	if err := errors.Join(t.addListeners(bindings), t.addStores(h)); err != nil {
 		t.Close()
 		return nil, err
@@ -70,7 +73,7 @@ func (t *Takeover) addListeners(bindings []*server.Binding) error {
 		if b.Listener.File == nil {
 			continue
 		}
-		if err := t.add(b.Listener.File, b.Listener.Name); err != nil {
+		if err := t.add(b.Listener.File, b.Listener.PassedName()); err != nil {
 			return fmt.Errorf("%v: %w", b.Listener, err)
 		}
 	}
@@ -95,6 +98,12 @@ func (t *Takeover) addStores(h *Handover) error {
 	}
 	if f := h.tls.file.Load(); f != nil {
 		kept = append(kept, descriptor{systemd.TLSName, f.FD()})
+	}
+	if f := h.unix.file.Load(); f != nil {
+		kept = append(kept, descriptor{systemd.UnixName, f.FD()})
+	}
+	if f := h.pairs.file.Load(); f != nil {
+		kept = append(kept, descriptor{systemd.PairsName, f.FD()})
 	}
 	for listener, k := range h.journals {
 		if k.journal != nil {

@@ -53,49 +53,88 @@ type fate uint8
 const (
 	goesOn     fate = iota // in clear text
 	goesOnTLS              // in TLS, by the kernel
-	beginsAnew             // with the handshake, or the PROXY header before it
-	endsByLoss             // of its TLS: that is recorded
+	beginsAnew             // with the handshake, or the PROXY header before it, if that was not read
+	endsByLoss             // of its TLS, or of where its stream was: that is recorded
 	vanishes               // as if it had never been
 )
 
-// fateOf returns what becomes of a connection with settings.
-func fateOf(settings *server.Settings, slot *state.Slot, k *kernelState, left *tlsLeft) fate {
+// fateOf returns what becomes of a connection with settings, that has gone to its listener with a
+// name, if any. known reports whether it is known which listener that is, and what is to go on
+// with its stream there.
+func fateOf(settings *server.Settings, slot *state.Slot, k *kernelState, left *tlsLeft, name state.Named, known bool) fate {
 	expected := settings.TLS != nil || settings.Listener.TLS.On() || k.tls == tlsconn.Prepared
-	touched := left.marked || left.entry != nil || k.tls == tlsconn.Encrypting || k.tls == tlsconn.Partial
+	spoke := left.marked || left.entry != nil || k.tls == tlsconn.Encrypting || k.tls == tlsconn.Partial
 	switch {
-	case !expected && !touched:
+	case k.unix && k.entry == nil, !known:
+	case !expected && !spoke:
 		return goesOn
 	case left.sound && k.tls == tlsconn.Encrypting:
 		return goesOnTLS
-	case settings.TLS != nil && !touched && k.consumed == 0 && !k.greeted:
+	case settings.TLS != nil && !spoke && untouched(slot, k, name):
 		return beginsAnew
-	case !slot.Opened().IsZero():
-		return endsByLoss
 	}
-	return vanishes
+	if slot.Opened().IsZero() {
+		return vanishes
+	}
+	return endsByLoss
+}
+
+// untouched reports whether nothing of a connection is recorded, and nothing was sent on it or
+// taken of it, but its PROXY header, and its name with the reply to that.
+func untouched(slot *state.Slot, k *kernelState, name state.Named) bool {
+	_, header := slot.Client()
+	switch {
+	case !slot.Opened().IsZero():
+		return false
+	case name.Size > 0: // passName has passed both
+		return k.consumed == 0
+	}
+	return !k.greeted && (k.consumed == 0 || k.consumed == int64(header))
+}
+
+// beginAnew has a session begin with its first stage, or with the one behind the PROXY header,
+// which can be read once.
+func beginAnew(r *server.Resumed, k *kernelState, slot *state.Slot, name state.Named) {
+	r.Config.Staged = false
+	if name.Size == 0 && k.consumed == 0 {
+		return
+	}
+	r.Config.Done = session.DoneProxy
+	switch client, _ := slot.Client(); {
+	case name.Size > 0:
+		if !k.greeted { // else that was the reply, as nothing else goes before the handshake
+			r.Config.Reply = session.MuxReply
+		}
+	case client.IsValid():
+		nameClient(r, client)
+	}
 }
 
 // goOnTLS has a session go on whose TLS the kernel does. Its stream begins behind the handshake,
-// and so behind the PROXY header.
-func (h *Handover) goOnTLS(r *server.Resumed, k *kernelState, slot *state.Slot, left *tlsLeft) {
+// and so behind the PROXY header; behind the name too, if that came in TLS.
+func (h *Handover) goOnTLS(r *server.Resumed, k *kernelState, slot *state.Slot, left *tlsLeft, name state.Named) {
 	m := memory{left.entry}
 	r.TLS = &tlsconn.Left{Secured: left.known, Memory: m}
-	k.consumed, k.reset = left.entry.Consumed(), false
-	k.greeted = k.greeted || left.entry.Renewed() // the kernel counts anew with each key
-	if n := slot.Tally().Offset - k.consumed; 0 < n && n <= int64(k.unread) {
-		if h.tls.skip(uintptr(r.FD), int(n), m) == nil {
-			k.unread -= int(n)
-		}
-		k.consumed = left.entry.Consumed()
-	}
 	if client, _ := slot.Client(); client.IsValid() {
 		nameClient(r, client)
 	}
+	if r.Settings.Muxes() {
+		namesAgain(&r.Config, session.DoneProxy|session.DoneTLS)
+		return
+	}
+	prefix := h.passNameInTLS(r, k, name, m)
+	h.skipTLS(r, k, prefix+slot.Tally().Offset, m)
+	k.consumed, k.reset = m.Consumed()-prefix, false
+	k.greeted = k.greeted || left.entry.Renewed() // the kernel counts anew with each key
 	restore(&r.Config, *k, slot, r.Events)
+	if name.TLS {
+		greet(&r.Config, name)
+	}
 }
 
-// endTLS has a session record that it has ended: its TLS is lost with the process before.
-func endTLS(r *server.Resumed, k *kernelState, slot *state.Slot, left *tlsLeft) {
+// endLost has a session record that it has ended: its TLS, or where its stream was, is lost with
+// the process before.
+func endLost(r *server.Resumed, k *kernelState, slot *state.Slot, left *tlsLeft) {
 	if left.sound {
 		known := left.known.Describe()
 		r.Config.Source.TLS = &known
@@ -136,14 +175,20 @@ func (h *Handover) storeTLS(clients int) error {
 	if err != nil {
 		return err
 	}
-	if h.stored {
-		// A version before 0.3 may have left one stored that it did not pass on.
-		if err := cmp.Or(unstore(systemd.TLSName), store(systemd.TLSName, f.FD())); err != nil {
-			return errors.Join(err, f.Close())
-		}
+	if err := h.storeAnew(systemd.TLSName, f.FD()); err != nil {
+		return errors.Join(err, f.Close())
 	}
 	h.tls.file.Store(f)
 	return nil
+}
+
+// storeAnew has a file stored if the ring is, and only that under its name: a version before 0.3
+// may have left one stored that it did not pass on.
+func (h *Handover) storeAnew(name string, fd int) error {
+	if !h.stored {
+		return nil
+	}
+	return cmp.Or(unstore(name), store(name, fd))
 }
 
 // takeTLS returns an entry for a connection; nil if there is no room, which is logged once.
@@ -168,9 +213,10 @@ func survivingTLS(cfg config.Config) bool {
 }
 
 // dismiss closes a connection that nobody goes on with.
-func dismiss(fd int, slot *state.Slot, left *tlsLeft) error {
+func dismiss(fd int, slot *state.Slot, left *tlsLeft, k *kernelState) error {
 	_ = unix.Shutdown(fd, unix.SHUT_RDWR)
 	left.entry.Free()
+	k.entry.Free()
 	slot.Free()
 	return unix.Close(fd)
 }

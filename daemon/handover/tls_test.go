@@ -2,6 +2,7 @@ package handover_test
 
 import (
 	"crypto/tls"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -316,6 +317,41 @@ func TestAHandshakeBeginsAnew(t *testing.T) {
 	c.Hear(next.Banner)
 	c.Say("one\n")
 	next.AwaitRecords("open from "+raw.Addr(), ": one\n")
+}
+
+// TestAHandshakeBehindAProxyBeginsAnew with the next process, whether the header was read or not:
+// the client is the one that it names, and it is read once.
+func TestAHandshakeBehindAProxyBeginsAnew(t *testing.T) {
+	if servertest.Model() == "process" {
+		t.Skip("nothing is kept of such a client")
+	}
+	for _, read := range []bool{true, false} {
+		t.Run(fmt.Sprintf("read=%v", read), func(t *testing.T) {
+			x := servertest.NewTLS(t)
+			d, st := surviving(t, behindProxy, x.Option)
+			d.Open()
+			raw := d.Client()
+			d.AwaitClients(1)
+			if read {
+				raw.Say(proxyLine)
+				s := d.session()
+				servertest.Eventually(t, func() bool {
+					client, _ := s.Slot.Client()
+					return client.IsValid() && s.Conn.Unread() == 0
+				}, func() { t.Error("the header was not read") })
+			}
+			d.leave()
+			next := st.next(behindProxy)
+			next.AwaitClients(1)
+			if !read {
+				raw.Say(proxyLine)
+			}
+			c := x.Over(raw)
+			c.Hear("hello 192.0.2.1:1234\r\n")
+			c.Say("one\n")
+			next.AwaitRecords(`"kind":"open"`, `"remote":"192.0.2.1:1234"`, `"proxy":"`+raw.Addr()+`"`, `"offset":0,"data":"one"`)
+		})
+	}
 }
 
 // TestHalfAHandshakeIsClosed, and leaves no record, as its opening left none. What the process

@@ -17,8 +17,10 @@ import (
 
 const (
 	// trialTimeout bounds how long a program that is tried may take until it serves, and,
-	// beyond drain_timeout, to leave its clients again.
-	trialTimeout = 10 * time.Second
+	// beyond drain_timeout, to leave its clients again. It may take trialTimeoutEach longer for
+	// each client and each listener: on a busy machine that is ten times what they need.
+	trialTimeout     = 10 * time.Second
+	trialTimeoutEach = time.Millisecond
 	// trialService is how long it then serves: so no client waits for two programs in a row,
 	// and a program that cannot stand what clients send is found out.
 	trialService = time.Second
@@ -44,13 +46,18 @@ func (t *Takeover) try(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.begins(ctx, inbox.Ready(p.pid)); err != nil {
+	if err := p.begins(ctx, inbox.Ready(p.pid), t.timeout()); err != nil {
 		return err
 	}
 	if err := p.serves(ctx); err != nil {
 		return err
 	}
-	return p.leaves(t.next.DrainTimeout + trialTimeout)
+	return p.leaves(t.next.DrainTimeout + t.timeout())
+}
+
+// timeout returns how long the program may take, in whole seconds.
+func (t *Takeover) timeout() time.Duration {
+	return (trialTimeout + time.Duration(t.clients+len(t.files))*trialTimeoutEach).Truncate(time.Second)
 }
 
 // trial is a program that is tried, and all that it starts in its process group.
@@ -97,15 +104,15 @@ func (p *trial) watch() {
 
 // begins returns nil once the program is ready. After an error from this or the next methods
 // nothing of it is left.
-func (p *trial) begins(ctx context.Context, ready <-chan struct{}) error {
+func (p *trial) begins(ctx context.Context, ready <-chan struct{}, timeout time.Duration) error {
 	select {
 	case <-ready:
 		return nil
 	case <-p.ended:
 		return p.fault("it ended before it was ready: " + p.end())
-	case <-time.After(trialTimeout):
+	case <-time.After(timeout):
 		p.end()
-		return p.fault(fmt.Sprintf("it was not ready within %v", trialTimeout))
+		return p.fault(fmt.Sprintf("it was not ready within %v", timeout))
 	case <-ctx.Done():
 		p.end()
 		return context.Cause(ctx)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/daemon/sockaddr"
+	"tcpmux/daemon/unixsocket"
 )
 
 // Bind gives the listener a socket that is bound to its Address. The socket does not listen yet.
@@ -17,6 +18,9 @@ import (
 func (ln *Listener) Bind() error {
 	if ln.Inherited {
 		return Misfit{notPassed(portFaults, ln.Address)}
+	}
+	if ln.Addr.Unix() {
+		return ln.bindUnix()
 	}
 	file, err := bind(ln.Name, ln.Address)
 	if errors.Is(err, unix.EAFNOSUPPORT) {
@@ -27,6 +31,31 @@ func (ln *Listener) Bind() error {
 	}
 	ln.File = file
 	return nil
+}
+
+// bindUnix is Bind for a unix socket, which listens: before that nobody could tell it from one that
+// is left over.
+func (ln *Listener) bindUnix() error {
+	made, err := unixsocket.Listen(ln.unix)
+	if errors.Is(err, unixsocket.ErrNoGroup) {
+		return Misfit{err}
+	}
+	if err != nil {
+		return fmt.Errorf("%w%s", err, unixHint(err))
+	}
+	ln.made, ln.File = made, made.File
+	return nil
+}
+
+// unixHint is hint for unix sockets.
+func unixHint(err error) string {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return " (there is no such directory; under systemd, a unit of its own can make it: RuntimeDirectory=)"
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EROFS):
+		return " (the daemon may write to no file there)"
+	}
+	return ""
 }
 
 // bind returns a socket that is bound to address.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"tcpmux/config"
+	"tcpmux/daemon/sockaddr"
 )
 
 // RemakeSockets is the command by which systemd opens its sockets where the configuration has them.
@@ -40,7 +41,10 @@ func WarnDisagreement(c config.Listener, lns []*Listener, log *slog.Logger) {
 }
 
 // sameAddress reports whether a configured address means addr. Port 0 means any port.
-func sameAddress(configured string, addr netip.AddrPort) bool {
+func sameAddress(configured string, addr sockaddr.Local) bool {
+	if path := config.UnixPath(configured); path != "" {
+		return path == addr.Path
+	}
 	tcp, err := net.ResolveTCPAddr("tcp", configured)
 	if err != nil {
 		return false

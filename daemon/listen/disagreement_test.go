@@ -3,11 +3,11 @@ package listen
 import (
 	"bytes"
 	"log/slog"
-	"net/netip"
 	"strings"
 	"testing"
 
 	"tcpmux/config"
+	"tcpmux/daemon/sockaddr"
 )
 
 // disagreement is what WarnDisagreement logs.
@@ -20,7 +20,7 @@ func disagreement(c config.Listener, lns []*Listener) string {
 func TestWarnDisagreement(t *testing.T) {
 	file := nullDevice(t)
 	at := func(name, address string) *Listener {
-		return &Listener{Name: name, File: file, Addr: netip.MustParseAddrPort(address), Inherited: true}
+		return &Listener{Name: name, File: file, Addr: sockaddr.ParseLocal(address), Inherited: true}
 	}
 	other := at("other", "127.0.0.1:99")
 	none := &Listener{Name: "tcpmux", Address: "127.0.0.1:2", Inherited: true}
@@ -32,6 +32,9 @@ func TestWarnDisagreement(t *testing.T) {
 	}{
 		{"agrees", []string{"127.0.0.1:1"}, []*Listener{at("tcpmux", "127.0.0.1:1"), other}, false},
 		{"any port", []string{"127.0.0.1:0"}, []*Listener{at("tcpmux", "127.0.0.1:1"), other}, false},
+		{"a unix socket", []string{"unix:/run/x.sock"}, []*Listener{at("tcpmux", "unix:/run/x.sock"), other}, false},
+		{"another path", []string{"unix:/run/x.sock"}, []*Listener{at("tcpmux", "unix:/run/y.sock"), other}, true},
+		{"another family", []string{"unix:/run/x.sock"}, []*Listener{at("tcpmux", "127.0.0.1:1"), other}, true},
 		{"another port", []string{"127.0.0.1:1"}, []*Listener{at("tcpmux", "127.0.0.1:2"), other}, true},
 		{"another address", []string{"127.0.0.1:1"}, []*Listener{at("tcpmux", "127.0.0.2:1"), other}, true},
 		{

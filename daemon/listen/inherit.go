@@ -3,7 +3,6 @@ package listen
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"tcpmux/config"
 	"tcpmux/daemon/sockaddr"
 	"tcpmux/daemon/systemd"
+	"tcpmux/daemon/unixsocket"
 )
 
 // Open returns a Listener for each configured address. If sockets were passed in, each goes to the
@@ -30,16 +30,18 @@ func Open(cfg []config.Listener, sockets []systemd.Socket, ipv6 bool) (
 	}
 	for _, c := range cfg {
 		for _, address := range c.Addresses(ipv6) {
-			lns = append(lns, unbound(c.Name, address, false))
+			lns = append(lns, unbound(c, address, false))
 		}
 	}
 	return lns, nil
 }
 
 // unbound returns a listener that has no socket yet.
-func unbound(name, address string, inherited bool) *Listener {
-	addr, _ := netip.ParseAddrPort(address) // config.Load accepts nothing else
-	return &Listener{Name: name, Address: address, Addr: addr, Inherited: inherited}
+func unbound(c config.Listener, address string, inherited bool) *Listener {
+	return &Listener{
+		Name: c.Name, Address: address, Addr: sockaddr.ParseLocal(address), Inherited: inherited,
+		unix: unixsocket.Options{Path: config.UnixPath(address), Mode: c.Mode, Group: c.Group, Backlog: c.Backlog},
+	}
 }
 
 // inherit is Open with sockets that were passed in.
@@ -60,12 +62,12 @@ func inherit(cfg []config.Listener, sockets []systemd.Socket, ipv6 bool) (
 	found, missing, surplus := match(cfg, given)
 	for _, c := range cfg {
 		for _, p := range found[c.Name] {
-			lns = append(lns, &Listener{Name: c.Name, File: p.file, Addr: p.addr, Inherited: !p.ours})
+			lns = append(lns, &Listener{Name: c.Name, File: p.file, Addr: p.addr, Inherited: !p.ours, made: p.made})
 		}
 		bindable := c.Addresses(ipv6 && !managed) // systemd opens all that the machine has
 		for _, address := range missing[c.Name] {
 			if slices.Contains(bindable, address) {
-				lns = append(lns, unbound(c.Name, address, managed))
+				lns = append(lns, unbound(c, address, managed))
 			}
 		}
 	}
@@ -81,22 +83,24 @@ func inherit(cfg []config.Listener, sockets []systemd.Socket, ipv6 bool) (
 type passed struct {
 	name string
 	file *os.File // a duplicate
-	addr netip.AddrPort
-	ours bool // no other process holds it
+	addr sockaddr.Local
+	ours bool               // no other process holds it
+	made *unixsocket.Socket // as of a Listener
 }
 
 // String names the socket for an error: its name, and where it listens. It is safe to print.
 func (p *passed) String() string { return fmt.Sprintf("socket %q (%s)", p.name, p.addr) }
 
-// examine duplicates a socket, after making sure that it accepts TCP connections.
+// examine duplicates a socket, after making sure that it accepts connections.
 func examine(s systemd.Socket) (*passed, error) {
 	raw, err := s.File.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	p := &passed{name: s.Name, ours: s.Ours}
+	name, made := strings.CutSuffix(s.Name, madeSuffix)
+	p := &passed{name: name, ours: s.Ours}
 	cerr := raw.Control(func(fd uintptr) {
-		if p.addr, err = tcpListener(int(fd)); err != nil {
+		if p.addr, err = addressOf(int(fd)); err != nil {
 			return
 		}
 		var dup int
@@ -107,31 +111,37 @@ func examine(s systemd.Socket) (*passed, error) {
 			_ = unix.Close(dup) // the socket itself stays open
 			return
 		}
-		p.file = os.NewFile(uintptr(dup), s.Name)
+		p.file = os.NewFile(uintptr(dup), name)
 	})
-	return p, errors.Join(cerr, err)
+	if err = errors.Join(cerr, err); err == nil && made && s.Ours {
+		p.made, _ = unixsocket.Adopt(p.file, p.addr.Path) // else the file is not that of the socket
+	}
+	return p, err
 }
 
-// tcpListener returns the address that fd listens on, or why it does not listen.
-func tcpListener(fd int) (netip.AddrPort, error) {
+// wantListener is what a socket that is passed in has to be.
+const wantListener = "want a listener of TCP or of a unix socket (ListenStream= with a port or a path)"
+
+// addressOf returns the address that fd listens on, or why it does not listen.
+func addressOf(fd int) (sockaddr.Local, error) {
 	name, err := syscall.Getsockname(fd)
 	if err != nil {
-		return netip.AddrPort{},
-			fmt.Errorf("want a TCP listener (ListenStream= with a port): %w", err)
+		return sockaddr.Local{},
+			fmt.Errorf(wantListener+": %w", err)
 	}
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil {
-		return netip.AddrPort{}, err
+		return sockaddr.Local{}, err
 	}
 	accepts, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-	addr := sockaddr.From(name)
+	addr := sockaddr.LocalOf(name)
 	switch {
 	case err != nil:
 		return addr, err
 	case !addr.IsValid() || kind != unix.SOCK_STREAM:
-		return addr, errors.New("want a TCP listener (ListenStream= with a port), it is of another kind")
+		return addr, errors.New(wantListener + ", it is of another kind")
 	case accepts == 0:
-		return addr, errors.New("want a TCP listener, it is a connection: " +
+		return addr, errors.New("want a listener, it is a connection: " +
 			"set Accept=no in the socket unit")
 	}
 	return addr, nil

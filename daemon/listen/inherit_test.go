@@ -3,7 +3,6 @@ package listen
 import (
 	"errors"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"testing"
 
 	"tcpmux/config"
+	"tcpmux/daemon/sockaddr"
 	"tcpmux/daemon/systemd"
 )
 
@@ -18,6 +18,7 @@ func TestMatch(t *testing.T) {
 	type sockets = [][2]string // name and address
 	one := listeners([]string{"tcpmux", "127.0.0.1:12345"})
 	two := listeners([]string{"tcpmux", "0.0.0.0:1", "[::]:1"}, []string{"telnet", "127.0.0.1:23"})
+	both := listeners([]string{"tcpmux", "127.0.0.1:1", "unix:/run/x.sock"})
 	anyPort := listeners([]string{"a", "127.0.0.1:0"})
 	ordered := listeners([]string{"a", "127.0.0.1:1"}, []string{"b", "127.0.0.1:2"})
 	for _, c := range []struct {
@@ -63,6 +64,18 @@ func TestMatch(t *testing.T) {
 			"tcpmux=0.0.0.0:1", []string{"telnet 127.0.0.1:23"},
 		},
 		{
+			"unix by name", both, sockets{{"tcpmux", "unix:/run/other.sock"}, {"tcpmux", "127.0.0.1:1"}},
+			"tcpmux=unix:/run/other.sock tcpmux=127.0.0.1:1", nil,
+		},
+		{
+			"unix by path", both, sockets{{"x", "unix:/run/x.sock"}, {"y", "127.0.0.1:1"}},
+			"tcpmux=127.0.0.1:1 tcpmux=unix:/run/x.sock", nil,
+		},
+		{
+			"a unix socket too many", one, sockets{{"", "127.0.0.1:12345"}, {"y", "unix:/run/x.sock"}},
+			"tcpmux=127.0.0.1:12345", []string{`socket "y" (unix:/run/x.sock)`},
+		},
+		{
 			"an address too many", two, sockets{{"telnet", "127.0.0.1:23"}, {"", "0.0.0.0:1"}},
 			"tcpmux=0.0.0.0:1 telnet=127.0.0.1:23", []string{"tcpmux [::]:1"},
 		},
@@ -70,7 +83,7 @@ func TestMatch(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var given []*passed
 			for _, s := range c.sockets {
-				given = append(given, &passed{name: s[0], addr: netip.MustParseAddrPort(s[1])})
+				given = append(given, &passed{name: s[0], addr: sockaddr.ParseLocal(s[1])})
 			}
 			found, missing, surplus := match(c.cfg, given)
 			var got, left []string
@@ -101,8 +114,17 @@ func udpSocket(t *testing.T) *os.File {
 	return fileOf(t, conn.(*net.UDPConn))
 }
 
-func unixSocket(t *testing.T) *os.File {
-	return bound(t, "unix", filepath.Join(t.TempDir(), "s"))
+func unixDatagrams(t *testing.T) *os.File {
+	conn, err := net.ListenPacket("unixgram", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return fileOf(t, conn.(*net.UnixConn))
+}
+
+func unixPackets(t *testing.T) *os.File {
+	return bound(t, "unixpacket", filepath.Join(t.TempDir(), "s"))
 }
 
 func connection(t *testing.T) *os.File {
@@ -137,16 +159,17 @@ func nullDevice(t *testing.T) *os.File {
 	return f
 }
 
-func TestEachDescriptorThatIsNoTCPListenerIsNamed(t *testing.T) {
+func TestEachDescriptorThatIsNoListenerIsNamed(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		file func(t *testing.T) *os.File
 		want string
 	}{
-		{"udp", udpSocket, "want a TCP listener (ListenStream= with a port), it is of another kind"},
-		{"unix", unixSocket, "it is of another kind"},
+		{"udp", udpSocket, "want a listener of TCP or of a unix socket (ListenStream= with a port or a path), it is of another kind"},
+		{"unix datagrams", unixDatagrams, "it is of another kind"},
+		{"unix packets", unixPackets, "it is of another kind"},
 		{"connection", connection, "it is a connection: set Accept=no"},
-		{"pipe", pipe, "want a TCP listener (ListenStream= with a port): socket operation on non-socket"},
+		{"pipe", pipe, "ListenStream= with a port or a path): socket operation on non-socket"},
 		{"file", nullDevice, "socket operation on non-socket"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

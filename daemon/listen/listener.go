@@ -3,8 +3,8 @@
 package listen
 
 import (
+	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/daemon/sockaddr"
+	"tcpmux/daemon/sockopt"
+	"tcpmux/daemon/unixsocket"
 )
 
 // Listener is one socket for one address of a listener, or the place for it. Its methods are for
@@ -27,22 +29,60 @@ type Listener struct {
 	Address string
 	// Addr is the address that the socket is bound to. Before that, it is the value of Address.
 	// Prepare updates it.
-	Addr netip.AddrPort
+	Addr sockaddr.Local
 	// Inherited reports whether another process, such as systemd, holds the socket too:
 	// connections that are not accepted wait for the next process. It is also true for a socket
 	// that systemd should have passed in.
 	Inherited bool
+
+	unix  unixsocket.Options // what Bind makes, if Addr is a unix socket
+	muxed bool               // there is no socket
+	made  *unixsocket.Socket // whose file is removed when nobody is to connect any more; nil: none
 }
 
-// String names the listener and its address for an error. It is safe to print.
-func (ln *Listener) String() string { return fmt.Sprintf("listener %q (%s)", ln.Name, ln.Addr) }
+// Muxed returns the place of a listener without a socket, which clients reach through a mux.
+func Muxed(name string) *Listener { return &Listener{Name: name, muxed: true} }
 
-// Close closes the socket, if there is one.
+// IsMuxed reports whether it is from Muxed.
+func (ln *Listener) IsMuxed() bool { return ln.muxed }
+
+// String names the listener and its address for an error. It is safe to print.
+func (ln *Listener) String() string {
+	if ln.muxed {
+		return fmt.Sprintf("listener %q", ln.Name)
+	}
+	return fmt.Sprintf("listener %q (%s)", ln.Name, ln.Addr)
+}
+
+// Close closes the socket, if there is one, after Unlink.
 func (ln *Listener) Close() error {
 	if ln.File == nil {
 		return nil
 	}
-	return ln.File.Close()
+	return errors.Join(ln.Unlink(), ln.File.Close())
+}
+
+// Unlink removes the file of a unix socket that this program or the one before has made, unless
+// another process holds the socket too. Nobody can connect any more, and those that wait in the
+// backlog can be accepted.
+func (ln *Listener) Unlink() error {
+	if ln.Inherited {
+		return nil
+	}
+	return ln.made.Remove()
+}
+
+// madeSuffix ends the name of a unix socket whose file is to be removed by the program that it is
+// passed to. No listener's name has a plus sign, and LISTEN_FDNAMES no name with a colon.
+const madeSuffix = "+made"
+
+// PassedName returns the name under which the socket is passed to the next program, which removes
+// no file but that of the socket.
+func (ln *Listener) PassedName() string {
+	if ln.made.InPlace() {
+		return ln.Name + madeSuffix
+	}
+	return ln.Name
 }
 
 // Control calls f with the socket's descriptor, which is valid until f returns, and returns the
@@ -63,50 +103,40 @@ func (ln *Listener) Control(f func(fd int) error) error {
 // further system calls. lost is how long a peer may give no sign of life. Prepare may be called
 // again; that changes later connections only.
 func (ln *Listener) Prepare(lost time.Duration) error {
-	options := append(keepaliveOptions(lost), option{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1})
 	return ln.Control(func(fd int) error {
-		for _, o := range options {
-			err := unix.SetsockoptInt(fd, o.level, o.name, o.value)
-			// MPTCP (SocketProtocol=mptcp) lacks some.
-			if err != nil && err != unix.EOPNOTSUPP && err != unix.ENOPROTOOPT {
-				return os.NewSyscallError("setsockopt", err)
-			}
-		}
-		// Urgent bytes stay in the stream (RFC 6093, section 4). MPTCP has neither them nor
-		// the option.
-		err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
-		if err != nil && err != unix.EOPNOTSUPP {
-			return os.NewSyscallError("setsockopt", err)
+		if err := sockopt.Set(fd, lost); err != nil {
+			return err
 		}
 		name, err := syscall.Getsockname(fd)
 		if err != nil {
 			return os.NewSyscallError("getsockname", err)
 		}
 		// Not written again: sessions read it.
-		if addr := sockaddr.From(name); addr != ln.Addr {
+		if addr := sockaddr.LocalOf(name); addr != ln.Addr {
 			ln.Addr = addr
 		}
 		return nil
 	})
 }
 
-// option is an option of a socket.
-type option struct{ level, name, value int }
+// deferSeconds is how long a connection may wait in the kernel for the client's first bytes, about.
+// Then it is accepted without them.
+const deferSeconds = 1
 
-// keepaliveOptions are the options by which the kernel finds out that a peer has vanished, after
-// lost without a sign of life: by probes in the second half of that time if there is nothing to
-// send, and by data that is not acknowledged (tcp(7)).
-func keepaliveOptions(lost time.Duration) []option {
-	seconds := int(lost / time.Second)
-	idle := seconds / 2
-	interval := max((seconds-idle)/4, 1)
-	return []option{
-		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, idle},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, interval},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, min((seconds-idle)/interval, 127)},
-		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(lost / time.Millisecond)},
+// Defer has connections be accepted when the client has said something, if on is true (tcp(7),
+// TCP_DEFER_ACCEPT): it saves a wait where clients speak first. Only listeners of TCP have that.
+func (ln *Listener) Defer(on bool) error {
+	seconds := 0
+	if on {
+		seconds = deferSeconds
 	}
+	return ln.Control(func(fd int) error {
+		err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, seconds)
+		if err == unix.EOPNOTSUPP || err == unix.ENOPROTOOPT {
+			return nil
+		}
+		return os.NewSyscallError("setsockopt", err)
+	})
 }
 
 // Listen makes the socket listen. It may be called again: listen(2) then changes the backlog.

@@ -30,8 +30,10 @@ type Snapshot struct {
 	HandshakeTime map[string]Histogram // seconds that TLS handshakes took
 	// Handshakes counts those that have ended, by listener and how they did. Only listeners
 	// whose clients speak TLS, or did, are in it.
-	Handshakes    map[string]map[string]int64
-	TLSClients    []TLSClients
+	Handshakes map[string]map[string]int64
+	TLSClients []TLSClients
+	// Upstreams by listener: only those that are proxies, or were, are in it.
+	Upstreams     map[string]Upstream
 	Files         []File // in the order of Status.Files
 	PartialMemory int64  // bytes of unfinished messages that are out of the kernel
 	Workers       int    // processes of the model "process"
@@ -78,6 +80,7 @@ func Write(w io.Writer, s *Snapshot) error {
 	t.listeners(s)
 	t.tls(s)
 	t.certificates(s)
+	t.upstreams(s)
 	t.files(s)
 	t.Runtime()
 	_, err := w.Write(t.Bytes())

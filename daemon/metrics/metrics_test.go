@@ -33,6 +33,8 @@ func sample() *Snapshot {
 		Handshakes:    map[string]map[string]int64{"plain": {"done": 8, "plaintext": 2, "timeout": 0}},
 		HandshakeTime: map[string]Histogram{"plain": {Bounds: []float64{0.001}, Counts: []int64{7, 1}, Sum: 0.125}},
 		TLSClients:    []TLSClients{{"plain", "1.2", false, 2, 0}, {"plain", "1.3", true, 5, 4}},
+		Upstreams: map[string]Upstream{"plain": {Sent: 21, Answered: 22, Connects: map[string]int64{"done": 3, "refused": 1},
+			ConnectTime: Histogram{Bounds: []float64{0.001}, Counts: []int64{2, 1}, Sum: 0.75}}},
 		PartialMemory: 1 << 20, Workers: 2, Handover: Handover{Clients: 5, Seconds: 0.125}, Reloads: Reloads{Done: 1, Failed: 2},
 	}
 }
@@ -65,6 +67,9 @@ func TestWrite(t *testing.T) {
 		"tcpmux_tls_handshake_seconds_sum{listener=\"plain\"} 0.125\ntcpmux_tls_handshake_seconds_count{listener=\"plain\"} 8\n",
 		"tcpmux_tls_clients{listener=\"plain\",version=\"1.2\",kernel=\"false\"} 2\ntcpmux_tls_clients{listener=\"plain\",version=\"1.3\",kernel=\"true\"} 5\n",
 		`tcpmux_tls_surviving_clients{listener="plain",version="1.3",kernel="true"} 4`,
+		"tcpmux_proxy_bytes_total{listener=\"plain\",to=\"upstream\"} 21\ntcpmux_proxy_bytes_total{listener=\"plain\",to=\"client\"} 22\n",
+		"tcpmux_proxy_connects_total{listener=\"plain\",result=\"done\"} 3\ntcpmux_proxy_connects_total{listener=\"plain\",result=\"refused\"} 1\n",
+		`tcpmux_proxy_connect_seconds_sum{listener="plain"} 0.75`,
 		`tcpmux_file_failing{file="/x/records.log"} 1`,
 		`tcpmux_file_failing_seconds_total{file="/x/records.log"} 2.5`,
 		`tcpmux_reloads_total{result="failed"} 2`,

@@ -71,8 +71,8 @@ func (r *runner) startWith(stdin, theirs *os.File, stderr *stderrLog) (p *proces
 // connection returns what the program has as its connection: the client's, or where the daemon
 // speaks TLS on that, the end of a pair of sockets. Of writeOnly the program reads nothing.
 func (r *runner) connection(writeOnly bool) (conn.Conn, error) {
-	if r.session.Settings.TLS == nil {
-		return r.session.Conn, nil
+	if !r.session.SpeaksTLS() {
+		return r.session.Conn, conn.Rest(r.session.Conn) // the program may peek
 	}
 	p, theirs, err := pump.Start(r.session.Conn, pump.Options{WriteOnly: writeOnly, Over: r.session.Hurried})
 	if err != nil {
@@ -158,14 +158,13 @@ func (s *service) Serve() (session.Reason, error) {
 	return p.reason(how)
 }
 
-// greet sends the banner. Nothing is before it in the kernel's buffer, so a banner that does not
-// fit there is an error.
+// greet sends the greeting. Nothing is before it in the kernel's buffer, so one that does not fit
+// there is an error.
 func (s *service) greet() error {
-	banner := s.session.Settings.Banner
-	if banner.Empty() {
+	text := s.session.Greeting()
+	if len(text) == 0 {
 		return nil
 	}
-	text := banner.For(s.session)
 	n, err := s.session.Conn.TryWrite(text)
 	if err == nil && n < len(text) {
 		err = os.NewSyscallError("write", unix.EAGAIN)

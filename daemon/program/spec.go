@@ -17,6 +17,7 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/sockaddr"
 )
 
 // pathVariable is the PATH of programs: what systemd gives to services.
@@ -91,19 +92,49 @@ func parseIDs(list []string) ([]uint32, error) {
 	return ids, nil
 }
 
-// environ returns the environment of the program that serves a session: that of tcpserver(1), and
-// what tcpmux calls the session. local is the daemon's end of the connection.
-func (s *Spec) environ(local netip.AddrPort, source *record.Source) []string {
-	remote, _ := netip.ParseAddrPort(source.Remote) // the daemon wrote it
-	env := append(slices.Clip(s.env),
-		"PROTO=TCP",
-		"TCPLOCALIP="+local.Addr().String(),
-		"TCPLOCALPORT="+strconv.Itoa(int(local.Port())),
-		"TCPREMOTEIP="+remote.Addr().String(),
-		"TCPREMOTEPORT="+strconv.Itoa(int(remote.Port())),
-		"TCPMUX_LISTENER="+source.Listener,
-		"TCPMUX_SESSION="+source.Session)
+// environ returns the environment of the program that serves a session: that of UCSPI, and what
+// tcpmux calls the session. local is the daemon's end of the connection.
+func (s *Spec) environ(local sockaddr.Local, source *record.Source) []string {
+	env := slices.Clip(s.env)
+	if peer, _ := sockaddr.ParsePeer(source.Remote); peer.Unix { // the daemon wrote it
+		env = append(env, s.unixEnviron(local, peer)...)
+	} else {
+		env = append(env, tcpEnviron(local, peer.Addr)...)
+	}
+	env = append(env, "TCPMUX_LISTENER="+source.Listener, "TCPMUX_SESSION="+source.Session)
 	return appendTLS(env, source.TLS)
+}
+
+// tcpEnviron is what tcpserver(1) says of a client. A client that a proxy has named may have come
+// by a unix socket: then our end has no address.
+func tcpEnviron(local sockaddr.Local, remote netip.AddrPort) []string {
+	env := []string{
+		"PROTO=TCP",
+		"TCPREMOTEIP=" + remote.Addr().String(),
+		"TCPREMOTEPORT=" + strconv.Itoa(int(remote.Port())),
+	}
+	if local.AddrPort.IsValid() {
+		env = append(env, "TCPLOCALIP="+local.Addr().String(), "TCPLOCALPORT="+strconv.Itoa(int(local.Port())))
+	}
+	return env
+}
+
+// unixEnviron is what unixserver(1) of ucspi-unix says of a client, without UNIXLOCALPID, which the
+// program has from getpid(2).
+func (s *Spec) unixEnviron(local sockaddr.Local, peer sockaddr.Peer) []string {
+	uid, gid := os.Geteuid(), os.Getegid()
+	if s.credential != nil {
+		uid, gid = int(s.credential.Uid), int(s.credential.Gid)
+	}
+	return []string{
+		"PROTO=UNIX",
+		"UNIXLOCALPATH=" + local.Path,
+		"UNIXLOCALUID=" + strconv.Itoa(uid),
+		"UNIXLOCALGID=" + strconv.Itoa(gid),
+		"UNIXREMOTEEUID=" + strconv.FormatUint(uint64(peer.UID), 10),
+		"UNIXREMOTEEGID=" + strconv.FormatUint(uint64(peer.GID), 10),
+		"UNIXREMOTEPID=" + strconv.Itoa(int(peer.PID)),
+	}
 }
 
 // hasAmbientCapabilities reports whether this process has capabilities that a program started by it

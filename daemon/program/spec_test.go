@@ -1,7 +1,7 @@
 package program
 
 import (
-	"net/netip"
+	"fmt"
 	"os"
 	"os/user"
 	"slices"
@@ -10,6 +10,7 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/sockaddr"
 )
 
 func TestSpecStartsProgramDirectlyUnlessLimited(t *testing.T) {
@@ -65,16 +66,34 @@ func TestSpecKeepsTheErrorOfItsUser(t *testing.T) {
 // TestEnvironOfOneSessionIsNotAnothers: sessions share a Spec and not what they add to it.
 func TestEnvironOfOneSessionIsNotAnothers(t *testing.T) {
 	s := NewSpec(config.Listener{Exec: []string{"/bin/cat"}})
-	local := netip.MustParseAddrPort("[2001:db8::1]:23")
+	local := sockaddr.ParseLocal("[2001:db8::1]:23")
 	first := s.environ(local, &record.Source{Listener: "ln", Session: "1", Remote: "192.0.2.1:5"})
 	second := s.environ(local, &record.Source{Listener: "ln", Session: "2", Remote: "[2001:db8::2]:6"})
-	want := []string{pathVariable, "PROTO=TCP", "TCPLOCALIP=2001:db8::1", "TCPLOCALPORT=23",
-		"TCPREMOTEIP=192.0.2.1", "TCPREMOTEPORT=5", "TCPMUX_LISTENER=ln", "TCPMUX_SESSION=1"}
+	want := []string{pathVariable, "PROTO=TCP", "TCPREMOTEIP=192.0.2.1", "TCPREMOTEPORT=5",
+		"TCPLOCALIP=2001:db8::1", "TCPLOCALPORT=23", "TCPMUX_LISTENER=ln", "TCPMUX_SESSION=1"}
 	if !slices.Equal(first, want) {
 		t.Errorf("got %q, want %q", first, want)
 	}
 	if !slices.Contains(second, "TCPMUX_SESSION=2") || !slices.Contains(second, "TCPREMOTEIP=2001:db8::2") {
 		t.Errorf("got %q, want the second session's", second)
+	}
+}
+
+// TestEnvironOfUnixSockets, of a process and of a proxy's client.
+func TestEnvironOfUnixSockets(t *testing.T) {
+	s := NewSpec(config.Listener{Exec: []string{"/bin/cat"}})
+	local := sockaddr.ParseLocal("unix:/run/x.sock")
+	got := s.environ(local, &record.Source{Listener: "ln", Session: "1", Remote: "uid=1000,gid=100,pid=4711,socket=5"})
+	want := []string{pathVariable, "PROTO=UNIX", "UNIXLOCALPATH=/run/x.sock",
+		fmt.Sprint("UNIXLOCALUID=", os.Geteuid()), fmt.Sprint("UNIXLOCALGID=", os.Getegid()),
+		"UNIXREMOTEEUID=1000", "UNIXREMOTEEGID=100", "UNIXREMOTEPID=4711", "TCPMUX_LISTENER=ln", "TCPMUX_SESSION=1"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	got = s.environ(local, &record.Source{Listener: "ln", Session: "1", Remote: "192.0.2.1:5"})
+	want = []string{pathVariable, "PROTO=TCP", "TCPREMOTEIP=192.0.2.1", "TCPREMOTEPORT=5", "TCPMUX_LISTENER=ln", "TCPMUX_SESSION=1"}
+	if !slices.Equal(got, want) {
+		t.Errorf("proxied: got %q, want %q", got, want)
 	}
 }
 

@@ -1,6 +1,7 @@
-// Package proxy parses the header of the PROXY protocol, versions 1 and 2, in which a proxy names
-// the client of a connection (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt). It
-// never looks at bytes after the header, and rejects everything that is not a header.
+// Package proxy reads and writes the header of the PROXY protocol, versions 1 and 2, in which a
+// proxy names the client of a connection
+// (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt). The parser never looks at bytes
+// after the header, and rejects everything that is not a header.
 package proxy
 
 import (

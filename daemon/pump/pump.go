@@ -1,8 +1,9 @@
-// Package pump carries a client's stream between its connection and a pair of sockets. It is for
-// what cannot have the connection itself, as the daemon speaks TLS on it: a program, or a session
-// process, has the other end of the pair.
+// Package pump carries streams from one connection to another. A Direction carries one stream. A
+// Pump carries both of a client, to and from a pair of sockets: it is for what cannot have the
+// connection itself, as the daemon speaks TLS on it; a program, or a session process, has the other
+// end of the pair.
 //
-// What a client sends is taken from its connection only once it is in the pair: one that is read
+// What has arrived is taken from its connection only once it is in the other: one that is read
 // slowly waits, and nothing piles up here. An end of the stream is carried in either direction. A
 // client that waits costs two goroutines and no buffer.
 package pump
@@ -35,7 +36,7 @@ type Options struct {
 // Pump is at work from Start to End. Its other methods may be called from any goroutine.
 type Pump struct {
 	opt     Options
-	in, out direction
+	in, out Direction
 
 	ended   chan struct{} // closed when out has ended
 	reading sync.WaitGroup
@@ -66,8 +67,8 @@ func Start(client conn.Conn, opt Options) (p *Pump, theirs conn.Conn, err error)
 
 func start(client, pair conn.Conn, opt Options) *Pump {
 	p := &Pump{opt: opt, ended: make(chan struct{})}
-	p.in = direction{from: client, to: pair, spare: true}
-	p.out = direction{from: pair, to: client, onBlock: opt.Settled}
+	p.in = Direction{From: client, To: pair, Spare: true}
+	p.out = Direction{From: pair, To: client, OnBlock: opt.Settled}
 	if opt.WriteOnly {
 		pair.CloseWrite()
 		p.carried.Store(true)
@@ -80,10 +81,10 @@ func start(client, pair conn.Conn, opt Options) *Pump {
 
 // carryIn carries what the client sends.
 func (p *Pump) carryIn() {
-	why := p.in.run(func() bool { return p.ending.Load() || p.opt.Over() })
-	p.fail(&p.read, why.read)
-	if why.ended || why.read != nil {
-		p.in.to.CloseWrite()
+	why := p.in.Run(func() Verdict { return finishIf(p.ending.Load() || p.opt.Over()) })
+	p.fail(&p.read, why.Read)
+	if why.Ended || why.Read != nil {
+		p.in.To.CloseWrite()
 	}
 	p.carried.Store(true)
 	if p.opt.Settled != nil {
@@ -95,15 +96,22 @@ func (p *Pump) carryIn() {
 // end was closed before all that the client has sent was read.
 func (p *Pump) carryOut() {
 	defer close(p.ended)
-	why := p.out.run(p.ending.Load)
-	if why.write == nil {
-		p.out.to.CloseWrite()
+	why := p.out.Run(func() Verdict { return finishIf(p.ending.Load()) })
+	if why.Write == nil {
+		p.out.To.CloseWrite()
 	}
-	if !errors.Is(why.write, os.ErrDeadlineExceeded) { // else we have stopped
-		p.fail(&p.write, why.write)
+	if !errors.Is(why.Write, os.ErrDeadlineExceeded) { // else we have stopped
+		p.fail(&p.write, why.Write)
 	}
 	// Whoever writes on is told.
-	p.out.from.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RD) })
+	p.out.From.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RD) })
+}
+
+func finishIf(over bool) Verdict {
+	if over {
+		return Finish
+	}
+	return Continue
 }
 
 // fail notes an error of the client's connection.
@@ -124,16 +132,16 @@ func (p *Pump) Err() (read, write error) {
 // Settled reports whether the pair's other end waits in vain for more of what has arrived: all of
 // it was carried, or the client takes nothing, so that the other end may be waiting for that rather
 // than reading.
-func (p *Pump) Settled() bool { return p.carried.Load() || p.out.blocked.Load() }
+func (p *Pump) Settled() bool { return p.carried.Load() || p.out.Blocked() }
 
 // Bytes returns how many bytes of the client were carried to the pair, and how many to the client.
-func (p *Pump) Bytes() (in, out int64) { return p.in.bytes.Load(), p.out.bytes.Load() }
+func (p *Pump) Bytes() (in, out int64) { return p.in.Bytes(), p.out.Bytes() }
 
 // Hurry has End wait for the client no longer.
 func (p *Pump) Hurry() {
 	p.hurried.Store(true)
 	if p.ending.Load() {
-		p.out.to.Expire()
+		p.out.To.Expire()
 	}
 }
 
@@ -143,16 +151,16 @@ func (p *Pump) Hurry() {
 func (p *Pump) End(patience time.Duration) {
 	p.ending.Store(true)
 	if p.hurried.Load() {
-		p.out.to.Expire()
+		p.out.To.Expire()
 	}
-	late := time.AfterFunc(patience, p.out.to.Expire)
-	p.out.from.Wake()
+	late := time.AfterFunc(patience, p.out.To.Expire)
+	p.out.From.Wake()
 	<-p.ended
 	late.Stop()
-	p.out.from.Expire() // and with it who waits for room in the pair
+	p.out.From.Expire() // and with it who waits for room in the pair
 	if !p.opt.WriteOnly {
-		p.out.to.Wake()
+		p.out.To.Wake()
 	}
 	p.reading.Wait()
-	p.out.from.Close()
+	p.out.From.Close()
 }

@@ -60,9 +60,13 @@ func aDay(t *testing.T, f *File) {
 			burst = 60
 		}
 		for range burst {
-			write(t, f, fmt.Sprintf("%06d %s\n", line, strings.Repeat("x", 20)))
+			text := fmt.Sprintf("%06d %s\n", line, strings.Repeat("x", 20))
+			write(t, f, text)
 			line++
 			f.keeperRests()
+			if info, err := os.Stat(f.opt.Path); err != nil || info.Size() != int64(len(text)) {
+				continue // the line is not the first one of its file: it was not rotated
+			}
 			for _, b := range f.rotations(t) {
 				if !made[b] {
 					made[b] = true

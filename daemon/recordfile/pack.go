@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/processors"
 )
 
 // errOver stops a compression because the daemon ends.
@@ -86,6 +88,7 @@ func (r rule) mayPack(out handle, over func() bool) error {
 
 // fill compresses in to out, and syncs out. It stops if mayGoOn returns an error.
 func fill(out handle, in io.Reader, mayGoOn func() error) error {
+	defer processors.Occupy()()
 	z := gzip.NewWriter(out)
 	for {
 		if err := mayGoOn(); err != nil {

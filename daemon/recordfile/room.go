@@ -9,6 +9,7 @@ type RoomError struct {
 	MinFree int64
 }
 
+// Error has all three sizes.
 func (e *RoomError) Error() string {
 	return fmt.Sprintf("%d bytes are free on its file system, too few for %d more with the %d that min_free leaves to others",
 		e.Free, e.Need, e.MinFree)

@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"tcpmux/daemon/processors"
 )
 
 // sync syncs the file and its name, unless Sync is SyncNever.
@@ -125,7 +127,9 @@ func (s *syncer) aside(out handle, mu sync.Locker) error {
 	s.unsynced = time.Time{}
 	counts := s.opt.counted() // the options may change meanwhile
 	mu.Unlock()
+	release := processors.Occupy()
 	err := counts.datasync(out)
+	release()
 	mu.Lock()
 	err = s.opt.fail("sync", cause(err))
 	s.note(err)

@@ -97,7 +97,7 @@ func (a *adoption) adopt(m *message, fd int) {
 		}
 	default:
 		if e = a.take(fd, cookie); e != nil {
-			e.fd, e.known = fd, true
+			e.fd, e.known = int32(fd), true
 			a.ring.live++
 		}
 		a.seen[cookie] = e

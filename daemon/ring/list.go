@@ -3,6 +3,7 @@ package ring
 // list is a doubly linked list of entries, in the order in which they were pushed.
 type list struct {
 	first, last *Entry
+	n           int // how many there are
 }
 
 func (l *list) push(e *Entry) {
@@ -13,6 +14,7 @@ func (l *list) push(e *Entry) {
 		l.last.next = e
 	}
 	l.last = e
+	l.n++
 }
 
 // remove removes an entry, which must be in the list.
@@ -28,4 +30,5 @@ func (l *list) remove(e *Entry) {
 		e.next.prev = e.prev
 	}
 	e.prev, e.next = nil, nil
+	l.n--
 }

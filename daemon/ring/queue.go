@@ -37,7 +37,7 @@ func (r *Ring) enlist(before time.Time) (err error) {
 	for {
 		m := &message{}
 		for e := r.pending.first; e != nil && len(m.entries) < perMessage; e = e.next {
-			if !e.since.Before(before) {
+			if e.since >= before.Sub(r.began) {
 				break
 			}
 			m.entries = append(m.entries, e)
@@ -78,12 +78,15 @@ func (r *Ring) makeRoom(n int) error {
 func (r *Ring) sparse() bool { return len(r.queue) > r.live/perMessage+1 }
 
 // compact renews the oldest messages while the queue is larger than the live connections need, or
-// holds a retired connection for too long.
+// holds a retired connection for too long. That may take all messages, so it lets others have the
+// lock after each: clients that come and go wait for it.
 func (r *Ring) compact(now time.Time) error {
-	for tries := len(r.queue); tries > 0 && r.needsCompaction(now); tries-- {
+	for tries := len(r.queue); tries > 0 && !r.sealed && r.needsCompaction(now); tries-- {
 		if err := r.renew(); err != nil {
 			return err
 		}
+		r.mu.Unlock()
+		r.mu.Lock()
 	}
 	return nil
 }
@@ -131,7 +134,7 @@ func (r *Ring) renew() error {
 func (r *Ring) send(m *message) error {
 	fds := make([]int, len(m.entries))
 	for i, e := range m.entries {
-		fds[i] = e.fd
+		fds[i] = int(e.fd)
 	}
 	err := r.sendmsg(r.in, unix.UnixRights(fds...))
 	switch err {

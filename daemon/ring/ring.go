@@ -35,6 +35,7 @@ var ErrFull = errors.New("no room in the ring")
 type Ring struct {
 	mu       sync.Mutex
 	in, out  int // the ends: connections are sent into in and can be read from out
+	began    time.Time
 	age      time.Duration
 	pending  list                           // not enlisted yet, the oldest first
 	queue    []*message                     // the oldest first
@@ -50,11 +51,11 @@ type Ring struct {
 // Entry is a connection. The zero value is a connection that no ring knows. From Add or Adopt on it
 // belongs to the ring.
 type Entry struct {
-	fd         int
-	at         *message // nil: not enlisted
-	since      time.Time
-	prev, next *Entry // in the list of pending entries
-	known      bool   // from Add or Adopt until Retire
+	fd         int32
+	known      bool          // from Add or Adopt until Retire
+	at         *message      // nil: not enlisted
+	since      time.Duration // that it is the ring's, counted from Ring.began
+	prev, next *Entry        // in the list of pending entries
 }
 
 // New makes a pair. Maintain enlists connections that are older than age.
@@ -70,7 +71,7 @@ func New(age time.Duration) (*Ring, error) {
 // Open takes over a pair, and closes it after an error. From now on the ring owns the descriptors.
 // Adopt returns the connections in the pair.
 func Open(a, b int, age time.Duration) (*Ring, error) {
-	r := &Ring{in: a, out: b, age: age, sendmsg: sendRights}
+	r := &Ring{in: a, out: b, began: time.Now(), age: age, sendmsg: sendRights}
 	if err := r.open(); err != nil {
 		r.Close()
 		return nil, err
@@ -133,7 +134,7 @@ func (r *Ring) SetAge(age time.Duration) {
 func (r *Ring) Add(e *Entry, fd int, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.fd, e.since, e.known = fd, now, true
+	e.fd, e.since, e.known = int32(fd), now.Sub(r.began), true
 	r.pending.push(e)
 }
 
@@ -163,15 +164,19 @@ func (r *Ring) Retire(e *Entry) (enlisted bool) {
 }
 
 // Maintain enlists the connections that are old enough, and keeps the queue small. Call it
-// regularly. After Seal it does nothing.
+// regularly. After Seal it does nothing. However large the queue is, other methods wait for one
+// message of it only.
 func (r *Ring) Maintain(now time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.sealed {
 		return nil
 	}
-	err := r.enlist(now.Add(-r.age))
-	return errors.Join(err, r.compact(now), r.drop())
+	err := errors.Join(r.enlist(now.Add(-r.age)), r.compact(now))
+	if r.sealed { // meanwhile
+		return err
+	}
+	return errors.Join(err, r.drop())
 }
 
 // EnlistAll enlists all connections, whatever their age. After an error some are not enlisted:
@@ -218,13 +223,16 @@ func (r *Ring) Live() int {
 }
 
 // Overdue returns how many connections are old enough but not enlisted, because there was no room.
-func (r *Ring) Overdue() (n int) {
+func (r *Ring) Overdue() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.full {
-		for e := r.pending.first; e != nil && time.Since(e.since) > r.age; e = e.next {
-			n++
-		}
+	if !r.full {
+		return 0
+	}
+	// The young ones are fewer, and the last.
+	n, before := r.pending.n, time.Since(r.began)-r.age
+	for e := r.pending.last; e != nil && e.since >= before; e = e.prev {
+		n--
 	}
 	return n
 }

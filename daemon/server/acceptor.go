@@ -28,10 +28,17 @@ var longAgo = time.Unix(1, 0)
 type acceptor struct {
 	server  *Server
 	binding *Binding
-	raw     syscall.RawConn    // of the socket
-	pings   chan chan struct{} // the loop closes each, to show that it runs
-	quit    chan struct{}      // closed when the loop is to end
-	done    chan struct{}      // closed when it has
+	raw     syscall.RawConn       // of the socket
+	tryNext func(fd uintptr) bool // take: made once, and not with each call of next
+	// What the last take has accepted.
+	accepted struct {
+		fd   int
+		peer syscall.Sockaddr
+		err  error
+	}
+	pings chan chan struct{} // the loop closes each, to show that it runs
+	quit  chan struct{}      // closed when the loop is to end
+	done  chan struct{}      // closed when it has
 
 	// One run of failures.
 	failures int
@@ -43,10 +50,12 @@ type acceptor struct {
 
 func newAcceptor(s *Server, b *Binding) (*acceptor, error) {
 	raw, err := b.Listener.File.SyscallConn()
-	return &acceptor{
+	a := &acceptor{
 		server: s, binding: b, raw: raw,
 		pings: make(chan chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
-	}, err
+	}
+	a.tryNext = a.take
+	return a, err
 }
 
 // accept4 is that of package syscall, as the one of x/sys/unix also asks for the socket's protocol.
@@ -101,21 +110,24 @@ var errFull = errors.New("no place is free")
 // the kernel's backlog, and not before there is one, so that a listener without clients takes no
 // place from another.
 func (a *acceptor) next() (fd int, peer syscall.Sockaddr, err error) {
-	rerr := a.raw.Read(func(lfd uintptr) bool {
-		if a.full = a.server.takePlace(a.binding); a.full != nil {
-			err = errFull
-			return true
-		}
-		fd, peer, err = a.server.accept(int(lfd))
-		if err != nil {
-			a.server.releasePlace(a.binding)
-		}
-		return err != syscall.EAGAIN && err != syscall.EINTR
-	})
-	if rerr != nil {
-		return -1, nil, rerr
+	if err := a.raw.Read(a.tryNext); err != nil {
+		return -1, nil, err
 	}
-	return fd, peer, err
+	return a.accepted.fd, a.accepted.peer, a.accepted.err
+}
+
+// take accepts a connection if there is one. It reports whether next has something to return.
+func (a *acceptor) take(lfd uintptr) bool {
+	got := &a.accepted
+	if a.full = a.server.takePlace(a.binding); a.full != nil {
+		got.err = errFull
+		return true
+	}
+	got.fd, got.peer, got.err = a.server.accept(int(lfd))
+	if got.err != nil {
+		a.server.releasePlace(a.binding)
+	}
+	return got.err != syscall.EAGAIN && got.err != syscall.EINTR
 }
 
 // awaitPlace waits until a place may be free. That new clients wait is logged, though not each
@@ -176,6 +188,9 @@ func (a *acceptor) recovered() {
 // systemd's socket wait for the next process.
 func (a *acceptor) takeBacklog() error {
 	s, b := a.server, a.binding
+	if err := b.Listener.Unlink(); err != nil {
+		s.env.Log.Warn("socket cannot be removed", "listener", b.Listener.Name, "err", err)
+	}
 	for !b.Listener.Inherited {
 		if s.takePlace(b) != nil {
 			s.env.Log.Warn("clients in the backlog are turned away: there are too many", "listener", b.Listener.Name)

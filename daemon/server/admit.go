@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -18,56 +17,75 @@ import (
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/session"
 	"tcpmux/daemon/sockaddr"
+	"tcpmux/daemon/sockopt"
 	"tcpmux/daemon/tlsconn"
 )
 
-// gate returns what a client of b has to pass.
-func (s *Server) gate(b *Binding) admission.Gate {
-	return admission.Gate{
-		Rules:   b.occupancy.rules.Load(),
+// gate returns what a client of b has to pass. The rules are for addresses: who may connect to a
+// unix socket is for its mode to say.
+func (s *Server) gate(b *Binding, peer *sockaddr.Peer) admission.Gate {
+	g := admission.Gate{
 		Hours:   b.Settings().hours,
 		Sources: [2]*admission.Sources{&b.occupancy.sources, &s.sources},
 	}
+	if !peer.Unix {
+		g.Rules = b.occupancy.rules.Load()
+	}
+	return g
 }
 
 // decide decides on a connection. That of a proxy is let in as such: on the proxy's client
 // admitProxied decides, once it is known.
-func (s *Server) decide(b *Binding, addr netip.Addr) (admission.Pass, admission.Verdict) {
+func (s *Server) decide(b *Binding, peer sockaddr.Peer) (admission.Pass, admission.Verdict) {
 	settings := b.Settings()
 	switch {
 	case b.occupancy.draining.Load():
 		return admission.Pass{}, admission.Draining
 	case !settings.proxied():
-		return s.gate(b).Enter(addr, time.Now())
-	case !settings.trusts(addr):
+		g := s.gate(b, &peer)
+		return g.Enter(peer.Source(), time.Now())
+	case !settings.trusts(peer):
 		return admission.Pass{}, admission.Unproxied
 	}
 	return admission.Pass{}, admission.Admitted
 }
 
 // admit decides on a connection, which has a place, and runs a session for one that is let in.
-func (s *Server) admit(b *Binding, fd int, peer syscall.Sockaddr) {
-	remote := sockaddr.From(peer)
-	pass, verdict := s.decide(b, remote.Addr())
+func (s *Server) admit(b *Binding, fd int, sa syscall.Sockaddr) {
+	peer, err := sockaddr.Accepted(fd, sa)
+	if err == nil && peer.Unix {
+		err = sockopt.SetUrgent(fd)
+	}
+	if err != nil {
+		_ = unix.Close(fd) // nothing was read or written
+		s.unserved(b, err)
+		return
+	}
+	pass, verdict := s.decide(b, peer)
 	if verdict != admission.Admitted {
-		s.refuse(b, fd, verdict, remote)
+		s.refuse(b, fd, verdict, peer)
 		s.releasePlace(b)
 		return
 	}
-	ss, err := s.newSession(b, fd, remote)
+	ss, err := s.newSession(b, fd, peer)
 	if err != nil {
 		pass.Release()
-		s.releasePlace(b)
-		s.env.Log.Error("connection cannot be served", "listener", b.Listener.Name, "err", err)
+		s.unserved(b, err)
 		return
 	}
 	s.run(&client{session: ss, binding: b, pass: pass})
 }
 
+// unserved gives back the place of a connection that cannot be served.
+func (s *Server) unserved(b *Binding, err error) {
+	s.releasePlace(b)
+	s.env.Log.Error("connection cannot be served", "listener", b.Listener.Name, "err", err)
+}
+
 // refuse counts a refused connection and closes it, after the refusal text if the client takes that
 // at once.
-func (s *Server) refuse(b *Binding, fd int, v admission.Verdict, remote netip.AddrPort) {
-	s.countRefusal(b, v, remote)
+func (s *Server) refuse(b *Binding, fd int, v admission.Verdict, peer sockaddr.Peer) {
+	s.countRefusal(b, v, peer)
 	if settings := b.Settings(); settings.TLS == nil { // else the client could not read it
 		conn.Refuse(uintptr(fd), settings.Limits.Refusal.Raw)
 	}
@@ -76,13 +94,14 @@ func (s *Server) refuse(b *Binding, fd int, v admission.Verdict, remote netip.Ad
 
 // admitProxied decides on the client that a proxy speaks for. It is called on the session's
 // goroutine.
-func (s *Server) admitProxied(ss *session.Session, addr netip.AddrPort) bool {
+func (s *Server) admitProxied(ss *session.Session, peer sockaddr.Peer) bool {
 	s.mu.Lock()
 	c := s.clients[ss]
 	s.mu.Unlock()
-	pass, verdict := s.gate(c.binding).Enter(addr.Addr(), time.Now())
+	g := s.gate(c.binding, &peer)
+	pass, verdict := g.Enter(peer.Source(), time.Now())
 	if verdict != admission.Admitted {
-		s.countRefusal(c.binding, verdict, addr)
+		s.countRefusal(c.binding, verdict, peer)
 		return false
 	}
 	c.pass = pass
@@ -91,66 +110,77 @@ func (s *Server) admitProxied(ss *session.Session, addr netip.AddrPort) bool {
 
 // newSession makes a session for an accepted connection, whose descriptor is the session's from now
 // on; after an error it is closed.
-func (s *Server) newSession(b *Binding, fd int, remote netip.AddrPort) (*session.Session, error) {
+func (s *Server) newSession(b *Binding, fd int, peer sockaddr.Peer) (*session.Session, error) {
 	cookie, err := SocketCookie(fd)
 	if err != nil {
 		_ = unix.Close(fd) // nothing was read or written
 		return nil, err
 	}
 	settings := b.Settings()
-	c, err := s.connect(settings, fd, false, nil)
+	c, err := s.connect(settings, fd, false, false)
 	if err != nil {
 		return nil, err
 	}
 	cfg := session.Config{
-		Source: record.Source{Listener: b.Listener.Name, Session: SessionName(cookie), Remote: remote.String()},
-		Peer:   remote,
+		Source: record.Source{Listener: b.Listener.Name, Session: SessionName(cookie), Remote: peer.String()},
+		Unix:   peer.Unix,
 		Opened: time.Now(),
 		Events: config.Events(s.events.Load()),
 	}
 	if s.keeper != nil && settings.kept() {
 		cfg.Slot, cfg.Keep = s.keeper.Keep(fd, cookie, cfg.Opened, settings.Origin)
 	}
-	return session.New(s.complete(cfg, b, settings, c)), nil
+	s.complete(&cfg, b, settings, layered(settings, &cfg, c, nil))
+	return session.New(cfg), nil
 }
 
 // complete fills in what all sessions have.
-func (s *Server) complete(cfg session.Config, b *Binding, settings *Settings, c conn.Conn) session.Config {
+func (s *Server) complete(cfg *session.Config, b *Binding, settings *Settings, c conn.Conn) {
 	cfg.Env, cfg.Settings, cfg.Bounds, cfg.Conn = &s.env, &settings.Settings, &b.bounds, c
 	cfg.Counts = b.occupancy.counts
-	return cfg
 }
 
 // connect returns the connection of a session with these settings, which the previous process has
-// served before if it is resumed, and has left TLS of if left is not nil. After an error the
+// served before if it is resumed, and which spoke TLS then if it is secured. After an error the
 // descriptor is closed.
-func (s *Server) connect(settings *Settings, fd int, resumed bool, left *tlsconn.Left) (c conn.Conn, err error) {
-	// With TLS this process reads it whatever the model is: a thread waits by the poller too, as
-	// poll(2) would call a socket readable that has half a record.
-	if settings.TLS != nil || left != nil || settings.served(resumed) {
-		c, err = conn.NewPoll(fd)
-	} else {
-		c = conn.NewThread(fd, &s.env.Wakeup)
+func (s *Server) connect(settings *Settings, fd int, resumed, secured bool) (conn.Conn, error) {
+	// With TLS this process reads it whatever the model is: a thread waits by the poller too,
+	// as poll(2) would call a socket readable that has half a record.
+	if settings.TLS != nil || secured || settings.served(resumed) {
+		return conn.NewPoll(fd)
+	}
+	return conn.NewThread(fd, &s.env.Wakeup), nil
+}
+
+// layered returns the connection as the session uses it. left is what the previous process has left
+// of its TLS, if anything.
+func layered(settings *Settings, cfg *session.Config, c conn.Conn, left *tlsconn.Left) conn.Conn {
+	if cfg.Keep != nil && cfg.Unix {
+		if m := cfg.Keep.Track(); m != nil {
+			c = conn.Track(c, m)
+		}
 	}
 	switch {
-	case err != nil:
 	case left != nil:
 		c = tlsconn.Resume(c, *left)
 	case settings.TLS != nil:
 		c = tlsconn.New(c)
 	}
-	if err == nil && !settings.Ack.Empty() {
+	if !settings.Ack.Empty() {
 		// An acknowledgement does not wait until the client has the one before.
 		c.SetNoDelay()
 	}
-	return c, err
+	return c
 }
 
 // served reports whether a goroutine of this process reads what the client sends: it sleeps in Go's
 // poller. All others leave the connection to a thread, a program or another process.
 func (s *Settings) served(resumed bool) bool {
-	if s.runsProgram() {
+	switch {
+	case s.runsProgram():
 		return s.Record || resumed
+	case s.Proxies():
+		return true // and another one what the upstream sends, also of the model "thread"
 	}
 	return s.Model != "thread" && s.Model != "process"
 }
@@ -158,7 +188,8 @@ func (s *Settings) served(resumed bool) bool {
 // SessionName returns the name of the session of a connection. No two connections of a machine have
 // the same.
 func SessionName(cookie uint64) string {
-	return bootID() + "-" + strconv.FormatUint(cookie, 16)
+	var name [16 + 1 + 16]byte // so that nothing but the name itself is on the heap
+	return string(strconv.AppendUint(append(append(name[:0], bootID()...), '-'), cookie, 16))
 }
 
 // bootID is the first half of what the kernel calls this boot.

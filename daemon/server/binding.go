@@ -1,14 +1,16 @@
 package server
 
 import (
-	"net/netip"
 	"sync/atomic"
 
 	"tcpmux/config"
 	"tcpmux/daemon/admission"
+	"tcpmux/daemon/builtin"
 	"tcpmux/daemon/listen"
+	"tcpmux/daemon/processors"
 	"tcpmux/daemon/program"
 	"tcpmux/daemon/session"
+	"tcpmux/daemon/sockaddr"
 )
 
 // Binding is a socket together with what its clients are served by: their settings, their bounds
@@ -49,6 +51,9 @@ func (s *Server) Configure(b *Binding, c config.Listener, origin uint32) {
 
 // NewSettings returns the settings that c asks for, as Configure stores them.
 func (s *Server) NewSettings(c config.Listener, origin uint32) *Settings {
+	if c.Muxes() {
+		c.Model = "goroutine" // whatever is inherited
+	}
 	set := &Settings{
 		Settings: *session.NewSettings(c, origin),
 		hours:    hoursOf(c.Limits.AccessTimes),
@@ -66,13 +71,23 @@ func (s *Server) NewSettings(c config.Listener, origin uint32) *Settings {
 	if set.TLS != nil {
 		set.Stages = append(set.Stages, session.TLSStage{})
 	}
+	if set.Muxes() {
+		set.Stages = append(set.Stages, &session.MuxStage{})
+	}
 	switch {
 	case set.runsProgram():
 		set.Service = s.programService(program.NewSpec(c), c.Record)
+	case set.BuiltIn():
+		set.Service, set.Threaded = builtin.New, c.Model == "thread"
+	case set.Proxies():
+		set.Service, set.Threaded = proxyService(c), c.Model == "thread"
 	case c.Model == "process":
 		set.Service = s.workers.Service
 	case c.Model == "thread":
 		set.Threaded = true
+	}
+	if set.Threaded || set.runsProgram() || c.Model == "process" {
+		processors.UseAll() // they block threads
 	}
 	return set
 }
@@ -105,14 +120,16 @@ func (s *Settings) runsProgram() bool { return len(s.Exec) > 0 }
 // proxied reports whether the listener's clients come through proxies.
 func (s *Settings) proxied() bool { return len(s.ProxyProtocol) > 0 }
 
-// kept reports whether the listener's clients outlive this process. A program lives no longer, and
-// a process that serves a client has what this one has decrypted.
-func (s *Settings) kept() bool {
-	return !s.runsProgram() && (s.TLS == nil || s.Model != "process")
-}
+// kept reports whether the next process is to know of the listener's clients: they outlive this
+// one, or their end is recorded. A program lives no longer, and a process that serves a client has
+// what this one has decrypted.
+func (s *Settings) kept() bool { return !s.runsProgram() && (s.Model != "process" || s.TLS == nil) }
 
-// trusts reports whether a proxy at addr may say which client it speaks for.
-func (s *Settings) trusts(addr netip.Addr) bool { return s.proxies.Admit(addr) }
+// trusts reports whether a proxy may say which client it speaks for. Who may connect to a unix
+// socket is for its mode to say.
+func (s *Settings) trusts(peer sockaddr.Peer) bool {
+	return peer.Unix || s.proxies.Admit(peer.Addr.Addr())
+}
 
 // Settings returns those of clients to come.
 func (b *Binding) Settings() *Settings { return b.settings.Load() }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"tcpmux/config"
 	"tcpmux/daemon/admission"
+	"tcpmux/daemon/pump"
 	"tcpmux/daemon/sockaddr"
 )
 
@@ -34,6 +36,8 @@ func descriptorsOf(listeners []config.Listener) int {
 			most = max(most, 4) // as below, and what the program is told by
 		case len(l.Exec) > 0:
 			most = max(most, 3) // the connection, the program, and its standard error
+		case l.Proxies():
+			most = max(most, 2) // the connection, and that with the upstream
 		case l.Model == "process":
 			most = max(most, 3) // the connection, the process, and the channel to it
 		}
@@ -53,6 +57,9 @@ func (s *Server) affordable(cfg config.Config) int {
 		return want
 	}
 	ours := s.ownFDs + sparedDescriptors
+	if slices.ContainsFunc(cfg.Listeners, func(l config.Listener) bool { return l.Proxies() }) {
+		ours += pump.Descriptors
+	}
 	most := max((limit-ours)/each, 1)
 	if most < want {
 		s.env.Log.Warn("there are too few descriptors for limits.clients: the surplus waits", "clients", want,
@@ -127,10 +134,11 @@ func (a *acceptor) shed() {
 // refuseWaiting refuses the clients that wait, at most shedMost.
 func (a *acceptor) refuseWaiting(lfd uintptr) {
 	for range shedMost {
-		fd, peer, err := a.server.accept(int(lfd))
+		fd, sa, err := a.server.accept(int(lfd))
 		if err != nil {
 			return
 		}
-		a.server.refuse(a.binding, fd, admission.Exhausted, sockaddr.From(peer))
+		peer, _ := sockaddr.Accepted(fd, sa) // for the log
+		a.server.refuse(a.binding, fd, admission.Exhausted, peer)
 	}
 }

@@ -85,6 +85,9 @@ func TestDescriptorsAreCountedAgainstClients(t *testing.T) {
 			cfg.Listeners[0].Record = false
 		}, 3},
 		{"program of a recorded client", func(cfg *config.Config) { cfg.Listeners[0].Exec = []string{"/bin/true"} }, 4},
+		{"proxy", func(cfg *config.Config) {
+			cfg.Listeners[0].Service, cfg.Listeners[0].Model = config.ServiceProxy, "goroutine"
+		}, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := servertest.Config(c.change)

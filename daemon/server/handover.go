@@ -2,13 +2,16 @@ package server
 
 import (
 	"context"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tcpmux/config"
 	"tcpmux/daemon/admission"
 	"tcpmux/daemon/listen"
 	"tcpmux/daemon/session"
+	"tcpmux/daemon/sockaddr"
 	"tcpmux/daemon/state"
 	"tcpmux/daemon/tlsconn"
 )
@@ -47,8 +50,17 @@ func (s *Server) endLoops() {
 	}
 }
 
-// leave has each session leave that can, and drains the others.
+// leave has each session leave that can, and drains the others. It lets go of the lock now and
+// then: a session that has left needs it too.
 func (s *Server) leave() {
+	for some := range slices.Chunk(s.seal(), 64) {
+		s.tellToLeave(some)
+	}
+	s.env.Ring()
+}
+
+// seal has the keeper keep what it keeps, and returns all sessions.
+func (s *Server) seal() []*session.Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.keeper != nil {
@@ -57,14 +69,22 @@ func (s *Server) leave() {
 		}
 	}
 	s.advanceLocked(draining)
-	for ss := range s.clients {
-		if ss.Survives() {
+	return slices.Collect(maps.Keys(s.clients))
+}
+
+// tellToLeave has those of the sessions leave or drain that have not ended.
+func (s *Server) tellToLeave(sessions []*session.Session) {
+	s.mu.Lock() // the phase of a session changes with it held
+	defer s.mu.Unlock()
+	for _, ss := range sessions {
+		switch ss = ss.Last(); {
+		case !s.servesLocked(ss):
+		case ss.Survives():
 			ss.Enter(session.Leaving)
-		} else {
+		default:
 			ss.Enter(session.Draining)
 		}
 	}
-	s.env.Ring()
 }
 
 // Resumed is a connection of the previous process.
@@ -80,7 +100,7 @@ type Resumed struct {
 	FD int
 	// Client is whose rights the connection has taken: the proxy's client, where there is a
 	// proxy.
-	Client netip.AddrPort
+	Client sockaddr.Peer
 	// TLS is the connection's, of which the kernel has the keys; nil if it is in clear text, or
 	// yet to make its handshake.
 	TLS *tlsconn.Left
@@ -91,18 +111,20 @@ type Resumed struct {
 // Resume goes on with a connection of the previous process. It takes a place and counts, whatever
 // the limits are. After an error the descriptor is closed.
 func (s *Server) Resume(r Resumed) error {
-	c, err := s.connect(r.Settings, r.FD, r.Config.Resume != nil, r.TLS)
+	c, err := s.connect(r.Settings, r.FD, r.Config.Resume != nil, r.TLS != nil)
 	if err != nil {
 		return err
 	}
 	s.forcePlace(r.Binding)
 	var pass admission.Pass
 	// Else a stage is still to decide on the client.
-	if r.Config.Staged || !r.Settings.proxied() {
-		pass = s.gate(r.Binding).Return(r.Client.Addr())
+	if r.Config.Staged || r.Config.Done&session.DoneProxy != 0 || !r.Settings.proxied() {
+		g := s.gate(r.Binding, &r.Client)
+		pass = g.Return(r.Client.Source())
 	}
 	r.Config.Events = r.Events
-	ss := session.New(s.complete(r.Config, r.Binding, r.Settings, c))
+	s.complete(&r.Config, r.Binding, r.Settings, layered(r.Settings, &r.Config, c, r.TLS))
+	ss := session.New(r.Config)
 	if r.TLS != nil {
 		ss.SetTLS(tlsconn.Info{TLS: r.TLS.Describe(), Kernel: true, Kept: true})
 	}
@@ -113,7 +135,7 @@ func (s *Server) Resume(r Resumed) error {
 // Retired returns a binding for clients that are left of a listener which is configured no longer,
 // and had the address local. No more come through it. It is called by the goroutine that calls
 // SetLimits.
-func (s *Server) Retired(settings *Settings, local netip.AddrPort) *Binding {
+func (s *Server) Retired(settings *Settings, local sockaddr.Local) *Binding {
 	b := &Binding{
 		Listener:  &listen.Listener{Name: settings.Name, Addr: local},
 		occupancy: s.newOccupancy(settings.Name),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"syscall"
+	"tcpmux/daemon/conn"
 	"tcpmux/daemon/tlsconn"
 	"testing"
 	"time"
@@ -115,18 +116,15 @@ func (c *kept) resumed(t *testing.T, b *server.Binding) server.Resumed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer := sockaddr.From(name)
+	peer := sockaddr.TCP(sockaddr.From(name))
 	return server.Resumed{
 		Binding: b, Settings: b.Settings(), Events: config.AllEvents, FD: fd, Client: peer,
 		Config: session.Config{
 			Source: record.Source{Listener: b.Listener.Name, Session: server.SessionName(c.cookie), Remote: peer.String()},
-			Peer:   peer,
+			Unix:   peer.Unix,
 			Opened: c.opened,
-			Persistence: session.Persistence{
-				Resume: &session.Resume{Greeted: true, Opened: true},
-				Keep:   c,
-				Staged: true,
-			},
+			Keep:   c,
+			Past:   &session.Past{Resume: &session.Resume{Greeted: true, Opened: true}, Staged: true},
 		},
 	}
 }
@@ -144,4 +142,9 @@ func leave(t *testing.T, f *servertest.Fixture) {
 
 func (c *kept) Secure() tlsconn.Memory { return nil }
 
+func (c *kept) Track() conn.Memory { return nil }
+
 func (c *kept) Forsake() {}
+
+// Join implements session.Keep.
+func (c *kept) Join(conn.Conn) session.Joint { return nil }

@@ -2,11 +2,11 @@ package server
 
 import (
 	"log/slog"
-	"net/netip"
 	"sync"
 	"time"
 
 	"tcpmux/daemon/admission"
+	"tcpmux/daemon/sockaddr"
 )
 
 // refusals counts refused clients, by verdict. The zero value is ready to use. It is safe for
@@ -15,25 +15,25 @@ type refusals struct {
 	mu       sync.Mutex
 	all      [admission.Verdicts]int64
 	reported [admission.Verdicts]int64 // of all
-	last     netip.AddrPort
+	last     sockaddr.Peer
 	when     time.Time // of the last report
 	since    time.Time // when the first was counted that is not reported
 }
 
 // add counts a client.
-func (r *refusals) add(v admission.Verdict, remote netip.AddrPort) {
+func (r *refusals) add(v admission.Verdict, peer sockaddr.Peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.since.IsZero() {
 		r.since = time.Now()
 	}
 	r.all[v]++
-	r.last = remote
+	r.last = peer
 }
 
 // countRefusal counts a client of b that was refused.
-func (s *Server) countRefusal(b *Binding, v admission.Verdict, remote netip.AddrPort) {
-	s.refusals.add(v, remote)
+func (s *Server) countRefusal(b *Binding, v admission.Verdict, peer sockaddr.Peer) {
+	s.refusals.add(v, peer)
 	b.occupancy.counts.Refused.Add(v.String(), 1)
 }
 

@@ -21,11 +21,8 @@ type TLSClients struct {
 
 // TLSClients returns the clients that have made their handshake, sorted.
 func (s *Server) TLSClients() []TLSClients {
-	s.mu.Lock()
-	sessions := slices.Collect(maps.Keys(s.clients))
-	s.mu.Unlock()
 	counted := map[TLSClients]TLSClients{} // by itself, without the numbers
-	for _, ss := range sessions {
+	for _, ss := range s.sessions() {
 		i := ss.Secured()
 		if i.TLS == nil {
 			continue

@@ -19,6 +19,7 @@ import (
 	"tcpmux/daemon/counts"
 	"tcpmux/daemon/logging"
 	"tcpmux/daemon/session"
+	"tcpmux/daemon/sockaddr"
 	"tcpmux/daemon/tap"
 	"tcpmux/daemon/tlsconn"
 	"tcpmux/daemon/worker"
@@ -73,6 +74,8 @@ type resources struct {
 	ownFDs  int // descriptors that are not a client's; 0: not counted. For SetLimits
 	prefix  config.SourcePrefix
 
+	reached atomic.Pointer[map[string]*Binding] // that muxes find, by the listener's name; not changed
+
 	named       sync.Mutex                  // guards the maps, by the listener's name
 	occupancies map[string]*occupancy       // of listeners that are or were configured
 	counts      map[string]*counts.Listener // of these, and of others that clients came through
@@ -80,19 +83,33 @@ type resources struct {
 
 // lifecycle is how far the server is, and who is still there.
 type lifecycle struct {
-	mu        sync.Mutex
-	phase     phase
-	loops     map[*acceptor]struct{}
-	clients   map[*session.Session]*client
-	leftovers int        // clients that did not finish in time
-	ended     *sync.Cond // signals that a session or an accept loop has ended; its lock is mu
+	mu      sync.Mutex
+	phase   phase
+	loops   map[*acceptor]struct{}
+	clients map[*session.Session]*client
+	// programsEnded: no more programs are started for clients, and no upstreams connected, by
+	// WaitForStragglers.
+	programsEnded bool
+	leftovers     int // clients that did not finish in time
+	awaited       int // how many wait for the ends of certain sessions, and not of all
+	// ended signals that an accept loop has ended, or the last session, or one while some are
+	// awaited. Its lock is mu.
+	ended *sync.Cond
 }
 
-// client is a session's life in the server.
+// client is a client's life in the server. Once it runs, its goroutine alone changes it; session
+// with mu held.
 type client struct {
-	session *session.Session
+	session *session.Session // that it has now
 	binding *Binding
-	pass    admission.Pass // of the session's goroutine, once that runs
+	pass    admission.Pass
+}
+
+// peer returns whose rights the client has taken: the proxy's client, where there is a proxy. The
+// session has the text of it, so that an idle client has it once.
+func (c *client) peer() sockaddr.Peer {
+	p, _ := sockaddr.ParsePeer(c.session.Source.Remote) // it is one
+	return p
 }
 
 // New returns a server that has no listeners yet.
@@ -123,7 +140,7 @@ func New(o Options) *Server {
 	e.Lines, e.Visits = logging.SessionLines(), &logging.Visits{}
 	e.BannerTimeout = 10 * time.Second
 	e.Tap = &tap.Tap{}
-	e.Admit = s.admitProxied
+	e.Admit, e.Move = s.admitProxied, s.move
 	return s
 }
 
@@ -147,6 +164,7 @@ func (s *Server) Serve(b *Binding) error {
 	if !s.begin(a) {
 		return errors.Join(ErrServerClosed, b.Listener.Close())
 	}
+	s.Reach(b)
 	err = a.run()
 	_ = b.Listener.Close() // nothing was written
 	s.finish(a)
@@ -187,7 +205,9 @@ func (s *Server) run(c *client) {
 	}
 	s.mu.Unlock()
 	go func() {
-		c.session.Run()
+		for ss := c.session; ss != nil; { // the client of a mux has two
+			ss = ss.Run()
+		}
 		s.remove(c)
 	}()
 }
@@ -197,7 +217,9 @@ func (s *Server) remove(c *client) {
 	s.mu.Lock()
 	delete(s.clients, c.session)
 	c.session.Counts.Clients.Add(-1)
-	s.ended.Broadcast()
+	if len(s.clients) == 0 || s.awaited > 0 {
+		s.ended.Broadcast()
+	}
 	s.mu.Unlock()
 	c.pass.Release()
 	s.releasePlace(c.binding)
@@ -253,12 +275,23 @@ func (s *Server) Ping(ctx context.Context) error {
 
 // Refresh has all sessions look at their bounds anew, after Configure has changed them.
 func (s *Server) Refresh() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for ss := range s.clients {
+	// To wake a session takes microseconds: clients come and go meanwhile. Those that come have
+	// the new bounds.
+	for _, ss := range s.sessions() {
 		ss.Refresh()
 	}
 	s.env.Ring()
+}
+
+// sessions returns all sessions that there are now. The lock is held only to copy pointers.
+func (s *Server) sessions() []*session.Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*session.Session, 0, len(s.clients))
+	for ss := range s.clients {
+		all = append(all, ss)
+	}
+	return all
 }
 
 // EndWorkers returns when the processes that served clients have ended, after Shutdown or Leave has

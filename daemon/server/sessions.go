@@ -3,7 +3,6 @@ package server
 import (
 	"cmp"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -11,17 +10,15 @@ import (
 	"tcpmux/daemon/control/api"
 	"tcpmux/daemon/counts"
 	"tcpmux/daemon/session"
+	"tcpmux/daemon/sockaddr"
 	"tcpmux/daemon/tap"
 )
 
 // Tail returns a reader of the records of sessions that f selects by ID, Listener and Source, from
-// now on. A source that is neither an address nor a prefix selects none.
+// now on. A source that is neither an address nor a prefix nor a user selects none.
 func (s *Server) Tail(f api.Filter) *tap.Reader {
-	source, valid := sourceOf(f.Source)
-	if !valid {
-		source = netip.PrefixFrom(netip.IPv6LinkLocalAllRouters(), 128) // nobody's
-	}
-	return s.env.Tap.Follow(tap.Filter{Listener: f.Listener, Source: source, Session: f.ID})
+	from, _ := sockaddr.ParseSources(f.Source) // else nobody
+	return s.env.Tap.Follow(tap.Filter{Listener: f.Listener, From: from, Session: f.ID})
 }
 
 // Counts returns the counts of all listeners since the process started, by their names. Listeners
@@ -86,16 +83,15 @@ func (s *Server) DrainingListener(name string) bool {
 // selection is a filter, made ready.
 type selection struct {
 	api.Filter
-	source netip.Prefix
-	valid  bool // source is what the filter says
-	order  func(a, b *chosen) int
+	from  sockaddr.Sources // the Filter's Source
+	order func(a, b *chosen) int
 }
 
 // chosen is a session that a filter matches.
 type chosen struct {
 	session *session.Session
 	session.Summary
-	addr netip.AddrPort // of Remote
+	peer sockaddr.Peer // of Remote
 }
 
 // orders are what sessions can be sorted by. Those that are equal go by their age.
@@ -104,7 +100,7 @@ var orders = map[string]func(a, b *chosen) int{
 	"heard":   func(a, b *chosen) int { return a.heard().Compare(b.heard()) },
 	"bytes":   func(a, b *chosen) int { return cmp.Compare(a.Bytes, b.Bytes) },
 	"records": func(a, b *chosen) int { return cmp.Compare(a.Records, b.Records) },
-	"remote":  func(a, b *chosen) int { return a.addr.Compare(b.addr) },
+	"remote":  func(a, b *chosen) int { return a.peer.Compare(b.peer) },
 }
 
 // heard returns when the session last sent a message, or else when it began.
@@ -115,26 +111,9 @@ func (c *chosen) heard() time.Time {
 	return c.Heard
 }
 
-// sourceOf returns the addresses that a filter's source stands for: an address or a prefix. valid
-// is false if it is neither.
-func sourceOf(text string) (p netip.Prefix, valid bool) {
-	if text == "" {
-		return p, true
-	}
-	if addr, err := netip.ParseAddr(text); err == nil {
-		addr = addr.Unmap().WithZone("")
-		return netip.PrefixFrom(addr, addr.BitLen()), true
-	}
-	p, err := netip.ParsePrefix(text)
-	if p.Addr().Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	return p, err == nil
-}
-
 func selectionOf(f api.Filter) (sel selection) {
 	sel.Filter = f
-	sel.source, sel.valid = sourceOf(f.Source)
+	sel.from, _ = sockaddr.ParseSources(f.Source) // else nobody
 	order, reverse := orders[strings.TrimPrefix(f.Sort, "-")], 1
 	if order == nil {
 		order = orders["opened"]
@@ -151,29 +130,21 @@ func selectionOf(f api.Filter) (sel selection) {
 // matches reports whether the filter selects a session.
 func (sel *selection) matches(c *chosen, now time.Time) bool {
 	switch {
-	case !sel.valid,
-		sel.ID != "" && sel.ID != c.ID,
+	case sel.ID != "" && sel.ID != c.ID,
 		sel.Listener != "" && sel.Listener != c.Listener,
 		sel.MinBytes > c.Bytes,
 		sel.Idle > 0 && now.Sub(c.heard()).Seconds() < sel.Idle:
 		return false
 	}
-	return !sel.source.IsValid() || sel.source.Contains(c.addr.Addr().Unmap().WithZone(""))
+	return sel.from.Contains(c.peer)
 }
 
 // choose returns the sessions that a filter matches, in no order.
 func (s *Server) choose(sel *selection) (all []chosen) {
-	// The lock is held only to copy pointers: clients come and go meanwhile.
-	s.mu.Lock()
-	sessions := make([]*session.Session, 0, len(s.clients))
-	for ss := range s.clients {
-		sessions = append(sessions, ss)
-	}
-	s.mu.Unlock()
 	now := time.Now()
-	for _, ss := range sessions {
+	for _, ss := range s.sessions() {
 		c := chosen{session: ss, Summary: ss.Summary()}
-		c.addr, _ = netip.ParseAddrPort(c.Remote) // it is one
+		c.peer, _ = sockaddr.ParsePeer(c.Remote) // it is one
 		if sel.matches(&c, now) {
 			all = append(all, c)
 		}
@@ -182,18 +153,22 @@ func (s *Server) choose(sel *selection) (all []chosen) {
 }
 
 // Sessions returns the sessions that a filter matches, in its order and up to its limit. A source
-// that is neither an address nor a prefix matches none; a key to sort by that is not known is the
-// default.
+// that is neither an address nor a prefix nor a user matches none; a key to sort by that is not
+// known is the default.
 func (s *Server) Sessions(f api.Filter) api.Sessions {
 	sel := selectionOf(f)
 	all := s.choose(&sel)
-	slices.SortFunc(all, func(a, b chosen) int { return sel.order(&a, &b) })
+	sorted := make([]*chosen, len(all)) // they are large: to move each as often as sorting does takes longer
+	for i := range all {
+		sorted[i] = &all[i]
+	}
+	slices.SortFunc(sorted, sel.order)
 	answer := api.Sessions{Sessions: []api.Session{}, Total: len(all)}
 	if f.Limit > 0 {
-		all = all[:min(f.Limit, len(all))]
+		sorted = sorted[:min(f.Limit, len(sorted))]
 	}
-	for i := range all {
-		info := all[i].session.Info()
+	for _, c := range sorted {
+		info := c.session.Info()
 		answer.Sessions = append(answer.Sessions, sessionOf(&info))
 	}
 	return answer
@@ -201,7 +176,7 @@ func (s *Server) Sessions(f api.Filter) api.Sessions {
 
 // Session returns all about one session, if it has not ended.
 func (s *Server) Session(id string) (api.Detail, bool) {
-	all := s.choose(&selection{Filter: api.Filter{ID: id}, valid: true})
+	all := s.choose(&selection{Filter: api.Filter{ID: id}})
 	if id == "" || len(all) == 0 {
 		return api.Detail{}, false
 	}
@@ -220,7 +195,7 @@ func (s *Server) Session(id string) (api.Detail, bool) {
 func sessionOf(i *session.Info) api.Session {
 	return api.Session{
 		TLS: tlsOf(&i.Secured),
-		ID:  i.ID, Listener: i.Listener, Remote: i.Remote, Proxy: i.Proxy, Model: i.Model,
+		ID:  i.ID, Listener: i.Listener, Remote: i.Remote, Proxy: i.Proxy, Mux: i.Mux, Upstream: i.Upstream, Model: i.Model,
 		Phase: i.Phase.String(), State: i.State.String(), Opened: i.Opened, Heard: i.Heard,
 		Records: i.Records, Bytes: i.Bytes, Unread: i.Unread, Survives: i.Survives,
 	}
@@ -228,10 +203,7 @@ func sessionOf(i *session.Info) api.Session {
 
 // Surviving returns how many clients would outlive this process now.
 func (s *Server) Surviving() (n int) {
-	s.mu.Lock()
-	sessions := slices.Collect(maps.Keys(s.clients))
-	s.mu.Unlock()
-	for _, ss := range sessions {
+	for _, ss := range s.sessions() {
 		if ss.Survives() {
 			n++
 		}

@@ -12,10 +12,10 @@ import (
 const stragglerGrace = 5 * time.Second
 
 // WaitForStragglers waits for the clients that the next process cannot go on with: those of
-// programs, and those that the keeper has no room for. They are told to finish, have until ctx is
-// done, and are ended then. All others are served on meanwhile, and new ones accepted, but by
-// listeners that run programs, and if the keeper has no room. It returns when the stragglers have
-// ended, or cannot end before Leave, which follows.
+// programs, those of upstreams where the daemon encrypts, and those that the keeper has no room
+// for. They are told to finish, have until ctx is done, and are ended then. All others are served
+// on meanwhile, and new ones accepted, but by listeners that run programs, and if the keeper has no
+// room. It returns when the stragglers have ended, or cannot end before Leave, which follows.
 func (s *Server) WaitForStragglers(ctx context.Context) {
 	s.endPrograms()
 	stragglers, err := s.drainStragglers()
@@ -36,12 +36,14 @@ func (s *Server) WaitForStragglers(ctx context.Context) {
 	s.await(graced, stragglers)
 }
 
-// endPrograms ends the accept loops of listeners that run programs, and returns when they have.
+// endPrograms ends the accept loops of listeners that run programs, or are proxies, and returns
+// when they have. Muxes start no more programs either.
 func (s *Server) endPrograms() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.programsEnded = true
 	for a := range s.loops {
-		if !a.binding.Settings().runsProgram() {
+		if !a.binding.Settings().ends() {
 			continue
 		}
 		for a.stop(); s.loopsLocked(a); {
@@ -79,7 +81,7 @@ func (s *Server) cutShort(sessions []*session.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ss := range sessions {
-		if s.servesLocked(ss) {
+		if ss = ss.Last(); s.servesLocked(ss) {
 			s.cutShortLocked(ss)
 		}
 	}
@@ -95,8 +97,10 @@ func (s *Server) await(ctx context.Context, sessions []*session.Session) {
 	})()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.awaited++
+	defer func() { s.awaited-- }()
 	for _, ss := range sessions {
-		for s.servesLocked(ss) && ctx.Err() == nil {
+		for s.servesLocked(ss.Last()) && ctx.Err() == nil {
 			s.ended.Wait()
 		}
 	}

@@ -36,28 +36,19 @@ func (c *Client) Addr() string { return c.LocalAddr().String() }
 // Say sends text.
 func (c *Client) Say(text string) {
 	c.t.Helper()
-	if _, err := io.WriteString(c, text); err != nil {
-		c.t.Fatalf("say %.40q: %v", text, err)
-	}
+	Say(c.t, c, text)
 }
 
 // Hear takes what is sent to the client, which has to be text.
 func (c *Client) Hear(text string) {
 	c.t.Helper()
-	got := make([]byte, len(text))
-	if n, err := io.ReadFull(c, got); err != nil || string(got) != text {
-		c.t.Fatalf("heard %.80q and %v, want %.80q", got[:n], err, text)
-	}
+	Hear(c.t, c, text)
 }
 
 // HearEnd takes and returns what is sent to the client until the end of the stream.
 func (c *Client) HearEnd() string {
 	c.t.Helper()
-	rest, err := io.ReadAll(c)
-	if err != nil {
-		c.t.Errorf("heard %.80q and %v, want the end of the stream", rest, err)
-	}
-	return string(rest)
+	return HearEnd(c.t, c)
 }
 
 // Refused takes the refusal text, which has to be want, and the end of the stream.
@@ -72,4 +63,31 @@ func (c *Client) Refused(want string) {
 func (c *Client) Reset() {
 	_ = c.SetLinger(0)
 	_ = c.Close()
+}
+
+// Say sends text on any connection.
+func Say(t *testing.T, c net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatalf("say %.40q: %v", text, err)
+	}
+}
+
+// Hear takes what is sent to a connection, which has to be text.
+func Hear(t *testing.T, c net.Conn, text string) {
+	t.Helper()
+	got := make([]byte, len(text))
+	if n, err := io.ReadFull(c, got); err != nil || string(got) != text {
+		t.Fatalf("heard %.80q and %v, want %.80q", got[:n], err, text)
+	}
+}
+
+// HearEnd takes and returns what is sent to a connection until the end of the stream.
+func HearEnd(t *testing.T, c net.Conn) string {
+	t.Helper()
+	rest, err := io.ReadAll(c)
+	if err != nil {
+		t.Errorf("heard %.80q and %v, want the end of the stream", rest, err)
+	}
+	return string(rest)
 }

@@ -180,6 +180,15 @@ func (f *Fixture) bind() (bindings []*server.Binding) {
 		b.SetRules(admission.NewRules(c.Limits.Allow, c.Limits.Deny))
 		bindings = append(bindings, b)
 	}
+	for _, c := range f.Config.Listeners {
+		if len(c.Address) > 0 {
+			continue
+		}
+		b := f.Server.Bind(listen.Muxed(c.Name), c) // only a mux reaches it
+		b.SetRules(admission.NewRules(c.Limits.Allow, c.Limits.Deny))
+		f.Server.Reach(b)
+		bindings = append(bindings, b)
+	}
 	return bindings
 }
 
@@ -197,7 +206,7 @@ func (f *Fixture) configOf(name string) config.Listener {
 func (f *Fixture) Binding() *server.Binding { return f.Bindings[0] }
 
 // Addr returns the address that Binding listens on.
-func (f *Fixture) Addr() netip.AddrPort { return f.Binding().Listener.Addr }
+func (f *Fixture) Addr() netip.AddrPort { return f.Binding().Listener.Addr.AddrPort }
 
 // Open lets clients in at Binding until the test has ended. Ended returns when that has.
 func (f *Fixture) Open() *Fixture {

@@ -11,8 +11,9 @@ import (
 	"tcpmux/internal/await"
 )
 
-// Patience is how long a test waits for what must come. Only a failing test waits that long.
-const Patience = 30 * time.Second
+// Patience is how long a test waits for what must come, and how long its connections may live. It
+// is long because a machine may be busy; only a failing test waits that long.
+const Patience = 5 * time.Minute
 
 // Eventually waits until holds returns true. If it never does, tell reports that and the test ends.
 func Eventually(t *testing.T, holds func() bool, tell func()) {

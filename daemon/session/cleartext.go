@@ -15,7 +15,7 @@ var errTLS = errors.New("the client speaks TLS, and the listener does not: see [
 func (r *Recorder) greetsInTLS() bool {
 	switch r.s.Settings.Framing.Kind {
 	case framing.Line, framing.NUL, framing.OctetCounted, framing.Delimited:
-		return r.s.Settings.TLS == nil && len(r.moved) == 0 && tlsconn.IsHello(r.buf.in[:r.buf.n])
+		return !r.s.SpeaksTLS() && len(r.moved) == 0 && tlsconn.IsHello(r.buf.in[:r.buf.n])
 	}
 	return false
 }

@@ -12,18 +12,24 @@ var longAgo = time.Unix(1, 0)
 // due returns when the session has to do something as things stand: to end, and why, or to take a
 // message that silence ends, for which there is no reason. The zero time is never.
 func (r *Recorder) due() (at time.Time, why Reason) {
-	b := r.s.Bounds.Load()
-	at = r.silentAt()
-	for _, c := range [...]struct {
-		from  time.Time
-		after time.Duration
-		why   Reason
-	}{{r.heard, b.Idle, ByIdle}, {r.s.Opened, b.Session, ByAge}, {r.begun, b.Message, BySlow}} {
-		if end := c.from.Add(c.after); c.after > 0 && !c.from.IsZero() && (at.IsZero() || end.Before(at)) {
-			at, why = end, c.why
-		}
+	b, end := r.s.Bounds.Load(), end{at: r.silentAt()}
+	end.bound(r.relay.latest(r.heard.time()), b.Idle, ByIdle)
+	end.bound(r.s.Opened, b.Session, ByAge)
+	end.bound(r.begun.time(), b.Message, BySlow)
+	return end.at, end.why
+}
+
+// end is when a session ends, and why.
+type end struct {
+	at  time.Time
+	why Reason
+}
+
+// bound has the end be within after of a time, if both are set.
+func (e *end) bound(from time.Time, after time.Duration, why Reason) {
+	if at := from.Add(after); after > 0 && !from.IsZero() && (e.at.IsZero() || at.Before(e.at)) {
+		e.at, e.why = at, why
 	}
-	return at, why
 }
 
 // silentAt returns when the message that is under way ends if nothing comes any more; the zero time
@@ -33,22 +39,22 @@ func (r *Recorder) silentAt() time.Time {
 	if s.Kind != framing.Silence || r.waiting+len(r.moved) == 0 {
 		return time.Time{}
 	}
-	return r.heard.Add(s.Silence)
+	return r.heard.time().Add(s.Silence)
 }
 
 // setDeadline has a wait return when the session is due to end. It is called again when a deadline
 // came too early, not at every wait: a deadline costs more than the look at the clock that tells.
 func (r *Recorder) setDeadline() {
 	at, _ := r.due()
-	if !at.IsZero() || !r.deadline.IsZero() {
+	if !at.IsZero() || r.deadline != 0 {
 		r.s.Conn.SetReadDeadline(at)
-		r.deadline = at
+		r.deadline = instantOf(at)
 	}
 }
 
 // hasten sets the deadline anew when the session is due before it: a message has begun.
 func (r *Recorder) hasten() {
-	if at, _ := r.due(); !at.IsZero() && (r.deadline.IsZero() || at.Before(r.deadline)) {
+	if at, _ := r.due(); !at.IsZero() && (r.deadline == 0 || instantOf(at) < r.deadline) {
 		r.setDeadline()
 	}
 }
@@ -56,13 +62,13 @@ func (r *Recorder) hasten() {
 // woken returns why the session is over, after a deadline has passed or somebody has woken it; ""
 // when it goes on.
 func (r *Recorder) woken() Reason {
-	if r.s.Phase() == Leaving {
-		return r.leave()
-	}
 	if r.over() {
 		return r.takeRest(ByDrain, framing.Timeout)
 	}
-	r.deadline = longAgo
+	if r.s.Phase() == Leaving {
+		return r.leave()
+	}
+	r.deadline = instantOf(longAgo)
 	if r.pressed.Swap(false) {
 		if err := r.yield(); err != nil {
 			return BySink
@@ -75,7 +81,7 @@ func (r *Recorder) woken() Reason {
 		}
 	}
 	if r.s.Conn.Unread() > max(r.waiting, r.s.Resume.Unread) {
-		r.heard = time.Now() // it came just now
+		r.heard = instantOf(time.Now()) // it came just now
 	}
 	most := r.s.Bounds.Load().Bytes
 	if most > 0 && r.s.offset+int64(len(r.moved)+r.s.Conn.Unread()) >= most {
@@ -108,7 +114,7 @@ func (r *Recorder) overdue() Reason {
 // takeSilent takes what has arrived as a whole message: nothing has come for so long. The client
 // stays silent, unless something comes just now.
 func (r *Recorder) takeSilent() error {
-	b, quiet := r.borrow(), time.Since(r.heard)
+	b, quiet := r.borrow(), time.Since(r.heard.time())
 	b.silent = true
 	if room := r.room(len(b.in)); room > 0 && r.waiting > 0 {
 		n, _ := r.s.Conn.Peek(b.in[:room])
@@ -118,7 +124,7 @@ func (r *Recorder) takeSilent() error {
 		quiet = 0
 	}
 	err := r.take(framing.Timeout)
-	r.heard = r.heard.Add(-quiet)
+	r.heard -= instant(quiet)
 	return err
 }
 

@@ -175,7 +175,7 @@ func TestTheLastInstantCounts(t *testing.T) {
 			bubble(t, boundsOf(Bounds{Message: time.Hour}), func(f *fixture) {
 				f.client.Send("half" + c.end)
 				r := NewRecorder(New(f.config))
-				r.heard, r.begun, r.waiting = time.Now(), longAgo, len("half")
+				r.heard, r.begun, r.waiting = instantOf(time.Now()), instantOf(longAgo), len("half")
 				if why := r.woken(); why != c.why {
 					t.Errorf("reason: got %q, want %q", why, c.why)
 				}

@@ -25,13 +25,16 @@ func (r *Recorder) takeLast() (Reason, error) {
 	return r.finish(ByEOF, nil)
 }
 
-// giveUp ends a session whose client does not take its acknowledgements, or has gone, or does not
+// giveUp ends a session whose client does not take what it is sent, or has gone, or does not
 // keep to the framing. What it has sent by now is recorded all the same.
 func (r *Recorder) giveUp() (Reason, error) {
 	if r.unheard() {
 		why := ByAck
 		if r.s.Phase() >= Leaving || r.over() {
 			why = ByDrain
+		}
+		if r.echo != nil {
+			return r.endUnheard(r.echo.failed, why)
 		}
 		return r.endUnheard(r.ack.unheard, why)
 	}
@@ -87,8 +90,8 @@ func (r *Recorder) takeRest(why Reason, flag framing.Flag) Reason {
 	return why
 }
 
-// restSize bounds what is taken at the end of a stream of TLS, as the client may go on sending: more
-// than a receive buffer holds (tcp(7), tcp_rmem).
+// restSize bounds what is taken at the end of a stream of TLS, as the client may go on sending:
+// more than a receive buffer holds (tcp(7), tcp_rmem).
 const restSize = 8 << 20
 
 // arrived returns how many bytes have arrived by now. Of TLS it may be more, as what is not
@@ -104,7 +107,7 @@ func (r *Recorder) arrived() int {
 // leave leaves the client to the next process. The beginning of a message that is out of the kernel
 // is kept for it, or would be lost with us: then it is recorded as a piece.
 func (r *Recorder) leave() Reason {
-	if len(r.moved) > 0 && !r.s.Checkpoints.Saved(r.s.offset, len(r.moved)) {
+	if len(r.moved) > 0 && !r.s.checkpoints().Saved(r.s.offset, len(r.moved)) {
 		first := r.s.records
 		r.borrow()
 		r.start()

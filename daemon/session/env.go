@@ -2,13 +2,13 @@ package session
 
 import (
 	"log/slog"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"tcpmux/daemon/conn"
 	"tcpmux/daemon/logging"
 	"tcpmux/daemon/sink"
+	"tcpmux/daemon/sockaddr"
 	"tcpmux/daemon/state"
 	"tcpmux/daemon/tap"
 	"tcpmux/daemon/tlsconn"
@@ -32,7 +32,13 @@ type Env struct {
 	// buffer.
 	BannerTimeout time.Duration
 	// Admit decides on a client that a proxy speaks for, and counts it.
-	Admit func(s *Session, client netip.AddrPort) bool
+	Admit func(s *Session, client sockaddr.Peer) bool
+	// Move gives the connection of s, whose client has named a listener of its mux, to next, a
+	// new session, as one of that (Session.Continue). The name takes size bytes of the stream,
+	// which s then removes. If it has not moved, the client is refused, for what refusal says,
+	// or has to wait if that is "", until the session's phase changes: the next process gives
+	// it to the listener.
+	Move func(s, next *Session, listener string, size int) (moved bool, refusal string)
 }
 
 // Sink is where sessions hand what they have encoded. Its promises are those of sink.Sink.
@@ -60,9 +66,55 @@ type Keep interface {
 	// Secure returns what keeps the rest of a connection whose TLS the kernel does; nil if
 	// nothing can: then it ends with this process. The session's goroutine calls it, once.
 	Secure() tlsconn.Memory
+	// Track returns what keeps how far a connection of a unix socket was taken; nil if nothing
+	// can: then it ends with this process. It is called once, before anything is taken.
+	Track() conn.Memory
+	// Join keeps the connection of the session's client together with that of its upstream, up.
+	// A crash ends both from now on. It returns nil if nothing can keep them: then both end
+	// with this process, and the session is to Forsake. The session's goroutine calls it, once,
+	// unless a previous process has (Past.Upstream).
+	Join(up conn.Conn) Joint
 	// Forsake has the connection end with this process: Survives is false from now on. The
 	// session's goroutine calls it.
 	Forsake()
+}
+
+// Joint keeps the connection of a client and that with its upstream together for the next process.
+// The session's goroutine uses it.
+type Joint interface {
+	// Leave notes how both are left, with nothing in between but what l has. Only that has the
+	// next process go on with them. It reports false if it cannot: then they end with this
+	// process.
+	Leave(l Left) bool
+	// Part has the upstream's connection be kept no longer. It has ended.
+	Part()
+}
+
+// Left is how the connections of a client and its upstream are left to the next process.
+type Left struct {
+	// Offset is where the client's stream goes on that nobody records, and Moved the next bytes
+	// of it, which are out of its socket. Of one that is recorded the Checkpoints have both.
+	Offset   int64
+	Moved    []byte
+	Recorded bool
+	Ended    bool // the client's stream has, and the upstream was told
+	Upstream LeftUpstream
+}
+
+// LeftUpstream is how the connection with an upstream is left.
+type LeftUpstream struct {
+	Answered int64  // bytes of its stream that the client has
+	Moved    []byte // the next bytes of it, which are out of its socket
+	Ended    bool   // its stream has, and the client was told
+}
+
+// Upstream is the connection with an upstream that the previous process has left.
+type Upstream struct {
+	Conn    conn.Conn
+	Address string
+	Joint   Joint
+	Ended   bool // the client's stream has, and the upstream was told
+	LeftUpstream
 }
 
 // Checkpoints keep, where a crash of this process does not reach it, how far a session has come and

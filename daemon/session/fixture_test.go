@@ -18,13 +18,14 @@ import (
 	"tcpmux/daemon/logging"
 	"tcpmux/daemon/record"
 	"tcpmux/daemon/sink"
+	"tcpmux/daemon/sockaddr"
 )
 
 // errGone is how a connection breaks whose client has vanished.
 var errGone = unix.ETIMEDOUT
 
 // peer is who connects to a fixture.
-var peer = netip.MustParseAddrPort("192.0.2.7:4711")
+var peer = sockaddr.TCP(netip.MustParseAddrPort("192.0.2.7:4711"))
 
 // fixture is a session over a connection in memory, in a bubble of testing/synctest: its times are
 // exact. Everything can be changed until start.
@@ -79,7 +80,7 @@ func newFixture(t *testing.T, change func(*config.Listener)) *fixture {
 		Lines:         logging.SessionLines(),
 		Visits:        &logging.Visits{},
 		BannerTimeout: 10 * time.Second,
-		Admit:         func(*Session, netip.AddrPort) bool { return true },
+		Admit:         func(*Session, sockaddr.Peer) bool { return true },
 	}
 	f.bounds.Store(BoundsOf(l))
 	settings := NewSettings(l, 0)
@@ -87,7 +88,7 @@ func newFixture(t *testing.T, change func(*config.Listener)) *fixture {
 	f.config = Config{
 		Env: f.env, Settings: settings, Bounds: &f.bounds, Conn: f.client,
 		Source: record.Source{Listener: "tcpmux", Session: "0-1", Remote: peer.String()},
-		Peer:   peer, Opened: f.opened, Events: config.AllEvents,
+		Opened: f.opened, Events: config.AllEvents, Past: &Past{},
 	}
 	return f
 }
@@ -97,7 +98,9 @@ func (f *fixture) start() {
 	f.Session = New(f.config)
 	go func() {
 		defer close(f.ended)
-		f.Run()
+		for s := f.Session; s != nil; {
+			s = s.Run()
+		}
 		f.lasted = time.Since(f.opened)
 	}()
 	synctest.Wait()

@@ -23,11 +23,13 @@ const (
 	ForSink                   // what it has recorded to be written
 	ForProgram                // its program
 	ForProcess                // a process that serves the client
+	ForUpstream               // an upstream, to be connected
+	ForName                   // the name of a listener
 )
 
 // String returns the word that status and console show.
 func (s State) String() string {
-	return [...]string{"start", "proxy header", "handshake", "greeting", "client", "ack", "sink", "program", "process"}[s]
+	return [...]string{"start", "proxy header", "handshake", "greeting", "client", "ack", "sink", "program", "process", "upstream", "name"}[s]
 }
 
 // shown is what others see of a session: all that is recorded. Its goroutine alone changes it, once
@@ -38,7 +40,6 @@ type shown struct {
 	heard   atomic.Int64
 	offset  atomic.Int64
 	records atomic.Int64
-	partial atomic.Int64 // bytes of a message that has not ended
 
 	batch // of the goroutine
 }
@@ -56,8 +57,8 @@ func (s *Session) Await(state State) {
 // SetPartial notes how many bytes have come of a message that has not ended. The session's
 // goroutine calls it.
 func (s *Session) SetPartial(n int) {
-	if s.shown.partial.Load() != int64(n) {
-		s.shown.partial.Store(int64(n))
+	if s.partial.Load() != int32(n) {
+		s.partial.Store(int32(n)) // no message is longer than 16 MiB (max_message)
 	}
 }
 
@@ -106,21 +107,27 @@ type Summary struct {
 	Listener string
 	Remote   string
 	Proxy    string // "": none
+	Mux      string // the listener at which the client has named this one; "": none
 	Secured
-	Model   string
-	Phase   Phase
-	Killed  bool
-	State   State
-	Opened  time.Time
-	Heard   time.Time // when it last sent a message; zero: never
-	Records int64     // that are written
-	Bytes   int64     // of the stream, that they take
+	Upstream string // what the client is connected with; "": nothing
+	Model    string
+	Phase    Phase
+	Killed   bool
+	State    State
+	Opened   time.Time
+	Heard    time.Time // when it last sent a message; zero: never
+	Records  int64     // that are written
+	Bytes    int64     // of the stream, that they take
 }
 
 // Summary returns that of the session. It may be called from any goroutine, also after the end.
 func (s *Session) Summary() Summary {
 	s.mu.Lock()
-	source, secured := s.Source, s.secured
+	source := s.Source
+	var known ends
+	if s.ends != nil {
+		known = *s.ends
+	}
 	s.mu.Unlock()
 	heard, phase := s.shown.heard.Load(), s.phase.Load()
 	i := Summary{
@@ -128,7 +135,9 @@ func (s *Session) Summary() Summary {
 		Listener: source.Listener,
 		Remote:   source.Remote,
 		Proxy:    source.Proxy,
-		Secured:  securedOf(secured),
+		Mux:      source.Mux,
+		Secured:  securedOf(known.secured),
+		Upstream: known.connected.upstream,
 		Model:    s.Settings.Model,
 		Phase:    Phase(phase &^ killedBit),
 		Killed:   phase&killedBit != 0,
@@ -152,11 +161,12 @@ type Info struct {
 
 // Info returns that of the session. It may be called from any goroutine, also after the end.
 func (s *Session) Info() Info {
-	i := Info{Summary: s.Summary(), Survives: s.Survives()}
+	i := Info{Summary: s.Summary()}
+	i.Survives = s.Survives() && i.Upstream == "" // that outlives a planned restart only
 	s.Conn.Control(func(fd uintptr) { i.Unread = int64(conn.Unread(fd)) })
 	// Sessions that find no buffer, also for the record of their opening, wait for the sink,
 	// which has the others keep theirs.
-	wants := i.State == Starting || i.State == ForClient && i.Unread > s.shown.partial.Load()
+	wants := i.State == Starting || i.State == ForClient && i.Unread > int64(s.partial.Load())
 	if wants && s.Buffers().exhausted() {
 		i.State = ForSink
 	}
@@ -176,7 +186,7 @@ type Detail struct {
 
 // Detail returns that of the session. It may be called from any goroutine, also after the end.
 func (s *Session) Detail() Detail {
-	d := Detail{Info: s.Info(), Framing: s.Settings.Framing.Kind, Partial: s.shown.partial.Load()}
+	d := Detail{Info: s.Info(), Framing: s.Settings.Framing.Kind, Partial: int64(s.partial.Load())}
 	if s.Settings.Model == "process" && d.State == ForClient {
 		d.Partial += d.Unread // its process leaves there what has not ended
 	}

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -190,7 +189,7 @@ func TestAProxysClientIsShown(t *testing.T) {
 		f.start()
 		f.send("PROXY TCP4 192.0.2.1 192.0.2.2 1234 443\r\n")
 		if i := f.Summary(); i.Remote != "192.0.2.1:1234" || i.Proxy != peer.String() {
-			t.Errorf("got %q by %q, want 192.0.2.1:1234 by %v", i.Remote, i.Proxy, netip.AddrPort(peer))
+			t.Errorf("got %q by %q, want 192.0.2.1:1234 by %v", i.Remote, i.Proxy, peer)
 		}
 	})
 }

@@ -15,11 +15,11 @@ func (s *Session) level(why Reason) slog.Level {
 	switch {
 	case s.lost > 0:
 		return slog.LevelError
-	case why == ByExec, why == ByProcess, why == BySuspect, why == BySink:
+	case why.OfUpstream(), why == ByExec, why == ByProcess, why == BySuspect, why == BySink:
 		return slog.LevelWarn
-	case why == ByProxy, why == ByHandshake, why == ByCertificate: // the log alone says what is wrong
+	case why == ByProxy, why == ByMux, why == ByHandshake, why == ByCertificate: // the log alone says what is wrong
 		return slog.LevelInfo
-	case s.Events != config.NoEvents, s.silent():
+	case s.Events != config.NoEvents, s.silent(), s.Settings.OffRecord():
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
@@ -27,11 +27,10 @@ func (s *Session) level(why Reason) slog.Level {
 
 // silent reports whether the client has sent nothing, as health checks do. What a program gets
 // without a record is not known.
-func (s *Session) silent() bool { return s.offset == 0 && s.Settings.Record }
+func (s *Session) silent() bool { return s.offset == 0 && (s.Settings.Record || s.Settings.Muxes()) }
 
-// log says in one line how the session went. It goes to the handler itself: slog's front would
-// unwind the stack to find a source line that nobody asked for, which at thousands of visits a
-// second is felt.
+// log says in one line how the session went, unless nobody wants to read it. What needs much of the
+// stack, which then grows, is only done for a line.
 func (s *Session) log(why Reason, err error) {
 	s.Counts.Ended(string(why))
 	if s.silent() {
@@ -47,6 +46,12 @@ func (s *Session) log(why Reason, err error) {
 	if s.lost == 0 && !s.Env.Lines.Allow(now) {
 		return
 	}
+	s.logLine(h, now, level, why, err)
+}
+
+// logLine logs the line. It goes to the handler itself: slog's front would unwind the stack to find
+// a source line that nobody asked for, which at thousands of visits a second is felt.
+func (s *Session) logLine(h slog.Handler, now time.Time, level slog.Level, why Reason, err error) {
 	r := slog.NewRecord(now, level, "session closed", 0)
 	r.AddAttrs(
 		slog.String("listener", s.Source.Listener),
@@ -60,11 +65,22 @@ func (s *Session) log(why Reason, err error) {
 	if s.Source.Proxy != "" {
 		r.AddAttrs(slog.String("proxy", s.Source.Proxy))
 	}
+	s.addUpstream(&r)
 	if err != nil {
 		r.AddAttrs(slog.Any("err", err))
 	}
 	if s.lost > 0 {
-		r.AddAttrs(slog.Int64("lost", s.lost))
+		r.AddAttrs(slog.Int("lost", int(s.lost)))
 	}
-	_ = h.Handle(ctx, r) // there is nobody left to tell
+	_ = h.Handle(context.Background(), r) // there is nobody left to tell
+}
+
+// addUpstream adds what is known of the upstream, if there is one.
+func (s *Session) addUpstream(r *slog.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ends != nil && s.ends.connected.upstream != "" {
+		up := &s.ends.connected
+		r.AddAttrs(slog.String("upstream", up.upstream), slog.Int64("answered", up.answered))
+	}
 }

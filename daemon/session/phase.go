@@ -60,11 +60,14 @@ func (s *Session) Kill() bool {
 // if the session has ended.
 func (s *Session) noteKilled() bool {
 	s.mu.Lock()
-	retired := s.retired
-	if !retired {
+	retired, next := s.retired, s.next
+	if !retired && next == nil {
 		s.Slot.SetKilled()
 	}
 	s.mu.Unlock()
+	if next != nil {
+		return next.Kill() && next.noteKilled() // it may have begun as killed
+	}
 	if !retired {
 		s.Refresh()
 	}
@@ -90,8 +93,12 @@ func (s *Session) asKilled(why Reason) Reason {
 // from any goroutine, and takes effect as Enter does.
 func (s *Session) Refresh() {
 	s.mu.Lock()
-	service := s.service
+	service, next := s.service, s.next
 	s.mu.Unlock()
+	if next != nil {
+		next.follow(s)
+		return
+	}
 	if service == nil { // a stage waits, or will
 		s.Conn.Wake()
 		return
@@ -104,7 +111,7 @@ func (s *Session) Refresh() {
 // and takes effect as Enter does.
 func (s *Session) Hurry() {
 	s.hurried.Store(true)
-	s.Conn.Expire()
+	s.Conn.Expire() // also that of a session that has followed
 	s.Refresh()
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"tcpmux/daemon/conn"
 	"tcpmux/daemon/proxy"
+	"tcpmux/daemon/sockaddr"
 )
 
 // proxyTimeout is how long a proxy may take to say whom it speaks for.
@@ -24,6 +25,9 @@ type ProxyStage struct{}
 
 // Run implements Stage.
 func (ProxyStage) Run(s *Session) (Reason, error) {
+	if s.Done&DoneProxy != 0 {
+		return "", nil
+	}
 	header, err := awaitHeader(s)
 	switch {
 	case err == nil:
@@ -46,8 +50,11 @@ func (ProxyStage) Run(s *Session) (Reason, error) {
 
 // noHeader ends a session whose proxy does not keep to the protocol.
 func noHeader(s *Session, err error) (Reason, error) {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("none has come whole within %v", proxyTimeout)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = cutOff(s.Conn)
 	}
 	if err := s.Open(); err != nil {
 		return BySink, err
@@ -57,13 +64,13 @@ func noHeader(s *Session, err error) (Reason, error) {
 
 // admit has the proxy's client admitted; the zero value is that the proxy names none.
 func admit(s *Session, client netip.AddrPort) (Reason, error) {
-	addr := s.Peer
+	peer := s.Peer()
 	if client.IsValid() {
 		s.mu.Lock()
-		s.Source.Remote, s.Source.Proxy, addr = client.String(), s.Source.Remote, client
+		s.Source.Remote, s.Source.Proxy, peer = client.String(), s.Source.Remote, sockaddr.TCP(client)
 		s.mu.Unlock()
 	}
-	if !s.Env.Admit(s, addr) {
+	if !s.Env.Admit(s, peer) {
 		if s.Settings.TLS == nil { // else the client could not read it
 			s.Conn.Control(func(fd uintptr) { conn.Refuse(fd, s.Settings.Limits.Refusal.Raw) })
 		}
@@ -89,6 +96,15 @@ func awaitHeader(s *Session) (header proxy.Header, err error) {
 		}
 		return peek.header, errors.Join(err, peek.err)
 	}
+}
+
+// cutOff returns how a connection has ended within what was to come first: by an error if it was
+// broken off.
+func cutOff(c conn.Conn) error {
+	if err := conn.Failure(c); err != nil {
+		return os.NewSyscallError("recv", err)
+	}
+	return io.ErrUnexpectedEOF
 }
 
 // usualHeader is how much of what has come is looked at first, as long as that is enough for the
@@ -125,6 +141,10 @@ func (p *headerPeek) try() bool {
 		return true
 	}
 	p.header, p.err = proxy.Parse(p.buf[:n])
+	if p.err == nil && p.header.Size == 0 {
+		n = conn.PeekOn(p.conn, p.buf, n)
+		p.header, p.err = proxy.Parse(p.buf[:n])
+	}
 	switch {
 	case p.err != nil || p.header.Size > 0:
 	case n == 0:

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +11,7 @@ import (
 	"tcpmux/config"
 	"tcpmux/daemon/conn"
 	"tcpmux/daemon/proxy"
+	"tcpmux/daemon/sockaddr"
 )
 
 const (
@@ -63,8 +63,8 @@ func TestAHeaderIsTakenWhole(t *testing.T) {
 
 func TestWithoutAnotherClientTheProxyIsTheClient(t *testing.T) {
 	proxied(t, func(f *fixture) {
-		var admitted netip.AddrPort
-		f.env.Admit = func(_ *Session, client netip.AddrPort) bool { admitted = client; return true }
+		var admitted sockaddr.Peer
+		f.env.Admit = func(_ *Session, client sockaddr.Peer) bool { admitted = client; return true }
 		f.start()
 		f.send("PROXY UNKNOWN\r\none\n")
 		f.received("hello 192.0.2.7:4711\n", false)
@@ -108,7 +108,7 @@ func TestWhatIsNoHeaderIsNotRecorded(t *testing.T) {
 		{"nothing", "", nil, "eof", ""},
 		{"nothing, broken off", "", unix.ECONNRESET, "reset", "recv: connection reset by peer"},
 		{"half of one", header[:20], nil, "proxy", "unexpected EOF"},
-		{"half of one, broken off", header[:20], unix.ECONNRESET, "proxy", "unexpected EOF"},
+		{"half of one, broken off", header[:20], unix.ECONNRESET, "reset", "recv: connection reset by peer"},
 		{"something else", "GET / HTTP/1.0\r\n\r\n", nil, "proxy", "there is none, but other bytes"},
 		{"a malformed one", "PROXY TCP4 1.2.3.4 5.6.7.8 1\r\nhello\n", nil, "proxy", "it is malformed"},
 		{"an endless one", "PROXY UNKNOWN " + strings.Repeat("x", 5000), nil, "proxy", "it is too large"},
@@ -171,7 +171,7 @@ func TestThePhaseEndsTheWaitForAHeader(t *testing.T) {
 // TestARefusedClientIsNoSession: neither records nor the log tell of it.
 func TestARefusedClientIsNoSession(t *testing.T) {
 	proxied(t, func(f *fixture) {
-		f.env.Admit = func(s *Session, client netip.AddrPort) bool { return client.String() != "192.0.2.1:1234" }
+		f.env.Admit = func(s *Session, client sockaddr.Peer) bool { return client.String() != "192.0.2.1:1234" }
 		f.start()
 		f.send(header + "one\n")
 		f.over(0)

@@ -20,6 +20,7 @@ const (
 	ByAge    Reason = "age"    // max_session
 	ByVolume Reason = "volume" // max_session_bytes
 	BySlow   Reason = "slow"   // message_timeout
+	ByDone   Reason = "done"   // a built-in service has sent all it sends
 	ByKill   Reason = "killed" // an administrator has ended the session
 	ByDrain  Reason = "drain"  // the daemon stopped and drain_timeout was over
 	ByBanner Reason = "banner" // the client would not take its greeting
@@ -39,9 +40,14 @@ const (
 	ByTruncation  Reason = "truncated"   // the client closed without TLS's close_notify
 	ByCrash       Reason = "crash"       // the process died that had the client's TLS
 
+	ByMux  Reason = "mux"  // the client of a mux has named no listener that there is
+	ByHelp Reason = "help" // it has asked for the names, and has them
+
 	ByLeave Reason = "leave" // it has not ended: the next process goes on with it
 	// The proxy's client was refused: nothing is recorded or logged.
 	byRefusal Reason = "refusal"
+	// Another session goes on with the connection: nothing is recorded or logged.
+	byMove Reason = "moved"
 )
 
 // Reasons of sessions that a program serves, next to those of all sessions. How the program ended

@@ -26,12 +26,20 @@ func (s *Session) Open() error {
 	}
 	if s.Events != config.NoEvents && !s.Resume.Opened {
 		s.openGiven = true
-		if err := s.event(Encoder.Open); err != nil {
+		if err := s.recordOpening(); err != nil {
 			return err
 		}
 	}
 	s.Slot.Open(s.Opened)
 	return nil
+}
+
+// recordOpening appends that record. What it says of TLS takes more stack to write than the rest.
+func (s *Session) recordOpening() error {
+	if s.Source.TLS == nil {
+		return s.event(Encoder.Open)
+	}
+	return aside(func() error { return s.event(Encoder.Open) })
 }
 
 // recordEnd appends the record that the session has ended.
@@ -124,7 +132,7 @@ func (s *Session) Commit(b *Buffer, first int64) error {
 
 // Lose counts the records since first as lost, because of err, which it returns.
 func (s *Session) Lose(first int64, err error) error {
-	s.lost += s.records - first
+	s.lost += int32(s.records - first)
 	s.records = first
 	return err
 }
@@ -151,6 +159,14 @@ func (s slotCheckpoints) Save(t state.Tally, more bool, moved []byte) error {
 	}
 	s.Shelve(t.Offset, moved)
 	return nil
+}
+
+// checkpoints returns what keeps how far the session has come.
+func (s *Session) checkpoints() Checkpoints {
+	if c := s.Checkpoints; c != nil {
+		return c
+	}
+	return slotCheckpoints{s.Slot}
 }
 
 // Saved implements Checkpoints.

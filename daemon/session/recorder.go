@@ -22,17 +22,42 @@ type Recorder struct {
 	partial
 	malformed error     // not nil: the client does not keep to the framing
 	relay     *Relay    // hands on what is recorded; nil: to nobody
+	echo      *echo     // sends back what is recorded; nil: nothing is
 	ack       *ackState // nil: no acknowledgements are sent
+	between   bool      // what waits is none of a message, but stands before the next
 	draining  bool      // the client is to be told that nothing more will be sent to it
 	farewell  bool      // and it was
 }
 
 // clock is what the bounds of a session are measured from.
 type clock struct {
-	heard time.Time // when the client last sent something
-	// When the first byte of the message came that is under way; zero: none is.
-	begun    time.Time
-	deadline time.Time // the read deadline that is set; zero: none
+	heard instant // when the client last sent something
+	// When the first byte of the message came that is under way; 0: none is.
+	begun    instant
+	deadline instant // the read deadline that is set; 0: none
+}
+
+// instant is a time of this process: how long after loaded it is. It takes a third of what a
+// time.Time does, and is not for records, as it does not follow the clock when that is set. 0 is
+// the zero time.
+type instant time.Duration
+
+// instantOf is not inlined: its callers are on the way of what is consumed, and each has a small
+// frame on the stack.
+//
+//go:noinline
+func instantOf(t time.Time) instant {
+	if t.IsZero() {
+		return 0
+	}
+	return instant(t.Sub(loaded))
+}
+
+func (i instant) time() time.Time {
+	if i == 0 {
+		return time.Time{}
+	}
+	return loaded.Add(time.Duration(i))
 }
 
 // partial is the beginning of a message that has not come whole: it waits in the socket, or is
@@ -40,12 +65,11 @@ type clock struct {
 type partial struct {
 	// Bytes at the head of the socket that were seen and are no whole message yet.
 	waiting int
-	between bool // they are none of a message, but stand before the next
-	lowat   int  // the socket's low water; 0: never set
 	// What is too long to wait in the kernel for its end; nil when nothing is.
 	moved   []byte
 	spilled int         // how much of Env.Spill that takes
 	pressed atomic.Bool // it takes too much of it
+	lowat   int32       // the socket's low water; 0: never set
 }
 
 // Record returns the service that records, as Settings.Service wants it.
@@ -79,13 +103,13 @@ func (r *Recorder) greetFirst() error {
 	return err
 }
 
-// Greet sends the banner. It almost always fits the kernel's buffer at once; otherwise the client
+// Greet sends the greeting. It almost always fits the kernel's buffer at once; otherwise the client
 // has Env.BannerTimeout to read it.
 func (r *Recorder) Greet() error {
-	if r.s.Settings.Banner.Empty() || r.s.Resume.Greeted {
-		return nil
+	if text := r.s.Greeting(); len(text) > 0 {
+		return r.write(text, r.s.Env.BannerTimeout)
 	}
-	return r.write(r.s.Settings.Banner.For(r.s), r.s.Env.BannerTimeout)
+	return nil
 }
 
 // Begin records that the session begins, with a client that took its greeting or did not. A reason
@@ -103,9 +127,9 @@ func (r *Recorder) Begin(greeting error) (Reason, error) {
 // resume goes on where the previous process has left the session, if there was one.
 func (r *Recorder) resume() {
 	prev := r.s.Resume
-	r.heard = time.Now() // the silence until here was ours
+	r.heard = instantOf(time.Now()) // the silence until here was ours
 	if !prev.Heard.IsZero() {
-		r.heard = prev.Heard
+		r.heard = instantOf(prev.Heard)
 	}
 	r.framer.Recall(prev.Framing)
 	if r.moved = prev.Moved; len(r.moved) > 0 {
@@ -120,6 +144,9 @@ func (r *Recorder) resume() {
 
 // interrupted handles a wait that has ended with an error.
 func (r *Recorder) interrupted(err error) (Reason, error) {
+	if r.s.behind != nil {
+		r.s.behind = nil // other peeks follow
+	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return r.finish(ReasonOf(err, ByError), err)
 	}
@@ -134,7 +161,7 @@ func (r *Recorder) interrupted(err error) (Reason, error) {
 
 // Changed implements Service.
 func (r *Recorder) Changed() {
-	if r.s.Phase() == Over {
+	if p := r.s.Phase(); p == Over || p == Leaving && r.echo != nil {
 		r.s.Conn.Expire()
 		return
 	}
@@ -146,7 +173,7 @@ func (r *Recorder) Changed() {
 // a program serves it, that alone speaks.
 func (r *Recorder) halfClose() {
 	r.draining = r.s.Phase() == Draining && r.relay == nil && !r.farewell
-	if !r.draining || r.ack != nil && r.s.Conn.Unread() > r.waiting {
+	if !r.draining || (r.ack != nil || r.echo != nil) && r.s.Conn.Unread() > r.waiting {
 		return
 	}
 	r.draining, r.farewell = false, true

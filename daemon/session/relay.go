@@ -1,28 +1,32 @@
 package session
 
 import (
-	"os"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// Relay hands on to a program, by a pipe, what its client sends, once that is recorded. A program
-// that is slow to read makes its client wait: the bytes stay in the kernel.
+// Relay hands on to a program, by a pipe, or to an upstream what its client sends, once that is
+// recorded. One that is slow to read makes its client wait: the bytes stay in the kernel.
 type Relay struct {
-	pipe   *os.File
+	pipe   io.WriteCloser
 	due    int         // bytes that are to be handed on once they are written
 	kept   []byte      // these, if the socket will have them no longer
 	closed bool        // the program reads no more; its client is recorded all the same
 	gone   atomic.Bool // the program has ended
+	// answered is when the client was last sent something, in nanoseconds since loaded: a
+	// client that listens is not idle. 0 is that nobody says.
+	answered atomic.Int64
 }
 
 // relayBuffers are what bytes are carried in from socket to pipe.
 var relayBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 
-// Relay has what is recorded from now on handed on to a program, by pipe. It is called before
-// Record.
-func (r *Recorder) Relay(pipe *os.File) *Relay {
+// Relay has what is recorded from now on handed on by pipe, whose Write waits until all is taken.
+// It is called before Record.
+func (r *Recorder) Relay(pipe io.WriteCloser) *Relay {
 	r.relay = &Relay{pipe: pipe}
 	return r.relay
 }
@@ -63,6 +67,20 @@ func (r *Relay) write(b []byte) {
 		_, err := r.pipe.Write(b)
 		r.closed = err != nil
 	}
+}
+
+// Answered notes that the client was sent something. It may be called from any goroutine.
+func (r *Relay) Answered(now time.Time) { r.answered.Store(int64(now.Sub(loaded))) }
+
+// latest returns when the client has sent or was sent something, if it has sent something at heard.
+func (r *Relay) latest(heard time.Time) time.Time {
+	if r == nil || r.answered.Load() == 0 {
+		return heard
+	}
+	if at := loaded.Add(time.Duration(r.answered.Load())); at.After(heard) {
+		return at
+	}
+	return heard
 }
 
 // End tells that the program has ended: the session ends, and nobody waits for the program any

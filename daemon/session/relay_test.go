@@ -4,8 +4,10 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // relayed starts a fixture whose client's records are handed on to a pipe, which it returns the
@@ -83,4 +85,20 @@ func TestAProgramAloneSpeaks(t *testing.T) {
 		f.enter(Draining)
 		f.received("", false)
 	})
+}
+
+// TestWhoIsAnsweredIsNotIdle: a client that listens to its upstream may say nothing.
+func TestWhoIsAnsweredIsNotIdle(t *testing.T) {
+	s := &Session{Config: Config{Settings: &Settings{}, Bounds: new(atomic.Pointer[Bounds])}}
+	s.Bounds.Store(&Bounds{Idle: time.Minute})
+	heard := time.Now()
+	r := &Recorder{s: s, clock: clock{heard: instantOf(heard)}, relay: &Relay{}}
+	for _, c := range []struct {
+		answered, want time.Duration
+	}{{-time.Hour, time.Minute}, {30 * time.Second, 90 * time.Second}, {20 * time.Second, 80 * time.Second}} {
+		r.relay.Answered(heard.Add(c.answered))
+		if at, why := r.due(); at.Sub(heard) != c.want || why != ByIdle {
+			t.Errorf("answered after %v: got %v, %v, want %v, %v", c.answered, at.Sub(heard), why, c.want, ByIdle)
+		}
+	}
 }

@@ -21,7 +21,7 @@ func (s *Session) SetTLS(info tlsconn.Info) {
 	info.TLS = info.TLS.Bounded()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.secured = &info
+	s.endsLocked().secured = &info
 	s.Source.TLS = &info.TLS
 }
 
@@ -29,7 +29,10 @@ func (s *Session) SetTLS(info tlsconn.Info) {
 func (s *Session) Secured() Secured {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return securedOf(s.secured)
+	if s.ends == nil {
+		return Secured{}
+	}
+	return securedOf(s.ends.secured)
 }
 
 func securedOf(i *tlsconn.Info) Secured {

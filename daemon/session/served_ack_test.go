@@ -99,9 +99,9 @@ func TestTheRecordIsWrittenBeforeItIsAcknowledged(t *testing.T) {
 	}
 }
 
-// flood sends lines of two bytes until the connection ends.
-func flood(c *servertest.Client) {
-	lines := strings.Repeat("x\n", 10_000)
+// flood sends a line again and again until the connection ends.
+func flood(c *servertest.Client, line string) {
+	lines := strings.Repeat(line, 1000)
 	for {
 		if _, err := io.WriteString(c, lines); err != nil {
 			return
@@ -113,7 +113,7 @@ func TestAClientThatTakesNoAcknowledgementsIsEnded(t *testing.T) {
 	f := servertest.New(t, acks(strings.Repeat("x", 1000), func(l *config.Listener) { l.Banner, l.AckTimeout = config.Bytes{}, 50*time.Millisecond }))
 	f.Open()
 	conn := f.Deaf()
-	go flood(conn)
+	go flood(conn, "x\n")
 	f.Log.Await(t, "session closed", " reason=ack ")
 	got := f.AwaitRecords(" close from " + conn.Addr() + ": ack, ")
 	var records, bytes int
@@ -141,8 +141,15 @@ func TestClientsThatTakeNoAcknowledgementsHarmNobody(t *testing.T) {
 		})
 		return n
 	}
-	for range clients {
-		go flood(f.Deaf())
+	var deaf [clients]*servertest.Client
+	for i := range deaf {
+		deaf[i] = f.Deaf()
+	}
+	f.AwaitClients(clients)
+	// The kernel is not to hold megabytes for each, which take long to fill.
+	sockets.each(func(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 64<<10) })
+	for _, c := range deaf {
+		go flood(c, strings.Repeat("x", 99)+"\n")
 	}
 	servertest.Eventually(t, func() bool { return stalled() == clients }, func() {
 		t.Errorf("%d are stalled, want all", stalled())
@@ -196,7 +203,7 @@ func TestWhoDrainsIsAcknowledgedFirst(t *testing.T) {
 func TestTheDrainsEndEndsTheWaitForAcknowledgements(t *testing.T) {
 	f := servertest.New(t, acks(strings.Repeat("x", 1000), func(l *config.Listener) { l.Banner, l.AckTimeout = config.Bytes{}, 0 })).Open()
 	conn := f.Deaf()
-	go flood(conn)
+	go flood(conn, "x\n")
 	servertest.Eventually(t, func() bool { return f.Server.Records() > 0 }, func() { t.Error("nothing is recorded") })
 	if err := servertest.Result(t, f.Shutdown(servertest.Done())); err == nil {
 		t.Error("got a client that finished, want one that was closed")

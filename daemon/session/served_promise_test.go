@@ -18,7 +18,7 @@ import (
 // TestEveryMessageIsRecordedOnceWholeAndInOrder owns the promise: any bytes, in any
 // segments, over rotations.
 func TestEveryMessageIsRecordedOnceWholeAndInOrder(t *testing.T) {
-	const clients, messages, most = 8, 100, 1 << 10
+	const clients, messages, most = 8, 40, 1 << 10
 	for _, c := range []struct {
 		name     string
 		format   string
@@ -35,7 +35,7 @@ func TestEveryMessageIsRecordedOnceWholeAndInOrder(t *testing.T) {
 			f := servertest.NewWithFile(t, func(cfg *config.Config) {
 				cfg.Listeners[0].MaxMessage = most
 				cfg.Record.Format, cfg.Record.Events = c.format, c.events
-				cfg.Record.MaxSize, cfg.Record.MaxBackups, cfg.Record.Compress = 128<<10, 0, c.compress
+				cfg.Record.MaxSize, cfg.Record.MaxBackups, cfg.Record.Compress = 48<<10, 0, c.compress
 			}).Open()
 
 			sent := make(map[string]string)

@@ -93,6 +93,16 @@ func TestWhatIsNoHeaderIsNotRecorded(t *testing.T) {
 	}
 }
 
+// TestAProxyThatBreaksOffWithinItsHeader is recorded as one that has.
+func TestAProxyThatBreaksOffWithinItsHeader(t *testing.T) {
+	f := servertest.New(t, behindProxy).Open()
+	c := f.Client()
+	c.Say(proxyLine[:20])
+	f.AwaitClients(1)
+	c.Reset()
+	f.AwaitRecords(" close from " + c.Addr() + ": reset, 0 records, 0 bytes\n")
+}
+
 func TestOnlyProxiesComeInWhereTheyMust(t *testing.T) {
 	f := servertest.New(t, func(cfg *config.Config) {
 		behindProxy(cfg)

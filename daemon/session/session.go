@@ -6,7 +6,7 @@
 package session
 
 import (
-	"net/netip"
+	"cmp"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -16,6 +16,7 @@ import (
 	"tcpmux/daemon/conn"
 	"tcpmux/daemon/counts"
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/sockaddr"
 	"tcpmux/daemon/state"
 	"tcpmux/daemon/tlsconn"
 )
@@ -26,24 +27,34 @@ type Config struct {
 	Settings *Settings               // for as long as it lasts
 	Bounds   *atomic.Pointer[Bounds] // those in force, which a reload changes under it
 	Conn     conn.Conn               // the session's from now on
-	Source   record.Source           // who records are from
-	Peer     netip.AddrPort          // who has connected: the proxy, where there is one
+	Source   record.Source           // who records are from: Remote is a sockaddr.Peer's text
 	Opened   time.Time
-	Events   config.Events    // whether its opening and its closing are records
 	Counts   *counts.Listener // of its listener; nil: nobody counts
-	Persistence
+	Slot     *state.Slot      // what the next process will know; nil: nothing
+	Keep     Keep             // nil: it ends with the process
+	*Past                     // nil: the connection was just accepted
+	Events   config.Events    // whether its opening and its closing are records
+	Unix     bool             // the connection is of a unix socket
 }
 
-// Persistence is what has a session outlive its process. The zero value has it begin and end with
-// the process.
-type Persistence struct {
-	Slot        *state.Slot // what the next process will know; nil: nothing
-	Keep        Keep        // nil: it ends with the process
+// Past is what lies behind a connection when its session begins. The zero value is nothing: it was
+// just accepted. It is apart from Config since most sessions have none.
+type Past struct {
 	Checkpoints Checkpoints // nil: the slot
 	Resume      *Resume     // what the previous process has left; nil: it begins with this one
-	Staged      bool        // the stages are done
-	Killed      bool        // it was killed: all that is left to do is to record its end
+	Upstream    *Upstream   // with which the previous process has joined the client; nil: with none
+	// Reply is what the client is sent before the banner: MuxReply, as it has asked a mux for
+	// the listener; "": nothing.
+	Reply  string
+	Staged bool       // the stages are done
+	Done   DoneStages // and so are these, if not all are
+	Killed bool       // it was killed: all that is left to do is to record its end
+
+	behind *namePeek // shows what came with the name; nil: nobody knows any more
 }
+
+// accepted is that of all connections that were just accepted. Nobody changes it.
+var accepted = Past{Resume: &fresh}
 
 // Session is one client's. Run is its goroutine; the services that it runs use the other methods on
 // that goroutine, unless they say otherwise.
@@ -53,23 +64,38 @@ type Session struct {
 	shown   shown
 	phase   atomic.Int32 // a Phase, and killedBit
 	hurried atomic.Bool
+	partial atomic.Int32 // bytes of a message that has not ended, as others see it
 
-	mu      sync.Mutex    // also guards changes of Source
-	secured *tlsconn.Info // nil: the client speaks clear text, or has not made its handshake
-	service Service       // nil before the stages are done
-	retired bool          // it has ended, and the slot is another session's
+	retired bool       // it has ended, and the slot is another session's; mu guards it
+	mu      sync.Mutex // also guards changes of Source
+	ends    *ends      // nil: nothing is known
+	service Service    // nil before the stages are done
+	next    *Session   // has followed it on the connection; nil: none has
+}
 
-	working bool // on the client's bytes
+// ends are what is known of the ends of a connection, of few of which anything is. mu guards it.
+type ends struct {
+	secured   *tlsconn.Info // nil: the client speaks clear text, or has not made its handshake
+	connected connected
+}
+
+// endsLocked returns what is known of the ends of the connection, and is not nil.
+func (s *Session) endsLocked() *ends {
+	if s.ends == nil {
+		s.ends = &ends{}
+	}
+	return s.ends
 }
 
 // progress is what a session has come to.
 type progress struct {
 	offset     int64 // bytes of the stream that messages have taken
 	records    int64
-	lost       int64 // records that the sink did not take
+	lost       int32 // records that the sink did not take: those of one buffer
 	opening    opening
 	openGiven  bool // the record of its opening is among those that the sink was given
 	closeGiven bool // and so is that of its closing
+	working    bool // on the client's bytes
 }
 
 // Service serves a client once the stages are done.
@@ -91,11 +117,20 @@ type Stage interface {
 // New returns a session that Run will serve.
 func New(c Config) *Session {
 	s := &Session{Config: c}
+	s.begin()
+	return s
+}
+
+// begin sets what follows from the Config.
+func (s *Session) begin() {
+	if s.Past == nil {
+		s.Past = &accepted
+	}
 	if s.Resume == nil {
 		s.Resume = &fresh
 	}
-	if s.Checkpoints == nil {
-		s.Checkpoints = slotCheckpoints{s.Slot}
+	if s.Settings.OffRecord() {
+		s.Events = config.NoEvents
 	}
 	s.offset, s.records = s.Resume.Offset, s.Resume.Records
 	s.show()
@@ -107,10 +142,15 @@ func New(c Config) *Session {
 		s.Conn.Wake()
 	}
 	// What a program gets without a record cannot be waited for.
-	if s.Events == config.EventsOnData && s.Settings.Record && !s.Resume.Opened {
+	if s.Events == config.EventsOnData && (s.Settings.Record || s.Settings.Muxes()) && !s.Resume.Opened {
 		s.opening = openHeld
 	}
-	return s
+}
+
+// Peer returns who has connected: the proxy, where there is one. The session's goroutine calls it.
+func (s *Session) Peer() sockaddr.Peer {
+	peer, _ := sockaddr.ParsePeer(cmp.Or(s.Source.Proxy, s.Source.Remote)) // it is one
+	return peer
 }
 
 // Resumed reports whether a previous process has served the client.
@@ -132,8 +172,9 @@ func (s *Session) Offset() int64 { return s.offset }
 func (s *Session) Records() int64 { return s.records }
 
 // Run serves the client to the end. When it returns all that the client sent is written, unless the
-// sink, or the process that served it, has failed; and the connection is closed.
-func (s *Session) Run() {
+// sink, or the process that served it, has failed; and the connection is closed. But if it returns
+// another session, then that goes on with the connection, once it is run.
+func (s *Session) Run() *Session {
 	defer s.notePanic()
 	if s.Settings.Threaded {
 		runtime.LockOSThread() // it is never given back: the thread ends with the goroutine
@@ -146,6 +187,20 @@ func (s *Session) Run() {
 		// From here, as it is deep: a stack is the cheaper to grow the less is on it.
 		s.log(why, err)
 	}
+	return s.following()
+}
+
+// Greeting returns what the client is sent before it is served: Reply and the banner; nil: nothing,
+// or the previous process has sent it. It is not to be changed. It goes out in one write, so that a
+// client has all of it or nothing. Services call it.
+func (s *Session) Greeting() []byte {
+	switch {
+	case s.Resume.Greeted:
+		return nil
+	case s.Reply == "":
+		return s.Settings.Banner.For(s)
+	}
+	return s.Settings.Banner.BehindReply(s)
 }
 
 // prepare runs the stages and makes the service. A reason is that the session ends.
@@ -174,8 +229,12 @@ func (s *Session) prepare() (Reason, error) {
 }
 
 // end ends a session that has been served: it is recorded, and the peer is told. It returns why it
-// has ended; "" when it goes on in the next process, or never was one.
+// has ended; "" when it goes on in the next process or as another session, or never was one.
 func (s *Session) end(why Reason) Reason {
+	if why == byMove {
+		s.Counts.Ended(string(byMove))
+		return ""
+	}
 	why = s.asKilled(why)
 	secured, _ := s.Conn.(*tlsconn.Conn)
 	if why == ByLeave && secured != nil && !s.Survives() {

@@ -292,4 +292,9 @@ func TestAGreetingIsNotRepeated(t *testing.T) {
 
 func (k keeping) Secure() tlsconn.Memory { return nil }
 
+func (k keeping) Track() conn.Memory { return nil }
+
 func (k keeping) Forsake() {}
+
+// Join implements Keep.
+func (k keeping) Join(conn.Conn) Joint { return nil }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"time"
 
 	"tcpmux/config"
@@ -30,10 +31,19 @@ func NewSettings(c config.Listener, origin uint32) *Settings {
 		Listener: c,
 		Framing:  framingOf(c),
 		Banner:   NewBanner(c.Banner),
-		Ack:      NewAck(c.Ack),
+		Ack:      NewAck(ackOf(c)),
 		Service:  Record,
 		Origin:   origin,
 	}
+}
+
+// ackOf returns what the listener's clients are acknowledged with: a built-in service that sends
+// something does so alone.
+func ackOf(c config.Listener) config.Bytes {
+	if c.BuiltIn() && c.Service != config.ServiceDiscard {
+		return config.Bytes{}
+	}
+	return c.Ack
 }
 
 // framingOf returns how the listener's clients are cut into messages.
@@ -73,12 +83,30 @@ type Bounds struct {
 	Bytes   int64
 }
 
+// What a client of a built-in service has if its listener has no bounds: nobody makes endless work
+// with them.
+const (
+	builtInSession = time.Hour
+	builtInBytes   = 64 << 20
+)
+
+// BuiltIn returns b with bounds where it has none, for a client of a built-in service.
+func (b Bounds) BuiltIn() Bounds {
+	b.Session = cmp.Or(b.Session, builtInSession)
+	b.Bytes = cmp.Or(b.Bytes, builtInBytes)
+	return b
+}
+
 // BoundsOf returns those that c asks for.
 func BoundsOf(c config.Listener) *Bounds {
-	return &Bounds{
+	b := Bounds{
 		Idle:    c.IdleTimeout,
 		Session: c.Limits.MaxSession,
 		Message: c.Limits.MessageTimeout,
 		Bytes:   c.Limits.MaxSessionBytes,
 	}
+	if c.BuiltIn() {
+		b = b.BuiltIn()
+	}
+	return &b
 }

@@ -2,13 +2,11 @@ package session
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tcpmux/daemon/framing"
-	"tcpmux/daemon/state"
 )
 
 // moveSize is how long the beginning of a message may be to wait in the kernel for its end. It is
@@ -50,8 +48,10 @@ func (r *Recorder) next() (Reason, error) {
 	return "", nil
 }
 
-// unheard reports whether the client does not take its acknowledgements, or has gone.
-func (r *Recorder) unheard() bool { return r.ack != nil && r.ack.unheard != nil }
+// unheard reports whether the client does not take what it is sent, or has gone.
+func (r *Recorder) unheard() bool {
+	return r.ack != nil && r.ack.unheard != nil || r.echo != nil && r.echo.failed != nil
+}
 
 // borrow makes a buffer the session's, which shows nothing yet.
 func (r *Recorder) borrow() *Buffer {
@@ -92,7 +92,7 @@ func (r *Recorder) see(ended bool) bool {
 		b.last, b.full = true, true
 		return true
 	}
-	n, err := r.s.Conn.Peek(b.in[:room])
+	n, err := r.s.peek(b.in[:room])
 	if err == unix.EAGAIN {
 		return false
 	}
@@ -140,10 +140,7 @@ func (r *Recorder) encodeAll(flag framing.Flag) (fresh bool, done int, err error
 	}
 	// What fill has found last.
 	r.between = r.buf.framed.Flag == framing.Between
-	// Else the silence goes on.
-	if fresh = r.s.records > first || r.buf.n > r.s.Resume.Unread; fresh {
-		r.heard = r.buf.now
-	}
+	fresh = r.s.records > first || r.buf.n > r.s.Resume.Unread
 	return fresh, r.recorded(n), nil
 }
 
@@ -248,108 +245,4 @@ func (r *Recorder) encode() {
 		r.owe(m)
 	}
 	r.s.Add(r.buf)
-}
-
-// gather gives the sink what is encoded so far.
-func (r *Recorder) gather() error {
-	r.buf.tapped = r.s.Env.Tap.Take(r.buf.tapped, &r.s.Source, r.buf.out)
-	r.s.Await(ForSink)
-	_, err := r.s.Settings.Sink.Gather(r.buf.out, r.s)
-	r.s.Await(ForClient)
-	r.buf.out = r.buf.out[:0]
-	return err
-}
-
-// recorded handles what there is, of which n bytes are in records, and returns how many the socket
-// will be done with.
-func (r *Recorder) recorded(n int) (done int) {
-	data := r.data()
-	if r.relay != nil {
-		r.relay.owe(data[:n], len(r.moved) > 0)
-	}
-	done = r.keep(data[n:])
-	if r.s.Resume.Unread > 0 {
-		r.s.Resume.Unread = max(r.s.Resume.Unread-done, 0)
-	}
-	return done
-}
-
-// keep handles rest, the end of what is seen, and returns how many bytes the socket is done with.
-// rest waits in the socket, unless it was moved before, is long, or is in the way.
-func (r *Recorder) keep(rest []byte) (done int) {
-	saw := r.buf.n
-	switch {
-	case r.stays(rest):
-		r.moved, r.waiting, done = nil, len(rest), saw-len(rest)
-	case len(rest) == len(r.moved): // it is there already
-		r.waiting, done = 0, saw
-	case len(rest) < cap(r.moved)/2:
-		r.moved, r.waiting, done = slices.Clone(rest), 0, saw
-	default:
-		r.moved, r.waiting, done = append(r.moved[:0], rest...), 0, saw
-	}
-	r.s.SetPartial(r.waiting + len(r.moved))
-	if n := cap(r.moved); n != r.spilled {
-		r.s.Env.Spill.hold(r, n)
-	}
-	return done
-}
-
-// stays reports whether rest may wait in the socket, where all of it still is.
-func (r *Recorder) stays(rest []byte) bool {
-	return len(rest) <= min(r.buf.n, moveSize) && !r.buf.move
-}
-
-// commit has the session's records since first written, by way of its buffer, which it gives back.
-func (r *Recorder) commit(first int64) error {
-	b := r.buf
-	r.buf = nil
-	return r.s.Commit(b, first)
-}
-
-// consume removes from the socket what is written. more reports that there are messages among it,
-// fresh what encodeAll does. The client is acknowledged first: one that outlives us is rather
-// acknowledged twice than never.
-func (r *Recorder) consume(done int, more, fresh bool) error {
-	if r.ack != nil {
-		r.acknowledge()
-	}
-	if err := r.s.Checkpoints.Save(r.Tally(), more, r.moved); err != nil {
-		return err
-	}
-	if r.relay != nil {
-		done -= r.handOn()
-	}
-	_ = r.s.Conn.Discard(done) // the next peek tells
-	r.expect(r.waiting + 1)
-	if fresh && (!r.deadline.IsZero() || r.s.Bounds.Load().Message > 0) {
-		r.heard = time.Now() // while the sink had us wait, the silence was ours
-	}
-	switch {
-	case r.waiting+len(r.moved) == 0, r.between:
-		r.begun = time.Time{}
-	case more || r.begun.IsZero():
-		r.begun = r.heard
-		r.hasten()
-	}
-	return nil
-}
-
-// expect has the kernel call the socket readable when it holds n bytes. It also does when it has no
-// room for more.
-func (r *Recorder) expect(n int) {
-	if n == max(r.lowat, 1) {
-		return
-	}
-	r.lowat = n
-	r.s.Conn.SetLowWater(n)
-}
-
-// Tally returns how far the session has come.
-func (r *Recorder) Tally() state.Tally {
-	t := state.Tally{Offset: r.s.offset, Records: r.s.records, Framing: r.framer.Memory()}
-	if r.ack != nil {
-		t.Pieces = r.ack.pieces
-	}
-	return t
 }

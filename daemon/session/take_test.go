@@ -1,8 +1,11 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -90,10 +93,15 @@ func (n noting) Message(dst []byte, m *record.Message) []byte {
 }
 
 // TestEverySegmentationGivesBackTheStream: whatever the framing, the segments and the delays, each
-// byte is in one message, in order, and until then in the socket or in memory.
+// byte is in one message, in order, and until then in the socket or in memory. TRIALS=1000 makes it
+// that many streams of each framing.
 func TestEverySegmentationGivesBackTheStream(t *testing.T) {
+	trials, err := strconv.ParseUint(cmp.Or(os.Getenv("TRIALS"), "20"), 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, kind := range []string{"line", "nul", "chunk", "octet-counted", "length-prefixed", "delimited", "fixed", "silence"} {
-		for seed := range uint64(60) {
+		for seed := range trials {
 			t.Run(fmt.Sprintf("%s %d", kind, seed), func(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(seed, 1))
 				bubble(t, func(l *config.Listener) {

@@ -18,7 +18,7 @@ import (
 type Template struct {
 	text   string
 	places [][]int // where the placeholders stand in text
-	fixed  []byte  // text, when there are none
+	fixed  []byte  // MuxReply and text, when there are none
 }
 
 // facts are what the placeholders of their names are filled in with: config's, which warns of
@@ -72,7 +72,9 @@ func NewAck(text config.Bytes) Template {
 }
 
 // FixedText returns a template without placeholders, whatever text says.
-func FixedText(text string) Template { return Template{text: text, fixed: []byte(text)} }
+func FixedText(text string) Template {
+	return Template{text: text, fixed: []byte(MuxReply + text)}
+}
 
 func (t Template) name(place []int) string { return t.text[place[0]+1 : place[1]-1] }
 
@@ -85,9 +87,17 @@ func (t Template) Empty() bool { return t.text == "" }
 // For returns the text for a session, which others may share: it is not to be changed.
 func (t Template) For(s *Session) []byte {
 	if t.fixed != nil {
-		return t.fixed
+		return t.fixed[len(MuxReply):]
 	}
 	return t.appendTo(nil, s, extent{})
+}
+
+// BehindReply is For, but the text stands behind MuxReply.
+func (t Template) BehindReply(s *Session) []byte {
+	if t.fixed != nil {
+		return t.fixed
+	}
+	return t.appendTo([]byte(MuxReply), s, extent{})
 }
 
 // appendTo appends the text for a session and, where it is an acknowledgement, for a message.

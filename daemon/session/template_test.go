@@ -40,6 +40,9 @@ func TestTemplates(t *testing.T) {
 				if got := string(banner.For(s)); got != c.banner {
 					t.Errorf("banner: got %q, want %q", got, c.banner)
 				}
+				if got := string(banner.BehindReply(s)); got != MuxReply+c.banner {
+					t.Errorf("banner behind a reply: got %q, want %q", got, MuxReply+c.banner)
+				}
 				if got := string(ack.appendTo([]byte("> "), s, extent{42, 7})); got != "> "+c.ack {
 					t.Errorf("acknowledgement: got %q, want %q", got, "> "+c.ack)
 				}
@@ -92,5 +95,16 @@ func TestAcknowledgementsAllocateNothing(t *testing.T) {
 	}
 	if !strings.HasPrefix(string(out), "tcpmux 0-1 2") || !strings.HasSuffix(string(out), "Z 1234567 89\n") {
 		t.Errorf("got %q, want all filled in", out)
+	}
+}
+
+// TestAFixedBannerAllocatesNothing, also behind a reply.
+func TestAFixedBannerAllocatesNothing(t *testing.T) {
+	s := New(Config{Settings: &Settings{Banner: FixedText("hello\n")}, Past: &Past{}})
+	for _, reply := range []string{"", MuxReply} {
+		s.Reply = reply
+		if n := testing.AllocsPerRun(1000, func() { _ = s.Greeting() }); n != 0 || string(s.Greeting()) != reply+"hello\n" {
+			t.Errorf("got %q and %v allocations for it, want %q and none", s.Greeting(), n, reply+"hello\n")
+		}
 	}
 }

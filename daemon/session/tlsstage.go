@@ -19,7 +19,30 @@ const leaveGrace = time.Second
 type TLSStage struct{}
 
 // Run implements Stage.
-func (TLSStage) Run(s *Session) (Reason, error) {
+func (TLSStage) Run(s *Session) (why Reason, err error) {
+	if s.Done&DoneTLS != 0 {
+		return "", nil
+	}
+	if err := s.answer(); err != nil {
+		return s.noHandshake(err)
+	}
+	err = aside(func() (err error) {
+		why, err = s.handshake()
+		return err
+	})
+	return why, err
+}
+
+// aside runs f on a goroutine of its own, and waits for it. It is for what needs a large stack
+// once: the session's goroutine would keep a part of that for as long as it lasts.
+func aside(f func() error) error {
+	done := make(chan error)
+	go func() { done <- f() }()
+	return <-done
+}
+
+// handshake makes the handshake. A reason is that the session ends.
+func (s *Session) handshake() (Reason, error) {
 	s.Await(ForHandshake)
 	own, leave := s.Env.Handshakes.enter(s)
 	began := time.Now()

@@ -1,4 +1,5 @@
-// Package sockaddr converts the kernel's socket addresses to and from netip values. IPv4-mapped
+// Package sockaddr says who has connected, and where to: an address, or a process and the path of a
+// unix socket. It converts the kernel's socket addresses to and from netip values. IPv4-mapped
 // IPv6 addresses become IPv4, so that a client has one address whatever socket it came through.
 package sockaddr
 

@@ -79,15 +79,3 @@ func LoadSettings(file io.ReaderAt) (s Settings, err error) {
 	}
 	return s, nil
 }
-
-// Begun returns the configuration with the listener of an origin, and the listener's name.
-func (s Settings) Begun(origin uint32) (t Text, listener string, found bool) {
-	for _, t := range s.Texts {
-		for name, o := range t.Origins {
-			if o == origin {
-				return t, name, true
-			}
-		}
-	}
-	return Text{}, "", false
-}

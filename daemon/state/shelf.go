@@ -92,6 +92,14 @@ func (s *Slot) Shelved(base int64, n int) bool {
 	return s != nil && n > 0 && s.behind(base) == n
 }
 
+// Behind returns how many bytes are kept from base on.
+func (s *Slot) Behind(base int64) int {
+	if s == nil {
+		return 0
+	}
+	return s.behind(base)
+}
+
 // Shelf returns the bytes that are kept of the stream before offset taken, up to which the stream
 // was taken from the socket; and their offset, which is the base of the last Shelve, or the offset
 // of a later Count. It returns nil if the shelf does not reach that far, or is empty.

@@ -20,8 +20,8 @@ type slot struct {
 	crashes    atomic.Uint32
 	// client is the address of the client that a PROXY header named, in network order.
 	client [2]atomic.Uint64
-	// proxyHeader is the port of that client, the size of the header << 16, and flags. 0: no
-	// header has come.
+	// proxyHeader is the port of that client, the size of the header << 16, flags, and what
+	// SetNamed notes. 0: no header has come.
 	proxyHeader atomic.Uint64
 	base        atomic.Int64 // the offset in the client's stream at which the shelf begins
 	shelved     atomic.Int64 // how many bytes are on the shelf
@@ -33,19 +33,6 @@ type slot struct {
 
 // tally is a Tally in the file.
 type tally struct{ offset, records, framing, pieces atomic.Int64 }
-
-// mark is the Written that is valid once the records before a position of the journal are written.
-type mark struct {
-	offset, records atomic.Int64
-	at              atomic.Uint64 // the position << markShift, and flags; 0: there is no mark
-}
-
-// Flags of marks.
-const (
-	markOpened = 1 << iota // the opening of the session is among the records
-	markClosed             // the end of the session is among the records
-	markShift  = iota
-)
 
 var _ [slotSize]byte = [unsafe.Sizeof(slot{})]byte{}
 
@@ -121,87 +108,6 @@ func (s *Slot) clear() {
 	s.unmark()
 }
 
-// unmark removes all marks, and makes the slot ready for marks of its connection.
-func (s *Slot) unmark() {
-	for i := range s.at.marks {
-		s.at.marks[i].at.Store(0)
-	}
-	s.at.marked.Store(s.at.cookie.Load())
-}
-
-// Written is the progress of a session in records that are written, or will be written whatever
-// happens to the process. Offset is how far they cover the client's stream, Records is how many
-// messages they are, and Opened and Closed report whether the opening and the end of the session
-// are among them.
-type Written struct {
-	Offset, Records int64
-	Opened, Closed  bool
-}
-
-// Mark notes the progress of a session once all records before a position of the journal are
-// written. The position must be beyond that of the previous call.
-func (s *Slot) Mark(w Written, position int64) {
-	if s == nil {
-		return
-	}
-	m := &s.at.marks[0]
-	if last := s.at.marks[1].at.Load(); m.at.Load() > last {
-		m = &s.at.marks[1]
-	}
-	m.at.Store(0) // first, so that half a mark is no mark
-	m.offset.Store(w.Offset)
-	m.records.Store(w.Records)
-	at := uint64(position) << markShift
-	if w.Opened {
-		at |= markOpened
-	}
-	if w.Closed {
-		at |= markClosed
-	}
-	m.at.Store(at)
-}
-
-// Written returns the last Mark that Settle has left; the zero value if there is no mark.
-func (s *Slot) Written() Written {
-	if s == nil {
-		return Written{}
-	}
-	m := &s.at.marks[0]
-	if next := &s.at.marks[1]; next.at.Load() > m.at.Load() {
-		m = next
-	}
-	at := m.at.Load()
-	if at == 0 {
-		return Written{}
-	}
-	return Written{m.offset.Load(), m.records.Load(), at&markOpened != 0, at&markClosed != 0}
-}
-
-// settle removes the marks whose records are not all before position, and applies the remaining
-// mark.
-func (s *Slot) settle(position int64, now time.Time) {
-	if s.at.marked.Load() != s.at.cookie.Load() {
-		s.unmark()
-		return
-	}
-	for i := range s.at.marks {
-		if m := &s.at.marks[i]; m.at.Load()>>markShift > uint64(position) {
-			m.at.Store(0)
-		}
-	}
-	w := s.Written()
-	switch at := s.Began(); {
-	case !w.Opened:
-	case at.IsZero():
-		s.Open(now)
-	default:
-		s.Open(at)
-	}
-	if w.Closed {
-		s.SetClosed()
-	}
-}
-
 // SetClient notes the client that a PROXY header named, or the zero value if it named none, and the
 // size of the header in bytes, 1 to 65535.
 func (s *Slot) SetClient(client netip.AddrPort, size int) {
@@ -217,7 +123,7 @@ func (s *Slot) SetClient(client netip.AddrPort, size int) {
 			header |= proxyIsIPv4
 		}
 	}
-	s.at.proxyHeader.And(openHeld | killed | speaksTLS)
+	s.at.proxyHeader.And(openHeld | killed | speaksTLS | namedMask)
 	s.at.proxyHeader.Or(header)
 }
 
@@ -319,8 +225,12 @@ func (s *Slot) SetOrigin(origin uint32) {
 	if s == nil || s.Origin() == origin {
 		return
 	}
-	s.at.flags.And(1<<originShift - 1)
-	s.at.flags.Or(origin << originShift)
+	for { // in one step, as the process may be killed between two
+		now := s.at.flags.Load()
+		if s.at.flags.CompareAndSwap(now, now&(1<<originShift-1)|origin<<originShift) {
+			return
+		}
+	}
 }
 
 // Origin returns what SetOrigin noted; 0 if it was not called.
@@ -351,14 +261,14 @@ func (s *Slot) Shelve(base int64, data []byte) {
 
 // SetClosed notes that the end of the session is recorded.
 func (s *Slot) SetClosed() {
-	if s.flag(flagClosed, true); s.TLS() {
-		s.at.proxyHeader.And(^uint64(speaksTLS))
+	if s.flag(flagClosed, true); s.survivesClosed() {
+		s.at.proxyHeader.And(^uint64(speaksTLS | namedMask))
 	}
 }
 
 // Closed reports whether the end of the session is recorded.
 func (s *Slot) Closed() bool {
-	return s != nil && s.at.flags.Load()&flagClosed != 0 && !s.TLS()
+	return s != nil && s.at.flags.Load()&flagClosed != 0 && !s.survivesClosed()
 }
 
 // SetTLS notes that the connection speaks TLS, so that no process takes what it sends for clear

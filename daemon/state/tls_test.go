@@ -355,8 +355,8 @@ func TestADamagedTLSFileIsRefused(t *testing.T) {
 			c.damage(f)
 			g, err := OpenTLS(copyOf(t, f))
 			if err == nil {
-				if got := g.header().version; got != tlsVersion {
-					t.Errorf("version: got %d, want %d, as that uses the file now", got, tlsVersion)
+				if got := g.header().version; got != tableVersion {
+					t.Errorf("version: got %d, want %d, as that uses the file now", got, tableVersion)
 				}
 				_ = g.Close()
 			}

@@ -94,7 +94,8 @@ func (e *TLSEntry) Begin(s Secured) bool {
 func fits(secret []byte) bool { return 0 < len(secret) && len(secret) <= maxSecret }
 
 // shortened returns text that is short enough. Longer text keeps its beginning, and ends with "…"
-// and half of its SHA-256 in hexadecimal: so no two that differ become one.
+// and half of its SHA-256 in hexadecimal: so no two that differ become one. Package record shortens
+// names of records in the same way; as leaves, the two do not know each other.
 func shortened(text string, most int) string {
 	if len(text) <= most {
 		return text
@@ -214,19 +215,17 @@ func (e *TLSEntry) Renewed() bool { return e != nil && e.at.generation.Load() > 
 
 // Free erases the entry and frees it. It must not be used afterwards.
 func (e *TLSEntry) Free() {
-	if e == nil {
-		return
+	if e != nil {
+		e.file.release(e.i)
 	}
-	e.clear()
-	e.file.mu.Lock()
-	defer e.file.mu.Unlock()
-	e.file.free = append(e.file.free, e.i)
 }
 
+func (e *tlsEntry) owner() *atomic.Uint64 { return &e.cookie }
+
 // clear empties the entry. The cookie comes last, so that a free entry has no secrets.
-func (e *TLSEntry) clear() {
-	store(&e.at.established, 0)
-	erase := unsafe.Slice((*byte)(unsafe.Pointer(e.at)), tlsEntrySize)
-	clear(erase[unsafe.Sizeof(e.at.cookie):])
-	store(&e.at.cookie, 0)
+func (e *tlsEntry) clear() {
+	store(&e.established, 0)
+	erase := unsafe.Slice((*byte)(unsafe.Pointer(e)), tlsEntrySize)
+	clear(erase[unsafe.Sizeof(e.cookie):])
+	store(&e.cookie, 0)
 }

@@ -21,6 +21,10 @@ const (
 	StateName = storePrefix + "state"
 	// TLSName names the file with the state of connections whose TLS the kernel does.
 	TLSName = storePrefix + "tls"
+	// UnixName names the file with the state of connections of unix sockets.
+	UnixName = storePrefix + "unix"
+	// PairsName names the file with what is known of clients of proxies and their upstreams.
+	PairsName = storePrefix + "pairs"
 	// JournalName names the journal of records.
 	JournalName = storePrefix + "journal"
 	// SettingsName begins the name of a file with the settings that connections began with. A
@@ -80,8 +84,8 @@ func StoreWorks(timeout time.Duration) error {
 	if err := barrier(timeout); err != nil {
 		return err
 	}
-	// The pipe is broken unless the service manager has the other end. It may close what it does
-	// not store a little after the barrier.
+	// The pipe is broken unless the service manager has the other end. It may close what it
+	// does not store a little after the barrier.
 	fds := []unix.PollFd{{Fd: int32(given.Fd())}}
 	for end := time.Now().Add(closeGrace); ; {
 		_, err := unix.Poll(fds, int(max(0, time.Until(end)).Milliseconds()))

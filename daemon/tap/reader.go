@@ -49,7 +49,7 @@ func (r *Reader) give(queue []*Lines) {
 	defer r.mu.Unlock()
 	some := false
 	for _, l := range queue {
-		if r.filter.matches(&l.source, l.address) {
+		if r.filter.matches(&l.source, l.peer) {
 			r.lines = append(r.lines, l)
 			r.size += len(l.text) + overhead
 			some = true
@@ -141,7 +141,7 @@ func (r *Reader) parser(line []byte) *record.Parser {
 // recordOf returns a record of a source.
 func recordOf(source *record.Source, r *record.Record) api.Record {
 	rec := api.Record{
-		Time: r.Time, Listener: source.Listener, Session: source.Session, Remote: source.Remote, Proxy: source.Proxy,
+		Time: r.Time, Listener: source.Listener, Session: source.Session, Remote: source.Remote, Proxy: source.Proxy, Mux: source.Mux,
 	}
 	switch r.Kind {
 	case record.KindOpen:

@@ -6,12 +6,12 @@ package tap
 import (
 	"bytes"
 	"cmp"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/sockaddr"
 )
 
 const (
@@ -43,8 +43,8 @@ type Lines struct {
 	source  record.Source
 	text    []byte
 	records int64
-	long    bool       // no reader has room for the text, which is not kept
-	address netip.Addr // of the source; of whoever hands out the queue
+	long    bool          // no reader has room for the text, which is not kept
+	peer    sockaddr.Peer // of the source; of whoever hands out the queue
 }
 
 // Take copies lines that are about to be recorded, if there is a reader for them; else it returns
@@ -62,7 +62,7 @@ func (t *Tap) Take(more *Lines, source *record.Source, lines []byte) *Lines {
 
 func take(readers []*Reader, l *Lines, source *record.Source, lines []byte) *Lines {
 	if l == nil {
-		wanted := func(r *Reader) bool { return r.filter.matches(source, netip.Addr{}) }
+		wanted := func(r *Reader) bool { return r.filter.matches(source, sockaddr.Peer{}) }
 		if len(lines) == 0 || !slices.ContainsFunc(readers, wanted) {
 			return nil
 		}
@@ -133,9 +133,7 @@ func (t *Tap) handOut() {
 		return
 	}
 	for _, l := range queue {
-		if at, err := netip.ParseAddrPort(l.source.Remote); err == nil {
-			l.address = at.Addr().Unmap()
-		}
+		l.peer, _ = sockaddr.ParsePeer(l.source.Remote) // else nobody
 	}
 	for _, r := range *readers {
 		r.give(queue)
@@ -190,7 +188,7 @@ func (t *Tap) remove(r *Reader) {
 // Filter selects records. The zero value selects all.
 type Filter struct {
 	Listener string
-	Source   netip.Prefix // of the client's address
+	From     sockaddr.Sources
 	Session  string
 }
 
@@ -199,27 +197,23 @@ func (f *Filter) cost() int {
 	switch {
 	case *f == Filter{}:
 		return 0
-	case !f.Source.IsValid():
+	case f.From.Everybody():
 		return 1
 	}
 	return 2
 }
 
-// matches reports whether the filter selects records of a source. address is that of the source,
-// or the zero value.
-func (f *Filter) matches(source *record.Source, address netip.Addr) bool {
+// matches reports whether the filter selects records of a source. peer is that of the source, or
+// the zero value.
+func (f *Filter) matches(source *record.Source, peer sockaddr.Peer) bool {
 	if f.Listener != "" && f.Listener != source.Listener || f.Session != "" && f.Session != source.Session {
 		return false
 	}
-	if !f.Source.IsValid() {
+	if f.From.Everybody() {
 		return true
 	}
-	if !address.IsValid() {
-		at, err := netip.ParseAddrPort(source.Remote)
-		if err != nil {
-			return false
-		}
-		address = at.Addr().Unmap()
+	if !peer.IsValid() {
+		peer, _ = sockaddr.ParsePeer(source.Remote) // else nobody
 	}
-	return f.Source.Contains(address)
+	return f.From.Contains(peer)
 }

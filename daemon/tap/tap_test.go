@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"tcpmux/daemon/control/api"
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/sockaddr"
 )
 
 var (
@@ -21,6 +21,12 @@ var (
 	two    = record.Source{Listener: "b", Session: "0-2", Remote: "[2001:db8::7]:4712", Proxy: "192.0.2.1:1"}
 	third  = record.Source{Listener: "a", Session: "0-3", Remote: "198.51.100.1:1"}
 )
+
+// from returns the peers that text stands for.
+func from(text string) sockaddr.Sources {
+	s, _ := sockaddr.ParseSources(text)
+	return s
+}
 
 // linesOf returns records of a source: its opening, a message for each text, and its end.
 func linesOf(f record.Format, source *record.Source, texts ...string) []byte {
@@ -131,9 +137,9 @@ func TestAFilterSelects(t *testing.T) {
 		{"all", Filter{}, "0-1 0-2 0-3"},
 		{"listener", Filter{Listener: "a"}, "0-1 0-3"},
 		{"session", Filter{Session: "0-2"}, "0-2"},
-		{"source", Filter{Source: netip.MustParsePrefix("192.0.2.0/24")}, "0-1"},
-		{"IPv6", Filter{Source: netip.MustParsePrefix("2001:db8::/32")}, "0-2"},
-		{"both", Filter{Listener: "b", Source: netip.MustParsePrefix("192.0.2.0/24")}, ""},
+		{"source", Filter{From: from("192.0.2.0/24")}, "0-1"},
+		{"IPv6", Filter{From: from("2001:db8::/32")}, "0-2"},
+		{"both", Filter{Listener: "b", From: from("192.0.2.0/24")}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -90,6 +90,9 @@ const (
 
 // StateOf asks the kernel about the socket fd, and whether anything was sent with its keys.
 func StateOf(fd uintptr) (s State, sent bool) {
+	if !forTLS(fd) {
+		return Clear, false
+	}
 	out, hasOut := recordsOf(fd, tlsTX)
 	_, hasIn := recordsOf(fd, tlsRX)
 	switch {
@@ -98,10 +101,17 @@ func StateOf(fd uintptr) (s State, sent bool) {
 	case hasOut || hasIn:
 		return Partial, out > 0
 	}
-	if name, err := unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_ULP); err == nil && name == "tls" {
-		return Prepared, false
-	}
-	return Clear, false
+	return Prepared, false
+}
+
+// forTLS reports whether the socket fd was made one for TLS (tcp(7), TCP_ULP), without which it has
+// no keys.
+func forTLS(fd uintptr) bool {
+	var name [16]byte // TCP_ULP_NAME_MAX
+	size := uint32(len(name))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.IPPROTO_TCP, unix.TCP_ULP,
+		uintptr(unsafe.Pointer(&name[0])), uintptr(unsafe.Pointer(&size)), 0)
+	return errno == 0 && unix.ByteSliceToString(name[:size]) == "tls"
 }
 
 // recordsOf returns how many records were encrypted, or decrypted, with the key of a direction, if
@@ -158,16 +168,21 @@ func getInfo(fd uintptr, direction int, to []byte) bool {
 // the type of the records that it has bytes of; 0 if the kernel has not said, as at the end of the
 // connection.
 func receive(fd uintptr, first, second []byte, flags int) (n int, kind byte, err error) {
+	// Each client that waits has called this: its stack is to be large enough for it, and no
+	// larger.
 	var iov [2]unix.Iovec
 	filled := 0
-	for _, b := range [2][]byte{first, second} {
-		if len(b) > 0 {
-			iov[filled].Base = &b[0]
-			iov[filled].SetLen(len(b))
-			filled++
-		}
+	if len(first) > 0 {
+		iov[0].Base = &first[0]
+		iov[0].SetLen(len(first))
+		filled++
 	}
-	var control [8]uint64 // aligned
+	if len(second) > 0 {
+		iov[filled].Base = &second[0]
+		iov[filled].SetLen(len(second))
+		filled++
+	}
+	var control [4]uint64 // aligned
 	head := unix.Msghdr{Iov: &iov[0], Control: (*byte)(unsafe.Pointer(&control))}
 	head.SetIovlen(filled)
 	head.SetControllen(len(control) * 8)
@@ -186,7 +201,7 @@ func receive(fd uintptr, first, second []byte, flags int) (n int, kind byte, err
 }
 
 // recordType returns that of a control message of n bytes, if it is one that tells.
-func recordType(control *[8]uint64, n int) byte {
+func recordType(control *[4]uint64, n int) byte {
 	head := (*unix.Cmsghdr)(unsafe.Pointer(control))
 	if n < unix.CmsgLen(1) || head.Level != solTLS || head.Type != getRecordType {
 		return 0

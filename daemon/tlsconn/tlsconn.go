@@ -102,6 +102,22 @@ func (c *Conn) secure(l layer) {
 	c.secured.Store(true)
 }
 
+// Below implements conn.Layer: once the kernel encrypts, it has what is written.
+func (c *Conn) Below() conn.Conn {
+	if _, ok := c.layer.(*kernel); !ok {
+		return nil
+	}
+	return c.Conn
+}
+
+// AwaitRoom implements conn.Layer.
+func (c *Conn) AwaitRoom() error {
+	if p, ok := conn.PollOf(c.Conn); ok {
+		return p.AwaitRoom()
+	}
+	return nil
+}
+
 // Readable implements conn.Conn. What stands behind data does not show before that is taken, and so
 // an end neither.
 func (c *Conn) Readable() (some, ended bool) {

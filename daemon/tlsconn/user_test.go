@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds what must come.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 // peer is a server's end, and the client's, of which neither has begun.
 type peer struct {

@@ -57,8 +57,13 @@ var errLater net.Error = laterError{}
 
 type laterError struct{}
 
-func (laterError) Error() string   { return "nothing has arrived" }
-func (laterError) Timeout() bool   { return true }
+// Error implements error.
+func (laterError) Error() string { return "nothing has arrived" }
+
+// Timeout implements net.Error.
+func (laterError) Timeout() bool { return true }
+
+// Temporary implements net.Error.
 func (laterError) Temporary() bool { return true }
 
 // Read implements net.Conn.
@@ -214,7 +219,7 @@ func (w *wire) flush() (err error) {
 func (w *wire) Close() error { return nil }
 
 // LocalAddr implements net.Conn.
-func (w *wire) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(w.below.LocalAddr()) }
+func (w *wire) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(w.below.LocalAddr().AddrPort) }
 
 // RemoteAddr implements net.Conn. Nothing needs it.
 func (w *wire) RemoteAddr() net.Addr { return &net.TCPAddr{} }

@@ -16,7 +16,7 @@ var sessionArch = map[string]uint32{
 
 // sessionCalls are the system calls of a session and of Go's runtime below it.
 var sessionCalls = []uintptr{
-	unix.SYS_READ, unix.SYS_RECVMSG, unix.SYS_WRITE, unix.SYS_CLOSE, unix.SYS_SHUTDOWN,
+	unix.SYS_READ, unix.SYS_RECVMSG, unix.SYS_WRITE, unix.SYS_SENDTO, unix.SYS_CLOSE, unix.SYS_SHUTDOWN,
 	unix.SYS_IOCTL, unix.SYS_FCNTL, unix.SYS_RECVFROM, unix.SYS_PPOLL,
 	unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKOPT, unix.SYS_GETSOCKNAME,
 	unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2,

@@ -3,7 +3,6 @@ package worker
 import (
 	"bytes"
 	"log/slog"
-	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -67,7 +66,6 @@ func newFixture(pool *Pool, c conn.Conn, change func(*session.Config)) *fixture 
 		Bounds:   &bounds,
 		Conn:     c,
 		Source:   record.Source{Listener: "test", Session: "1", Remote: "192.0.2.1:1"},
-		Peer:     netip.MustParseAddrPort("192.0.2.1:1"),
 		Opened:   time.Now(),
 	}
 	if change != nil {

@@ -170,9 +170,13 @@ func (s *childServer) begin(setup *setup) error {
 	if err != nil {
 		return err
 	}
-	c, err := conn.NewPoll(fd)
+	poll, err := conn.NewPoll(fd)
 	if err != nil {
 		return err
+	}
+	var c conn.Conn = poll
+	if setup.Takes {
+		c = &takingConn{Conn: poll, sink: s.sink}
 	}
 	s.session = s.newSession(setup, c)
 	s.recorder = session.NewRecorder(s.session)
@@ -195,11 +199,11 @@ func (s *childServer) newSession(setup *setup, c conn.Conn) *session.Session {
 			Log:           s.log,
 			BannerTimeout: setup.BannerTimeout,
 		},
-		Settings:    setup.settings(s.sink),
-		Bounds:      &s.bounds,
-		Conn:        c,
-		Opened:      now.Add(-setup.Age),
-		Persistence: session.Persistence{Resume: setup.resume(now)},
+		Settings: setup.settings(s.sink),
+		Bounds:   &s.bounds,
+		Conn:     c,
+		Opened:   now.Add(-setup.Age),
+		Past:     &session.Past{Resume: setup.resume(now)},
 	}
 	if setup.Checkpoints {
 		config.Checkpoints = &checkpoints{

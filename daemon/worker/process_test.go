@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"tcpmux/daemon/conn"
 	"tcpmux/daemon/tlsconn"
 	"testing"
 	"time"
@@ -293,4 +294,9 @@ func TestAProcessHasItsMemory(t *testing.T) {
 
 func (keeper) Secure() tlsconn.Memory { return nil }
 
+func (keeper) Track() conn.Memory { return nil }
+
 func (keeper) Forsake() {}
+
+// Join implements session.Keep.
+func (keeper) Join(conn.Conn) session.Joint { return nil }

@@ -26,7 +26,8 @@ const (
 	frameSetup frameKind = 1 + iota
 	// frameControl is a control, for the client of the last frameSetup.
 	frameControl
-	// frameAnswer is an answer to the oldest frameMessages or frameCheckpoint that has none.
+	// frameAnswer is an answer to the oldest frameMessages, frameCheckpoint or frameTake that
+	// has none.
 	frameAnswer
 
 	// frameMessages is one or more messages of the process's client, to be recorded.
@@ -35,6 +36,8 @@ const (
 	frameCheckpoint
 	// frameEnd is an end. The process sends nothing after it before the next frameSetup.
 	frameEnd
+	// frameTake is a take.
+	frameTake
 
 	frameKinds // how many there are, and one
 )
@@ -108,6 +111,7 @@ func toDaemon(maxMessage int64) *limits {
 	return &limits{
 		frameMessages:   longest,
 		frameCheckpoint: longest,
+		frameTake:       takeSize,
 		frameEnd:        maxEndText + overhead,
 	}
 }
@@ -159,13 +163,13 @@ func parseControl(body []byte) (c control, err error) {
 	return c, nil
 }
 
-// answer is what has become of messages or of a checkpoint.
+// answer is what has become of messages, of a checkpoint or of a take.
 type answer uint8
 
 const (
 	written answer = 1 + iota // the messages are written
-	kept                      // the checkpoint is kept
-	notKept                   // there is no room for what the checkpoint brought
+	kept                      // the checkpoint is kept, or what was to be taken is
+	notKept                   // there is no room for what the checkpoint brought, or not so much to take
 )
 
 // append appends a frame of the answer.

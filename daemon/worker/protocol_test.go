@@ -35,7 +35,7 @@ func TestAFrameOfAnImpossibleSize(t *testing.T) {
 		{"negative in 32 bits", daemon, "\x04\x80\x00\x00\x00"},
 		{"the most", daemon, "\x04\xff\xff\xff\xff"},
 		{"no kind", daemon, "\x00\x00\x00\x00\x01"},
-		{"an unknown kind", daemon, "\x07\x00\x00\x00\x01"},
+		{"an unknown kind", daemon, "\x08\x00\x00\x00\x01"},
 		{"the last kind", daemon, "\xff\x00\x00\x00\x01"},
 		{"a control to the daemon", daemon, "\x02\x00\x00\x00\x01"},
 		{"a large control", &toProcess, "\x02\x00\x00\x00\x65"},
@@ -238,6 +238,16 @@ func TestCheckpointsPass(t *testing.T) {
 	})
 }
 
+func TestTakesPass(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := take{rapid.Uint32Max(math.MaxInt32).Draw(t, "size")}
+		got, err := parseTake(body(t, toDaemon(1), frameTake, want.append(nil)))
+		if err != nil || got != want {
+			t.Fatalf("got %+v, %v, want %+v", got, err, want)
+		}
+	})
+}
+
 func TestEndsPass(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := end{
@@ -285,8 +295,8 @@ func TestEveryReasonOfARecorderPasses(t *testing.T) {
 		}
 	}
 	want := []session.Reason{
-		session.ByKill, session.ByProcess, session.BySuspect, session.ByProxy, session.ByPlainText, session.ByHandshake,
-		session.ByCertificate, session.ByCrash, "refusal", session.ByExec, session.ByTimeout,
+		session.ByDone, session.ByKill, session.ByProcess, session.BySuspect, session.ByProxy, session.ByPlainText, session.ByHandshake,
+		session.ByCertificate, session.ByCrash, "mux", "help", "refusal", "moved", session.ByExec, session.ByTimeout,
 	}
 	if !slices.Equal(alone, want) {
 		t.Errorf("got %q for the daemon alone, want %q: a reason that a recorder returns stands in OfRecorder", alone, want)
@@ -338,6 +348,8 @@ func TestNumbersAreChecked(t *testing.T) {
 		"no checkpoint":        second(parseCheckpoint([]byte("x"))),
 		"checkpoint":           second(parseCheckpoint(fixed(t, checkpointHeader{Progress: progress{Offset: -1}}))),
 		"kept already":         second(parseCheckpoint(fixed(t, checkpointHeader{Have: math.MaxUint32}))),
+		"no take":              second(parseTake(nil)),
+		"too much to take":     second(parseTake(fixed(t, take{math.MaxUint32}))),
 		"no end":               second(parseEnd(nil)),
 		"a forged reason":      second(parseEnd((&end{reason: "forged\n2026"}).append(nil)[frameHeaderSize:])),
 		"reason":               second(parseEnd(fixed(t, endHeader{ReasonSize: 1}))),

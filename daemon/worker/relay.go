@@ -23,7 +23,7 @@ const flushTimeout = 30 * time.Second
 
 // begin makes the relay of a client that needs one.
 func (s *service) begin() error {
-	if s.session.Settings.TLS == nil {
+	if !s.session.SpeaksTLS() {
 		return nil
 	}
 	p, theirs, err := pump.Start(s.session.Conn, pump.Options{

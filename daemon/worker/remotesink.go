@@ -69,6 +69,18 @@ func (s *remoteSink) checkpoint(c *checkpoint) (ok bool, err error) {
 	return s.last == kept, nil
 }
 
+// take has the daemon take from the connection, and reports whether it did.
+func (s *remoteSink) take(t *take) (ok bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ticket, err := s.sendLocked(t.append(s.frame[:0]))
+	if err != nil {
+		return false, err
+	}
+	s.awaitLocked(ticket)
+	return s.last == kept, nil
+}
+
 // Commit waits until the daemon says that the messages are written. It never fails: when the daemon
 // ends, so does the process.
 func (s *remoteSink) Commit(t sink.Ticket) error {

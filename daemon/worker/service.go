@@ -123,6 +123,11 @@ func (s *service) setUp(w *worker) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	setup := setupOf(s.session)
+	if setup.Takes = s.tracked() != nil; setup.Takes {
+		if err := s.tracked().Rest(); err != nil {
+			return err
+		}
+	}
 	setup.Control = s.relay.control(s.session)
 	if err := w.setup(s.relay.conn(s.session), setup); err != nil {
 		return err
@@ -162,6 +167,8 @@ func (s *service) next() (session.Reason, error) {
 		err = s.record(frame.Size)
 	case frameCheckpoint:
 		err = s.checkpoint(frame.Size)
+	case frameTake:
+		err = s.take(frame.Size)
 	default:
 		return s.finish(frame.Size)
 	}

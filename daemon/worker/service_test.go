@@ -335,6 +335,7 @@ func FuzzToDaemon(tf *testing.F) {
 	f.Add([]byte("\x04\x00\x00\x00\x07\x03\x00\x00\xff\xff\xff\xff"))
 	f.Add([]byte("\x04\x00\x00\x00\x08\x00\x01\x01\x00\x00\x00\x01x"))
 	f.Add(frameHeader{frameMessages, 1<<31 - 1}.append(nil))
+	f.Add((&take{5}).append(nil))
 	f.Fuzz(func(t *testing.T, frames []byte) {
 		s, why, err := serveFrames(t, frames)
 		switch {

@@ -12,7 +12,7 @@ import (
 // setup is what a session process has to know of its client.
 type setup struct {
 	setupHeader
-	banner string // placeholders filled in
+	banner string // what the client is greeted with; "": nothing
 	ack    string // likewise, but for those that each message fills in
 	moved  []byte // the beginning of a message, from Offset on
 }
@@ -26,6 +26,7 @@ type setupHeader struct {
 	AckTimeout    time.Duration
 	AckHex        bool // no placeholders are left in the acknowledgement
 	Checkpoints   bool // the daemon keeps them
+	Takes         bool // the daemon takes from the connection
 	Resume        resume
 
 	BannerSize, AckSize, MovedSize uint32
@@ -151,7 +152,7 @@ func setupOf(s *session.Session) *setup {
 				Unread:   uint32(prev.Unread),
 			},
 		},
-		banner: banner(s),
+		banner: string(s.Greeting()),
 		ack:    s.Settings.Ack.Bind(s).Text(),
 		moved:  prev.Moved,
 	}
@@ -168,14 +169,6 @@ func silence(prev *session.Resume) time.Duration {
 		return 0
 	}
 	return max(time.Since(prev.Heard), 0)
-}
-
-// banner returns what the process greets its client with; "" when the previous daemon has.
-func banner(s *session.Session) string {
-	if s.Resume.Greeted {
-		return ""
-	}
-	return string(s.Settings.Banner.For(s))
 }
 
 // append appends a frame of the setup.

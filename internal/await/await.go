@@ -7,9 +7,15 @@ import (
 	"time"
 )
 
-// attempts is how often Until looks, a millisecond apart. A machine that is too busy for the test
-// is too busy to look, so no time is counted: a test that fails does so soon on one that is not.
+// attempts is how often Until looks. No time is counted, as a machine that is too busy for the test
+// is too busy to look; and it is minutes, as it may be too busy for the test alone.
 const attempts = 10_000
+
+// pause returns how long Until waits before it looks again. To look may be work, such as to read a
+// long file: it looks less often the longer it has waited.
+func pause(looks int) time.Duration {
+	return min(time.Millisecond+time.Duration(looks)*10*time.Microsecond, 20*time.Millisecond)
+}
 
 // Until waits until holds returns true. If it never does, tell reports that and the test ends.
 func Until(t testing.TB, holds func() bool, tell func()) {
@@ -19,6 +25,6 @@ func Until(t testing.TB, holds func() bool, tell func()) {
 			tell()
 			t.FailNow()
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(pause(i))
 	}
 }

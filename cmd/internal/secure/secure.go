@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 
 	"github.com/spf13/pflag"
 )
@@ -62,7 +63,8 @@ func (f *Flags) Check() error {
 	return nil
 }
 
-// Config reads the files, and returns how to speak to a server at host; nil if that is not TLS.
+// Config reads the files, and returns how to speak to a server at host, which is "" for one at a
+// unix socket; nil if that is not TLS.
 func (f *Flags) Config(host string) (*tls.Config, error) {
 	if !f.TLS {
 		return nil, nil
@@ -70,6 +72,9 @@ func (f *Flags) Config(host string) (*tls.Config, error) {
 	c := &tls.Config{ServerName: host, InsecureSkipVerify: f.Insecure}
 	if f.Name != "" {
 		c.ServerName = f.Name
+	}
+	if c.ServerName == "" && !f.Insecure {
+		return nil, errors.New("--tls over a unix socket: want --server-name NAME, or --insecure")
 	}
 	if f.CA != "" {
 		text, err := os.ReadFile(f.CA)
@@ -102,9 +107,15 @@ type Conn interface {
 	CloseWrite() error
 }
 
+// Socket is a connection in clear text: a *net.TCPConn or a *net.UnixConn.
+type Socket interface {
+	Conn
+	syscall.Conn
+}
+
 // Connect returns the connection that c asks for over a new one, which is closed after an error. A
 // nil c is clear text. The handshake ends with ctx.
-func Connect(ctx context.Context, below *net.TCPConn, c *tls.Config) (Conn, error) {
+func Connect(ctx context.Context, below Socket, c *tls.Config) (Conn, error) {
 	if c == nil {
 		return below, nil
 	}
@@ -117,11 +128,11 @@ func Connect(ctx context.Context, below *net.TCPConn, c *tls.Config) (Conn, erro
 }
 
 // Below returns the socket of a connection.
-func Below(c Conn) *net.TCPConn {
+func Below(c Conn) Socket {
 	if conn, ok := c.(*tls.Conn); ok {
-		return conn.NetConn().(*net.TCPConn)
+		return conn.NetConn().(Socket)
 	}
-	return c.(*net.TCPConn)
+	return c.(Socket)
 }
 
 // explain adds the next step to the error of a handshake.

@@ -22,11 +22,14 @@ var ErrInterrupt = errors.New("interrupted")
 
 // Options are the server, and what to talk over. No field has a default.
 type Options struct {
-	// Address is the server's, as Address returns it.
+	// Address is the server's, as cli.Address returns it.
 	Address string
 	// Timeout is how long connecting may take, over all of the server's addresses; 0 leaves it
 	// to the kernel.
 	Timeout time.Duration
+	// Service is the service of TCPMUX (RFC 1078) to ask for; "" asks for none. With Help the
+	// server lists its services.
+	Service string
 	// TLS is how TLS is spoken; nil is clear text.
 	TLS *tls.Config
 	// Stdin and Stdout are used line by line if both are terminals, else byte by byte. A Stdout
@@ -45,6 +48,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer func() { _ = conn.Close() }() // what was to be delivered has been asked for before
 	shown := term.IsTerminal(int(o.Stdout.Fd()))
+	if IsHelp(o.Service) {
+		if o.Stdin, err = os.Open(os.DevNull); err != nil { // it has nothing to hear
+			return err
+		}
+	}
 	if shown && term.IsTerminal(int(o.Stdin.Fd())) {
 		return interactive(ctx, conn, o)
 	}

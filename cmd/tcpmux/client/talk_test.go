@@ -33,7 +33,7 @@ func converse(t *testing.T, in *os.File, out io.Writer, serve func(*net.TCPConn)
 		}
 	})
 	defer served.Wait()
-	conn, err := dial(t.Context(), ln.Addr().String(), 10*time.Second)
+	conn, err := dial(t.Context(), ln.Addr().String(), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"net"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,9 +33,9 @@ func (t *talk) unacknowledged(ctx context.Context) int {
 }
 
 // outstanding returns how many bytes conn has sent or will send that are not acknowledged, and
-// whether it is closed so that none of them will be. What the kernel does not say counts as nothing
-// outstanding.
-func outstanding(conn *net.TCPConn) (n int, gone bool) {
+// whether it is closed so that none of them will be, or is no connection of TCP. What the kernel
+// does not say counts as nothing outstanding.
+func outstanding(conn secure.Socket) (n int, gone bool) {
 	const closed = 7 // TCP_CLOSE of linux/tcp_states.h
 	raw, err := conn.SyscallConn()
 	if err != nil {

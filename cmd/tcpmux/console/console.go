@@ -19,6 +19,7 @@ import (
 	"tcpmux/config/notation"
 	"tcpmux/daemon/control/api"
 	"tcpmux/daemon/control/client"
+	"tcpmux/daemon/sockaddr"
 )
 
 // Daemon is what the commands ask for. *client.Client implements it.
@@ -156,9 +157,16 @@ func source(s string) (string, error) {
 	if s == "" {
 		return "", nil
 	}
+	if sockaddr.IsUser(s) {
+		uid, err := sockaddr.ParseUser(s)
+		if err != nil {
+			return "", fmt.Errorf("--source: %w", err)
+		}
+		return sockaddr.FormatUser(uid), nil
+	}
 	p, want := notation.ParseNetwork(s)
 	if want != "" {
-		return "", fmt.Errorf("--source is %q, want %s", s, want)
+		return "", fmt.Errorf("--source is %q, want %s; or uid=N for a user at unix sockets", s, want)
 	}
 	return notation.FormatNetwork(p), nil
 }

@@ -69,7 +69,7 @@ error.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.Listener, "listener", "", "only the clients of the listener `NAME`")
-	flags.StringVar(&f.source, "source", "", "only clients from `PREFIX`: an address, or a network such as 192.0.2.0/24")
+	flags.StringVar(&f.source, "source", "", "only clients from `SOURCE`: an address, a network such as 192.0.2.0/24, or uid=N for a user at unix sockets")
 	flags.StringVar(&f.idle, "idle", "", "only clients of which nothing was recorded for the `DURATION`, such as 90s or 2h")
 	flags.StringVar(&f.minBytes, "min-bytes", "", "only clients that have sent at least `SIZE`, such as 64KiB")
 	flags.StringVar(&f.Sort, "sort", "", "sort by `KEY`: opened, heard, bytes, records or remote; -KEY reverses")

@@ -53,7 +53,7 @@ named does not exist or the daemon did not answer, 64 for a usage error.`,
 		ValidArgsFunction: c.complete(&f.flags, 0, sessionIDs),
 	}
 	cmd.Flags().StringVar(&f.listener, "listener", "", "the clients of the listener `NAME`")
-	cmd.Flags().StringVar(&f.source, "source", "", "the clients from `PREFIX`: an address, or a network such as 192.0.2.0/24")
+	cmd.Flags().StringVar(&f.source, "source", "", "the clients from `SOURCE`: an address, a network such as 192.0.2.0/24, or uid=N for a user at unix sockets")
 	cmd.Flags().BoolVar(&f.all, "all", false, "all clients of all listeners")
 	f.add(cmd, "print one JSON object with the number of sessions")
 	c.completeFlag(cmd, "listener", &f.flags, listenerNames)

@@ -77,7 +77,7 @@ not answer, 64 for a usage error, 130 after Ctrl-C.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.Listener, "listener", "", "only records of the listener `NAME`")
-	flags.StringVar(&f.source, "source", "", "only records of clients from `PREFIX`: an address, or a network such as 192.0.2.0/24")
+	flags.StringVar(&f.source, "source", "", "only records of clients from `SOURCE`: an address, a network such as 192.0.2.0/24, or uid=N for a user at unix sockets")
 	flags.StringVar(&f.ID, "session", "", "only records of the session `ID`, until it ends")
 	f.add(cmd, "print one JSON object for each record")
 	c.completeFlag(cmd, "listener", &f.flags, listenerNames)
@@ -155,7 +155,7 @@ func (t *tail) follow(ctx context.Context, d Daemon, f api.Filter) error {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case !wasThere && (lost.IsZero() || !errors.Is(err, client.ErrNotRunning) && !errors.Is(err, client.ErrNoAnswer)):
+		case !wasThere && (lost.IsZero() || !absent(err)):
 			return err
 		case wasThere && (some || time.Since(began) >= steady):
 			lost = time.Time{}
@@ -178,6 +178,12 @@ func (t *tail) follow(ctx context.Context, d Daemon, f api.Filter) error {
 // connectionLost reports whether err is the end of a tail that had begun.
 func connectionLost(err error) bool {
 	return errors.Is(err, client.ErrRestart) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// absent reports whether err is that of a daemon that may still come. A socket that systemd makes
+// anew is closed to its group for a moment.
+func absent(err error) bool {
+	return errors.Is(err, client.ErrNotRunning) || errors.Is(err, client.ErrNoAnswer) || errors.Is(err, client.ErrDenied)
 }
 
 // take has a record written.
@@ -234,7 +240,7 @@ func (t *tail) append(dst []byte, r *api.Record) ([]byte, error) {
 		b, err := text.JSON(r, false)
 		return append(dst, b...), err
 	}
-	t.enc.Begin(&record.Source{Remote: text.ASCII(r.Remote), Proxy: text.ASCII(r.Proxy), TLS: tlsOf(r.TLS)}, r.Time)
+	t.enc.Begin(&record.Source{Remote: text.ASCII(r.Remote), Proxy: text.ASCII(r.Proxy), Mux: text.ASCII(r.Mux), TLS: tlsOf(r.TLS)}, r.Time)
 	switch r.Kind {
 	case "open":
 		dst = t.enc.Open(dst)

@@ -112,7 +112,8 @@ func TestTailGoesOnWithTheNextDaemon(t *testing.T) {
 	for _, lost := range []error{client.ErrRestart, io.EOF, fmt.Errorf("tail: %w", io.ErrUnexpectedEOF), syscall.ECONNRESET} {
 		synctest.Test(t, func(t *testing.T) {
 			tails := []func(context.Context, func(api.Record) error) error{
-				sends(lost, said("one")), sends(client.ErrNotRunning), sends(client.ErrNoAnswer), sends(lost, said("two")), sends(errWrong),
+				sends(lost, said("one")), sends(client.ErrNotRunning), sends(client.ErrDenied),
+				sends(client.ErrNoAnswer), sends(lost, said("two")), sends(errWrong),
 			}
 			var stdout, stderr bytes.Buffer
 			err := newTail(&stdout, &stderr, false).run(t.Context(), inTurn(tails), api.Filter{})
@@ -140,7 +141,7 @@ func TestTailGivesUp(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		again error
-	}{{"none comes", client.ErrNotRunning}, {"none lasts", io.EOF}} {
+	}{{"none comes", client.ErrNotRunning}, {"none lasts", io.EOF}, {"none lets us in", client.ErrDenied}} {
 		synctest.Test(t, func(t *testing.T) {
 			first := true
 			d := &fake{tail: func(_ context.Context, each func(api.Record) error) error {

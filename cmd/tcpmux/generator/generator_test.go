@@ -35,7 +35,7 @@ func generate(t *testing.T, path string) (string, error) {
 }
 
 func TestGolden(t *testing.T) {
-	for _, name := range []string{"default", "address", "listeners", "no-main", "dropins", "no-main-dropins", "status"} {
+	for _, name := range []string{"default", "address", "listeners", "no-main", "dropins", "no-main-dropins", "status", "unix", "proxy", "proxy-name", "proxy-unix"} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join("testdata", name)
 			got, err := generate(t, path+".toml")
@@ -137,6 +137,10 @@ func TestHostileValuesAreRefused(t *testing.T) {
 		{"line in an interface", "a", "[fe80::1%e\nListenStream=1]:1"},
 		{"specifier in an interface", "a", "[fe80::1%%h]:1"},
 		{"path for an address", "a", "/run/socket"},
+		{"line in a path", "a", "unix:/run/x\nExecStartPre=/bin/sh"},
+		{"specifier in a path", "a", "unix:/run/%h"},
+		{"blank in a path", "a", "unix:/run/a b"},
+		{"backslash in a path", "a", "unix:/run/a\\"},
 		{"no address", "a", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -150,8 +154,8 @@ func TestHostileValuesAreRefused(t *testing.T) {
 	}
 }
 
-// TestUnitsNameTheFileOfTheirListener: systemctl says that a daemon-reload is due once that file has
-// been changed.
+// TestUnitsNameTheFileOfTheirListener: systemctl says that a daemon-reload is due once that file
+// has been changed.
 func TestUnitsNameTheFileOfTheirListener(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tcpmux.toml")
 	dropIn := filepath.Join(config.DropInDir(path), "a.toml")

@@ -34,6 +34,9 @@ func Units(cfg config.Config, ipv6 bool) ([]Unit, error) {
 	var ports []port
 	var errs []error
 	for _, l := range cfg.Listeners {
+		if len(l.Address) == 0 && len(l.MuxedBy) > 0 { // it has no socket of its own
+			continue
+		}
 		p, err := newPort(l, ipv6)
 		ports = append(ports, p)
 		errs = append(errs, err)
@@ -57,8 +60,8 @@ func Units(cfg config.Config, ipv6 bool) ([]Unit, error) {
 		units = append(units, Unit{p.unit(), head(p.source) + p.listenerUnit(last(names))})
 		names = append(names, p.unit())
 	}
-	if len(names) > 0 {
-		units = append(units, Unit{service + ".d/" + dropIn, head(cfg.Path) + serviceDropIn(names)})
+	if text := serviceDropIn(names, Network(cfg)+users(cfg)); text != "" {
+		units = append(units, Unit{NetworkDropIn, head(cfg.Path) + text})
 	}
 	return append(units, Unit{mainSocket + ".d/" + dropIn, head(cfg.Path) + ports[0].mainDropIn(names)}), nil
 }
@@ -106,9 +109,17 @@ func (p port) listenerUnit(previous []string) string {
 	return b.String()
 }
 
-// serviceDropIn has a daemon that is started by hand receive all sockets too.
-func serviceDropIn(names []string) string {
-	return "[Service]\n" + "Sockets=" + strings.Join(names, "\nSockets=") + "\n"
+// serviceDropIn has a daemon that is started by hand receive all sockets too, and the sandbox leave
+// what it needs. It is empty if there is nothing to say.
+func serviceDropIn(names []string, sandbox string) string {
+	if len(names) == 0 && sandbox == "" {
+		return ""
+	}
+	text := "[Service]\n"
+	for _, name := range names {
+		text += "Sockets=" + name + "\n"
+	}
+	return text + sandbox
 }
 
 // after has a restart of all close every port before it opens one: two listeners may have exchanged
@@ -137,6 +148,8 @@ type port struct {
 	streams []string // values of ListenStream=
 	free    bool     // bound before an interface has the address
 	backlog int
+	inet    bool   // one of streams is an address
+	unix    string // settings of unix sockets; "": there are none
 }
 
 // unit is the name of the port's own socket unit. Every character that a name may have may stand in
@@ -176,7 +189,10 @@ func (p port) settings() string {
 		fmt.Fprintf(&b, "ListenStream=%s\n", s)
 	}
 	fmt.Fprintf(&b, "FileDescriptorName=%s\nBacklog=%d\n", p.name, p.backlog)
-	b.WriteString("# 0.0.0.0 and [::] are two addresses, as the configuration has them.\nBindIPv6Only=ipv6-only\n")
+	if p.inet {
+		b.WriteString("# 0.0.0.0 and [::] are two addresses, as the configuration has them.\nBindIPv6Only=ipv6-only\n")
+	}
+	b.WriteString(p.unix)
 	if p.free {
 		b.WriteString("# At boot the port is opened before the network has its addresses.\nFreeBind=yes\n")
 	}
@@ -208,6 +224,10 @@ func portOf(owner string, l config.Listener, ipv6 bool) (port, error) {
 	p := port{name: l.Name, source: l.Source, backlog: l.Backlog}
 	var errs []error
 	for _, address := range l.Addresses(ipv6) {
+		if path := config.UnixPath(address); path != "" {
+			errs = append(errs, p.addUnix(owner, path, l))
+			continue
+		}
 		a, err := netip.ParseAddrPort(address)
 		switch {
 		case err != nil:
@@ -217,7 +237,7 @@ func portOf(owner string, l config.Listener, ipv6 bool) (port, error) {
 		case a.Addr().Zone() != "" && !plainName().MatchString(a.Addr().Zone()):
 			errs = append(errs, fmt.Errorf("%s: address %q: want the name of an interface behind the %%", owner, address))
 		}
-		p.streams = append(p.streams, stream(a))
+		p.streams, p.inet = append(p.streams, stream(a)), true
 		p.free = p.free || !a.Addr().IsUnspecified() && !a.Addr().IsLoopback()
 	}
 	if len(l.Address) == 0 {

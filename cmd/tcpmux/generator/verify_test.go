@@ -16,7 +16,7 @@ func TestSystemdAnalyzeVerify(t *testing.T) {
 	if err != nil {
 		lacks(t, err.Error(), "apt-get install systemd")
 	}
-	for _, name := range []string{"default", "address", "listeners", "no-main", "dropins", "status"} {
+	for _, name := range []string{"default", "address", "listeners", "no-main", "dropins", "status", "unix", "proxy", "proxy-name", "proxy-unix"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			shipped(t, dir)

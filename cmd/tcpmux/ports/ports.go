@@ -1,7 +1,7 @@
-// Package ports opens the ports of tcpmux's socket units that systemd has not opened, because
-// another program had the address when it tried, or because only "systemctl daemon-reload" followed
-// a change of the configuration. It promises to close no port, and to cost no client its
-// connection; and it says what is in the way while something is.
+// Package ports opens the ports and unix sockets of tcpmux's socket units that systemd has not
+// opened, because another program had the address when it tried, or because only "systemctl
+// daemon-reload" followed a change of the configuration. It promises to close no port, and to cost
+// no client its connection; and it says what is in the way while something is.
 package ports
 
 import (
@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -20,6 +21,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/config"
+	"tcpmux/daemon/unixsocket"
 )
 
 // Pauses between two rounds.
@@ -66,7 +70,7 @@ func save(path, text string) error {
 // opener opens ports.
 type opener struct {
 	systemctl func(args ...string) (string, error)
-	probe     func(netip.AddrPort) error
+	probe     func(address string) error
 	tries     map[string]*try // by address
 	stopped   []string        // units, by us, that are not started again
 }
@@ -102,8 +106,14 @@ func (o *opener) round(now time.Time) (faults []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// Units that have failed; units that are active, and do not listen.
-	var closed, missing []string
+	closed, missing, faults := o.survey(units, now)
+	o.open(closed, missing, idle)
+	return faults, nil
+}
+
+// survey looks at the ports of all units. It returns the units to be opened, those that have failed
+// and those that are active and do not listen, and a line for each port that is not open.
+func (o *opener) survey(units []unit, now time.Time) (closed, missing, faults []string) {
 	for _, u := range units {
 		if u.state != "active" && u.state != "failed" {
 			continue // it is not enabled, or is being opened
@@ -111,24 +121,29 @@ func (o *opener) round(now time.Time) (faults []string, err error) {
 		for _, a := range u.listen {
 			err := o.probe(a)
 			switch {
-			case err == nil && o.due(a.String(), now):
+			case err == nil && o.due(a, now):
 				if u.state == "failed" {
 					closed = append(closed, u.name)
 				} else {
 					missing = append(missing, u.name)
 				}
-				faults = append(faults, fmt.Sprintf("%v: the port is free and being opened\n", a))
+				faults = append(faults, fmt.Sprintf("%s: %s and being opened\n", a, free(a)))
 			case err == nil:
-				faults = append(faults, fmt.Sprintf("%v: the port is free, and systemd does not open it: see systemctl status %s\n", a, u.name))
+				faults = append(faults, fmt.Sprintf("%s: %s, and systemd does not open it: see systemctl status %s\n", a, free(a), u.name))
 			case u.state == "failed":
-				delete(o.tries, a.String())
-				faults = append(faults, fmt.Sprintf("%v: %v\n", a, describe(err)))
+				delete(o.tries, a)
+				faults = append(faults, fmt.Sprintf("%s: %v\n", a, describe(err)))
 			default:
-				delete(o.tries, a.String()) // it is ours
+				delete(o.tries, a) // it is ours
 			}
 		}
 	}
-	closed, missing = slices.Compact(closed), slices.Compact(missing)
+	return slices.Compact(closed), slices.Compact(missing), faults
+}
+
+// open has systemd open units that survey has found. idle reports whether the service does not run.
+// One kind is opened at a time: the next round finds the other.
+func (o *opener) open(closed, missing []string, idle bool) {
 	switch {
 	case missing != nil && idle:
 		// Nothing but these: a restart of the service in this state could end clients that
@@ -145,7 +160,6 @@ func (o *opener) round(now time.Time) (faults []string, err error) {
 		// sockets too, closes none, and keeps the clients.
 		_, _ = o.systemctl("try-restart", "tcpmux.service") // as above
 	}
-	return faults, nil
 }
 
 // restart restarts units. Those that were only stopped are started in a later round.
@@ -190,8 +204,11 @@ func describe(err error) string {
 // unit is a socket unit.
 type unit struct {
 	name, state string
-	listen      []netip.AddrPort
+	listen      []string // as the configuration has the addresses
 }
+
+// controlUnit is that of the control socket, which keeps no client waiting.
+const controlUnit = config.ControlSocket + ".socket"
 
 // units returns the socket units of tcpmux.
 func (o *opener) units() ([]unit, error) {
@@ -201,14 +218,17 @@ func (o *opener) units() ([]unit, error) {
 	}
 	var all []unit
 	for block := range strings.SplitSeq(text, "\n\n") {
-		if u := parseUnit(block); !slices.ContainsFunc(all, func(other unit) bool { return other.name == u.name }) {
+		u := parseUnit(block)
+		seen := slices.ContainsFunc(all, func(other unit) bool { return other.name == u.name })
+		if !seen && u.name != controlUnit {
 			all = append(all, u)
 		}
 	}
 	return all, nil
 }
 
-// parseUnit reads what "systemctl show" says about a unit. It omits sockets that are not TCP.
+// parseUnit reads what "systemctl show" says about a unit. It omits sockets of which the daemon has
+// none.
 func parseUnit(text string) (u unit) {
 	lines := bufio.NewScanner(strings.NewReader(text))
 	for lines.Scan() {
@@ -220,16 +240,60 @@ func parseUnit(text string) (u unit) {
 			u.state = value
 		case "Listen":
 			address, ok := strings.CutSuffix(value, " (Stream)")
-			if a, err := netip.ParseAddrPort(address); ok && err == nil {
-				u.listen = append(u.listen, a)
+			if filepath.IsAbs(address) {
+				address = config.UnixScheme + address
+			} else if _, err := netip.ParseAddrPort(address); err != nil {
+				ok = false
+			}
+			if ok {
+				u.listen = append(u.listen, address)
 			}
 		}
 	}
 	return u
 }
 
+// free says of an address with which probe returns nil what is the matter.
+func free(address string) string {
+	if config.UnixPath(address) != "" {
+		return "the socket is missing"
+	}
+	return "the port is free"
+}
+
 // probe returns nil when a socket could be bound to an address, as systemd would.
-func probe(a netip.AddrPort) error {
+func probe(address string) error {
+	if path := config.UnixPath(address); path != "" {
+		return probePath(path)
+	}
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	return probePort(a)
+}
+
+// probePath is probe for a unix socket. What is no socket systemd would replace too: that is for
+// people to decide on.
+func probePath(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return errors.New("something is there that is no socket: remove it")
+	}
+	used, err := unixsocket.InUse(path)
+	if used {
+		return errors.New("another program listens there: see ss -lxp")
+	}
+	return err
+}
+
+// probePort is probe for TCP.
+func probePort(a netip.AddrPort) error {
 	family, sa := unix.AF_INET6, unix.Sockaddr(nil)
 	if a.Addr().Is4() {
 		family, sa = unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}

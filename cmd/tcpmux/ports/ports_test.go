@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -69,12 +71,15 @@ func TestRound(t *testing.T) {
 		{"the same while no daemon runs", []string{main, show("tcpmux-a.socket", "active", "127.0.0.1:2")}, "auto-restart-queued",
 			map[string]error{"127.0.0.1:2": nil}, []string{"--job-mode=ignore-dependencies restart tcpmux-a.socket"}, []string{"127.0.0.1:2: the port is free and being opened\n"}},
 		{"one that is not wanted", []string{show("tcpmux.socket", "inactive", "127.0.0.1:1")}, "dead", map[string]error{"127.0.0.1:1": nil}, nil, nil},
-		{"a socket of another kind", []string{main, "Id=tcpmux-x.socket\nActiveState=failed\nListen=/run/x (Stream)\nListen=127.0.0.1:2 (Datagram)\n"}, "running", nil, nil, nil},
+		{"a unix socket that systemd has forgotten to make", []string{show("tcpmux.socket", "active", "/run/x")}, "running",
+			map[string]error{"unix:/run/x": nil}, []string{"restart tcpmux.socket"}, []string{"unix:/run/x: the socket is missing and being opened\n"}},
+		{"the control socket", []string{main, show("tcpmux-control.socket", "active", "/run/x")}, "running", map[string]error{"unix:/run/x": nil}, nil, nil},
+		{"a socket of another kind", []string{main, "Id=tcpmux-x.socket\nActiveState=failed\nListen=/run/x (FIFO)\nListen=@x (Stream)\nListen=127.0.0.1:2 (Datagram)\n"}, "running", nil, nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &systemd{units: strings.Join(c.units, "\n"), service: c.service}
-			o := &opener{systemctl: s.systemctl, tries: make(map[string]*try), probe: func(a netip.AddrPort) error {
-				if err, ok := c.probes[a.String()]; ok {
+			o := &opener{systemctl: s.systemctl, tries: make(map[string]*try), probe: func(a string) error {
+				if err, ok := c.probes[a]; ok {
 					return err
 				}
 				return busy
@@ -90,7 +95,7 @@ func TestRound(t *testing.T) {
 // TestAPortThatStaysClosedIsTriedEverMoreRarely although it is free: each try restarts the daemon.
 func TestAPortThatStaysClosedIsTriedEverMoreRarely(t *testing.T) {
 	s := &systemd{units: show("tcpmux.socket", "active", "127.0.0.1:1"), service: "running"}
-	o := &opener{systemctl: s.systemctl, tries: make(map[string]*try), probe: func(netip.AddrPort) error { return nil }}
+	o := &opener{systemctl: s.systemctl, tries: make(map[string]*try), probe: func(string) error { return nil }}
 	now := time.Now()
 	for range 24 * 3600 {
 		now = now.Add(time.Second)
@@ -107,7 +112,7 @@ func TestAPortThatStaysClosedIsTriedEverMoreRarely(t *testing.T) {
 // as one that nobody wants.
 func TestASocketThatARestartHasStoppedIsStartedAgain(t *testing.T) {
 	s := &systemd{units: show("tcpmux.socket", "active", "127.0.0.1:1"), service: "running", fails: true}
-	o := &opener{systemctl: s.systemctl, tries: make(map[string]*try), probe: func(netip.AddrPort) error { return nil }}
+	o := &opener{systemctl: s.systemctl, tries: make(map[string]*try), probe: func(string) error { return nil }}
 	for range 3 {
 		faults, err := o.round(time.Now())
 		if err != nil || len(faults) != 1 {
@@ -134,17 +139,43 @@ func TestProbe(t *testing.T) {
 	}
 	defer ln.Close()
 	taken := ln.Addr().(*net.TCPAddr).AddrPort()
-	if err := probe(taken); !errors.Is(err, unix.EADDRINUSE) {
+	if err := probePort(taken); !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("a port in use: got %v, want %v", err, unix.EADDRINUSE)
 	}
-	if err := probe(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), taken.Port())); err != nil {
+	if err := probePort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), taken.Port())); err != nil {
 		t.Errorf("the same at another address: got %v, want it free", err)
 	}
-	if err := probe(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), taken.Port())); err != nil {
+	if err := probePort(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), taken.Port())); err != nil {
 		t.Errorf("an address that no interface has: got %v, want it free", err)
 	}
 	_ = ln.Close()
-	if err := probe(taken); err != nil {
+	if err := probePort(taken); err != nil {
 		t.Errorf("a port that was in use: got %v, want it free", err)
+	}
+}
+
+func TestProbePath(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	used, err := net.ListenUnix("unix", &net.UnixAddr{Name: path("used")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer used.Close()
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path("left")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false)
+	_ = left.Close()
+	if err := os.WriteFile(path("file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"none": "", "none/none": "", "left": "", "used": "another program listens there", "file": "no socket: remove it",
+	} {
+		if err := probe("unix:" + path(name)); err != nil && want == "" || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
+		}
 	}
 }

@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"tcpmux/daemon/record"
+	"tcpmux/daemon/sockaddr"
 )
 
 // Selection selects messages. The zero value selects all.
 type Selection struct {
-	// Remote is a client's address and port, or an address alone; see ParseRemote.
+	// Remote is a client's address and port, an address alone, or a user; see ParseRemote.
 	Remote string
 	// Session and Listener are names. Text records have neither.
 	Session, Listener string
@@ -25,14 +26,21 @@ type Selection struct {
 }
 
 // ParseRemote returns an address in the form that records have: ADDRESS:PORT, or ADDRESS for every
-// port.
+// port. A client of a unix socket is what its records have, or uid=N for all of a user.
 func ParseRemote(s string) (string, error) {
-	if a, err := netip.ParseAddrPort(s); err == nil {
-		return a.String(), nil
+	if peer, ok := sockaddr.ParsePeer(s); ok {
+		return peer.String(), nil
+	}
+	if sockaddr.IsUser(s) {
+		uid, err := sockaddr.ParseUser(s)
+		if err != nil {
+			return "", err
+		}
+		return sockaddr.FormatUser(uid), nil
 	}
 	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 	if err != nil {
-		return "", fmt.Errorf("%q is no address: want ADDRESS or ADDRESS:PORT, such as 192.0.2.7 or [2001:db8::7]:40312", s)
+		return "", fmt.Errorf("%q is no address: want ADDRESS or ADDRESS:PORT, such as 192.0.2.7 or [2001:db8::7]:40312, or uid=N", s)
 	}
 	return a.String(), nil
 }
@@ -49,8 +57,12 @@ func (sel *Selection) at(t time.Time) bool {
 	return !t.Before(sel.Since) && (sel.Until.IsZero() || t.Before(sel.Until))
 }
 
-// hostOf returns an address without its port.
+// hostOf returns an address without its port, and the user of a client of a unix socket.
 func hostOf(remote string) string {
+	if sockaddr.IsUser(remote) {
+		uid, _, _ := strings.Cut(remote, ",")
+		return uid
+	}
 	host := remote[:max(0, strings.LastIndexByte(remote, ':'))]
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 }

@@ -95,6 +95,7 @@ func TestCatEndsWhenNobodyReads(t *testing.T) {
 func TestParseRemote(t *testing.T) {
 	for s, want := range map[string]string{
 		"192.0.2.7:40312": "192.0.2.7:40312", "192.0.2.7": "192.0.2.7", "[2001:DB8:0::7]:5": "[2001:db8::7]:5", "2001:db8::0:7": "2001:db8::7", "[::1]": "::1",
+		"uid=01000": "uid=1000", "uid=1,gid=2,pid=3,socket=4": "uid=1,gid=2,pid=3,socket=4", "uid=x": "", "uid=1,gid=2": "",
 		"localhost": "", "": "", "192.0.2.7:": "", "192.0.2.7:99999": "",
 	} {
 		if got, err := ParseRemote(s); got != want || (err == nil) != (want != "") {

@@ -206,7 +206,7 @@ func TestCatOfAPipeDoesNotWait(t *testing.T) {
 	if _, err := w.WriteString(js().say(0, "hello", "\n", "").String()); err != nil {
 		t.Fatal(err)
 	}
-	if err := shown.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := shown.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	b := make([]byte, 100)

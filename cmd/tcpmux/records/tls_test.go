@@ -19,7 +19,8 @@ func device(f record.Format, session, remote, subject string) *pen {
 
 const anySubject = `CN="one",O=\{"time":"`
 
-// TestVerifyKnowsClientsByTheirSubject: all records of a session have one, also among those of others.
+// TestVerifyKnowsClientsByTheirSubject: all records of a session have one, also among
+// those of others.
 func TestVerifyKnowsClientsByTheirSubject(t *testing.T) {
 	one := func() *pen { return device(record.JSON, "8f3a-2d", "192.0.2.8:1", anySubject) }
 	whole := one().open().say(0, "a", "\n", "").String() +

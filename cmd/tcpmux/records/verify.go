@@ -231,6 +231,7 @@ func (v *verifier) closes(at place, s *session, known bool, r *record.Record) {
 	case !known, s.adrift: // what came before is elsewhere
 	case missing < 0:
 		v.fault(at, fmt.Sprintf("session %s: its close tells of %d bytes, and there are %d", name, r.Bytes, s.next))
+	case missing > 0 && unrecorded(s, r):
 	case missing > 0:
 		v.fault(at, fmt.Sprintf("session %s: %d bytes are missing: its close tells of %d, and there are %d", name, missing, r.Bytes, s.next))
 	case s.began && !s.gaps && (r.Records > s.records || r.Records < s.records && !s.repeats):
@@ -243,6 +244,12 @@ func (v *verifier) closes(at place, s *session, known bool, r *record.Record) {
 	if !known || s.began && !s.opened {
 		v.earlier(at, s)
 	}
+}
+
+// unrecorded reports whether a session is one of which only the begin and the end are recorded, as
+// by a proxy: its close tells of the bytes, and of no record.
+func unrecorded(s *session, r *record.Record) bool {
+	return s.next == 0 && s.records == 0 && r.Records == 0
 }
 
 // earlier notes, once, that a session began before the files did.

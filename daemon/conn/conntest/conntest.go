@@ -4,7 +4,6 @@
 package conntest
 
 import (
-	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -12,13 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpmux/daemon/conn"
+	"tcpmux/daemon/sockaddr"
 )
 
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
 
 // localAddr is our end's address.
-var localAddr = netip.MustParseAddrPort("192.0.2.1:7000")
+var localAddr = sockaddr.ParseLocal("192.0.2.1:7000")
 
 // Conn implements conn.Conn. What a test does in the client's place is Send, SendUrgent, SendEnd,
 // Break, Received and SetRoom. Safe for concurrent use.
@@ -166,6 +166,16 @@ func (s *state) takeError() error {
 	return err
 }
 
+// Failure is what conn.Failure returns.
+func (c *Conn) Failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broken == nil {
+		return nil
+	}
+	return c.takeError()
+}
+
 // Discard implements conn.Conn.
 func (c *Conn) Discard(n int) error {
 	c.mu.Lock()
@@ -283,9 +293,9 @@ func (c *Conn) HangUp() {
 func (c *Conn) SetNoDelay() {}
 
 // LocalAddr implements conn.Conn.
-func (c *Conn) LocalAddr() netip.AddrPort {
+func (c *Conn) LocalAddr() sockaddr.Local {
 	if c.Closed() {
-		return netip.AddrPort{}
+		return sockaddr.Local{}
 	}
 	return localAddr
 }

@@ -35,7 +35,8 @@ type Status struct {
 type Config struct {
 	File   string    `json:"file"`   // "": the built-in defaults
 	Loaded time.Time `json:"loaded"` // when it came into force
-	// Differs reports that the files were changed since, could not be loaded, or need a restart.
+	// Differs reports that the files were changed since, could not be loaded, or need a
+	// restart.
 	Differs bool     `json:"differs"`
 	Faults  []string `json:"faults"` // of the last reload
 	Reloads int      `json:"reloads"`
@@ -79,8 +80,11 @@ type Listener struct {
 	From      string   `json:"from"` // the file that configures it
 	Model     string   `json:"model"`
 	Framing   string   `json:"framing"`
-	Service   string   `json:"service"` // record or exec
-	File      string   `json:"file"`    // where its records go
+	Service   string   `json:"service"`   // as the configuration has it: record, exec, mux and others
+	Mux       []string `json:"mux"`       // of a mux: the listeners that its clients may name
+	MuxedBy   []string `json:"muxed_by"`  // the muxes whose clients may name it
+	Upstreams []string `json:"upstreams"` // of a proxy: the servers that it connects clients with
+	File      string   `json:"file"`      // where its records go
 	Clients   int      `json:"clients"`
 	Limit     int      `json:"limit"`    // 0: that of all listeners
 	Draining  bool     `json:"draining"` // new clients are refused
@@ -126,7 +130,9 @@ type Session struct {
 	ID       string    `json:"id"`
 	Listener string    `json:"listener"`
 	Remote   string    `json:"remote"`
-	Proxy    string    `json:"proxy"` // "": none
+	Proxy    string    `json:"proxy"`    // "": none
+	Mux      string    `json:"mux"`      // the listener at which the client has named this one; "": none
+	Upstream string    `json:"upstream"` // what a proxy has connected the client with; "": nothing
 	Model    string    `json:"model"`
 	Phase    string    `json:"phase"` // serving, draining, leaving or over
 	State    string    `json:"state"` // what it waits for, such as "client" or "sink"
@@ -193,6 +199,7 @@ type Record struct {
 	Session  string    `json:"session"`
 	Remote   string    `json:"remote"`
 	Proxy    string    `json:"proxy,omitempty"`
+	Mux      string    `json:"mux,omitempty"`
 	TLS      *TLS      `json:"tls,omitempty"`     // of an opening or a closing
 	Subject  string    `json:"subject,omitempty"` // of a message: that of the client's certificate
 	Data     []byte    `json:"data,omitempty"`    // the message, as base64

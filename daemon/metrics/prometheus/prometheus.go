@@ -88,6 +88,7 @@ func (t *Text) Histogram(h Histogram, labels ...string) {
 func (t *Text) Runtime() {
 	for _, m := range []struct{ of, kind, name, help string }{
 		{"/sched/goroutines:goroutines", "gauge", "go_goroutines", "Goroutines that exist."},
+		{"/sched/gomaxprocs:threads", "gauge", "go_sched_gomaxprocs_threads", "Processors in use, at most."},
 		{"/memory/classes/heap/objects:bytes", "gauge", "go_heap_objects_bytes", "Memory of live and unswept objects."},
 		{"/memory/classes/heap/stacks:bytes", "gauge", "go_stacks_bytes", "Memory of the stacks of goroutines."},
 		{"/memory/classes/total:bytes", "gauge", "go_memory_bytes", "Memory that the runtime has mapped."},

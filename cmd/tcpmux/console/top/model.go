@@ -10,6 +10,7 @@ import (
 	"tcpmux/cmd/tcpmux/console/view"
 	"tcpmux/config/notation"
 	"tcpmux/daemon/control/api"
+	"tcpmux/daemon/sockaddr"
 )
 
 // mostSessions is how many sessions are asked for at once, so that top costs the daemon little
@@ -228,6 +229,8 @@ func (m *model) sources() []source {
 		name := m.all[i].Remote
 		if a := host(name); a.IsValid() {
 			name = a.String()
+		} else if sockaddr.IsUser(name) {
+			name, _, _ = strings.Cut(name, ",") // of all processes of a user
 		}
 		if by[name] == nil {
 			by[name] = &source{host: name}

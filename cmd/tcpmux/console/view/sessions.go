@@ -38,12 +38,19 @@ func Sessions(s *api.Sessions, now time.Time, p text.Painter) []string {
 	return lines
 }
 
-// Peer returns a client's address, and that of its proxy.
+// Peer returns a client's address, and the way that it has come.
 func Peer(s *api.Session) string {
-	if s.Proxy == "" {
-		return s.Remote
+	way := s.Remote
+	if s.Proxy != "" {
+		way += " via " + s.Proxy
 	}
-	return s.Remote + " via " + s.Proxy
+	if s.Mux != "" {
+		way += " via mux " + s.Mux
+	}
+	if s.Upstream != "" {
+		way += " to " + s.Upstream
+	}
+	return way
 }
 
 // TLS returns the version of a client's TLS, who does it, and the subject of the client's
@@ -128,7 +135,7 @@ func Detail(d *api.Detail, now time.Time, p text.Painter) []string {
 		add("", "round trip %s, variance %s", millis(t.RTT), millis(t.RTTVariance))
 		add("", "send window %s, receive window %s, %s unacknowledged", text.Size(t.SendWindow), text.Size(t.ReceiveWindow), text.Number(t.Unacked, "segment"))
 		add("", "received %s, sent %s", exact(t.Received), exact(t.Sent))
-	} else {
+	} else if !strings.HasPrefix(d.Local, "unix:") {
 		add("TCP", "unknown")
 	}
 	return lines

@@ -155,10 +155,20 @@ func ListenerState(l *api.Listener) text.Cell {
 // what returns where a listener listens and what it does.
 func what(l *api.Listener) string {
 	words := []string{strings.Join(l.Addresses, " ")}
-	if l.Service != "" && l.Service != "record" {
+	if len(l.MuxedBy) > 0 {
+		words = append(words, "via mux "+strings.Join(l.MuxedBy, " "))
+	}
+	recorded := l.Service == "" || l.Service == "record"
+	switch {
+	case recorded:
+	case len(l.Mux) > 0:
+		words = append(words, "mux of "+strings.Join(l.Mux, " "))
+	case len(l.Upstreams) > 0:
+		words = append(words, "proxy to "+strings.Join(l.Upstreams, " "))
+	default:
 		words = append(words, l.Service)
 	}
-	if l.Framing != "" {
+	if recorded || l.File != "" && len(l.Mux) == 0 { // framing matters to what is recorded
 		words = append(words, l.Framing)
 	}
 	if l.Model != "" {

@@ -185,6 +185,31 @@ func TestDetail(t *testing.T) {
 	if got := strings.Join(Detail(&d, noon, false), "\n"); !strings.Contains(got, "\n  heard       never\n") || !strings.HasSuffix(got, "\n  TCP         unknown") {
 		t.Errorf("got\n%s\nwant what is unknown to be said", got)
 	}
+	d.Local = "unix:/run/app.sock"
+	if got := strings.Join(Detail(&d, noon, false), "\n"); strings.Contains(got, "TCP") {
+		t.Errorf("got\n%s\nwant nothing about TCP of a client of a unix socket", got)
+	}
+}
+
+// TestStatusTellsWhereClientsGo checks what is told of a listener: how clients come to it and what
+// serves them, and the framing of those alone whose messages are recorded.
+func TestStatusTellsWhereClientsGo(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		listener api.Listener
+		want     string
+	}{
+		{"records", api.Listener{Addresses: []string{":7"}, Service: "record", Framing: "nul", File: "r.log", Model: "thread"}, ":7, nul, model thread"},
+		{"mux", api.Listener{Addresses: []string{":1"}, Service: "mux", Mux: []string{"a", "b"}, Framing: "line", File: "r.log"}, ":1, mux of a b"},
+		{"behind muxes", api.Listener{Service: "record", MuxedBy: []string{"x", "y"}, Framing: "line"}, "via mux x y, line"},
+		{"proxy", api.Listener{Addresses: []string{":7"}, Service: "proxy", Upstreams: []string{"a:1", "unix:/b"}, Framing: "line"}, ":7, proxy to a:1 unix:/b"},
+		{"recorded proxy", api.Listener{Addresses: []string{":7"}, Service: "proxy", Upstreams: []string{"a:1"}, Framing: "line", File: "r.log"}, ":7, proxy to a:1, line"},
+		{"program", api.Listener{Addresses: []string{":7"}, Service: "exec", Framing: "line"}, ":7, exec"},
+	} {
+		if got := what(&c.listener); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
 }
 
 func compare(t *testing.T, lines []string, want string) {
