@@ -6,6 +6,7 @@
 #   boot.sh rootfs           create the root that all rigs share (once, about a minute)
 #   boot.sh up NAME          boot; returns when systemd has finished starting (about 0.3 s)
 #   boot.sh run NAME CMD...  run CMD inside as root; stdin, stdout and the status pass through
+#   boot.sh enter PID CMD... the same for who knows the rig's PID 1, which costs a third
 #   boot.sh net NAME CMD...  run a program of the host in the rig's network
 #   boot.sh leader NAME      print the host's number of the rig's PID 1, for /proc/PID/root and
 #                            /proc/PID/ns/net
@@ -136,7 +137,7 @@ died() {
 	die "$1 $2"
 }
 _tether() {
-	while alive "$2" && alive "$3"; do sleep 0.3; done
+	while alive "$2" && alive "$3"; do sleep 1; done
 	kill -9 "$2" 2>/dev/null || true
 	wipe "$1" "$2"
 }
@@ -287,7 +288,7 @@ sweep() {
 verb=$1
 shift
 case $verb in
-up | leader | down | sweep | _supervise | _machine | _boot | _init | _tether) "$verb" "$@" ;;
+up | leader | enter | down | sweep | _supervise | _machine | _boot | _init | _tether) "$verb" "$@" ;;
 rootfs)
 	namespaces # before a minute is wasted
 	rootfs

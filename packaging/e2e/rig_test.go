@@ -168,7 +168,7 @@ func (r *rig) try(args ...string) (string, error) {
 	if len(args) > 1 && args[0] == "systemctl" && slices.Contains([]string{"stop", "restart", "reload"}, args[1]) {
 		r.passStartPost()
 	}
-	cmd := exec.Command("./boot.sh", append([]string{"run", r.name}, args...)...)
+	cmd := exec.Command("./boot.sh", append([]string{"enter", strconv.Itoa(r.leader)}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
@@ -197,13 +197,19 @@ func (r *rig) mainPID() string {
 	return r.show("tcpmux.service", "MainPID")
 }
 
-// await waits until cond holds; what names it in errors.
+// await waits until cond holds; what names it in errors. It looks during half of the time at most,
+// as a look may be a command in the machine.
 func (r *rig) await(what string, cond func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(patience); !cond(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; {
+		began := time.Now()
+		if cond() {
+			return
+		}
 		if time.Now().After(end) {
 			r.t.Fatalf("%s: not in %v", what, patience)
 		}
+		time.Sleep(max(20*time.Millisecond, time.Since(began)))
 	}
 }
 
@@ -224,9 +230,9 @@ func (r *rig) passStartPost() {
 	}
 }
 
-// awaitStarted waits until the service is active. Clients are served before that, while systemd runs
-// ExecStartPost=. A reload that comes then is taken for done with the start, and a directory that is
-// moved away is made anew.
+// awaitStarted waits until the service is active. Clients are served before that, while systemd
+// runs ExecStartPost=. A reload that comes then is taken for done with the start, and a directory
+// that is moved away is made anew.
 func (r *rig) awaitStarted() {
 	r.t.Helper()
 	r.awaitProperty("tcpmux.service", "ActiveState", "active")

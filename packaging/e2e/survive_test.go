@@ -10,6 +10,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -304,7 +306,7 @@ func (r *rig) outlived(clients int, end func(r *rig)) {
 
 func TestClientsOutliveRestarts(t *testing.T) {
 	outlive(t, "goroutine", 5000, func(r *rig) {
-		for range 20 {
+		for range 10 {
 			r.run("systemctl", "restart", "tcpmux.service")
 		}
 	})
@@ -326,11 +328,26 @@ func TestClientsOutliveARestartDuringAStart(t *testing.T) {
 	})
 }
 
+// killTimes returns how often clients outlive a kill: the value of E2E_KILLS, or enough for each
+// commit.
+func killTimes(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("E2E_KILLS")
+	if text == "" {
+		return 20
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("E2E_KILLS: %v", err)
+	}
+	return n
+}
+
 func TestClientsOutliveKills(t *testing.T) {
 	outlive(t, "goroutine", 5000, func(r *rig) {
 		r.explain(`Failed to start tcpmux`) // killed before it was ready
 		rnd := rand.New(rand.NewPCG(1, 1))
-		for range 50 {
+		for range killTimes(t) {
 			// Any moment of it.
 			time.Sleep(time.Duration(rnd.IntN(700)) * time.Millisecond)
 			r.kill()

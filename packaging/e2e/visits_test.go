@@ -30,7 +30,7 @@ func visitTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("E2E_VISITS")
 	if text == "" {
-		return 15 * time.Second
+		return 8 * time.Second
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {

@@ -53,7 +53,7 @@ func boot(t *testing.T, suite, module string) {
 	}
 	out := &output{began: time.Now()}
 	var complaints bytes.Buffer
-	cmd := exec.Command("./vm.sh", "boot", path+".console", "KTLS_MODULE="+module, "KTLS_RUN="+run, "KTLS_SEED="+os.Getenv("KTLS_SEED"))
+	cmd := exec.Command("./vm.sh", "boot", path+".console", "KTLS_MODULE="+module, "KTLS_RUN="+run, "KTLS_SEED="+os.Getenv("KTLS_SEED"), "KTLS_KILLS="+os.Getenv("KTLS_KILLS"))
 	cmd.Env = append(os.Environ(), "KTLS_SUITE="+suite)
 	cmd.Stdout, cmd.Stderr = out, &complaints
 	ended := cmd.Run()

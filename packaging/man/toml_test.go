@@ -88,6 +88,8 @@ func TestInheritedKeysAreListed(t *testing.T) {
 			want["Inherited from the top level"] = append(want["Inherited from the top level"], k.Path())
 		case k.Inherited:
 			want["Inherited from ["+k.Table+"]"] = append(want["Inherited from ["+k.Table+"]"], k.Path())
+		case k.Table == "":
+			want["In addition to that of the top level"] = append(want["In addition to that of the top level"], k.Path())
 		default:
 			want["In addition to ["+k.Table+"]"] = append(want["In addition to ["+k.Table+"]"], k.Path())
 		}

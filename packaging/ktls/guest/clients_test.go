@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,14 +27,15 @@ const talkTime = 20 * time.Minute
 
 // device is a client that stays.
 type device struct {
-	k       *killing
-	conn    *tls.Conn
-	remote  string
-	subject string // of its certificate; "": it has none
-	deaf    bool   // it takes what it is sent only while killing.listening
-	rnd     *rand.Rand
-	granted chan struct{} // a line that it may send
-	over    chan struct{} // it has sent all
+	k        *killing
+	conn     *tls.Conn
+	remote   string
+	listener string // that it is a client of
+	subject  string // of its certificate; "": it has none
+	deaf     bool   // it takes what it is sent only while killing.listening
+	rnd      *rand.Rand
+	granted  chan struct{} // a line that it may send
+	over     chan struct{} // it has sent all
 
 	starts        []int64 // where each line begins
 	sent          bytes.Buffer
@@ -43,36 +46,62 @@ type device struct {
 
 // config returns that of a client, and its subject: every fourth has a certificate.
 func (k *killing) clientConfig(i int) (config *tls.Config, subject string) {
-	config = &tls.Config{RootCAs: k.authority.Pool(), ServerName: "localhost"}
+	// The other groups take an emulated processor long.
+	config = &tls.Config{RootCAs: k.authority.Pool(), ServerName: "localhost", CurvePreferences: []tls.CurveID{tls.X25519}}
 	if i%4 == 0 {
 		name := fmt.Sprintf("device %d", i)
+		k.mu.Lock()
 		config.Certificates = []tls.Certificate{k.authority.Client(name)}
+		k.mu.Unlock()
 		subject = "CN=" + name
 	}
 	return config, subject
 }
 
-// connect connects a device, and makes the handshake.
-func (k *killing) connect(i int) *device {
+// connectAll connects n devices, several at a time.
+func (k *killing) connectAll(n int) {
 	k.t.Helper()
+	k.devices = make([]*device, n)
+	errs := make([]error, n)
+	var next atomic.Int64
+	var connecting sync.WaitGroup
+	for range 8 {
+		connecting.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				k.devices[i], errs[i] = k.connect(int(i))
+			}
+		})
+	}
+	connecting.Wait()
+	if err := errors.Join(errs...); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// connect connects a device, and makes the handshake.
+func (k *killing) connect(i int) (*device, error) {
 	d := &device{
-		k: k, deaf: i%20 == 8 || i%20 == 17, rnd: rand.New(rand.NewPCG(k.seed, uint64(1+i))),
-		granted: make(chan struct{}, kills+restarts+upgrades+1), over: make(chan struct{}),
+		k: k, listener: "tcpmux", deaf: i%20 == 8 || i%20 == 17, rnd: rand.New(rand.NewPCG(k.seed, uint64(1+i))),
+		granted: make(chan struct{}, 10_000), over: make(chan struct{}),
 	}
 	address, dialer := k.address, &net.Dialer{}
 	if d.deaf {
 		address, dialer.Control = k.noAnswer, smallBuffers
+		d.listener = "deaf"
 	}
-	raw := k.dial(address, dialer)
+	raw, err := dialer.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
 	k.t.Cleanup(func() { _ = raw.Close() })
 	var config *tls.Config
 	config, d.subject = k.clientConfig(i)
 	d.conn, d.remote = tls.Client(raw, config), raw.LocalAddr().String()
 	_ = d.conn.SetDeadline(time.Now().Add(talkTime))
 	if err := d.conn.Handshake(); err != nil {
-		k.t.Fatalf("client %d: %v", i, err)
+		return nil, fmt.Errorf("client %d: %w", i, err)
 	}
-	return d
+	return d, nil
 }
 
 // smallBuffers has a connection be of small segments, for which the other end has small buffers
@@ -118,7 +147,7 @@ func (d *device) talk() {
 // line returns the next line: of 0 to 20,000 bytes, most of them short.
 func (d *device) line() []byte {
 	size := d.rnd.IntN(300)
-	if d.rnd.IntN(6) == 0 {
+	if d.rnd.IntN(20) == 0 {
 		size = d.rnd.IntN(20_001)
 	}
 	line := make([]byte, size, size+1)
@@ -130,8 +159,8 @@ func (d *device) line() []byte {
 
 // Read reads what the device is sent, once it is to take that.
 func (d *device) Read(b []byte) (int, error) {
-	for d.deaf && !d.k.listening.Load() {
-		time.Sleep(time.Millisecond)
+	if d.deaf {
+		d.k.listening.pass()
 	}
 	return d.conn.Read(b)
 }
@@ -231,6 +260,13 @@ func (k *killing) visit(visitor int) {
 		}
 		_ = raw.Close()
 	}
+}
+
+// visited reports whether a visitor has come to its end.
+func (k *killing) visited() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.ContainsFunc(k.visits, func(v visit) bool { return v.over })
 }
 
 // visitOnce has a client come that sends one and a half messages. As it has only just come, a kill

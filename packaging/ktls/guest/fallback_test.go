@@ -5,11 +5,9 @@ package guest
 import (
 	"bufio"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,27 +20,22 @@ import (
 // is recorded, and nothing twice.
 func TestWithoutTheModuleClientsEndWithTheDaemon(t *testing.T) {
 	Needs(t, Missing)
-	if !strings.Contains(os.Getenv("KTLS_RUN"), "WithoutTheModule") {
-		t.Skip("it takes a client for another one that had the same port: KTLS_MODULE=missing KTLS_RUN=TestWithoutTheModule make e2e-ktls")
-	}
-	const clients, kills, restarts = 10, 12, 3
+	const clients, kills, restarts = 6, 25, 5
 	k := newKilling(t)
 	k.start()()
 	until(t, "the daemon knows that there is a store", func() bool { return k.count(&k.removed) > 0 })
 	if log := k.said(); !strings.Contains(log, `level=WARN msg="TLS clients end with the daemon" listener=tcpmux`) || !strings.Contains(log, "modprobe tls") {
 		t.Errorf("log: got %s, want that clients end with the daemon, and why", log)
 	}
-	reasons := map[string]string{} // why each client ends
 	var all []*mortal
 	for round := range kills + restarts {
 		if round%8 == 0 {
 			t.Logf("%d kills and restarts", round)
 		}
-		now := make([]*mortal, clients)
+		now := k.mortals(clients, round)
 		var talking sync.WaitGroup
-		for i := range now {
-			now[i] = k.mortal(round*clients + i)
-			talking.Go(now[i].talk)
+		for _, c := range now {
+			talking.Go(c.talk)
 		}
 		all = append(all, now...)
 		k.isRecorded(now)
@@ -50,65 +43,85 @@ func TestWithoutTheModuleClientsEndWithTheDaemon(t *testing.T) {
 			k.saysWhy(clients)
 		}
 		if round%((kills+restarts)/restarts) == 0 {
-			for _, c := range now {
-				reasons[c.remote] = "eof" // it is let finish
-			}
-			k.ends(syscall.SIGINT)
+			k.lets(now)
 		} else {
-			for _, c := range now {
-				reasons[c.remote] = "crash"
-			}
-			// When this one is kept for the next daemon, so are those that came before.
-			silent := k.dial(k.address, &net.Dialer{})
-			k.survive(1, 0)
-			k.kill()
-			_ = silent.Close()
+			k.cuts(now)
 		}
 		k.start()() // until then nobody closes those that were killed
 		talking.Wait()
 	}
 	k.ends(syscall.SIGTERM)
-	k.compareMortals(all, reasons)
+	k.compareMortals(all)
 }
 
-// mortal is a client that ends with the daemon.
+// lets has clients end as they want to, at a restart.
+func (k *killing) lets(clients []*mortal) {
+	for _, c := range clients {
+		c.reason = "eof"
+	}
+	k.ends(syscall.SIGINT)
+}
+
+// cuts has clients end by a kill.
+func (k *killing) cuts(clients []*mortal) {
+	for _, c := range clients {
+		c.reason = "crash"
+	}
+	// When this one is kept for the next daemon, so are those that came before.
+	silent := k.dial(k.address, &net.Dialer{})
+	k.survive(1, 0)
+	k.any(50 * time.Millisecond)
+	k.kill()
+	_ = silent.Close()
+}
+
+// mortal is a client that ends with the daemon. Each line that it sends has its name, by which it
+// is found in the records.
 type mortal struct {
 	k       *killing
+	name    string
 	conn    *tls.Conn
-	remote  string
 	subject string
+	reason  string // why it ends
 	rnd     *rand.Rand
 	started chan struct{} // closed once something is acknowledged
 	sent    []byte
 	acked   int64 // where the last line begins that was acknowledged; -1: none
 }
 
-func (k *killing) mortal(i int) *mortal {
+// mortals connects n of them.
+func (k *killing) mortals(n, round int) (all []*mortal) {
 	k.t.Helper()
-	d := k.connect(20*i + i%8) // none that is deaf
-	return &mortal{k: k, conn: d.conn, remote: d.remote, subject: d.subject, rnd: d.rnd, started: make(chan struct{}), acked: -1}
+	k.connectAll(n)
+	for i, d := range k.devices {
+		all = append(all, &mortal{
+			k: k, name: fmt.Sprintf("client %d", round*n+i), conn: d.conn, subject: d.subject, rnd: d.rnd,
+			started: make(chan struct{}), acked: -1,
+		})
+	}
+	return all
 }
 
 // talk sends lines, each once the one before is acknowledged, until the end.
 func (c *mortal) talk() {
+	defer c.conn.Close() // at a restart the daemon waits for that
 	in := bufio.NewReader(c.conn)
 	if banner, err := in.ReadString('\n'); err != nil || banner != "hello\n" {
-		c.k.t.Errorf("client %s: got %q and %v, want the banner", c.remote, banner, err)
+		c.k.t.Errorf("%s: got %q and %v, want the banner", c.name, banner, err)
 	}
 	for n := 0; ; n++ {
-		line := fmt.Appendf(nil, "%s line %d %s\n", c.remote, n, strings.Repeat("x", c.rnd.IntN(5000)))
+		line := fmt.Appendf(nil, "%s line %d %s\n", c.name, n, strings.Repeat("x", c.rnd.IntN(5000)))
 		start := int64(len(c.sent))
+		c.sent = append(c.sent, line...) // or a part of it
 		if _, err := c.conn.Write(line); err != nil {
 			return
 		}
-		c.sent = append(c.sent, line...)
 		ack, err := in.ReadString('\n')
 		if err != nil {
-			_ = c.conn.Close() // at a restart the daemon waits for that
 			return
 		}
 		if want := fmt.Sprintln(start); ack != want {
-			c.k.t.Errorf("client %s: got acknowledgement %q, want %q", c.remote, ack, want)
+			c.k.t.Errorf("%s: got acknowledgement %q, want %q", c.name, ack, want)
 			return
 		}
 		if c.acked = start; n == 0 {
@@ -124,7 +137,7 @@ func (k *killing) isRecorded(clients []*mortal) {
 		select {
 		case <-c.started:
 		case <-time.After(patience):
-			k.t.Fatalf("client %s: not within %v: something is acknowledged", c.remote, patience)
+			k.t.Fatalf("%s: not within %v: something is acknowledged", c.name, patience)
 		}
 	}
 }
@@ -144,48 +157,74 @@ func (k *killing) saysWhy(clients int) {
 	}
 }
 
+// trace is what is recorded of a session.
+type trace struct {
+	client        *mortal // nil: it has sent nothing
+	opens, closes int
+	at            int64 // the end of what is recorded
+	reason        string
+}
+
 // compareMortals compares what is recorded with what was sent, and why each client has ended.
-func (k *killing) compareMortals(clients []*mortal, reasons map[string]string) {
+func (k *killing) compareMortals(clients []*mortal) {
 	k.t.Helper()
-	at, closes, byRemote := map[string]int64{}, map[string]int{}, map[string]*mortal{}
+	byName, traces := map[string]*mortal{}, map[string]*trace{}
 	for _, c := range clients {
-		byRemote[c.remote] = c
+		byName[c.name] = c
 	}
-	file, err := os.Open(k.records)
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	defer file.Close()
-	for decoder := json.NewDecoder(file); decoder.More(); {
-		var r recorded
-		if err := decoder.Decode(&r); err != nil {
-			k.t.Fatal(err)
+	readRecords(k.t, k.records, func(r *recorded) {
+		s := traces[r.Session]
+		if s == nil {
+			s = new(trace)
+			traces[r.Session] = s
 		}
-		c := byRemote[r.Remote]
-		switch message := r.Data + r.End; {
-		case c == nil && r.Kind == "message":
-			k.t.Errorf("got %.60q of %s, which has sent nothing", message, r.Remote)
-		case c == nil:
-		case r.Kind == "close":
-			closes[r.Remote]++
-			if r.Reason != reasons[r.Remote] {
-				k.t.Errorf("client %s: got the end by %s, want %s", r.Remote, r.Reason, reasons[r.Remote])
+		switch r.Kind {
+		case "open":
+			s.opens++
+		case "close":
+			s.closes++
+			s.reason = r.Reason
+		case "message":
+			if s.client == nil {
+				name, _, _ := strings.Cut(r.Data, " line ")
+				s.client = byName[name]
+				delete(byName, name)
 			}
-		case r.Kind == "message":
-			if r.Offset != at[r.Remote] || !strings.HasPrefix(string(c.sent[r.Offset:]), message) || r.Subject != c.subject {
-				k.t.Errorf("client %s: got %.60q at offset %d of subject %q, want what was sent from %d on by %q",
-					r.Remote, message, r.Offset, r.Subject, at[r.Remote], c.subject)
-			}
-			at[r.Remote] = r.Offset + int64(len(message))
+			k.compareMortal(s, r)
+		}
+	})
+	for name := range byName {
+		k.t.Errorf("%s: got nothing recorded", name)
+	}
+	for session, s := range traces {
+		if s.client != nil {
+			s.finish()
+		} else if s.opens > 1 || s.closes != s.opens {
+			k.t.Errorf("session %s: got %d opens and %d closes, want one of each, or none", session, s.opens, s.closes)
 		}
 	}
-	for _, c := range clients {
-		drained := reasons[c.remote] == "eof"
-		switch {
-		case closes[c.remote] != 1:
-			k.t.Errorf("client %s: got %d closes, want one", c.remote, closes[c.remote])
-		case at[c.remote] <= c.acked || drained && at[c.remote] != int64(len(c.sent)):
-			k.t.Errorf("client %s: got %d bytes recorded of %d, drained %v, acknowledged from %d on", c.remote, at[c.remote], len(c.sent), drained, c.acked)
-		}
+}
+
+// compareMortal compares a message of a session.
+func (k *killing) compareMortal(s *trace, r *recorded) {
+	message, c := r.Data+r.End, s.client
+	switch {
+	case c == nil:
+		k.t.Errorf("session %s: got %.60q, which nobody has sent, or another session too", r.Session, message)
+	case s.opens != 1 || s.closes != 0:
+		k.t.Errorf("%s: got a message after %d opens and %d closes", c.name, s.opens, s.closes)
+	case r.Offset != s.at || !strings.HasPrefix(string(c.sent[min(s.at, int64(len(c.sent))):]), message) || r.Subject != c.subject:
+		k.t.Errorf("%s: got %.60q at offset %d of subject %q, want what was sent from %d on by %q", c.name, message, r.Offset, r.Subject, s.at, c.subject)
+	}
+	s.at = r.Offset + int64(len(message))
+}
+
+// finish compares the end of a session.
+func (s *trace) finish() {
+	switch c := s.client; {
+	case s.opens != 1 || s.closes != 1 || s.reason != c.reason:
+		c.k.t.Errorf("%s: got %d opens, %d closes and the end by %s; want one, one and %s", c.name, s.opens, s.closes, s.reason, c.reason)
+	case s.at <= c.acked || c.reason == "eof" && s.at != int64(len(c.sent)):
+		c.k.t.Errorf("%s: got %d bytes recorded of %d, acknowledged from %d on, end by %s", c.name, s.at, len(c.sent), c.acked, c.reason)
 	}
 }

@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -16,6 +17,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpmux/daemon/control/api"
+	"tcpmux/daemon/control/client"
 )
 
 // manager is a service manager that keeps the listening sockets, and what daemon after daemon has
@@ -238,17 +242,41 @@ func (m *manager) ends(by syscall.Signal) {
 // asks runs a command that asks the daemon, and returns what it prints.
 func (m *manager) asks(control string, words ...string) string {
 	m.t.Helper()
-	out, err := exec.Command("tcpmux", append(words, "--control", control)...).CombinedOutput()
-	if err != nil {
-		m.t.Errorf("tcpmux %v: %v\n%s", words, err, out)
-	}
+	var out []byte
+	until(m.t, fmt.Sprintf("tcpmux %v", words), func() (answered bool) {
+		var err error
+		out, err = exec.Command("tcpmux", append(words, "--control", control)...).CombinedOutput()
+		switch late := strings.Contains(string(out), "does not answer"); {
+		case err == nil:
+			return true
+		case !late: // a command waits for some seconds, which are few here
+			m.t.Fatalf("tcpmux %v: %v\n%s", words, err, out)
+		}
+		return false
+	})
 	return string(out)
 }
+
+// status waits until the daemon's status is as it should be.
+func (m *manager) status(control, what string, is func(s api.Status) bool) {
+	m.t.Helper()
+	c := client.Dial(control)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	until(m.t, what, func() bool {
+		s, err := c.Status(ctx)
+		return err == nil && is(s) // an error is that it takes too long, here
+	})
+}
+
+// pause is how long a look waits for the next one: each takes an emulated processor long.
+const pause = 10 * time.Millisecond
 
 // until waits until holds returns true.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(pause) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %v: %s", patience, what)
 		}
