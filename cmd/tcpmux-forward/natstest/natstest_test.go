@@ -5,24 +5,34 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+
+	"tcpmux/internal/await"
 )
 
 // store publishes numbers to a stream, which it makes first.
 func store(t *testing.T, nc *nats.Conn, replicas, from, to int) {
 	t.Helper()
-	js, err := nc.JetStream(nats.MaxWait(patience))
+	js, err := nc.JetStream(nats.MaxWait(answer))
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A cluster may be choosing a leader.
+	ask := func(request func() error) {
+		t.Helper()
+		await.Until(t, func() bool { err = request(); return err == nil }, func() { t.Error(err) })
+	}
 	if from == 0 {
-		if _, err := js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Replicas: replicas}); err != nil {
-			t.Fatal(err)
-		}
+		ask(func() error {
+			_, err := js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Replicas: replicas})
+			return err
+		})
 	}
 	for i := from; i < to; i++ {
-		if _, err := js.Publish("s.x", []byte(fmt.Sprint(i))); err != nil {
-			t.Fatal(err)
-		}
+		number := fmt.Sprint(i)
+		ask(func() error {
+			_, err := js.Publish("s.x", []byte(number), nats.MsgId(number))
+			return err
+		})
 	}
 }
 
