@@ -34,7 +34,8 @@ type handle interface {
 	Truncate(size int64) error
 	Chmod(fs.FileMode) error
 	Close() error
-	// datasync is fdatasync(2). It may be called from any goroutine.
+	// datasync is fdatasync(2). It may be called from any goroutine. After Close it returns
+	// os.ErrClosed.
 	datasync() error
 	// room returns how many bytes of the file system are free for unprivileged users.
 	room() (int64, error)
@@ -100,7 +101,7 @@ func (f *openFile) control(call func(fd int) error) error {
 	err := error(unix.EINTR)
 	for err == unix.EINTR {
 		if cerr := f.raw.Control(func(fd uintptr) { err = call(int(fd)) }); cerr != nil {
-			return cerr
+			return os.ErrClosed // it is no other, but package os does not say so
 		}
 	}
 	return err

@@ -1,6 +1,8 @@
 package recordfile
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -131,6 +133,9 @@ func (s *syncer) aside(out handle, mu sync.Locker) error {
 	err := counts.datasync(out)
 	release()
 	mu.Lock()
+	if errors.Is(err, os.ErrClosed) { // whoever has closed it has synced it before
+		return nil
+	}
 	err = s.opt.fail("sync", cause(err))
 	s.note(err)
 	return err

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -194,6 +195,42 @@ func TestOptionsChangeDuringASync(t *testing.T) {
 			t.Error("got the sync counted by the new options, want it by those with which it began")
 		}
 	})
+}
+
+// TestAFileThatIsClosedDuringASyncIsNoTrouble: whoever closes it syncs it before.
+func TestAFileThatIsClosedDuringASyncIsNoTrouble(t *testing.T) {
+	moved := func(f *File) error {
+		if err := os.Rename(f.Path(), f.Path()+".moved"); err != nil {
+			return err
+		}
+		_, err := f.Write([]byte("next\n"))
+		return err
+	}
+	for what, end := range map[string]func(*File) error{"closed": (*File).Close, "moved": moved} {
+		t.Run(what, func(t *testing.T) {
+			aside(t, time.Second, func(t *testing.T, f *File, d *faulty, told *[]error) {
+				var calls atomic.Int32
+				d.syncs = func() error {
+					if calls.Add(1) > 1 {
+						return nil
+					}
+					time.Sleep(10 * time.Second)
+					return os.ErrClosed // as openFile.datasync when its File was closed before
+				}
+				write(t, f, "line\n")
+				time.Sleep(2 * time.Second)
+				if err := end(f); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(20 * time.Second)
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				if d.count("close 1") != 1 || len(*told) > 0 || f.syncer.unsafe {
+					t.Errorf("got %v, told %v, unsafe %v, want it closed, nothing and false", d.done, *told, f.syncer.unsafe)
+				}
+			})
+		})
+	}
 }
 
 // TestSyncThatFailsLaterHasWriteWait: no more than the lines of one interval are at risk.
