@@ -15,8 +15,8 @@ import (
 // TestAnIdleClientCostsLittle though it has spoken: its goroutine's stack is as small as one can
 // be, and it holds no buffer.
 func TestAnIdleClientCostsLittle(t *testing.T) {
-	// bytes; measured are some 4500, and 2 KiB more when stacks grow.
-	const clients, most = 4000, 5500
+	// bytes; measured are some 4100, and 2 KiB more when stacks grow.
+	const clients, most = 4000, 5000
 	dir := t.TempDir()
 	d, address := daemonOf(t, settings(t, dir, "127.0.0.1:0", "", ""))
 	defer d.stops(dir)

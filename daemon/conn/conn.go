@@ -1,7 +1,7 @@
 // Package conn is a client's connection as its session uses it: what has arrived is looked at
 // before it is taken, so that the kernel keeps it until it is recorded. How the session waits is
-// the implementation's affair: Poll sleeps in Go's poller, Thread blocks its thread, and conntest
-// has a fake for tests.
+// the implementation's affair: Poll sleeps until the poller wakes it, Thread blocks its thread, and
+// conntest has a fake for tests.
 package conn
 
 import (

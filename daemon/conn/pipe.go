@@ -85,13 +85,3 @@ func splice(from, to, most int) (int, error) {
 		}
 	}
 }
-
-// AwaitRoom waits until there may be room to write, or until a write would fail. It returns
-// os.ErrDeadlineExceeded when the write deadline passes, and for good after Expire.
-func (p *Poll) AwaitRoom() error {
-	return p.raw.Write(func(fd uintptr) bool {
-		fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-		_, err := unix.Ppoll(fds[:], &unix.Timespec{}, nil)
-		return err != nil || fds[0].Revents != 0 // on an error the write tells
-	})
-}

@@ -47,6 +47,12 @@ func (s socket) SetLowWater(n int) {
 
 // TryWrite implements Conn.
 func (s socket) TryWrite(b []byte) (int, error) {
+	n, err := s.send(b)
+	return n, os.NewSyscallError("send", err)
+}
+
+// send is TryWrite; the error is the bare one.
+func (s socket) send(b []byte) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
 		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 	switch errno {
@@ -55,7 +61,7 @@ func (s socket) TryWrite(b []byte) (int, error) {
 	case unix.EAGAIN, unix.EINTR:
 		return 0, nil
 	}
-	return 0, os.NewSyscallError("send", errno)
+	return 0, errno
 }
 
 // SetNoDelay implements Conn.

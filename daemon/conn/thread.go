@@ -13,8 +13,8 @@ import (
 	"tcpmux/daemon/sockaddr"
 )
 
-// Thread is a connection that blocks its thread in poll(2) while it waits. Go's poller does not
-// know the descriptor: a program or another process may have it too and wait for it in its own way.
+// Thread is a connection that blocks its thread in poll(2) while it waits. No poller knows the
+// descriptor: a program or another process may have it too and wait for it in its own way.
 type Thread struct {
 	socket
 	wakeup      *Wakeup

@@ -98,7 +98,7 @@ func await(changed <-chan struct{}, deadline time.Time) {
 // passed reports whether a deadline is set and has passed.
 func passed(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
 
-// Wait implements conn.Conn. As with Go's poller try is called again only when something has
+// Wait implements conn.Conn. As with the poller try is called again only when something has
 // changed.
 func (c *Conn) Wait(try func() bool) error {
 	for {
