@@ -19,6 +19,10 @@ var ErrClosed = errors.New("record sink is closed")
 // read no further. So it limits both memory and the number of records in flight.
 const maxGather = 1 << 20
 
+// longBatch is how many bytes are worth a write: more would save few calls, and be gone from the
+// processor's cache before they are written.
+const longBatch = 256 << 10
+
 // A write that fails is tried again after a pause, which doubles from retryMin to retryMax.
 const (
 	retryMin = 10 * time.Millisecond
@@ -39,6 +43,7 @@ type Sink struct {
 	mu       sync.Mutex
 	batch    batch
 	writing  bool // a goroutine writes, or is about to
+	yielding bool // it still has others gather: who makes the batch long writes it instead
 	progress progress
 	closed   bool // no more records are taken
 }
@@ -179,14 +184,14 @@ func (s *Sink) Close() {
 	s.batch.waiting[1].Broadcast()
 }
 
-// commit returns when batch n is written. If no other goroutine is writing, it writes for all that
-// have gathered lines.
+// commit returns when batch n is written. If no other goroutine is writing, or the one that is about
+// to has a long batch by now, it writes for all that have gathered lines.
 func (s *Sink) commit(n uint64, yield bool) error {
 	for s.batch.written <= n {
 		switch {
 		case s.closed:
 			return ErrClosed
-		case s.writing:
+		case s.writing && !(s.yielding && s.long()):
 			s.batch.waiting[n&1].Wait()
 		default:
 			if err := s.write(yield); err != nil {
@@ -197,15 +202,17 @@ func (s *Sink) commit(n uint64, yield bool) error {
 	return nil
 }
 
+// long reports whether the gathered lines are worth a write. mu is locked.
+func (s *Sink) long() bool { return len(s.batch.lines) >= longBatch }
+
 // write writes the batch that is being gathered. It is called with mu locked, unlocks it meanwhile,
-// and returns with mu locked.
+// and returns with mu locked. With yield another goroutine may do it instead.
 func (s *Sink) write(yield bool) error {
 	s.writing = true
-	s.mu.Unlock()
-	if yield { // other sessions that are ready gather their lines too, for the same write
-		runtime.Gosched()
+	if yield && !s.long() && s.yield() {
+		return nil
 	}
-	s.mu.Lock()
+	s.yielding = false
 	lines := s.batch.lines
 	s.journal.flush(int(s.batch.number & 1))
 	s.batch.number++
@@ -224,6 +231,17 @@ func (s *Sink) write(yield bool) error {
 	s.mu.Lock()
 	s.wrote(err, lines)
 	return err
+}
+
+// yield has other sessions that are ready gather their lines too, for the same write. It reports
+// whether one of them has begun the write. mu is locked, and unlocked meanwhile.
+func (s *Sink) yield() (begun bool) {
+	n := s.batch.number
+	s.yielding = true
+	s.mu.Unlock()
+	runtime.Gosched()
+	s.mu.Lock()
+	return s.batch.number != n
 }
 
 // wrote notes the result of writing a batch. mu is locked.

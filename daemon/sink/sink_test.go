@@ -80,6 +80,19 @@ func TestSinkServesAllWhoWaitByOneWrite(t *testing.T) {
 	})
 }
 
+// TestALongBatchIsNotWaitedWith by who makes it long, though another session is about to write.
+func TestALongBatchIsNotWaitedWith(t *testing.T) {
+	out := &script{}
+	s := New(out, untroubled(t))
+	s.writing, s.yielding = true, true
+	if err := s.give(bytes.Repeat([]byte("x\n"), longBatch/2)); err != nil || out.buf.Len() != longBatch {
+		t.Errorf("got %v and %d bytes written, want %d", err, out.buf.Len(), longBatch)
+	}
+	if s.writing || s.yielding {
+		t.Errorf("got writing %v and yielding %v, want neither", s.writing, s.yielding)
+	}
+}
+
 func TestSinkKeepsEachSessionsOrder(t *testing.T) {
 	out := &script{}
 	s := New(out, untroubled(t))
