@@ -257,3 +257,42 @@ func BenchmarkEnterAtOnce(b *testing.B) {
 		}
 	})
 }
+
+// TestAdmitsAll is true only of a gate to which a client may go over whoever it is.
+func TestAdmitsAll(t *testing.T) {
+	limited, common := new(Sources), new(Sources)
+	limited.Configure(Limits{Clients: 1, IPv4: 32, IPv6: 64})
+	common.Configure(Limits{Clients: 10, IPv4: 32, IPv6: 64})
+	var open, other Sources
+	addr, now := netip.MustParseAddr("192.0.2.1"), time.Now()
+	before := Gate{Sources: [2]*Sources{limited, common}}
+	counted, v := before.Enter(addr, now)
+	if v != Admitted {
+		t.Fatal(v)
+	}
+	defer counted.Release()
+	before.Sources[0] = nil
+	uncounted, _ := before.Enter(addr, now)
+	defer uncounted.Release()
+	for name, c := range map[string]struct {
+		gate Gate
+		pass Pass
+		want bool
+	}{
+		"open":                      {Gate{Sources: [2]*Sources{&open, common}}, uncounted, true},
+		"open, no pass":             {Gate{}, Pass{}, true},
+		"a place to give back":      {Gate{Sources: [2]*Sources{&open, common}}, counted, false},
+		"rules":                     {Gate{Rules: NewRules(nil, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")})}, uncounted, false},
+		"hours":                     {Gate{Hours: Hours{{}}}, uncounted, false},
+		"a limit":                   {Gate{Sources: [2]*Sources{limited, common}}, uncounted, false},
+		"a limit for all listeners": {Gate{Sources: [2]*Sources{&other, common}}, uncounted, true},
+	} {
+		p := c.pass
+		if got := c.gate.AdmitsAll(p); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+		if v := c.gate.Transfer(&p, addr, now); c.want && (v != Admitted || p != c.pass) {
+			t.Errorf("%s: a client that goes over is %v, want it admitted as it is", name, v)
+		}
+	}
+}

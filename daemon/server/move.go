@@ -9,6 +9,7 @@ import (
 	"tcpmux/config"
 	"tcpmux/daemon/admission"
 	"tcpmux/daemon/session"
+	"tcpmux/daemon/sockaddr"
 	"tcpmux/daemon/state"
 	"tcpmux/daemon/tlsconn"
 )
@@ -107,8 +108,17 @@ func (s *Server) transfer(c *client, b *Binding) admission.Verdict {
 	return v
 }
 
-// passOver has a client pass the gate of b.
+// passOver has a client pass the gate of b. Most gates are open to all: then nobody has to find out
+// who it is.
 func (s *Server) passOver(c *client, b *Binding) admission.Verdict {
+	if g := s.gate(b, &sockaddr.Peer{}); g.AdmitsAll(c.pass) {
+		return admission.Admitted
+	}
+	return s.passGate(c, b)
+}
+
+// passGate is passOver where it depends on the client.
+func (s *Server) passGate(c *client, b *Binding) admission.Verdict {
 	peer := c.peer()
 	g := s.gate(b, &peer)
 	return g.Transfer(&c.pass, peer.Source(), time.Now())
