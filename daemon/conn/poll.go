@@ -42,7 +42,7 @@ type outgoing struct {
 
 // NewPoll returns a Conn for the descriptor of a socket. It is closed on an error.
 func NewPoll(fd int) (*Poll, error) {
-	if err := startPoller(); err != nil {
+	if err := poller.start(); err != nil {
 		_ = unix.Close(fd) // nothing was sent
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (p *Poll) watch(event uint32) error {
 	if p.events&event != 0 || p.interrupted.Load()&gone != 0 {
 		return nil
 	}
-	if err := watch(p, p.events, p.events|event); err != nil {
+	if err := poller.watch(p, p.events, p.events|event); err != nil {
 		return err
 	}
 	p.events |= event
@@ -216,10 +216,14 @@ func (p *Poll) Close() {
 		return
 	}
 	if p.events != 0 {
-		unwatch(p)
+		poller.unwatch(p)
 	}
 	// What matters was read; the client learns of the end anyway.
 	_ = unix.Close(int(p.socket))
+	p.in.deadline.silence()
 	p.in.wake()
-	p.wakeOut()
+	if out := p.out.Load(); out != nil {
+		out.alarm.silence()
+		out.wake()
+	}
 }

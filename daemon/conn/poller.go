@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -18,20 +19,34 @@ import (
 //
 // It is an epoll instance (epoll(7)), edge-triggered, whose descriptor is in Go's poller: so no
 // thread waits for it, and who is woken goes on as any other goroutine does.
-var poller struct {
-	once  sync.Once
-	err   error
+var poller epoller
+
+// epoller is a poller. The zero value is one that does not run.
+type epoller struct {
+	runs  atomic.Bool
+	mu    sync.Mutex // of start
 	epoll uintptr
 	table table
 }
 
-// startPoller starts the poller, if it does not run.
-func startPoller() error {
-	poller.once.Do(func() { poller.err = runPoller() })
-	return poller.err
+// start starts the poller, if it does not run. It may be tried again.
+func (e *epoller) start() error {
+	if e.runs.Load() {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.runs.Load() {
+		return nil
+	}
+	if err := e.run(); err != nil {
+		return err
+	}
+	e.runs.Store(true)
+	return nil
 }
 
-func runPoller() error {
+func (e *epoller) run() error {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)
@@ -41,31 +56,35 @@ func runPoller() error {
 	}
 	file := os.NewFile(uintptr(fd), "epoll")
 	raw, err := file.SyscallConn()
-	if err != nil {
+	// This fails if it is not in Go's poller after all.
+	if err := errors.Join(err, file.SetDeadline(time.Time{})); err != nil {
 		return errors.Join(err, file.Close())
 	}
-	poller.epoll = uintptr(fd)
-	go poll(raw)
+	e.epoll = uintptr(fd)
+	go e.poll(raw)
 	return nil
 }
 
 // poll tells of events for as long as the process lives.
-func poll(raw syscall.RawConn) {
+func (e *epoller) poll(raw syscall.RawConn) {
 	events := make([]unix.EpollEvent, 128)
-	_ = raw.Read(func(fd uintptr) bool {
+	err := raw.Read(func(fd uintptr) bool {
 		for {
 			n := ready(fd, events)
 			for i := range events[:n] {
-				if p := poller.table.at(int(events[i].Fd)); p != nil {
+				if p := e.table.at(int(events[i].Fd)); p != nil {
 					p.tell(events[i].Events)
 				}
 			}
 			if n < len(events) { // else there may be more, of which Go's poller has told
 				return false
 			}
+			// Those that are woken go on first, while what they need is in the
+			// processor's cache.
 			runtime.Gosched()
 		}
 	})
+	panic(err) // nobody would ever be woken
 }
 
 // ready returns how many events there are, which it never waits for.
@@ -83,24 +102,25 @@ func ready(fd uintptr, events []unix.EpollEvent) int {
 }
 
 // watch changes what the poller watches a connection for.
-func watch(p *Poll, from, to uint32) error {
+func (e *epoller) watch(p *Poll, from, to uint32) error {
+	event := unix.EpollEvent{Events: to | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(p.socket)}
 	op := unix.EPOLL_CTL_MOD
 	if from == 0 {
 		op = unix.EPOLL_CTL_ADD
-		poller.table.set(int(p.socket), p)
+		e.table.set(int(p.socket), p)
 	}
-	event := unix.EpollEvent{Events: to | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(p.socket)}
-	if err := unix.EpollCtl(int(poller.epoll), op, int(p.socket), &event); err != nil {
-		return os.NewSyscallError("epoll_ctl", err)
+	err := unix.EpollCtl(int(e.epoll), op, int(p.socket), &event)
+	if err != nil && from == 0 {
+		e.table.set(int(p.socket), nil)
 	}
-	return nil
+	return os.NewSyscallError("epoll_ctl", err)
 }
 
 // unwatch ends that. A close alone would not, if somebody else has the connection too: such as
 // systemd, which keeps it.
-func unwatch(p *Poll) {
-	_ = unix.EpollCtl(int(poller.epoll), unix.EPOLL_CTL_DEL, int(p.socket), nil) // it is there
-	poller.table.set(int(p.socket), nil)
+func (e *epoller) unwatch(p *Poll) {
+	_ = unix.EpollCtl(int(e.epoll), unix.EPOLL_CTL_DEL, int(p.socket), nil) // it is there
+	e.table.set(int(p.socket), nil)
 }
 
 // table is the Polls that are watched, by descriptor. An event of one that was just closed may find

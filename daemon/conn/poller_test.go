@@ -158,3 +158,69 @@ func TestADeadlineThatIsPutOffEndsNoWait(t *testing.T) {
 		t.Errorf("got %v, want none", err)
 	}
 }
+
+// TestAClosedPollIsNotKeptByItsDeadline, which may be far.
+func TestAClosedPollIsNotKeptByItsDeadline(t *testing.T) {
+	p, _ := pollPair(t)
+	later := time.Now().Add(time.Hour)
+	p.SetReadDeadline(later)
+	p.SetWriteDeadline(later)
+	out := p.out.Load()
+	p.in.deadline.set()
+	out.deadline.set()
+	p.Close()
+	for name, a := range map[string]*alarm{"read": p.in.deadline, "write": out.deadline} {
+		if a.timer.Load().Stop() {
+			t.Errorf("%s: the timer runs", name)
+		}
+	}
+}
+
+// TestADeadlineThatIsRemovedKeepsNothing, and one that is set again is kept.
+func TestADeadlineThatIsRemovedKeepsNothing(t *testing.T) {
+	p, _ := pollPair(t)
+	p.SetReadDeadline(time.Now().Add(time.Hour))
+	p.in.deadline.set()
+	p.SetReadDeadline(time.Time{})
+	if p.in.deadline.timer.Load().Stop() {
+		t.Error("the timer runs")
+	}
+	p.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	if err := p.Wait(func() bool { return false }); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v, want %v", err, os.ErrDeadlineExceeded)
+	}
+}
+
+// TestThePollerStartsWhenItCan, though it could not at first.
+func TestThePollerStartsWhenItCan(t *testing.T) {
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	none := unix.Rlimit{Cur: 0, Max: before.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	var e epoller
+	err := e.start()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(err, unix.EMFILE) {
+		t.Fatalf("got %v, want %v", err, unix.EMFILE)
+	}
+	if err := e.start(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestADeadlineThatIsBroughtForwardEndsAWait at its time.
+func TestADeadlineThatIsBroughtForwardEndsAWait(t *testing.T) {
+	p, _ := pollPair(t)
+	p.SetReadDeadline(time.Now().Add(time.Hour))
+	p.in.deadline.set()
+	p.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	if err := p.Wait(func() bool { return false }); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v, want %v", err, os.ErrDeadlineExceeded)
+	}
+}

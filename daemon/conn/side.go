@@ -63,6 +63,9 @@ func (s *side) setDeadline(t time.Time) {
 		s.deadline = &alarm{wake: s.wake}
 	}
 	s.deadline.by.set(t)
+	if t.IsZero() {
+		s.deadline.stop()
+	}
 	s.wake() // the sleep may have to end at another time
 }
 
@@ -80,8 +83,8 @@ func (s *side) overdue() bool {
 type alarm struct {
 	by    deadline
 	wake  func()
-	timer *time.Timer
-	rings time.Time // when the timer does, or did
+	timer atomic.Pointer[time.Timer] // nil: it was never needed
+	rings int64                      // when it does, or did, as in a deadline; 0: it was stopped
 }
 
 // set has the alarm ring at the deadline, if there is one, or before.
@@ -89,21 +92,31 @@ func (a *alarm) set() {
 	if a == nil {
 		return
 	}
-	left, set := a.by.left()
-	if !set {
+	at, now := a.by.nanoseconds.Load(), int64(time.Since(loaded))
+	if at == 0 || now < a.rings && a.rings <= at {
 		return
 	}
-	now := time.Now()
-	if at := now.Add(left); a.timer == nil || !a.rings.After(now) || a.rings.After(at) {
-		a.rings = at
-		a.start(left)
+	a.rings = at
+	if t := a.timer.Load(); t != nil {
+		t.Reset(time.Duration(at - now))
+		return
 	}
+	a.timer.Store(time.AfterFunc(time.Duration(at-now), a.wake))
 }
 
-func (a *alarm) start(left time.Duration) {
-	if a.timer == nil {
-		a.timer = time.AfterFunc(left, a.wake)
+// stop has the alarm not ring until set is called.
+func (a *alarm) stop() {
+	a.silence()
+	a.rings = 0
+}
+
+// silence stops the timer, which would keep the connection in memory until then. Any goroutine may
+// call it.
+func (a *alarm) silence() {
+	if a == nil {
 		return
 	}
-	a.timer.Reset(left)
+	if t := a.timer.Load(); t != nil {
+		t.Stop()
+	}
 }

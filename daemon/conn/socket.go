@@ -53,15 +53,19 @@ func (s socket) TryWrite(b []byte) (int, error) {
 
 // send is TryWrite; the error is the bare one.
 func (s socket) send(b []byte) (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
-		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-	switch errno {
-	case 0:
-		return int(n), nil
-	case unix.EAGAIN, unix.EINTR:
-		return 0, nil
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EAGAIN:
+			return 0, nil
+		case unix.EINTR: // with TLS in the kernel; it says nothing about room
+		default:
+			return 0, errno
+		}
 	}
-	return 0, errno
 }
 
 // SetNoDelay implements Conn.
