@@ -30,22 +30,6 @@ func Broken(c Conn) (broken bool) {
 	return broken
 }
 
-// Failure returns the error of a connection that has broken off, which nothing but that has told
-// yet: a peek would behind what has come. It returns that once, as any call does, and nil if there
-// is none.
-func Failure(c Conn) (err error) {
-	if f, fake := c.(interface{ Failure() error }); fake {
-		return f.Failure()
-	}
-	c.Control(func(fd uintptr) {
-		// It fails only if it is no socket.
-		if errno, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); errno != 0 {
-			err = unix.Errno(errno)
-		}
-	})
-	return err
-}
-
 // closedState is that of a connection that no longer is one.
 const closedState = "closed"
 

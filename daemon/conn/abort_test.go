@@ -4,8 +4,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"tcpmux/daemon/conn"
 )
 
 // TestFailureTellsOfAReset, once, and leaves what arrived before.
@@ -13,13 +11,13 @@ func TestFailureTellsOfAReset(t *testing.T) {
 	everyKind(t, func(t *testing.T, p *pair) {
 		p.send("ab")
 		p.awaitUnread(t, 2)
-		if err := conn.Failure(p.Conn); err != nil {
+		if err := p.Failure(); err != nil {
 			t.Errorf("before: got %v, want none", err)
 		}
 		p.reset()
 		eventually(t, func() bool { _, ended := p.Readable(); return ended })
 		for _, want := range []error{unix.ECONNRESET, nil} {
-			if err := conn.Failure(p.Conn); err != want {
+			if err := p.Failure(); err != want {
 				t.Errorf("got %v, want %v", err, want)
 			}
 		}

@@ -30,6 +30,10 @@ type Conn interface {
 	Discard(n int) error
 	// Unread returns how many bytes have arrived and were not removed.
 	Unread() int
+	// Failure returns the error of a connection that has broken off, which nothing but that has
+	// told yet: a peek would behind what has come. It returns that once, as any call does, and
+	// nil if there is none.
+	Failure() error
 	// SetLowWater has Wait and Readable wait for n bytes, or an end, or a full receive buffer
 	// (socket(7), SO_RCVLOWAT).
 	SetLowWater(n int)

@@ -40,6 +40,15 @@ func (s socket) Discard(n int) error { return Discard(uintptr(s), n) }
 // Unread implements Conn.
 func (s socket) Unread() int { return Unread(uintptr(s)) }
 
+// Failure implements Conn.
+func (s socket) Failure() error {
+	// Getting it fails only if it is no socket.
+	if errno, _ := unix.GetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_ERROR); errno != 0 {
+		return unix.Errno(errno)
+	}
+	return nil
+}
+
 // SetLowWater implements Conn.
 func (s socket) SetLowWater(n int) {
 	_ = unix.SetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) // it takes any number

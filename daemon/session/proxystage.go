@@ -101,7 +101,7 @@ func awaitHeader(s *Session) (header proxy.Header, err error) {
 // cutOff returns how a connection has ended within what was to come first: by an error if it was
 // broken off.
 func cutOff(c conn.Conn) error {
-	if err := conn.Failure(c); err != nil {
+	if err := c.Failure(); err != nil {
 		return os.NewSyscallError("recv", err)
 	}
 	return io.ErrUnexpectedEOF

@@ -166,7 +166,7 @@ func (s *state) takeError() error {
 	return err
 }
 
-// Failure is what conn.Failure returns.
+// Failure implements conn.Conn.
 func (c *Conn) Failure() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
