@@ -50,7 +50,7 @@ func TestControlSocketIsForThoseWhoMay(t *testing.T) {
 func TestControlSocketOutlivesTheDaemon(t *testing.T) {
 	r := serving(t)
 	r.mustVisit()
-	r.explain("Failed with result", "killed")
+	r.explain("Failed with result", "killed", "Failed to start tcpmux")
 	for _, end := range [][]string{
 		{"systemctl", "restart", "tcpmux.service"},
 		{"systemctl", "kill", "-s", "KILL", "tcpmux.service"},
@@ -123,7 +123,7 @@ func (r *rig) page(path string) (code int, body string) {
 // crash, without a command in between.
 func TestTailGoesOnWithTheNextDaemon(t *testing.T) {
 	r := serving(t)
-	r.explain("Failed with result", "killed")
+	r.explain("Failed with result", "killed", "Failed to start tcpmux")
 	r.mustVisit()
 	r.write("/run/seen", "") // systemd-run returns before the unit has opened it
 	r.run("systemd-run", "--quiet", "--unit=watcher", "-p", "User=nobody", "-p", "SupplementaryGroups=adm",

@@ -67,6 +67,7 @@ func TestWatchdogRestartsAHungDaemon(t *testing.T) {
 // However often the daemon dies, the port accepts clients, and the next daemon serves them.
 func TestManyKillsLeaveThePort(t *testing.T) {
 	r := serving(t)
+	r.explain(`Failed to start tcpmux`) // killed before systemd has run ExecStartPost=
 	r.killed = true
 	r.mustVisit()
 	for range 8 {
@@ -106,6 +107,7 @@ func (r *rig) size(file string) int64 {
 // After a kill under load the file has complete lines without gaps, as far as it goes.
 func TestKillUnderLoad(t *testing.T) {
 	r := serving(t)
+	r.explain(`Failed to start tcpmux`) // killed before systemd has run ExecStartPost=
 	r.killed = true
 	for range 2 {
 		var torrent sync.WaitGroup
