@@ -162,7 +162,7 @@ bench-go: ## framing, encoding and sink by themselves, with their allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./daemon/framing ./daemon/record ./daemon/sink ./daemon/worker
 
 bench-shared: ## what all clients share, with 1 and 2 processors: contrib/bench/SCALE.md says what follows from it
-	$(GO) test -run '^$$' -bench 'Buffers|Spill|Gather|Enter|Recorded|Slot|Take|Add|Enlist|Maintain|Overdue|Place|Register|Ready' -cpu 1,2 -benchtime 20ms -count 7 \
+	$(GO) test -run '^$$' -bench 'Buffers|Spill|Gather|Enter|Recorded|Slot|Take|Add|Enlist|Maintain|Overdue|Place|Register|Ready|Wake' -cpu 1,2 -benchtime 20ms -count 7 \
 		./daemon/session ./daemon/sink ./daemon/admission ./daemon/counts ./daemon/state ./daemon/ring ./daemon/server ./daemon/conn
 	$(GO) test -run '^$$' -bench 'Accept|Clients' -cpu 2 -benchtime 5x -count 7 ./daemon/server
 
