@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -199,6 +200,21 @@ func TestAWedgedDaemonIsSaidToBe(t *testing.T) {
 	}
 	if resp, text := r.ask(t, "GET", "/v1/status", false); resp.StatusCode != 503 || !strings.Contains(text, "too many requests") {
 		t.Errorf("got %d %q, want 503 as too many are under way", resp.StatusCode, text)
+	}
+}
+
+// TestAFreePlaceIsTaken though the time is over: that is not for want of one.
+func TestAFreePlaceIsTaken(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 { // of which half would find the end of the time first
+		places := make(chan struct{}, 1)
+		if !enter(over, places) {
+			t.Fatal("got no place, though one was free")
+		}
+		if enter(over, places) {
+			t.Fatal("got a place, though none was free")
+		}
 	}
 }
 

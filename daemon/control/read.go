@@ -28,13 +28,11 @@ func (s *Server) sessions(w http.ResponseWriter, r *http.Request) {
 	lists := s.lists[connectionOf(r).class]
 	ctx, cancel := context.WithTimeout(r.Context(), s.limits.read)
 	defer cancel()
-	select {
-	case lists <- struct{}{}:
-		defer func() { <-lists }()
-	case <-ctx.Done():
+	if !enter(ctx, lists) {
 		s.failWith(w, errBusy)
 		return
 	}
+	defer func() { <-lists }()
 	all, err := ask(s, ctx, s.limits.read, func(context.Context) (api.Sessions, error) {
 		return s.opt.Daemon.Sessions(f), nil
 	})
@@ -43,6 +41,22 @@ func (s *Server) sessions(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeSessions(w, all)
+}
+
+// enter takes one of places, and waits for one until ctx is done. A place that is free is taken even
+// then: what the time was spent with is not that too many are under way.
+func enter(ctx context.Context, places chan<- struct{}) bool {
+	select {
+	case places <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case places <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (s *Server) session(w http.ResponseWriter, r *http.Request) {
