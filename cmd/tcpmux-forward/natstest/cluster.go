@@ -19,7 +19,7 @@ func StartCluster(t testing.TB, version string, opt Options) []*Server {
 	t.Helper()
 	for attempt := 1; ; attempt++ {
 		servers := startCluster(t, version, opt)
-		if places(servers[0].Connect()) {
+		if Places(servers[0].Connect()) {
 			return servers
 		}
 		if attempt == 10 {
@@ -56,8 +56,8 @@ func startCluster(t testing.TB, version string, opt Options) (servers []*Server)
 	return servers
 }
 
-// places reports whether a cluster places a stream with replicas, before long.
-func places(nc *nats.Conn) bool {
+// Places reports whether a cluster places a stream with replicas, before long.
+func Places(nc *nats.Conn) bool {
 	js, err := nc.JetStream(nats.MaxWait(time.Second))
 	if err != nil {
 		return false
