@@ -258,7 +258,7 @@ func BenchmarkEnterAtOnce(b *testing.B) {
 	})
 }
 
-// TestAdmitsAll is true only of a gate to which a client may go over whoever it is.
+// TestAdmitsAll: AdmitsAll is true only if Transfer admits any client and leaves its pass as it is.
 func TestAdmitsAll(t *testing.T) {
 	limited, common := new(Sources), new(Sources)
 	limited.Configure(Limits{Clients: 1, IPv4: 32, IPv6: 64})

@@ -133,7 +133,7 @@ func (s *syncer) aside(out handle, mu sync.Locker) error {
 	err := counts.datasync(out)
 	release()
 	mu.Lock()
-	if errors.Is(err, os.ErrClosed) { // whoever has closed it has synced it before
+	if errors.Is(err, os.ErrClosed) { // it was synced before that
 		return nil
 	}
 	err = s.opt.fail("sync", cause(err))

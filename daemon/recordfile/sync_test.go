@@ -197,7 +197,7 @@ func TestOptionsChangeDuringASync(t *testing.T) {
 	})
 }
 
-// TestAFileThatIsClosedDuringASyncIsNoTrouble: whoever closes it syncs it before.
+// TestAFileThatIsClosedDuringASyncIsNoTrouble: a file is always synced before it is closed.
 func TestAFileThatIsClosedDuringASyncIsNoTrouble(t *testing.T) {
 	moved := func(f *File) error {
 		if err := os.Rename(f.Path(), f.Path()+".moved"); err != nil {
