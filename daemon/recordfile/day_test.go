@@ -44,7 +44,7 @@ func inBubble(t *testing.T, f *File, test func(*testing.T, *File)) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		f.out.looked, f.keeper.asked = time.Time{}, time.Time{}
+		f.out.looked, f.keeper.asked, f.keeper.rested = time.Time{}, time.Time{}, time.Time{}
 		test(t, f)
 	})
 }

@@ -50,6 +50,11 @@ const (
 	idleFor = time.Hour
 	// overdueFor is how often it is called while backups are left until they are delivered.
 	overdueFor = 10 * time.Second
+	// A run looks at all backups. After one the keeper rests restShare times as long, but at most
+	// longestRest, so that many backups of a file that is rotated many times a second take no
+	// more than a tenth of a processor.
+	restShare   = 9
+	longestRest = time.Second
 )
 
 // keeper removes and compresses backups by a rule, in the background and one file at a time.
@@ -60,9 +65,11 @@ type keeper struct {
 
 	mu      sync.Mutex
 	rule    rule
-	asked   time.Time // when keep was called last
-	running bool
-	again   bool // the rule or the files changed during the run
+	asked   time.Time   // when keep was called last
+	next    *time.Timer // began the last run, or begins the next
+	rested  time.Time   // no run begins before
+	running bool        // or about to
+	again   bool        // the rule or the files changed during the run
 	stopped bool
 	failing bool
 	overdue overdue // by the last run
@@ -83,10 +90,11 @@ func (k *keeper) keep(r rule) {
 }
 
 func (k *keeper) keepLocked(r rule) {
-	k.rule, k.again, k.asked = r, true, time.Now()
+	now := time.Now()
+	k.rule, k.again, k.asked = r, true, now
 	if !k.running && !k.stopped {
 		k.running = true
-		go k.run()
+		k.next = time.AfterFunc(k.rested.Sub(now), k.run)
 	}
 }
 
@@ -110,31 +118,43 @@ func (k *keeper) stop() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.stopped = true
+	if k.running && k.next.Stop() {
+		k.running = false
+	}
 	for k.running {
 		k.ended.Wait()
 	}
 }
 
+// run applies the rule once, and has that done again if the rule or the files have changed meanwhile.
 func (k *keeper) run() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for k.again && !k.stopped {
-		k.again = false
-		r, found := k.rule, k.overdue
-		k.mu.Unlock()
-		if k.ages == nil {
-			k.ages = r.newAges()
-		}
-		r.ages, r.clock = k.ages, func(err error) { k.trouble(Clock, err) }
-		r.marks, r.overdue = k.marks, func(o overdue) { found = o }
-		err := r.apply(k.over)
-		k.mu.Lock()
-		if !k.stopped {
-			k.tellLocked(err, found)
-		}
+	defer k.ended.Broadcast()
+	if k.stopped {
+		k.running = false
+		return
 	}
-	k.running = false
-	k.ended.Broadcast()
+	k.again = false
+	r, found := k.rule, k.overdue
+	k.mu.Unlock()
+	if k.ages == nil {
+		k.ages = r.newAges()
+	}
+	r.ages, r.clock = k.ages, func(err error) { k.trouble(Clock, err) }
+	r.marks, r.overdue = k.marks, func(o overdue) { found = o }
+	began := time.Now()
+	err := r.apply(k.over)
+	now := time.Now()
+	rest := min(restShare*now.Sub(began), longestRest)
+	k.mu.Lock()
+	k.rested = now.Add(rest)
+	if !k.stopped {
+		k.tellLocked(err, found)
+	}
+	if k.running = k.again && !k.stopped; k.running {
+		k.next = time.AfterFunc(rest, k.run)
+	}
 }
 
 // tellLocked reports what has begun or ended with a run, which found these overdue backups.

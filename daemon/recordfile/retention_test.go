@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -109,6 +110,61 @@ func TestRetentionThatFailsIsToldOnce(t *testing.T) {
 	if len(told) != 2 || told[1] != nil {
 		t.Errorf("told %v, want its end once", told)
 	}
+}
+
+func TestKeeperRestsAfterARun(t *testing.T) {
+	k := newKeeper(untold(t))
+	began := time.Now()
+	k.keep(rule{path: filepath.Join(t.TempDir(), "r.log"), most: 1})
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for k.running {
+		k.ended.Wait()
+	}
+	if !k.rested.After(began) {
+		t.Errorf("rests until %v, want after %v", k.rested, began)
+	}
+}
+
+func TestKeeperThatRestsWorksAfterwards(t *testing.T) {
+	r := rule{path: filepath.Join(t.TempDir(), "r.log"), most: 1}
+	synctest.Test(t, func(t *testing.T) {
+		at := time.Now()
+		asked := func(k *keeper) {
+			for range 2 {
+				at = at.Add(time.Second)
+				if err := os.WriteFile(Backup{Of: r.path, At: at}.Path(), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			k.rested = time.Now().Add(time.Minute)
+			k.keep(r)
+		}
+		after := func(pause time.Duration, want int) {
+			t.Helper()
+			time.Sleep(pause)
+			synctest.Wait()
+			if got, err := Backups(r.path); len(got) != want || err != nil {
+				t.Errorf("got %v, %v, want %d backups", got, err, want)
+			}
+		}
+		k := newKeeper(untold(t))
+		asked(k)
+		after(59*time.Second, 2)
+		after(time.Second, 1)
+		asked(k)
+		began := time.Now()
+		k.stop()
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("stop waited for %v of the rest", waited)
+		}
+		after(time.Hour, 3)
+	})
+}
+
+// untold fails a test that is told of trouble.
+func untold(t *testing.T) func(Trouble, error) {
+	return func(what Trouble, err error) { t.Errorf("told of %v: %v", what, err) }
 }
 
 func TestFileIsCountedAndCompressed(t *testing.T) {
