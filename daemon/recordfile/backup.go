@@ -41,7 +41,8 @@ func ParseBackup(path string) (b Backup, ok bool) {
 		if base < 0 || stem[base] != '-' {
 			continue
 		}
-		if at, err := time.Parse(stampForm, stem[base+1:]); err == nil {
+		// time.Parse takes a comma for the point too.
+		if at, err := time.Parse(stampForm, stem[base+1:]); err == nil && !strings.Contains(stem[base+1:], ",") {
 			return Backup{Of: filepath.Join(dir, stem[:base]+ext), At: at, Packed: packed}, true
 		}
 	}
@@ -101,23 +102,52 @@ func Finder(path string) func(device, inode int64) string {
 	}
 }
 
+// newest returns the newest backup of the file at path; ok is false if none is found. Of thousands
+// of backups it parses few names and sorts none.
+func newest(path string) (b Backup, ok bool) {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return Backup{}, false
+	}
+	defer dir.Close()
+	entries, _ := dir.ReadDir(-1) // those before an error count
+	before := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) + "-"
+	latest := "" // in stampForm, whose order is that of time
+	for _, e := range entries {
+		stamp, of := strings.CutPrefix(e.Name(), before)
+		if !of || stamp <= latest || !e.Type().IsRegular() {
+			continue
+		}
+		if found, is := backupNamed(path, e.Name()); is {
+			b, ok, latest = found, true, stamp
+		}
+	}
+	return b, ok
+}
+
+// backupNamed returns the backup of the file at path that has this name in the same directory; ok is
+// false if it is the name of none.
+func backupNamed(path, name string) (b Backup, ok bool) {
+	b, ok = ParseBackup(filepath.Join(filepath.Dir(path), name))
+	return b, ok && b.Of == filepath.Clean(path)
+}
+
 // backupsOf returns the backups of the file at path, the oldest first, and unfinished compressed
 // files that a crash left.
 func backupsOf(path string) (all []Backup, unfinished []string, err error) {
-	dir := filepath.Dir(path)
-	entries, err := os.ReadDir(dir)
+	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
 		return nil, nil, fmt.Errorf("list backups: %w", err)
 	}
 	for _, e := range entries {
-		name, temp := strings.CutSuffix(filepath.Join(dir, e.Name()), tempSuffix)
-		b, ok := ParseBackup(name)
+		name, temp := strings.CutSuffix(e.Name(), tempSuffix)
+		b, ok := backupNamed(path, name)
 		switch {
-		case !ok || b.Of != filepath.Clean(path) || !e.Type().IsRegular():
+		case !ok || !e.Type().IsRegular():
 		case !temp:
 			all = append(all, b)
 		case b.Packed:
-			unfinished = append(unfinished, name+tempSuffix)
+			unfinished = append(unfinished, b.Path()+tempSuffix)
 		}
 	}
 	slices.SortFunc(all, Backup.Compare)

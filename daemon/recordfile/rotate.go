@@ -144,6 +144,9 @@ func (f *File) moveToBackup(disk disk) (path string, err error) {
 
 // backupOf returns the path of the backup that the open file has become.
 func (f *File) backupOf() (path string, ok bool) {
+	if b, found := newest(f.opt.Path); found && names(b.Path(), f.out.handle) {
+		return b.Path(), true
+	}
 	backups, _ := Backups(f.opt.Path) // the next step reports an error
 	for _, b := range slices.Backward(backups) {
 		if names(b.Path(), f.out.handle) {
@@ -159,10 +162,9 @@ func (f *File) backupOf() (path string, ok bool) {
 func (f *File) backupTime() time.Time {
 	at := time.Now().UTC().Truncate(time.Millisecond)
 	// If they cannot be listed, none is compressed or removed either.
-	backups, _ := Backups(f.opt.Path)
-	if n := len(backups); n > 0 && !at.After(backups[n-1].At) {
+	if last, ok := newest(f.opt.Path); ok && !at.After(last.At) {
 		// stampForm has four digits.
-		if after := backups[n-1].At.Add(time.Millisecond); after.Year() <= 9999 {
+		if after := last.At.Add(time.Millisecond); after.Year() <= 9999 {
 			return after
 		}
 	}
