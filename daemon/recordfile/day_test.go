@@ -39,7 +39,7 @@ func inBubble(t *testing.T, f *File, test func(*testing.T, *File)) {
 	if err := (kernel{}).rotate(f.rotation.lumberjack); err != nil {
 		t.Fatal(err)
 	}
-	backup, _ := f.backupOf()
+	backup, _ := f.backupOf(time.Now())
 	if err := os.Rename(backup, f.opt.Path); err != nil {
 		t.Fatal(err)
 	}

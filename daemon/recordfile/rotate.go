@@ -126,7 +126,7 @@ func (f *File) moveToBackup(disk disk) (path string, err error) {
 	if !at.After(time.Now()) {
 		// It may fail after the rename, such as in chown(2).
 		_ = disk.rotate(f.rotation.lumberjack)
-		if path, ok := f.backupOf(); ok || !names(f.opt.Path, f.out.handle) {
+		if path, ok := f.backupOf(at); ok || !names(f.opt.Path, f.out.handle) {
 			return path, nil // "": it was renamed, and is compressed already
 		}
 	}
@@ -142,10 +142,14 @@ func (f *File) moveToBackup(disk disk) (path string, err error) {
 	}
 }
 
-// backupOf returns the path of the backup that the open file has become.
-func (f *File) backupOf() (path string, ok bool) {
-	if b, found := newest(f.opt.Path); found && names(b.Path(), f.out.handle) {
-		return b.Path(), true
+// backupOf returns the path of the backup that the open file has become, probably at this time or
+// some milliseconds later.
+func (f *File) backupOf(at time.Time) (path string, ok bool) {
+	for n := range 8 {
+		b := Backup{Of: f.opt.Path, At: at.Add(time.Duration(n) * time.Millisecond)}
+		if names(b.Path(), f.out.handle) {
+			return b.Path(), true
+		}
 	}
 	backups, _ := Backups(f.opt.Path) // the next step reports an error
 	for _, b := range slices.Backward(backups) {
