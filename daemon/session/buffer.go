@@ -12,8 +12,12 @@ import (
 )
 
 const (
-	// readSize is how much is looked at at a time.
-	readSize = 64 << 10
+	// readSize is how much is looked at at a time. Each look at a fast client costs two system
+	// calls and a segment to the client that acknowledges what is recorded.
+	readSize = 256 << 10
+	// passSize is how much of a client whose bytes go on to somebody else, who takes them when
+	// it will.
+	passSize = 64 << 10
 	// BatchSize is about how much a session gathers before it hands that to the sink: what it
 	// has encoded before the last message of a batch is less.
 	BatchSize = 128 << 10

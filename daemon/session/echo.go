@@ -23,7 +23,7 @@ type echo struct {
 }
 
 // echoBuffers are what bytes are in on their way from the socket and back to it.
-var echoBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
+var echoBuffers = sync.Pool{New: func() any { return new([passSize]byte) }}
 
 // Echo has what is recorded from now on sent back to the client, and carried called with the number
 // of bytes after some were. A client that takes nothing for ack_timeout is closed. Echo is called
@@ -82,7 +82,7 @@ func (r *Recorder) sendSome(done int) (int, error) {
 	if kept := r.echo.kept; kept != nil {
 		return r.s.Send(kept[done:], func() {})
 	}
-	buf := echoBuffers.Get().(*[readSize]byte)
+	buf := echoBuffers.Get().(*[passSize]byte)
 	n, err := r.s.Conn.Peek(buf[:r.echo.due])
 	if n <= done { // what a peek has shown cannot have gone, unless the client has
 		echoBuffers.Put(buf)

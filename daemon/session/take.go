@@ -87,17 +87,21 @@ func (r *Recorder) peek() bool {
 // that no more will come.
 func (r *Recorder) see(ended bool) bool {
 	b := r.buf
-	room := r.room(len(b.in))
+	in := b.in
+	if r.relay != nil || r.echo != nil {
+		in = in[:passSize]
+	}
+	room := r.room(len(in))
 	if room == 0 {
 		b.last, b.full = true, true
 		return true
 	}
-	n, err := r.s.peek(b.in[:room])
+	n, err := r.s.peek(in[:room])
 	if err == unix.EAGAIN {
 		return false
 	}
 	b.n, b.err = max(n, 0), err
-	b.full = n == room && room < len(b.in)
+	b.full = n == room && room < len(in)
 	b.last = b.full || ended && n == r.s.Conn.Unread() // bytes may have come before the end did
 	b.move = n == r.waiting && !b.last
 	return true
