@@ -117,3 +117,19 @@ func TestTheRateOfARecordedEcho(t *testing.T) {
 		}
 	})
 }
+
+// TestARecordedEchoIsOver while there is more in the socket than is sent back at a time: that is
+// recorded.
+func TestARecordedEchoIsOver(t *testing.T) {
+	const lines = 5 * burstBytes / 100
+	out := &written{}
+	bubble(t, config.ServiceEcho, recording(out, nil, nil), func(f *fixture) {
+		f.client.Send(strings.Repeat(strings.Repeat("x", 99)+"\n", lines))
+		time.Sleep(100 * time.Millisecond)
+		f.Enter(session.Over)
+		f.ends(session.ByDrain)
+	})
+	if got := strings.Count(out.String(), "xx\n"); got != lines {
+		t.Errorf("got %d records, want %d", got, lines)
+	}
+}

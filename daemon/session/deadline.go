@@ -116,8 +116,8 @@ func (r *Recorder) overdue() Reason {
 func (r *Recorder) takeSilent() error {
 	b, quiet := r.borrow(), time.Since(r.heard.time())
 	b.silent = true
-	if room := r.room(len(b.in)); room > 0 && r.waiting > 0 {
-		n, _ := r.s.Conn.Peek(b.in[:room])
+	if room := r.room(len(r.in())); room > 0 && r.waiting > 0 {
+		n, _ := r.s.Conn.Peek(r.in()[:room])
 		b.n = max(n, 0)
 	}
 	if b.n > r.waiting {
@@ -131,8 +131,8 @@ func (r *Recorder) takeSilent() error {
 // takeArrived takes what has arrived by now, as far as one peek shows it.
 func (r *Recorder) takeArrived() error {
 	b := r.borrow()
-	if room := r.room(len(b.in)); room > 0 {
-		n, _ := r.s.Conn.Peek(b.in[:room])
+	if room := r.room(len(r.in())); room > 0 {
+		n, _ := r.s.Conn.Peek(r.in()[:room])
 		b.n = max(n, 0)
 	}
 	if b.n <= r.waiting {

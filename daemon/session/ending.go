@@ -75,7 +75,7 @@ func (r *Recorder) over() bool {
 func (r *Recorder) takeRest(why Reason, flag framing.Flag) Reason {
 	for left := r.room(r.arrived()); left > 0 || len(r.moved) > 0; {
 		b := r.borrow()
-		n, _ := r.s.Conn.Peek(b.in)
+		n, _ := r.s.Conn.Peek(r.in())
 		n = min(max(n, 0), left)
 		left -= n
 		b.n, b.move, b.last = n, true, n == 0 || left == 0

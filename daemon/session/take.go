@@ -87,10 +87,7 @@ func (r *Recorder) peek() bool {
 // that no more will come.
 func (r *Recorder) see(ended bool) bool {
 	b := r.buf
-	in := b.in
-	if r.relay != nil || r.echo != nil {
-		in = in[:passSize]
-	}
+	in := r.in()
 	room := r.room(len(in))
 	if room == 0 {
 		b.last, b.full = true, true
@@ -105,6 +102,15 @@ func (r *Recorder) see(ended bool) bool {
 	b.last = b.full || ended && n == r.s.Conn.Unread() // bytes may have come before the end did
 	b.move = n == r.waiting && !b.last
 	return true
+}
+
+// in returns where a peek shows bytes: all of the buffer's memory for them, or as much as they may
+// be if they go on to somebody else.
+func (r *Recorder) in() []byte {
+	if r.relay != nil || r.echo != nil {
+		return r.buf.in[:passSize]
+	}
+	return r.buf.in
 }
 
 // room returns how many bytes, n at most, may be seen of the socket; those that wait there are
